@@ -1,0 +1,115 @@
+"""Tally's handlers: decode, call, encode. What they do is in ``chalicelib``; where they run is Terraform's."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from chalice.app import Chalice, DynamoDBEvent, S3Event, SQSEvent
+
+from chalicelib.acknowledgement import Failures, Message
+from chalicelib.logs import logger
+from chalicelib.messages import ChunkMessage, FinishedMessage, FinishedRow, WorkMessage, decode
+from chalicelib.plan import INBOX_PREFIX, uploads
+from chalicelib.services import Services, settings
+from chalicelib.streams import changes
+
+app = Chalice(app_name="tally")
+_settings = settings()
+_TRIM_HORIZON = "TRIM_HORIZON"  # a new mapping must not miss what was written before it was there
+
+
+def _queue(queue: str, function: str) -> dict[str, Any]:
+    trigger = _settings.functions[function]
+    return {
+        "queue_arn": _settings.queues[queue].arn,
+        "batch_size": trigger.batch_size,
+        "maximum_batching_window_in_seconds": trigger.maximum_batching_window_seconds,
+        "maximum_concurrency": trigger.maximum_concurrency,
+    }
+
+
+def _stream(function: str) -> dict[str, Any]:
+    trigger = _settings.functions[function]
+    return {
+        "stream_arn": _settings.stream_arn,
+        "batch_size": trigger.batch_size,
+        "maximum_batching_window_in_seconds": trigger.maximum_batching_window_seconds,
+        "starting_position": _TRIM_HORIZON,
+    }
+
+
+@app.on_s3_event(bucket=_settings.inbox_bucket, events=["s3:ObjectCreated:*"], prefix=INBOX_PREFIX)
+def plan(event: S3Event) -> None:
+    """Make the batch and the chunks of objects that arrived."""
+    planner = Services.of(event.context).planner
+    for upload in uploads(event.to_dict()):
+        batch = planner.plan(upload)
+        logger.info("batch.planned", batch_id=batch.id, status=batch.status, chunks=batch.chunks, reason=batch.reason)
+
+
+@app.on_dynamodb_record(**_stream("dispatch"))
+def dispatch(event: DynamoDBEvent) -> None:
+    """Send chunks and rows that were written to their queues."""
+    sent = Services.of(event.context).dispatcher.dispatch(changes(event.to_dict()))
+    logger.info("outbox.sent", chunks=sent.chunks, rows=sent.rows, messages=sent.messages)
+
+
+@app.on_sqs_message(**_queue("ingest", "ingest"))
+def ingest(event: SQSEvent) -> dict[str, Any]:
+    """Read chunks: make their rows durable."""
+    services = Services.of(event.context)
+
+    def handle(messages: Sequence[Message], failures: Failures) -> None:
+        for message in messages:
+            with failures.isolated(message):
+                chunk = decode(message.body, ChunkMessage)
+                done = services.ingester.ingest(chunk)
+                logger.info(
+                    "chunk.ingested", batch_id=chunk.batch, chunk=chunk.chunk, rows=done.rows, rejected=done.rejected
+                )
+
+    return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("work", "process"))
+def process(event: SQSEvent) -> dict[str, Any]:
+    """Run the job over rows and hand on the outcomes."""
+    services = Services.of(event.context)
+
+    def handle(messages: Sequence[Message], failures: Failures) -> None:
+        outcomes: dict[str, list[FinishedRow]] = defaultdict(list)
+        senders: dict[str, list[Message]] = defaultdict(list)
+        for message in messages:
+            with failures.isolated(message):
+                work = decode(message.body, WorkMessage)
+                outcomes[work.batch] += services.processor.process(work)
+                senders[work.batch].append(message)
+        for batch_id, finished in outcomes.items():
+            with failures.isolated(*senders[batch_id]):
+                sent = services.processor.send(batch_id, finished)
+                logger.info("rows.processed", batch_id=batch_id, rows=len(finished), messages=sent)
+
+    return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("finished", "finish"))
+def finish(event: SQSEvent) -> dict[str, Any]:
+    """Count outcomes."""
+    services = Services.of(event.context)
+
+    def handle(messages: Sequence[Message], failures: Failures) -> None:
+        finished: dict[Message, FinishedMessage] = {}
+        for message in messages:
+            with failures.isolated(message):
+                finished[message] = decode(message.body, FinishedMessage)
+        done = services.finisher.finish(finished, failures)
+        logger.info("rows.counted", counted=done.counted, duplicates=done.duplicates)
+
+    return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.on_dynamodb_record(**_stream("settle"))
+def settle(event: DynamoDBEvent) -> None:
+    """Close chunks and batches whose counters say so, and announce those that have ended."""
+    done = Services.of(event.context).settler.settle(changes(event.to_dict()))
+    logger.info("batch.settled", chunks=done.chunks, batches=done.batches, events=done.events)

@@ -1,0 +1,1 @@
+"""The Tally library: everything that a handler does, importing no chalice."""

@@ -1,0 +1,192 @@
+"""Where a CSV stream may be cut: byte ranges that end where a record ends, found without keeping the file.
+
+A record ends where Python's csv module says it does, so quoted line ends are inside a record, and a quote in the
+middle of a field is a character like any other. The fast path needs no csv module: where there is no quote and no
+lone carriage return, records are lines.
+"""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MAX_RECORD_BYTES = 1_048_576
+"""A record longer than this is none: more than twice what an item holds. It bounds memory, and it bounds the harm of
+a quote that is opened and never closed to the line that it stands on."""
+
+_LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)
+"""An end of line that no further byte can make longer."""
+
+
+class Range(NamedTuple):
+    """Bytes ``start`` to ``end`` (not included) that begin at physical line ``first_line`` (from 1).
+
+    ``rows`` counts the records that are not blank. ``unreadable`` says why the only record, one line, cannot be read.
+    """
+
+    start: int
+    end: int
+    first_line: int
+    rows: int
+    unreadable: str = ""
+
+
+class CsvRecord(NamedTuple):
+    """One record of a text: its cells (none if it is blank), its length in characters and its physical lines.
+
+    ``unclosed`` marks a last record whose quote is still open when the text ends.
+    """
+
+    cells: list[str]
+    length: int
+    lines: int
+    unclosed: bool
+
+
+class _Cut(NamedTuple):
+    """How far a range reaches into the bytes at hand, and what is in it."""
+
+    length: int
+    lines: int
+    rows: int
+    unreadable: str = ""
+
+
+@dataclass(slots=True)
+class _Position:
+    offset: int
+    line: int
+
+    def range(self, cut: _Cut) -> Range:
+        found = Range(self.offset, self.offset + cut.length, self.line, cut.rows, cut.unreadable)
+        self.offset += cut.length
+        self.line += cut.lines
+        return found
+
+
+def split(
+    blocks: Iterable[bytes], *, max_rows: int, max_bytes: int, offset: int = 0, first_line: int = 1
+) -> Iterator[Range]:
+    """Cut a stream, given as blocks of any size, into ranges that follow each other without a gap.
+
+    A range has at most ``max_rows`` lines and is longer than ``max_bytes`` only for a single record.
+    ``offset`` and ``first_line`` say where the stream begins in its file.
+    """
+    at = _Position(offset, first_line)
+    # What a cut may have to look at: a whole range, and a record that begins at its very end.
+    enough = max_bytes + MAX_RECORD_BYTES + 1
+    data = b""
+    dropped = 0  # bytes of a line too long for a record: forgotten as they come, so that memory stays bounded
+    for block in blocks:
+        data += block
+        begin = 0
+        if dropped:
+            end = _LINE_END.search(data)
+            if end is None:
+                dropped, data = _drop(dropped, data)
+                continue
+            begin = end.end()
+            yield at.range(_too_long(dropped + begin))
+            dropped = 0
+        while len(data) - begin >= enough:
+            cut = _cut(data, begin, begin + enough, max_rows, max_bytes, last=False)
+            if cut is None:
+                dropped, data = _drop(0, data[begin:])
+                begin = 0
+                break
+            yield at.range(cut)
+            begin += cut.length
+        data = data[begin:]
+    if dropped:
+        yield at.range(_too_long(dropped + len(data)))
+        return
+    begin = 0
+    while cut := _cut(data, begin, len(data), max_rows, max_bytes, last=True):
+        yield at.range(cut)
+        begin += cut.length
+
+
+def read_records(text: str) -> Iterator[CsvRecord]:
+    """Read every record of a text with the csv module, together with the place that it takes."""
+    csv.field_size_limit(sys.maxsize)  # the default refuses cells over 128 KiB; MAX_RECORD_BYTES bounds them instead
+    length = lines = 0
+    ended = False
+
+    def feed() -> Iterator[str]:
+        nonlocal length, lines, ended
+        for line in io.StringIO(text, newline=""):  # only \n, \r and \r\n end a line here, as in the csv module
+            length += len(line)
+            lines += 1
+            yield line
+        ended = True
+        yield '"'  # closes a quote that is still open; otherwise it opens a record of its own, which is none
+
+    length_before = lines_before = 0
+    for cells in csv.reader(feed()):
+        if ended and length == length_before:
+            return
+        yield CsvRecord(cells, length - length_before, lines - lines_before, ended)
+        length_before, lines_before = length, lines
+
+
+def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
+    """Cut one range from ``begin``, looking no further than ``end``; the file ends there if ``last``.
+
+    None when there is nothing to cut, or no line ends.
+    """
+    window = data[begin : begin + max_bytes]
+    plain = b'"' not in window and window.count(b"\r") == window.count(b"\r\n") + window.endswith(b"\r")
+    cut = _cut_lines(window, max_rows, last=last and begin + len(window) == end) if plain else None
+    return cut or _cut_records(data[begin:end], max_rows, max_bytes, last=last)
+
+
+def _cut_lines(window: bytes, max_rows: int, *, last: bool) -> _Cut | None:
+    """Cut after whole lines; every step runs at the speed of C."""
+    lines = window.split(b"\n", max_rows)
+    rest = lines.pop()
+    if last and rest and len(lines) < max_rows:
+        lines.append(rest)
+        rest = b""
+    if not lines:
+        return None
+    blank = lines.count(b"") + lines.count(b"\r")
+    return _Cut(len(window) - len(rest), len(lines), len(lines) - blank)
+
+
+def _cut_records(data: bytes, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
+    """Cut after whole records as the csv module reads them."""
+    length = lines = rows = 0
+    for record in read_records(data.decode("latin-1")):  # one character a byte, so that lengths are offsets
+        may_go_on = length + record.length == len(data) and not last
+        if record.unclosed or record.length > MAX_RECORD_BYTES or may_go_on:
+            break
+        if length and (lines + record.lines > max_rows or length + record.length > max_bytes):
+            break
+        length += record.length
+        lines += record.lines
+        rows += bool(record.cells)
+    return _Cut(length, lines, rows) if length else _cut_unreadable(data, last=last)
+
+
+def _cut_unreadable(data: bytes, *, last: bool) -> _Cut | None:
+    """Cut the first line by itself, for no record that begins there ends within what a record may take."""
+    end = _LINE_END.search(data)
+    if end is None and not (last and data):
+        return None
+    length = end.end() if end else len(data)
+    if length > MAX_RECORD_BYTES:
+        return _too_long(length)
+    return _Cut(length, 1, 1, f"a quote is opened here and not closed within {MAX_RECORD_BYTES:,} bytes")
+
+
+def _too_long(length: int) -> _Cut:
+    return _Cut(length, 1, 1, f"the line is {length:,} bytes long; the longest record may have {MAX_RECORD_BYTES:,}")
+
+
+def _drop(dropped: int, data: bytes) -> tuple[int, bytes]:
+    """Forget the bytes of a line without an end; a carriage return is kept, for a line feed may follow it."""
+    kept = data[-1:] if data.endswith(b"\r") else b""
+    return dropped + len(data) - len(kept), kept

@@ -1,0 +1,119 @@
+"""One error tree: each branch says what the caller has to do."""
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TallyError(Exception):
+    """The root of every error that Tally raises on purpose."""
+
+
+class TryAgainError(TallyError):
+    """Wait and call again: nothing was applied, or it is unknown whether it was and a second time is safe."""
+
+
+class ConflictError(TryAgainError):
+    """Another transaction held one of the items; nothing was applied."""
+
+
+class ThrottledError(TryAgainError):
+    """The service asked for a slower pace; nothing was applied."""
+
+
+class UnknownOutcomeError(TryAgainError):
+    """A 500, a timeout or a lost connection: the write may have been applied, only its answer is missing."""
+
+
+class FixItError(TallyError):
+    """A bug, a missing right or a wrong setting: trying again is no help; the queue redelivers, then its DLQ alarms."""
+
+
+class SettingsError(FixItError):
+    """A setting is missing or malformed."""
+
+
+class MessageError(FixItError):
+    """A message of a queue is not one that Tally wrote."""
+
+
+class SourceGoneError(TallyError):
+    """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
+
+
+class CancelledError(TallyError):
+    """A write was refused because conditions failed; ``failed`` lists the positions of those actions.
+
+    A lone write has position 0. ``table`` turns this into an answer, for it is none of a fault.
+    """
+
+    def __init__(self, failed: list[int]) -> None:
+        super().__init__(f"conditions failed at positions {failed}")
+        self.failed = failed
+
+
+_THROTTLES = frozenset(
+    {
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+_CONFLICTS = frozenset(
+    {
+        "ReplicatedWriteConflictException",
+        "TransactionConflict",
+        "TransactionConflictException",
+        # The same token is still being worked on: its first call was ours, and its answer is what we wait for.
+        "TransactionInProgressException",
+    }
+)
+_SOURCE_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "PreconditionFailed", "404", "412"})
+_SERVER_ERROR = 500
+
+
+def translate(error: ClientError | BotoCoreError) -> TallyError:
+    """Say what an error of the SDK asks of the caller.
+
+    Raise the result ``from`` the original. Codes: DynamoDB developer guide, "Error handling" and
+    ``CancellationReasons`` of TransactWriteItems.
+    """
+    if not isinstance(error, ClientError):
+        # HTTPClientError covers timeouts and broken connections; anything else of botocore is a wrong call or setting.
+        return UnknownOutcomeError(str(error)) if isinstance(error, HTTPClientError) else FixItError(str(error))
+    response: Mapping[str, Any] = error.response
+    code = response.get("Error", {}).get("Code", "")
+    if code == "TransactionCanceledException":
+        return _translate_cancellation([reason.get("Code", "None") for reason in response["CancellationReasons"]])
+    if code == "ConditionalCheckFailedException":
+        return CancelledError([0])
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    branches: list[tuple[bool, type[TallyError]]] = [
+        (code in _THROTTLES, ThrottledError),
+        (code in _CONFLICTS, ConflictError),
+        (code in _SOURCE_GONE, SourceGoneError),
+        (status >= _SERVER_ERROR, UnknownOutcomeError),
+    ]
+    kind = next((branch for applies, branch in branches if applies), FixItError)
+    return kind(str(error))
+
+
+def _translate_cancellation(codes: list[str]) -> TallyError:
+    """Read the cancellation reasons one by one; a failed condition is final, so it counts before what may pass."""
+    failed = [position for position, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+    if failed:
+        return CancelledError(failed)
+    if any(code in _THROTTLES for code in codes):
+        return ThrottledError(f"transaction throttled: {codes}")
+    if any(code in _CONFLICTS for code in codes):
+        return ConflictError(f"transaction conflict: {codes}")
+    return FixItError(f"transaction refused: {codes}")

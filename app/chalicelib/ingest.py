@@ -1,0 +1,124 @@
+"""Ingest: the rows of one chunk become record items, or markers where they never were valid rows."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib import jobs
+from chalicelib.errors import FixItError, MessageError, SourceGoneError
+from chalicelib.items import (
+    BATCH_SK,
+    CHUNK_SK,
+    Batch,
+    Chunk,
+    ChunkKey,
+    Marker,
+    Outcome,
+    Record,
+    batch_pk,
+    number,
+)
+from chalicelib.rows import RejectedRow
+from chalicelib.source import ObjectReader
+from chalicelib.table import Update
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.ledger import Ledger
+    from chalicelib.messages import ChunkMessage
+    from chalicelib.retry import Retry
+    from chalicelib.table import Table
+
+MOST_RECORD_BYTES = 380_000
+"""An item holds 400 KB, names and keys included; what a marker with its result needs has the same bound."""
+
+ROWS_UNKNOWN = "attribute_not_exists(#rows)"
+"""The total is added to ``remaining`` once, whichever of several ingests of the chunk comes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What became of a chunk's rows; all zero when it had been closed before."""
+
+    rows: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingester:
+    """Turns chunks into rows."""
+
+    table: "Table"
+    s3: "S3Client"
+    ledger: "Ledger"
+    retry: "Retry"
+
+    def ingest(self, message: "ChunkMessage") -> Ingested:
+        """Make every row of a chunk durable, as a record or as a marker, then set the chunk's total; safe to repeat.
+
+        The total comes last: a chunk that has it has all its rows. Dying before means that the queue delivers again
+        and the same items are written again, which changes nothing.
+        """
+        batch, chunk = self._load(ChunkKey(message.batch, message.chunk))
+        if chunk.closed:
+            return Ingested()  # a late duplicate; the markers that would show it may have expired
+        records, markers = self._read(batch, chunk)
+        total = len(records) + len(markers)
+        if total != chunk.expected_rows:
+            raise FixItError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
+        self.table.write_all(record.to_item(expires_at=batch.expires_at) for record in records)
+        self.ledger.record(chunk.key, markers)
+        self._set_rows(chunk.key, total)
+        return Ingested(rows=total, rejected=len(markers))
+
+    def _load(self, chunk: ChunkKey) -> tuple[Batch, Chunk]:
+        found = self.table.get_all([(batch_pk(chunk.batch_id), BATCH_SK), (chunk.pk, CHUNK_SK)])
+        by_sk = {item["sk"]["S"]: item for item in found}
+        if set(by_sk) != {BATCH_SK, CHUNK_SK}:
+            raise MessageError(f"{chunk.pk} is not in the table: was its batch deleted?")
+        return Batch.from_item(by_sk[BATCH_SK]), Chunk.from_item(by_sk[CHUNK_SK])
+
+    def _read(self, batch: Batch, chunk: Chunk) -> tuple[list[Record], list[Marker]]:
+        if chunk.unreadable:
+            reason = f"line {chunk.first_line}: {chunk.unreadable}"
+            return [], [Marker(chunk=chunk.key, row=0, outcome=Outcome.REJECTED, error=reason)]
+        job = jobs.require(batch.job)
+        reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
+        try:
+            data = reader.read(chunk.start, chunk.end)
+        except SourceGoneError:
+            # An earlier delivery may have written some of the rows already: the first outcome of each stands.
+            return [], [_gone(chunk, row) for row in range(chunk.expected_rows)]
+        records: list[Record] = []
+        markers: list[Marker] = []
+        for row in job.schema.read(data, batch.header, chunk.first_line):
+            if isinstance(row, RejectedRow):
+                markers.append(_rejected(chunk.key, row.row, row.reason))
+                continue
+            size = len(row.data.encode())
+            if size > MOST_RECORD_BYTES:
+                reason = f"line {row.line}: the row is {size:,} bytes long, at most {MOST_RECORD_BYTES:,} can be kept"
+                markers.append(_rejected(chunk.key, row.row, reason))
+            else:
+                records.append(Record(chunk=chunk.key, row=row.row, line=row.line, data=row.data))
+        return records, markers
+
+    def _set_rows(self, chunk: ChunkKey, rows: int) -> None:
+        self.table.update(  # that the condition fails means that an earlier call was applied, heard or not
+            Update(
+                pk=chunk.pk,
+                sk=CHUNK_SK,
+                expression="SET #rows = :rows ADD remaining :rows",
+                condition=ROWS_UNKNOWN,
+                values={":rows": number(rows)},
+            )
+        )
+
+
+def _gone(chunk: Chunk, row: int) -> Marker:
+    reason = f"row {row + 1} from line {chunk.first_line}: the object was deleted before its rows were read"
+    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=reason)
+
+
+def _rejected(chunk: ChunkKey, row: int, reason: str) -> Marker:
+    return Marker(chunk=chunk, row=row, outcome=Outcome.REJECTED, error=reason)

@@ -1,0 +1,47 @@
+"""How Tally tries again: full jitter, a bounded number of attempts, never past the function's own deadline."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import TryAgainError, translate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+_BASE_SECONDS = 0.05
+_CAP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Calls an operation until it succeeds, fails for good, or time or attempts run out.
+
+    The delay before attempt n is uniform in 0..min(cap, base * 2**n) ("full jitter", AWS Architecture Blog,
+    "Exponential Backoff And Jitter"). ``remaining_seconds`` is the function's time left: a delay that
+    would not fit is not begun, the error is raised instead and the queue or the stream delivers again.
+    """
+
+    remaining_seconds: Callable[[], float] = lambda: float("inf")
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[float, float], float] = field(default=random.uniform)
+
+    def __call__(self, operation: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``operation(*args, **kwargs)`` returns; raises the translated error of its last attempt."""
+        attempt = 0
+        while True:
+            try:
+                return operation(*args, **kwargs)
+            except (ClientError, BotoCoreError, TryAgainError) as caught:
+                error = caught if isinstance(caught, TryAgainError) else translate(caught)
+                attempt += 1
+                delay = self.random(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt))
+                may_wait = attempt < _ATTEMPTS and delay < self.remaining_seconds()
+                if not (isinstance(error, TryAgainError) and may_wait):
+                    raise error from caught
+            self.sleep(delay)

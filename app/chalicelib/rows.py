@@ -1,0 +1,170 @@
+"""From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import msgspec
+
+from chalicelib.boundaries import read_records
+from chalicelib.cleaning import clean
+from chalicelib.errors import TallyError
+
+_SHOWN_CHARACTERS = 40
+_SCHEMA_ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.(?P<name>\w+).*`)?", re.DOTALL)
+
+
+class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The base of a job's row: subclass it with one field a column.
+
+    Add ``kw_only=True`` when a column that must be there follows one that need not.
+    A column is matched by its name in lower case, with blanks and hyphens as underscores. An empty cell is null:
+    give the field a default, or a type that takes None, if it may be empty.
+
+    ``idempotency_key`` names the row for ever, for side effects of your own: ``process`` may run more than once
+    for a row, although its first recorded outcome alone is counted. It is no column.
+    """
+
+    idempotency_key: str = ""
+
+
+class HeaderError(TallyError):
+    """The header does not fit the job; the file is rejected as a whole with this message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidRow:
+    """A row that the job takes: ``data`` is its JSON."""
+
+    row: int
+    line: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """A record that never was a valid row, and why."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """The columns that a job's row type asks for."""
+
+    row: type[Row]
+    required: frozenset[str]
+    nullable_required: frozenset[str]
+    optional: frozenset[str]
+
+    @classmethod
+    def of(cls, row: type[Row]) -> Self:
+        """Read the columns off the fields."""
+        fields = [field for field in msgspec.structs.fields(row) if field.name != "idempotency_key"]
+        required = [field for field in fields if field.required]
+        return cls(
+            row=row,
+            required=frozenset(field.name for field in required),
+            nullable_required=frozenset(field.name for field in required if _takes_none(field.type)),
+            optional=frozenset(field.name for field in fields if not field.required),
+        )
+
+    def header(self, cells: Sequence[str], line: int) -> tuple[str, ...]:
+        """Return the column names in file order; raises HeaderError that names line and column."""
+        names = [re.sub(r"[ \-]", "_", clean(cell).lower()) for cell in cells]
+        known = self.required | self.optional
+        for column, name in enumerate(names, start=1):
+            first = names.index(name) + 1
+            if first != column:
+                raise HeaderError(f"line {line}: column {column} repeats '{_shown(name)}' of column {first}")
+        missing = sorted(self.required.difference(names))
+        unknown = [f"'{_shown(name)}' (column {column})" for column, name in enumerate(names, 1) if name not in known]
+        if missing or unknown:
+            parts = [f"lacks {', '.join(missing)}"] if missing else []
+            parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+            hint = "; is the delimiter a comma?" if len(names) == 1 and len(known) > 1 else ""
+            raise HeaderError(f"line {line}: the header {' and '.join(parts)}{hint}")
+        return tuple(names)
+
+    def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
+        """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
+        try:
+            text, undecodable = data.decode(), False
+        except UnicodeDecodeError:
+            # Every other row of the chunk is sound: let the bytes stand for themselves until their cell is known.
+            text, undecodable = data.decode(errors="surrogateescape"), True
+        line = first_line
+        row = 0
+        for cells, _, lines, _ in read_records(text):
+            if cells:
+                yield self._read_row(cells, header, row, line, check_bytes=undecodable)
+                row += 1
+            line += lines
+
+    def _read_row(
+        self, cells: list[str], header: Sequence[str], row: int, line: int, *, check_bytes: bool
+    ) -> ValidRow | RejectedRow:
+        if check_bytes:
+            reason = _undecodable(cells, header)
+            if reason:
+                return RejectedRow(row, f"line {line}, {reason}")
+        values = [clean(cell) for cell in cells]
+        if not any(values):
+            return RejectedRow(row, f"line {line}: the row is empty, all {len(values)} of its columns")
+        if len(values) != len(header):
+            return RejectedRow(row, f"line {line}: {len(values)} columns, the header has {len(header)}")
+        named: dict[str, str | None] = {name: value for name, value in zip(header, values, strict=True) if value}
+        for name in self.nullable_required:
+            named.setdefault(name)
+        try:
+            parsed = msgspec.convert(named, self.row, strict=False)
+        except msgspec.ValidationError as error:
+            if [cell.lower() for cell in values] == list(header):
+                return RejectedRow(row, f"line {line}: the header again")
+            return RejectedRow(row, f"line {line}, {_explained(error, header, named)}")
+        return ValidRow(row, line, msgspec.json.encode(parsed).decode())
+
+
+def _takes_none(kind: Any) -> bool:
+    try:
+        msgspec.convert(None, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _undecodable(cells: list[str], header: Sequence[str]) -> str:
+    for column, cell in enumerate(cells, start=1):
+        for position, character in enumerate(cell, start=1):
+            if "\udc80" <= character <= "\udcff":
+                byte = ord(character) - 0xDC00
+                return f"{_column(column, header)}: byte 0x{byte:02x} at character {position} is not UTF-8"
+    return ""
+
+
+def _explained(error: msgspec.ValidationError, header: Sequence[str], named: dict[str, str | None]) -> str:
+    """Turn what the schema says into column and reason, in the words of somebody who looks at a spreadsheet."""
+    message = str(error)
+    missing = re.search(r"missing required field `(\w+)`", message)
+    if missing:
+        return f"{_column(header.index(missing[1]) + 1, header)}: empty"
+    match = _SCHEMA_ERROR.fullmatch(message)
+    name = match["name"] if match else None
+    if match is None or name not in header:
+        # A __post_init__ of the job's own; by custom its message begins with the column it is about.
+        message = message.removesuffix(" - at `$`")
+        name = message.partition(" ")[0]
+        return f"{_column(header.index(name) + 1, header)}: {message}" if name in header else f"row: {message}"
+    cell = named[str(name)] or ""
+    what = match["what"].replace("`", "").removesuffix(", got str")
+    return f"{_column(header.index(str(name)) + 1, header)}: {what[:1].lower()}{what[1:]}, got '{_shown(cell)}'"
+
+
+def _column(column: int, header: Sequence[str]) -> str:
+    return f"column {column} '{header[column - 1]}'" if column <= len(header) else f"column {column}"
+
+
+def _shown(value: str) -> str:
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,67 @@
+"""What Terraform tells the functions, read from the environment that Chalice gives them."""
+
+import os
+from collections.abc import Mapping
+from typing import Self, TypeVar
+
+import msgspec
+
+from chalicelib.errors import SettingsError
+
+T = TypeVar("T")
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """Where a queue is."""
+
+    url: str
+    arn: str
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """How an event source feeds a function; mirrors the ``functions`` local of Terraform."""
+
+    batch_size: int
+    maximum_batching_window_seconds: int = 0
+    maximum_concurrency: int | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation."""
+
+    stage: str
+    table: str
+    stream_arn: str
+    inbox_bucket: str
+    event_bus: str
+    queues: dict[str, Queue]
+    functions: dict[str, Trigger]
+    retention_days: int
+    chunk_rows: int
+    chunk_bytes: int
+    pack_rows: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read ``TALLY_*``; raises SettingsError that names the variable and how to get it."""
+        values: dict[str, object] = {name: environ.get(f"TALLY_{name.upper()}") for name in cls.__struct_fields__}
+        missing = [f"TALLY_{name.upper()}" for name, value in values.items() if not value]
+        if missing:
+            raise SettingsError(
+                f"{', '.join(missing)} not set: render the configuration first with "
+                "`terraform -chdir=infra output -raw chalice_config > app/.chalice/config.json`, "
+                "and name its stage to chalice (an unknown --stage deploys without settings)."
+            )
+        for name in ("queues", "functions"):
+            values[name] = _decoded(name, str(values[name]))
+        try:
+            return msgspec.convert(values, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"TALLY_* settings: {error}") from error
+
+
+def _decoded(name: str, text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"TALLY_{name.upper()} is not JSON: {error}") from error

@@ -1,0 +1,213 @@
+"""Settle: the completion check. A chunk closes when nothing of it remains, then the batch, then the world hears of it.
+
+Every step starts from an image in the stream and is guarded by what the item says now, so that an image that comes
+twice, late or out of order does nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chalicelib.errors import ThrottledError
+from chalicelib.items import BATCH_SK, CHUNK_SK, Batch, BatchStatus, Chunk, Counts, batch_pk, number, text, timestamp
+from chalicelib.ledger import Clock, utc_now
+from chalicelib.table import MOST_ACTIONS, Update
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+    from chalicelib.retry import Retry
+    from chalicelib.streams import Change
+    from chalicelib.table import Table
+
+EVENT_SOURCE = "tally"
+COMPLETED = "Batch Completed"
+REJECTED = "Batch Rejected"
+_MOST_CHUNKS = MOST_ACTIONS - 1
+"""One action of each transaction is the batch's counter."""
+_MOST_EVENTS = 10
+"""Entries of one PutEvents."""
+
+IS_STILL_DONE = "#rows = :rows AND remaining = :zero"
+"""The total is known and nothing remains: not an old image of a chunk that was reopened since."""
+HAS_THESE_COUNTS = "succeeded = :succeeded AND #failed = :failed AND rejected = :rejected"
+"""The counts that go up to the batch are the chunk's own, also after a redrive changed them."""
+IS_NOT_CLOSED = "attribute_not_exists(#closed)"
+"""A chunk is subtracted from its batch once: this is what a second image, or a retry, runs into."""
+
+ALL_CHUNKS_CLOSED = "chunks = :chunks AND remaining = :zero"
+"""Planning has found every chunk and each of them is closed; before it has, ``remaining`` says nothing."""
+IS_RUNNING = "#status = :running AND attempt = :attempt"
+"""The batch ends once an attempt: of several checks at the same time one wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What one call brought to an end."""
+
+    chunks: int = 0
+    batches: int = 0
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settler:
+    """Closes chunks and batches and announces batches that have ended."""
+
+    table: "Table"
+    events: "EventBridgeClient"
+    event_bus: str
+    retry: "Retry"
+    clock: Clock = utc_now
+
+    def settle(self, changes: "Iterable[Change]") -> Settled:
+        """Do what the changes call for; safe to repeat, and the stream does repeat all of them when this raises."""
+        done: dict[str, dict[int, Chunk]] = defaultdict(dict)
+        batches: dict[str, Batch] = {}
+        ended: dict[tuple[str, int], Batch] = {}
+        for change in changes:
+            if change.sk == CHUNK_SK:
+                chunk = Chunk.from_item(change.new)
+                if chunk.done and not chunk.closed:
+                    done[chunk.key.batch_id][chunk.key.number] = chunk
+            elif change.sk == BATCH_SK:
+                batch = Batch.from_item(change.new)
+                batches[batch.id] = batch  # the newest image counts
+                if batch.status.final and change.old.get("status") != change.new["status"]:
+                    ended[batch.id, batch.attempt] = batch
+        closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
+        completed = sum(self.complete(batch) for batch in batches.values())
+        return Settled(chunks=closed, batches=completed, events=self.publish(ended.values()))
+
+    def close(self, batch_id: str, chunks: Iterable[Chunk]) -> int:
+        """Close chunks of one batch and add their counts to it, each once; returns how many this call closed."""
+        waiting = iter(chunks)
+        closed = 0
+        while pending := list(islice(waiting, _MOST_CHUNKS)):
+            while pending:
+                stale = set(self.table.transact([*map(_close, pending), _add_up(batch_id, pending)]))
+                if not stale:
+                    closed += len(pending)
+                    break
+                pending = [chunk for position, chunk in enumerate(pending) if position not in stale]
+        return closed
+
+    def complete(self, batch: Batch) -> bool:
+        """End a batch if its image says that nothing remains; tells whether this call did."""
+        if batch.chunks is None or batch.remaining or batch.status is not BatchStatus.RUNNING:
+            return False
+        # Nothing remains, so no counter moves any more in this attempt: the image holds the final counts.
+        flawless = batch.counts.succeeded == batch.rows
+        status = BatchStatus.COMPLETED if flawless else BatchStatus.COMPLETED_WITH_FAILURES
+        return self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET #status = :status, completed_at = :now",
+                condition=f"{ALL_CHUNKS_CLOSED} AND {IS_RUNNING}",
+                values={
+                    ":chunks": number(batch.chunks),
+                    ":zero": number(0),
+                    ":running": text(BatchStatus.RUNNING),
+                    ":attempt": number(batch.attempt),
+                    ":status": text(status),
+                    ":now": text(timestamp(self.clock())),
+                },
+            )
+        )
+
+    def publish(self, batches: Iterable[Batch]) -> int:
+        """Put the event of every batch that has ended; returns how many.
+
+        At least once: dying after the put and before the stream is acknowledged puts it again, with the same
+        ``event_id`` in its detail, by which a subscriber tells.
+        """
+        waiting = iter(batches)
+        published = 0
+        while group := list(islice(waiting, _MOST_EVENTS)):
+            entries: list[Any] = [self._entry(batch) for batch in group]
+            self.retry(self._put_events, entries)
+            for batch in group:
+                self._remember(batch)
+            published += len(group)
+        return published
+
+    def _entry(self, batch: Batch) -> dict[str, Any]:
+        detail = {
+            "event_id": f"{batch.id}#{batch.attempt}",
+            "batch_id": batch.id,
+            "job": batch.job,
+            "bucket": batch.source.bucket,
+            "key": batch.source.key,
+            "version": batch.source.version,
+            "status": batch.status,
+            "attempt": batch.attempt,
+            "rows": batch.rows,
+            "succeeded": batch.counts.succeeded,
+            "failed": batch.counts.failed,
+            "rejected": batch.counts.rejected,
+            "reason": batch.reason,
+            "created_at": batch.created_at,
+            "completed_at": batch.completed_at,
+        }
+        return {
+            "Source": EVENT_SOURCE,
+            "DetailType": REJECTED if batch.status is BatchStatus.REJECTED else COMPLETED,
+            "Detail": msgspec.json.encode(detail).decode(),
+            "EventBusName": self.event_bus,
+        }
+
+    def _put_events(self, entries: list[Any]) -> None:
+        """Put what is left in ``entries`` and leave in it only what EventBridge did not take."""
+        answer = self.events.put_events(Entries=entries)
+        left = [entry for entry, result in zip(entries, answer["Entries"], strict=True) if "ErrorCode" in result]
+        entries[:] = left
+        if left:
+            codes = sorted({result["ErrorCode"] for result in answer["Entries"] if "ErrorCode" in result})
+            raise ThrottledError(f"{len(left)} events were not taken: {codes}")
+
+    def _remember(self, batch: Batch) -> None:
+        """Note on the batch that its event went out, for whoever looks for one that did not."""
+        # A redrive may have begun the next attempt meanwhile, which will have an event of its own.
+        self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET published_attempt = :attempt",
+                condition="attempt = :attempt",
+                values={":attempt": number(batch.attempt)},
+            )
+        )
+
+
+def _close(chunk: Chunk) -> Update:
+    return Update(
+        pk=chunk.key.pk,
+        sk=CHUNK_SK,
+        expression="SET #closed = :closed",
+        condition=f"{IS_STILL_DONE} AND {HAS_THESE_COUNTS} AND {IS_NOT_CLOSED}",
+        values={":closed": {"BOOL": True}, ":zero": number(0), **_totals([chunk])},
+    )
+
+
+def _add_up(batch_id: str, chunks: list[Chunk]) -> Update:
+    return Update(
+        pk=batch_pk(batch_id),
+        sk=BATCH_SK,
+        expression="ADD remaining :closed, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected",
+        values={":closed": number(-len(chunks)), **_totals(chunks)},
+    )
+
+
+def _totals(chunks: list[Chunk]) -> dict[str, dict[str, str]]:
+    counts = sum((chunk.counts for chunk in chunks), Counts())
+    return {
+        ":rows": number(sum(chunk.rows or 0 for chunk in chunks)),
+        ":succeeded": number(counts.succeeded),
+        ":failed": number(counts.failed),
+        ":rejected": number(counts.rejected),
+    }

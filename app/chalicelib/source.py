@@ -1,0 +1,48 @@
+"""Reading the object version that a batch is made of, range by range."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+from chalicelib.errors import FixItError, UnknownOutcomeError
+from chalicelib.items import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.retry import Retry
+
+BLOCK_BYTES = 8 * 1_048_576
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectReader:
+    """Reads byte ranges of one object version; each range is a request of its own, tried again as a whole."""
+
+    s3: "S3Client"
+    source: Source
+    retry: "Retry"
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` to before ``end``; raises SourceGoneError if the version is no more."""
+        return self.retry(self._read_once, start, end) if end > start else b""
+
+    def blocks(self, start: int, end: int) -> Iterator[bytes]:
+        """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory."""
+        for begin in range(start, end, BLOCK_BYTES):
+            yield self.read(begin, min(begin + BLOCK_BYTES, end))
+
+    def _read_once(self, start: int, end: int) -> bytes:
+        source = self.source
+        # A bucket without versions has the etag alone to say that the object is still the one that was uploaded.
+        which = {"VersionId": source.version_id} if source.version_id else {"IfMatch": f'"{source.etag}"'}
+        answer = self.s3.get_object(Bucket=source.bucket, Key=source.key, Range=f"bytes={start}-{end - 1}", **which)  # type: ignore[arg-type]
+        try:
+            data = answer["Body"].read()
+        except (HTTPClientError, IncompleteReadError) as error:
+            raise UnknownOutcomeError(f"reading {source.key} broke off: {error}") from error
+        if len(data) != end - start:
+            raise FixItError(f"{source.key}: asked for bytes {start} to {end}, got {len(data)}")
+        return data

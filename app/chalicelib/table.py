@@ -1,0 +1,138 @@
+"""The table: every request that Tally makes of DynamoDB, tried again as ``retry`` says.
+
+A condition that fails is an answer, not an error: what was asked for is there already, or no longer called for.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.errors import CancelledError, ThrottledError
+from chalicelib.items import Item, key
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from chalicelib.retry import Retry
+
+MOST_ACTIONS = 100
+"""Actions of one TransactWriteItems."""
+_MOST_PUTS = 25
+"""Requests of one BatchWriteItem."""
+_MOST_KEYS = 100
+"""Keys of one BatchGetItem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Puts an item if the condition holds."""
+
+    item: Mapping[str, Any]
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Updates an item if the condition holds; ``#name`` stands for an attribute whose name is a reserved word."""
+
+    pk: str
+    sk: str
+    expression: str
+    values: Mapping[str, Any]
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Reads and writes of one table."""
+
+    dynamodb: "DynamoDBClient"
+    name: str
+    retry: "Retry"
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """Return an item as it is now, None if there is none."""
+        answer = self.retry(self.dynamodb.get_item, TableName=self.name, Key=key(pk, sk), ConsistentRead=True)
+        return answer.get("Item")
+
+    def get_all(self, keys: Iterable[tuple[str, str]]) -> list[Item]:
+        """Return those of the items that exist, as they are now, in no order."""
+        waiting = iter(keys)
+        found: list[Item] = []
+        while group := list(islice(waiting, _MOST_KEYS)):
+            self.retry(self._get_some, [key(pk, sk) for pk, sk in group], found)
+        return found
+
+    def put(self, put: Put) -> bool:
+        """Put an item; tells whether its condition held.
+
+        False may also mean that an earlier try of this very call was applied and not heard.
+        """
+        try:
+            self.retry(self.dynamodb.put_item, **self._put(put))
+        except CancelledError:
+            return False
+        return True
+
+    def update(self, update: Update) -> bool:
+        """Update an item; tells whether its condition held, with the same doubt as ``put``."""
+        try:
+            self.retry(self.dynamodb.update_item, **self._update(update))
+        except CancelledError:
+            return False
+        return True
+
+    def transact(self, actions: Sequence[Put | Update]) -> list[int]:
+        """Apply all actions or none; returns the positions whose conditions failed, none if all was applied.
+
+        A new call makes a new ClientRequestToken, so that a token never meets another set of actions; botocore
+        keeps the token over its own retries of one call.
+        """
+        wire: Any = [
+            {"Put": self._put(action)} if isinstance(action, Put) else {"Update": self._update(action)}
+            for action in actions
+        ]
+        try:
+            self.retry(self.dynamodb.transact_write_items, TransactItems=wire)
+        except CancelledError as cancelled:
+            return cancelled.failed
+        return []
+
+    def write_all(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Put items without a condition, 25 to a request."""
+        waiting = iter(items)
+        while group := list(islice(waiting, _MOST_PUTS)):
+            self.retry(self._write_some, [{"PutRequest": {"Item": item}} for item in group])
+
+    def _get_some(self, keys: list[dict[str, Any]], found: list[Item]) -> None:
+        """Read what is left in ``keys`` and leave in it only what DynamoDB did not read."""
+        answer = self.dynamodb.batch_get_item(RequestItems={self.name: {"Keys": keys, "ConsistentRead": True}})
+        found += answer["Responses"].get(self.name, [])
+        unprocessed: Any = answer.get("UnprocessedKeys", {})
+        keys[:] = unprocessed.get(self.name, {}).get("Keys", [])
+        if keys:
+            raise ThrottledError(f"{len(keys)} items were not read")
+
+    def _write_some(self, requests: list[Any]) -> None:
+        """Write what is left in ``requests`` and leave in it only what DynamoDB did not take."""
+        answer = self.dynamodb.batch_write_item(RequestItems={self.name: requests})
+        requests[:] = answer.get("UnprocessedItems", {}).get(self.name, [])
+        if requests:
+            raise ThrottledError(f"{len(requests)} items were not taken")
+
+    def _put(self, put: Put) -> dict[str, Any]:
+        return {"TableName": self.name, "Item": put.item, "ConditionExpression": put.condition}
+
+    def _update(self, update: Update) -> dict[str, Any]:
+        wire: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": key(update.pk, update.sk),
+            "UpdateExpression": update.expression,
+            "ExpressionAttributeValues": update.values,
+        }
+        if update.condition:
+            wire["ConditionExpression"] = update.condition
+        names = {f"#{name}": name for name in re.findall(r"#(\w+)", f"{update.expression} {update.condition}")}
+        return wire | {"ExpressionAttributeNames": names} if names else wire

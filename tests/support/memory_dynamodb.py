@@ -1,0 +1,122 @@
+"""DynamoDB in memory: as much of it as Tally uses, with its stream, fast enough for thousands of histories.
+
+``tests/aws/test_table_contract.py`` holds it, moto and the local AWS to the same behaviour.
+"""
+
+import copy
+import re
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+Wire = dict[str, Any]
+
+
+def client_error(code: str, status: int = 400, **extra: Any) -> ClientError:
+    """Return an error as botocore raises it."""
+    response: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}, **extra}
+    return ClientError(response, "Operation")
+
+
+class MemoryDynamoDB:
+    """One table, any name; ``stream`` is every change in order, as Lambda would be given it."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Wire] = {}
+        self.stream: list[Wire] = []
+
+    def get_item(self, *, Key: Wire, **_: Any) -> Wire:  # noqa: N803
+        item = self.items.get(_key(Key))
+        return {"Item": copy.deepcopy(item)} if item else {}
+
+    def batch_get_item(self, *, RequestItems: Wire) -> Wire:  # noqa: N803
+        ((table, request),) = RequestItems.items()
+        found = [self.items[_key(key)] for key in request["Keys"] if _key(key) in self.items]
+        return {"Responses": {table: copy.deepcopy(found)}, "UnprocessedKeys": {}}
+
+    def put_item(self, *, Item: Wire, **request: Any) -> Wire:  # noqa: N803
+        return self._single({"Item": Item, **request})
+
+    def update_item(self, **request: Any) -> Wire:
+        return self._single(request)
+
+    def batch_write_item(self, *, RequestItems: Wire) -> Wire:  # noqa: N803
+        ((_, requests),) = RequestItems.items()
+        assert len(requests) <= 25
+        for request in requests:
+            self._apply({"Item": request["PutRequest"]["Item"]})
+        return {"UnprocessedItems": {}}
+
+    def transact_write_items(self, *, TransactItems: list[Wire]) -> Wire:  # noqa: N803
+        assert 0 < len(TransactItems) <= 100
+        actions = [next(iter(action.values())) for action in TransactItems]
+        assert len({_target(action) for action in actions}) == len(actions), "no item twice"
+        codes = ["None" if self._holds(action) else "ConditionalCheckFailed" for action in actions]
+        if any(code != "None" for code in codes):
+            raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+        for action in actions:
+            self._apply(action)
+        return {}
+
+    def query(self, *, ExpressionAttributeValues: Wire, **_: Any) -> Wire:  # noqa: N803
+        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
+        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix))
+        return {"Items": [copy.deepcopy(self.items[key]) for key in keys]}
+
+    def _single(self, request: Wire) -> Wire:
+        if not self._holds(request):
+            raise client_error("ConditionalCheckFailedException")
+        self._apply(request)
+        return {}
+
+    def _holds(self, action: Wire) -> bool:
+        item = self.items.get(_target(action), {})
+        names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
+        clauses = [clause for clause in action.get("ConditionExpression", "").split(" AND ") if clause]
+        return all(_clause_holds(clause, item, names, values) for clause in clauses)
+
+    def _apply(self, action: Wire) -> None:
+        key = _target(action)
+        old = self.items.get(key)
+        new = copy.deepcopy(action["Item"]) if "Item" in action else _updated(old, action)
+        if new == old:
+            return  # a write that changes nothing emits nothing
+        self.items[key] = new
+        change = {"Keys": {"pk": new["pk"], "sk": new["sk"]}, "NewImage": copy.deepcopy(new)}
+        if old:
+            change["OldImage"] = copy.deepcopy(old)
+        self.stream.append({"eventName": "MODIFY" if old else "INSERT", "dynamodb": change})
+
+
+def _key(key: Wire) -> tuple[str, str]:
+    return key["pk"]["S"], key["sk"]["S"]
+
+
+def _target(action: Wire) -> tuple[str, str]:
+    return _key(action.get("Key") or action["Item"])
+
+
+def _clause_holds(clause: str, item: Wire, names: Wire, values: Wire) -> bool:
+    exists = re.fullmatch(r"attribute_(not_)?exists\((#?\w+)\)", clause)
+    if exists:
+        return (names.get(exists[2], exists[2]) in item) is not bool(exists[1])
+    equal = re.fullmatch(r"(#?\w+) = (:\w+)", clause)
+    assert equal, f"the fake does not know {clause}"
+    return bool(item.get(str(names.get(equal[1], equal[1]))) == values[equal[2]])
+
+
+def _updated(old: Wire | None, action: Wire) -> Wire:
+    item = copy.deepcopy(old) if old else dict(action["Key"])
+    names, values = action.get("ExpressionAttributeNames", {}), action["ExpressionAttributeValues"]
+    for verb, body in re.findall(r"(SET|ADD|REMOVE) (.*?)(?= SET | ADD | REMOVE |$)", action["UpdateExpression"]):
+        for part in body.split(", "):
+            match = re.fullmatch(r"(#?\w+)(?: =)?(?: (:\w+))?", part)
+            assert match, f"the fake does not know {part}"
+            name = names.get(match[1], match[1])
+            if verb == "SET":
+                item[name] = values[match[2]]
+            elif verb == "ADD":
+                item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[match[2]]["N"]))}
+            else:
+                item.pop(name, None)
+    return item

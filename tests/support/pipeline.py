@@ -1,0 +1,184 @@
+"""The whole of Tally in one process: the real handlers over AWS in memory, in whatever order a test says."""
+
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import app
+from chalicelib import services
+from chalicelib.items import BATCH_SK, CHUNK_SK, Batch, Chunk, Marker, Source, batch_pk
+from chalicelib.plan import batch_id, job_name
+from chalicelib.retry import Retry
+from tests.support.faults import Fault, FaultyClient, Killed
+from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
+
+QUEUES = ("ingest", "work", "finished")
+HANDLERS = {"ingest": "ingest", "work": "process", "finished": "finish"}
+
+
+class _Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+class MemorySQS:
+    """Keeps what is sent, by queue URL."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[str, list[str]] = defaultdict(list)
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        assert 0 < len(Entries) <= 10
+        self.bodies[QueueUrl] += [entry["MessageBody"] for entry in Entries]
+        return {"Failed": []}
+
+
+class MemoryEvents:
+    """Keeps the events that were put."""
+
+    def __init__(self) -> None:
+        self.details: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
+        self.details += [{"type": entry["DetailType"], **json.loads(entry["Detail"])} for entry in Entries]
+        return {"Entries": [{"EventId": "1"} for _ in Entries]}
+
+
+class MemoryS3:
+    """Keeps object versions by key and version id."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+
+    def get_object(self, *, Key: str, VersionId: str, Range: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        if (Key, VersionId) not in self.objects:
+            raise client_error("NoSuchVersion", 404)
+        first, last = Range.removeprefix("bytes=").split("-")
+        return {"Body": io.BytesIO(self.objects[Key, VersionId][int(first) : int(last) + 1])}
+
+
+class MemoryLambda:
+    """Says whether the queues' mappings report partial failures."""
+
+    def __init__(self) -> None:
+        self.reports = True
+
+    def list_event_source_mappings(self, **_: Any) -> dict[str, Any]:
+        return {"EventSourceMappings": [{"FunctionResponseTypes": ["ReportBatchItemFailures"] if self.reports else []}]}
+
+
+class Pipeline:
+    """Delivers uploads, messages and stream records to the handlers; ``faults`` says what each AWS call meets.
+
+    ``deliver`` keeps the promises of AWS and no more: a message goes only when its handler has answered without it,
+    a stream position moves only when its handler has returned.
+    """
+
+    def __init__(self, monkeypatch: Any, faults: Callable[[str], Fault] = lambda _: Fault.NONE) -> None:
+        self.dynamodb = MemoryDynamoDB()
+        self.sqs = MemorySQS()
+        self.events = MemoryEvents()
+        self.s3 = MemoryS3()
+        self.lambda_ = MemoryLambda()
+        self.uploads: list[dict[str, Any]] = []
+        self.positions = {"dispatch": 0, "settle": 0}
+        self.faults = faults
+        clients = {
+            name: FaultyClient(client, self._next_fault)
+            for name, client in (
+                ("dynamodb", self.dynamodb),
+                ("sqs", self.sqs),
+                ("events", self.events),
+                ("s3", self.s3),
+                ("lambda", self.lambda_),
+            )
+        }
+        patched = services.Services(
+            settings=services.settings(), retry=Retry(sleep=lambda _: None), client=clients.__getitem__
+        )
+        monkeypatch.setattr(services.Services, "of", lambda _: patched)
+
+    def _next_fault(self, operation: str) -> Fault:
+        return self.faults(operation)
+
+    def upload(self, key: str, content: bytes, version: str = "v1") -> str:
+        """Put an object and let its event wait; returns the id that its batch will have."""
+        self.s3.objects[key, version] = content
+        found = {"key": key, "versionId": version, "eTag": "e", "size": len(content)}
+        self.uploads.append({"Records": [{"s3": {"bucket": {"name": "inbox"}, "object": found}}]})
+        source = Source(bucket="inbox", key=key, version_id=version, etag="e")
+        return batch_id(job_name(key), source)
+
+    def waiting(self, queue: str) -> list[str]:
+        """Return the bodies in a queue."""
+        return self.sqs.bodies[services.settings().queues[queue].url]
+
+    def work(self) -> list[str]:
+        """Return the names of what has something to deliver."""
+        names = ["upload"] if self.uploads else []
+        names += [queue for queue in QUEUES if self.waiting(queue)]
+        return names + [name for name, position in self.positions.items() if position < len(self.dynamodb.stream)]
+
+    def deliver(self, what: str, *, most: int = 10, again: bool = False, start: int = 0) -> bool:
+        """Deliver once, from ``start``; tells whether the handler answered. ``again`` keeps it to come once more."""
+        try:
+            if what == "upload":
+                app.plan(self.uploads[start % len(self.uploads)], _Context())
+                if not again:
+                    del self.uploads[start % len(self.uploads)]
+            elif what in QUEUES:
+                self._deliver_messages(what, start, most, again=again)
+            else:
+                end = min(self.positions[what] + most, len(self.dynamodb.stream))
+                event = {"Records": self.dynamodb.stream[self.positions[what] : end]}
+                getattr(app, what)(event, _Context())
+                if not again:
+                    self.positions[what] = end
+        except (Killed, Exception):  # noqa: BLE001  Lambda delivers again, whatever it was
+            return False
+        return True
+
+    def drain(self) -> None:
+        """Deliver everything, without faults, until nothing is left."""
+        self.faults = lambda _: Fault.NONE
+        for _ in range(10_000):
+            work = self.work()
+            if not work:
+                return
+            for what in work:
+                assert self.deliver(what, most=1000)
+        raise AssertionError(f"never comes to rest: {work}")
+
+    def batch(self, batch: str) -> Batch:
+        """Return a batch as it stands."""
+        return Batch.from_item(self.dynamodb.items[batch_pk(batch), BATCH_SK])
+
+    def chunks(self, batch: str) -> list[Chunk]:
+        """Return the chunks of a batch in order."""
+        found = [
+            item
+            for (pk, sk), item in self.dynamodb.items.items()
+            if sk == CHUNK_SK and pk.startswith(f"batch#{batch}#")
+        ]
+        return sorted(map(Chunk.from_item, found), key=lambda chunk: chunk.key.number)
+
+    def markers(self, batch: str) -> list[Marker]:
+        """Return all markers of a batch in order."""
+        return [
+            Marker.from_item(item)
+            for (pk, sk), item in sorted(self.dynamodb.items.items())
+            if sk.startswith("mark#") and pk.startswith(f"batch#{batch}#")
+        ]
+
+    def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
+        bodies = self.waiting(queue)
+        chosen = list(range(start % len(bodies), len(bodies)))[: min(most, 10)]
+        arn = services.settings().queues[queue].arn
+        records = [{"messageId": str(index), "body": bodies[index], "eventSourceARN": arn} for index in chosen]
+        answer = getattr(app, HANDLERS[queue])({"Records": records}, _Context())
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        if not again:
+            done = {index for index in chosen if str(index) not in failed}
+            bodies[:] = [body for index, body in enumerate(bodies) if index not in done]
