@@ -83,20 +83,18 @@ def split(
     for block in blocks:
         data += block
         begin = 0
-        if dropped:
-            end = _LINE_END.search(data)
-            if end is None:
-                dropped, data = _drop(dropped, data)
-                continue
-            begin = end.end()
-            yield at.range(_too_long(dropped + begin))
-            dropped = 0
-        while len(data) - begin >= enough:
-            cut = _cut(data, begin, begin + enough, max_rows, max_bytes, last=False)
+        while dropped or len(data) - begin >= enough:
+            cut = None if dropped else _cut(data, begin, begin + enough, max_rows, max_bytes, last=False)
             if cut is None:
-                dropped, data = _drop(0, data[begin:])
-                begin = 0
-                break
+                end = _LINE_END.search(data, begin)
+                if end is None:
+                    kept = 1 if data.endswith(b"\r") else 0  # a line feed may follow it in the next block
+                    dropped += len(data) - begin - kept
+                    begin = len(data) - kept
+                    break
+                cut = _too_long(dropped + end.end() - begin)
+                begin -= dropped
+                dropped = 0
             yield at.range(cut)
             begin += cut.length
         data = data[begin:]
@@ -184,9 +182,3 @@ def _cut_unreadable(data: bytes, *, last: bool) -> _Cut | None:
 
 def _too_long(length: int) -> _Cut:
     return _Cut(length, 1, 1, f"the line is {length:,} bytes long; the longest record may have {MAX_RECORD_BYTES:,}")
-
-
-def _drop(dropped: int, data: bytes) -> tuple[int, bytes]:
-    """Forget the bytes of a line without an end; a carriage return is kept, for a line feed may follow it."""
-    kept = data[-1:] if data.endswith(b"\r") else b""
-    return dropped + len(data) - len(kept), kept

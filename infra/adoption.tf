@@ -1,0 +1,68 @@
+# Chalice creates the functions and the event source mappings. Once it has written .chalice/deployed/<stage>.json,
+# the next apply adopts the mappings and sets what a decorator cannot say.
+locals {
+  deployed_file      = var.deployed_file != "" ? var.deployed_file : "${path.module}/../app/.chalice/deployed/${var.stage}.json"
+  deployed_resources = fileexists(local.deployed_file) ? jsondecode(file(local.deployed_file)).resources : []
+
+  # Keyed by function and UUID: a mapping that was deleted and created again is another instance, and is imported again.
+  mappings = {
+    for r in local.deployed_resources :
+    "${trimprefix(reverse(split(":", r.lambda_arn))[0], "${local.prefix}-")}:${r.event_uuid}" => {
+      function = trimprefix(reverse(split(":", r.lambda_arn))[0], "${local.prefix}-")
+      uuid     = r.event_uuid
+    }
+    if contains(["sqs_event", "dynamodb_event"], r.resource_type)
+  }
+
+  plan_is_deployed = anytrue([for r in local.deployed_resources : r.resource_type == "lambda_function" && r.name == "plan"])
+
+  # ORed. Amounts are matched as the strings they are in a stream record.
+  filters = {
+    dispatch = [
+      jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } }),
+      jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } }),
+    ]
+    settle = [
+      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, remaining = { N = ["0"] } } } }),
+      jsonencode({ dynamodb = { NewImage = { sk = { S = ["batch"] } } } }),
+    ]
+  }
+}
+
+import {
+  for_each = local.mappings
+  to       = module.mapping[each.key].aws_lambda_event_source_mapping.this
+  id       = each.value.uuid
+}
+
+module "mapping" {
+  source   = "./modules/mapping"
+  for_each = local.mappings
+
+  function_name       = local.function_names[each.value.function]
+  event_source_arn    = contains(local.stream_consumers, each.value.function) ? module.table.stream_arn : module.queue[local.consumed_queues[each.value.function]].arn
+  maximum_concurrency = local.functions[each.value.function].maximum_concurrency
+  filters             = lookup(local.filters, each.value.function, [])
+
+  stream = contains(local.stream_consumers, each.value.function) ? {
+    parallelization_factor = local.functions[each.value.function].parallelization_factor
+    on_failure_arn         = module.stream_failures.arn
+  } : null
+}
+
+resource "aws_lambda_function_event_invoke_config" "plan" {
+  count = local.plan_is_deployed ? 1 : 0
+
+  function_name                = local.function_names["plan"]
+  maximum_retry_attempts       = 2
+  maximum_event_age_in_seconds = 21600
+
+  destination_config {
+    on_failure {
+      destination = module.plan_failures.arn
+    }
+  }
+
+  # Lambda checks that the role may send there.
+  depends_on = [module.role]
+}

@@ -1,0 +1,19 @@
+output "name" {
+  description = "Name of the queue."
+  value       = aws_sqs_queue.this.name
+}
+
+output "arn" {
+  description = "ARN of the queue."
+  value       = aws_sqs_queue.this.arn
+}
+
+output "url" {
+  description = "URL of the queue."
+  value       = aws_sqs_queue.this.url
+}
+
+output "redrive_allow_policy" {
+  description = "Who may use the queue as a dead-letter queue, as JSON."
+  value       = aws_sqs_queue.this.redrive_allow_policy
+}

@@ -1,0 +1,111 @@
+mock_provider "aws" {}
+
+variables {
+  name       = "tally-test-failures"
+  arn_prefix = "arn:aws:sqs:us-east-1:123456789012"
+}
+
+run "refuses_every_request_without_tls" {
+  assert {
+    condition = one([
+      for s in jsondecode(aws_sqs_queue.this.policy).Statement : s
+      if s.Effect == "Deny" && s.Condition.Bool["aws:SecureTransport"] == "false"
+    ]).Resource == "arn:aws:sqs:us-east-1:123456789012:tally-test-failures"
+    error_message = "The policy must deny plain HTTP on this queue."
+  }
+}
+
+run "is_encrypted_and_keeps_messages_for_14_days" {
+  assert {
+    condition     = aws_sqs_queue.this.sqs_managed_sse_enabled && aws_sqs_queue.this.message_retention_seconds == 1209600
+    error_message = "Encryption is on, retention is the longest SQS has."
+  }
+}
+
+run "serves_no_queue_as_dead_letter_queue_by_default" {
+  assert {
+    condition     = jsondecode(aws_sqs_queue.this.redrive_allow_policy) == { redrivePermission = "denyAll" }
+    error_message = "Without sources the queue must deny redrive."
+  }
+}
+
+run "serves_only_the_named_queues" {
+  variables {
+    source_queue_arns = ["arn:aws:sqs:us-east-1:123456789012:tally-test-work"]
+  }
+
+  assert {
+    condition = jsondecode(aws_sqs_queue.this.redrive_allow_policy) == {
+      redrivePermission = "byQueue"
+      sourceQueueArns   = ["arn:aws:sqs:us-east-1:123456789012:tally-test-work"]
+    }
+    error_message = "Only the named source may redrive here."
+  }
+}
+
+run "lets_no_service_send_by_default" {
+  assert {
+    condition     = alltrue([for s in jsondecode(aws_sqs_queue.this.policy).Statement : s.Effect == "Deny"])
+    error_message = "Without allowed_sender the policy must allow nothing."
+  }
+}
+
+run "rejects_a_name_sqs_would_refuse" {
+  command = plan
+
+  variables {
+    name = "tally.test"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "rejects_an_arn_prefix_of_another_service" {
+  command = plan
+
+  variables {
+    arn_prefix = "arn:aws:sns:us-east-1:123456789012"
+  }
+
+  expect_failures = [var.arn_prefix]
+}
+
+run "rejects_retention_over_14_days" {
+  command = plan
+
+  variables {
+    message_retention_seconds = 1209601
+  }
+
+  expect_failures = [var.message_retention_seconds]
+}
+
+run "rejects_a_visibility_timeout_over_12_hours" {
+  command = plan
+
+  variables {
+    visibility_timeout_seconds = 43201
+  }
+
+  expect_failures = [var.visibility_timeout_seconds]
+}
+
+run "rejects_a_sender_that_is_no_service_principal" {
+  command = plan
+
+  variables {
+    allowed_sender = { service = "*", source_arn = "*" }
+  }
+
+  expect_failures = [var.allowed_sender]
+}
+
+run "rejects_more_sources_than_sqs_takes" {
+  command = plan
+
+  variables {
+    source_queue_arns = [for i in range(11) : "arn:aws:sqs:us-east-1:123456789012:q${i}"]
+  }
+
+  expect_failures = [var.source_queue_arns]
+}

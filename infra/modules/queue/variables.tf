@@ -1,0 +1,105 @@
+variable "name" {
+  description = "Name of the queue; its dead-letter queue is <name>-dlq."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,76}$", var.name))
+    error_message = "name must be 1 to 76 letters, digits, hyphens or underscores, so that -dlq fits."
+  }
+}
+
+variable "arn_prefix" {
+  description = "ARN of every queue of this account and region, without the name: arn:<partition>:sqs:<region>:<account>."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}$", var.arn_prefix))
+    error_message = "arn_prefix must look like arn:aws:sqs:us-east-1:123456789012."
+  }
+}
+
+variable "consumer_timeout_seconds" {
+  description = "Seconds the consumer of this queue may run."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.consumer_timeout_seconds >= 1 && var.consumer_timeout_seconds <= 900
+    error_message = "consumer_timeout_seconds must be between 1 and 900."
+  }
+}
+
+variable "visibility_timeout_seconds" {
+  description = "Seconds a received message is hidden from other readers."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.visibility_timeout_seconds >= 6 * var.consumer_timeout_seconds
+    error_message = "visibility_timeout_seconds must be at least 6 x consumer_timeout_seconds."
+  }
+
+  validation {
+    condition     = var.visibility_timeout_seconds <= 43200
+    error_message = "visibility_timeout_seconds must be at most 43200 (12 hours)."
+  }
+}
+
+variable "max_receive_count" {
+  description = "Deliveries before a message goes to the dead-letter queue."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000
+    error_message = "max_receive_count must be between 5 and 1000: Lambda's throttled receives count too."
+  }
+}
+
+variable "message_retention_seconds" {
+  description = "Seconds a message stays in the queue."
+  type        = number
+  default     = 345600
+  nullable    = false
+
+  validation {
+    condition     = var.message_retention_seconds >= 60 && var.message_retention_seconds <= 1209600
+    error_message = "message_retention_seconds must be between 60 and 1209600 (14 days)."
+  }
+}
+
+variable "dlq_message_retention_seconds" {
+  description = "Seconds a message stays in the dead-letter queue, counted from when it was first sent to the queue."
+  type        = number
+  default     = 1209600
+  nullable    = false
+
+  validation {
+    condition     = var.dlq_message_retention_seconds > var.message_retention_seconds
+    error_message = "dlq_message_retention_seconds must be greater than message_retention_seconds: a dead letter keeps its first send time."
+  }
+}
+
+variable "max_message_size_bytes" {
+  description = "Bytes a message may have."
+  type        = number
+  default     = 262144
+  nullable    = false
+
+  validation {
+    condition     = var.max_message_size_bytes >= 1024 && var.max_message_size_bytes <= 262144
+    error_message = "max_message_size_bytes must be between 1024 and 262144."
+  }
+}
+
+variable "allowed_sender" {
+  description = "AWS service and the one ARN on whose behalf it may send here; null for IAM identities only."
+  type = object({
+    service    = string
+    source_arn = string
+  })
+  default = null # null has a meaning here: nobody
+}

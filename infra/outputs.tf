@@ -1,0 +1,97 @@
+output "chalice_config" {
+  description = "The whole .chalice/config.json of this stage, as JSON."
+  value = jsonencode({
+    version  = "2.0"
+    app_name = "tally"
+    stages = {
+      (var.stage) = {
+        automatic_layer = false
+        xray            = false
+
+        environment_variables = {
+          TALLY_STAGE          = var.stage
+          TALLY_TABLE          = module.table.name
+          TALLY_STREAM_ARN     = module.table.stream_arn
+          TALLY_INBOX_BUCKET   = module.inbox.name
+          TALLY_EVENT_BUS      = module.completion.bus_name
+          TALLY_QUEUES         = jsonencode({ for name, queue in module.queue : name => { url = queue.url, arn = queue.arn } })
+          TALLY_RETENTION_DAYS = tostring(var.retention_days)
+          TALLY_CHUNK_ROWS     = tostring(var.chunk_rows)
+          TALLY_CHUNK_BYTES    = tostring(var.chunk_bytes)
+          TALLY_PACK_ROWS      = tostring(var.pack_rows)
+          TALLY_LOG_LEVEL      = var.log_level
+
+          # What the decorators say when Chalice creates a mapping.
+          TALLY_FUNCTIONS = jsonencode({
+            for name, f in local.functions : name => {
+              batch_size                      = f.batch_size
+              maximum_batching_window_seconds = f.window_seconds
+              maximum_concurrency             = f.maximum_concurrency
+            } if name != "plan"
+          })
+
+          POWERTOOLS_SERVICE_NAME = "tally"
+        }
+
+        lambda_functions = {
+          for name, f in local.functions : name => {
+            manage_iam_role    = false # on the stage it would demand one role for all
+            iam_role_arn       = module.role[name].arn
+            lambda_timeout     = f.timeout_seconds
+            lambda_memory_size = f.memory_mb
+          }
+        }
+      }
+    }
+  })
+
+  precondition {
+    condition     = alltrue([for name, f in local.functions : f.batch_size == null || try(f.batch_size <= 10 || f.window_seconds >= 1, false)])
+    error_message = "A batch_size over 10 needs window_seconds of at least 1."
+  }
+}
+
+output "stage" {
+  description = "Name of this copy of the system."
+  value       = var.stage
+}
+
+output "region" {
+  description = "Region everything is in."
+  value       = data.aws_region.current.id
+}
+
+output "table_name" {
+  description = "Name of the table."
+  value       = module.table.name
+}
+
+output "inbox_bucket" {
+  description = "Name of the bucket that takes uploads, under inbox/<job>/."
+  value       = module.inbox.name
+}
+
+output "event_bus_name" {
+  description = "Name of the bus that carries Batch Completed and Batch Rejected."
+  value       = module.completion.bus_name
+}
+
+output "completions_queue_url" {
+  description = "URL of the queue that receives both."
+  value       = module.completion.queue_url
+}
+
+output "plan_failures_queue_url" {
+  description = "URL of the queue of uploads that plan gave up on."
+  value       = module.plan_failures.url
+}
+
+output "stream_failures_queue_url" {
+  description = "URL of the queue of stream records that dispatch or settle gave up on."
+  value       = module.stream_failures.url
+}
+
+output "adopted_mappings" {
+  description = "Event source mappings Terraform has adopted from Chalice; 5 once it is done."
+  value       = length(local.mappings)
+}

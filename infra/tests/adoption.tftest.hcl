@@ -1,0 +1,129 @@
+# Adoption on a mocked AWS, from a file as Chalice writes it. Plans only: a destroy after an apply would meet prevent_destroy.
+# override_during needs Terraform 1.11; the configuration itself needs 1.9.
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { id = "us-east-1" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::inbox" }
+  }
+
+  mock_resource "aws_dynamodb_table" {
+    defaults = {
+      arn        = "arn:aws:dynamodb:us-east-1:123456789012:table/t"
+      stream_arn = "arn:aws:dynamodb:us-east-1:123456789012:table/t/stream/2026-01-01T00:00:00.000"
+    }
+  }
+
+  mock_resource "aws_cloudwatch_event_bus" {
+    defaults = { arn = "arn:aws:events:us-east-1:123456789012:event-bus/b" }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:us-east-1:123456789012:rule/b/r" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:g" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/r" }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:us-east-1:123456789012:other" }
+  }
+}
+
+override_resource {
+  target          = module.mapping["ingest:00000000-0000-4000-8000-000000000001"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.mapping["process:00000000-0000-4000-8000-000000000002"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.mapping["finish:00000000-0000-4000-8000-000000000003"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.mapping["dispatch:00000000-0000-4000-8000-000000000004"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.mapping["settle:00000000-0000-4000-8000-000000000005"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+variables {
+  stage         = "alpha"
+  deployed_file = "tests/fixtures/deployed.json"
+}
+
+run "adopts_every_mapping_chalice_created" {
+  command = plan
+
+  assert {
+    condition     = output.adopted_mappings == 5 && length(module.mapping) == 5
+    error_message = "Five functions have a mapping."
+  }
+}
+
+run "keys_mappings_by_function_and_uuid" {
+  command = plan
+
+  assert {
+    condition     = contains(keys(local.mappings), "process:00000000-0000-4000-8000-000000000002")
+    error_message = "A mapping created anew must be another instance."
+  }
+}
+
+run "keeps_uploads_that_plan_gave_up_on" {
+  command = plan
+
+  assert {
+    condition = (
+      aws_lambda_function_event_invoke_config.plan[0].function_name == "tally-alpha-plan"
+      && aws_lambda_function_event_invoke_config.plan[0].maximum_retry_attempts == 2
+      && aws_lambda_function_event_invoke_config.plan[0].maximum_event_age_in_seconds == 21600
+    )
+    error_message = "plan is retried twice within six hours."
+  }
+}
+
+run "filters_what_dispatch_and_settle_need" {
+  command = plan
+
+  assert {
+    condition = [for f in local.filters.settle : jsondecode(f)] == [
+      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, remaining = { N = ["0"] } } } },
+      { dynamodb = { NewImage = { sk = { S = ["batch"] } } } },
+    ]
+    error_message = "settle sees drained chunks and every change of a batch."
+  }
+
+  assert {
+    condition = [for f in local.filters.dispatch : jsondecode(f)] == [
+      { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } },
+      { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } },
+    ]
+    error_message = "dispatch sees new chunks and new rows."
+  }
+}

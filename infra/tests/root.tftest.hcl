@@ -1,0 +1,520 @@
+# The whole root, twice, on a mocked AWS. Every queue has an ARN of its own, so that a right given on the wrong queue shows.
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { id = "us-east-1" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { arn = "arn:aws:s3:::inbox" }
+  }
+
+  mock_resource "aws_dynamodb_table" {
+    defaults = {
+      arn        = "arn:aws:dynamodb:us-east-1:123456789012:table/t"
+      stream_arn = "arn:aws:dynamodb:us-east-1:123456789012:table/t/stream/2026-01-01T00:00:00.000"
+    }
+  }
+
+  mock_resource "aws_cloudwatch_event_bus" {
+    defaults = { arn = "arn:aws:events:us-east-1:123456789012:event-bus/b" }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:us-east-1:123456789012:rule/b/r" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:us-east-1:123456789012:log-group:g" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/r" }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:us-east-1:123456789012:other" }
+  }
+}
+
+override_resource {
+  target = module.queue["ingest"].aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest" }
+}
+
+override_resource {
+  target = module.queue["work"].aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:work" }
+}
+
+override_resource {
+  target = module.queue["finished"].aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:finished" }
+}
+
+override_resource {
+  target = module.queue["ingest"].module.dlq.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest-dlq" }
+}
+
+override_resource {
+  target = module.queue["work"].module.dlq.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:work-dlq" }
+}
+
+override_resource {
+  target = module.queue["finished"].module.dlq.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:finished-dlq" }
+}
+
+override_resource {
+  target = module.plan_failures.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:plan-failures" }
+}
+
+override_resource {
+  target = module.stream_failures.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:stream-failures" }
+}
+
+override_resource {
+  target = module.completion.module.queue.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:completions" }
+}
+
+override_resource {
+  target = module.completion.module.queue.module.dlq.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:completions-dlq" }
+}
+
+variables {
+  deployed_file = "tests/fixtures/not-deployed.json"
+}
+
+run "hides_a_message_for_six_timeouts_of_its_consumer" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, queue in module.queue : name => queue.visibility_timeout_seconds
+    } == { ingest = 360, work = 360, finished = 180 }
+    error_message = "ingest and process run for 60 s, finish for 30 s."
+  }
+
+  assert {
+    condition     = module.completion.queue_visibility_timeout_seconds == 6 * var.completions_consumer_timeout_seconds
+    error_message = "The completions queue must follow the rule too."
+  }
+}
+
+run "derives_visibility_and_chalice_timeout_from_one_override" {
+  variables {
+    stage              = "alpha"
+    function_overrides = { process = { timeout_seconds = 100 } }
+  }
+
+  assert {
+    condition     = module.queue["work"].visibility_timeout_seconds == 600
+    error_message = "The queue must follow the function."
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.lambda_functions.process.lambda_timeout == 100
+    error_message = "Chalice must deploy the same timeout."
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.lambda_functions.process.lambda_memory_size == 512
+    error_message = "What is not overridden must stay."
+  }
+}
+
+run "names_everything_of_a_stage_after_it" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = output.event_bus_name == "tally-alpha" && output.table_name == "tally-alpha" && alltrue([
+      for name in
+      concat(
+        [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
+        [module.plan_failures.name, module.stream_failures.name],
+        flatten([for q in module.queue : [q.name, q.dlq_name]]),
+        [for r in module.role : r.name],
+        [for r in module.role : trimprefix(r.log_group_name, "/aws/lambda/")],
+      ) :
+      name == "tally-alpha" || startswith(name, "tally-alpha-")
+    ])
+    error_message = "Every name must start with tally-<stage>."
+  }
+}
+
+run "shares_no_name_with_another_stage" {
+  variables {
+    stage = "beta"
+  }
+
+  assert {
+    condition = alltrue([
+      for name in
+      concat(
+        [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
+        [module.plan_failures.name, module.stream_failures.name],
+        flatten([for q in module.queue : [q.name, q.dlq_name]]),
+        [for r in module.role : r.name],
+        [for r in module.role : trimprefix(r.log_group_name, "/aws/lambda/")],
+      ) :
+      name == "tally-beta" || startswith(name, "tally-beta-")
+    ])
+    error_message = "Every name must start with tally-<stage>."
+  }
+
+  assert {
+    condition = alltrue([
+      for o in ["table_name", "inbox_bucket", "event_bus_name"] :
+      { table_name = output.table_name, inbox_bucket = output.inbox_bucket, event_bus_name = output.event_bus_name }[o]
+      != run.names_everything_of_a_stage_after_it[o]
+    ])
+    error_message = "Two stages must not meet."
+  }
+}
+
+run "renders_every_variable_the_functions_read" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = toset(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables)) == toset([
+      "TALLY_STAGE", "TALLY_TABLE", "TALLY_STREAM_ARN", "TALLY_INBOX_BUCKET", "TALLY_EVENT_BUS", "TALLY_QUEUES", "TALLY_FUNCTIONS",
+      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_PACK_ROWS", "TALLY_LOG_LEVEL", "POWERTOOLS_SERVICE_NAME",
+    ])
+    error_message = "The variables are a contract with the functions."
+  }
+
+  assert {
+    condition     = alltrue([for v in values(jsondecode(output.chalice_config).stages.alpha.environment_variables) : v == tostring(v) && can(regex("", v))])
+    error_message = "Every variable must be a string."
+  }
+
+  assert {
+    condition = alltrue([
+      for q in values(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES)) : keys(q) == ["arn", "url"]
+    ])
+    error_message = "A queue is told by ARN and URL."
+  }
+}
+
+run "lets_chalice_manage_no_role" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = alltrue([
+      for f in values(jsondecode(output.chalice_config).stages.alpha.lambda_functions) : f.manage_iam_role == false && f.iam_role_arn != ""
+    ])
+    error_message = "Terraform owns the roles."
+  }
+}
+
+run "lets_each_function_send_only_where_its_work_goes" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", sort([
+        for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:SendMessage")]) : reverse(split(":", arn))[0]
+      ]))
+      } == {
+      plan     = "plan-failures"
+      ingest   = ""
+      process  = "finished"
+      finish   = ""
+      dispatch = "ingest stream-failures work"
+      settle   = "stream-failures"
+    }
+    error_message = "Each function sends along its own arrow of the flow only."
+  }
+}
+
+run "lets_each_function_consume_only_its_own_queue" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", [
+        for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:DeleteMessage")]) : reverse(split(":", arn))[0]
+      ])
+    } == { plan = "", ingest = "ingest", process = "work", finish = "finished", dispatch = "", settle = "" }
+    error_message = "Each queue has one consumer."
+  }
+}
+
+run "lets_no_function_delete_from_the_table" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = alltrue([
+      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:PutObject", "s3:DeleteObject"], a)
+    ])
+    error_message = "Nothing deletes items or writes uploads."
+  }
+}
+
+run "adopts_nothing_before_chalice_has_deployed" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = output.adopted_mappings == 0 && length(aws_lambda_function_event_invoke_config.plan) == 0
+    error_message = "Without a deployed file there is nothing to adopt."
+  }
+}
+
+run "protects_the_table_unless_data_may_go" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = module.table.deletion_protection
+    error_message = "force_destroy is what turns protection off."
+  }
+}
+
+run "rejects_a_stage_that_breaks_names" {
+  command = plan
+
+  variables {
+    stage = "Prod_1"
+  }
+
+  expect_failures = [var.stage]
+}
+
+run "rejects_items_that_expire_before_a_redrive_can_bring_them_back" {
+  command = plan
+
+  variables {
+    stage          = "alpha"
+    retention_days = 18
+  }
+
+  expect_failures = [var.retention_days]
+}
+
+run "rejects_uploads_that_expire_before_their_rows" {
+  command = plan
+
+  variables {
+    stage                  = "alpha"
+    object_expiration_days = 29
+  }
+
+  expect_failures = [var.object_expiration_days]
+}
+
+run "rejects_dead_letters_forgotten_before_their_queue" {
+  command = plan
+
+  variables {
+    stage                = "alpha"
+    queue_retention_days = 14
+  }
+
+  expect_failures = [var.dlq_retention_days]
+}
+
+run "rejects_a_queue_retention_over_14_days" {
+  command = plan
+
+  variables {
+    stage                = "alpha"
+    queue_retention_days = 15
+  }
+
+  expect_failures = [var.queue_retention_days]
+}
+
+run "rejects_fewer_than_five_deliveries" {
+  command = plan
+
+  variables {
+    stage             = "alpha"
+    max_receive_count = 4
+  }
+
+  expect_failures = [var.max_receive_count]
+}
+
+run "rejects_packs_larger_than_a_chunk" {
+  command = plan
+
+  variables {
+    stage     = "alpha"
+    pack_rows = 501
+  }
+
+  expect_failures = [var.pack_rows]
+}
+
+run "rejects_an_empty_chunk" {
+  command = plan
+
+  variables {
+    stage      = "alpha"
+    chunk_rows = 0
+  }
+
+  expect_failures = [var.chunk_rows]
+}
+
+run "rejects_chunks_of_a_few_bytes" {
+  command = plan
+
+  variables {
+    stage       = "alpha"
+    chunk_bytes = 100
+  }
+
+  expect_failures = [var.chunk_bytes]
+}
+
+run "rejects_a_log_level_python_does_not_know" {
+  command = plan
+
+  variables {
+    stage     = "alpha"
+    log_level = "VERBOSE"
+  }
+
+  expect_failures = [var.log_level]
+}
+
+run "rejects_an_override_of_an_unknown_function" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { procss = { memory_mb = 256 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_timeout_over_15_minutes" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { plan = { timeout_seconds = 901 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_less_memory_than_lambda_has" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { plan = { memory_mb = 64 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_concurrency_limit_of_one" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { process = { maximum_concurrency = 1 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_concurrency_limit_for_a_stream" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { settle = { maximum_concurrency = 5 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_more_than_ten_batches_of_a_shard_at_once" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { settle = { parallelization_factor = 11 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_window_over_five_minutes" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { settle = { window_seconds = 301 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_batch_over_10000" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { settle = { batch_size = 10001 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_consumer_of_completions_slower_than_lambda_allows" {
+  command = plan
+
+  variables {
+    stage                                = "alpha"
+    completions_consumer_timeout_seconds = 901
+  }
+
+  expect_failures = [var.completions_consumer_timeout_seconds]
+}
+
+run "rejects_a_batch_over_ten_without_a_window" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { process = { batch_size = 11 } }
+  }
+
+  expect_failures = [output.chalice_config]
+}

@@ -1,0 +1,101 @@
+"""From the text of a chunk to rows and rejections."""
+
+from typing import Annotated
+
+import msgspec
+import pytest
+
+from chalicelib import rows
+from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
+
+
+class Row(rows.Row, kw_only=True):
+    """A row with one column of each kind."""
+
+    name: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    note: str | None
+    share: float | None = None
+
+
+SCHEMA = Schema.of(Row)
+HEADER = ("name", "size", "note", "share")
+
+
+def _read(text: str | bytes, first_line: int = 2) -> list[ValidRow | RejectedRow]:
+    return list(SCHEMA.read(text.encode() if isinstance(text, str) else text, HEADER, first_line))
+
+
+def _reason(text: str | bytes) -> str:
+    (row,) = _read(text)
+    assert isinstance(row, RejectedRow)
+    return row.reason
+
+
+def test_a_header_is_matched_by_name_whatever_its_case_order_and_blanks() -> None:
+    """People write headers."""
+    assert SCHEMA.header([" Size ", "NAME", "note"], 1) == ("size", "name", "note")
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (["name", "size", "note", "Name"], "line 1: column 4 repeats 'name' of column 1"),
+        (["name", "size"], "line 1: the header lacks note"),
+        (["name", "size", "note", "x"], "line 1: the header has unknown 'x' (column 4)"),
+        (
+            ["name;size;note"],
+            (
+                "line 1: the header lacks name, note, size and has unknown 'name;size;note' (column 1); "
+                "is the delimiter a comma?"
+            ),
+        ),
+    ],
+)
+def test_a_header_that_does_not_fit_says_why(cells: list[str], reason: str) -> None:
+    """The message names line and column."""
+    with pytest.raises(HeaderError) as raised:
+        SCHEMA.header(cells, 1)
+    assert str(raised.value) == reason
+
+
+def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
+    """Blank lines have no number; a quoted line end makes a record two lines long."""
+    assert _read('a,1,,\n\n"b\nc",2,n,0.5\r\nd,3,,') == [
+        ValidRow(0, 2, '{"name":"a","size":1,"note":null}'),
+        ValidRow(1, 4, '{"name":"b c","size":2,"note":"n","share":0.5}'),
+        ValidRow(2, 6, '{"name":"d","size":3,"note":null}'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a,1,n", "line 2: 3 columns, the header has 4"),
+        ("a,1,n,0.5,x", "line 2: 5 columns, the header has 4"),
+        (", ,\t,", "line 2: the row is empty, all 4 of its columns"),
+        ("a,x,,", "line 2, column 2 'size': expected int, got 'x'"),
+        ("a,-1,,", "line 2, column 2 'size': expected int >= 0, got '-1'"),
+        ("a,1,,x", "line 2, column 4 'share': expected float | null, got 'x'"),
+        (",1,,", "line 2, column 1 'name': empty"),
+        ("Name,Size,Note,Share", "line 2: the header again"),
+        (b"caf\xe9,1,,", "line 2, column 1 'name': byte 0xe9 at character 4 is not UTF-8"),
+        ("a," + "9" * 60 + "x,,", f"line 2, column 2 'size': expected int, got '{'9' * 40}…'"),
+    ],
+)
+def test_a_row_that_cannot_be_one_is_rejected_with_line_column_and_reason(text: str | bytes, reason: str) -> None:
+    """The reason is enough to find and mend the row."""
+    assert _reason(text) == reason
+
+
+def test_bytes_that_are_not_utf8_leave_the_other_rows_of_the_chunk_alone() -> None:
+    """One bad row never hurts another."""
+    read = _read(b"a\xff,1,,\n\xc3\xa9,2,,\n")
+    assert isinstance(read[0], RejectedRow)
+    assert read[1] == ValidRow(1, 3, '{"name":"é","size":2,"note":null}')
+
+
+def test_the_idempotency_key_is_no_column() -> None:
+    """A file cannot say what Tally says."""
+    with pytest.raises(HeaderError, match="idempotency_key"):
+        SCHEMA.header([*HEADER, "idempotency_key"], 1)
