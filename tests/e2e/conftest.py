@@ -1,0 +1,121 @@
+"""One stage for all end-to-end tests: a local AWS, real Terraform, a real Chalice deployment, in its own folder."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from chalicelib.items import Batch
+from tally import localaws
+from tally.batches import Reader
+from tally.stage import Stage, find
+from tally.workspace import Workspace
+
+T = TypeVar("T")
+
+STAGE = "e2e"
+_WAIT_SECONDS = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The command line and the resources of the stage."""
+
+    home: Path
+    repo: Path
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a ``tally`` command for the stage, in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "tally", *arguments, "--stage", STAGE],
+            env=self.environ,
+            cwd=self.repo,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command with ``--json`` that must end well, and return what it says."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)
+
+    def tool(self, *command: str, folder: str) -> subprocess.CompletedProcess[str]:
+        """Run Terraform or Chalice in the stage's own copy of a source folder, as a user would by hand."""
+        server = self.stage.server
+        assert server is not None
+        env = localaws.environment(server, self.environ) | {"TF_DATA_DIR": str(self.workspace.terraform_data)}
+        return subprocess.run(
+            command,
+            cwd=self.home / STAGE / folder,
+            env=env | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of this run: the stage lies in its own home."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TALLY_"))}
+        return kept | {"TALLY_HOME": str(self.home)}
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the stage lies."""
+        return Workspace(repo=self.repo, home=self.home)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage's resources and clients."""
+        return find(self.workspace, STAGE, environ=self.environ)
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the stage's table."""
+        return Reader(dynamodb=self.stage.dynamodb, table=self.stage.resources.table)
+
+    def submit(self, name: str, content: bytes, *, job: str = "offices") -> str:
+        """Upload a file through the command line and return its batch's id."""
+        path = self.home / name
+        path.write_bytes(content)
+        return str(self.json("submit", str(path), "--job", job, "--force")["id"])
+
+    def ended(self, batch_id: str) -> Batch:
+        """Wait until a batch has ended and its event is out."""
+        return wait_for(lambda: self._ended(batch_id), what=f"the end of {batch_id}")
+
+    def _ended(self, batch_id: str) -> Batch | None:
+        batch = self.reader.batch(batch_id)
+        return batch if batch and batch.status.final and batch.published_attempt else None
+
+
+def wait_for(condition: Callable[[], T | None], *, what: str) -> T:
+    """Return what ``condition`` returns once it is true; fails after three minutes."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited {_WAIT_SECONDS} s for {what}")
+
+
+@pytest.fixture(scope="session")
+def tally(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tally]:
+    """Bring the stage up, and take it down at the end."""
+    made = Tally(home=tmp_path_factory.mktemp("tally"), repo=Path(__file__).resolve().parents[2])
+    try:
+        up = made.run("up")
+        assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
+        yield made
+    finally:
+        made.run("down")
