@@ -52,11 +52,20 @@ class MemoryS3:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
 
-    def get_object(self, *, Key: str, VersionId: str, Range: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-        if (Key, VersionId) not in self.objects:
-            raise client_error("NoSuchVersion", 404)
+    def get_object(self, *, Key: str, Range: str, VersionId: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
+        versions = [version for key, version in self.objects if key == Key]
+        if VersionId not in ("", *versions) or not versions:
+            raise client_error("NoSuchVersion" if VersionId else "NoSuchKey", 404)
+        if IfMatch and IfMatch != f'"{etag(versions[-1])}"':
+            raise client_error("PreconditionFailed", 412)
         first, last = Range.removeprefix("bytes=").split("-")
-        return {"Body": io.BytesIO(self.objects[Key, VersionId][int(first) : int(last) + 1])}
+        data = self.objects[Key, VersionId or versions[-1]][int(first) : int(last) + 1]
+        return {"Body": io.BytesIO(data), "ContentRange": f"bytes {Range}/*"}
+
+
+def etag(version: str) -> str:
+    """Return the etag that a version has here."""
+    return f"etag-of-{version}"
 
 
 class MemoryLambda:
@@ -106,9 +115,9 @@ class Pipeline:
     def upload(self, key: str, content: bytes, version: str = "v1") -> str:
         """Put an object and let its event wait; returns the id that its batch will have."""
         self.s3.objects[key, version] = content
-        found = {"key": key, "versionId": version, "eTag": "e", "size": len(content)}
+        found = {"key": key, "versionId": version, "eTag": etag(version), "size": len(content)}
         self.uploads.append({"Records": [{"s3": {"bucket": {"name": "inbox"}, "object": found}}]})
-        source = Source(bucket="inbox", key=key, version_id=version, etag="e")
+        source = Source(bucket="inbox", key=key, version_id=version, etag=etag(version))
         return batch_id(job_name(key), source)
 
     def waiting(self, queue: str) -> list[str]:

@@ -1,0 +1,96 @@
+# Everything a contributor or an operator does with this repository. `make` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+STAGE ?= local
+ROWS ?= 5000
+FILE ?=
+JOB ?= transactions
+PORT ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+MODULES := infra $(wildcard infra/modules/*)
+# Where checks of the modules keep the provider, so that nothing is left in infra/.
+CHECK_DATA := $(CURDIR)/.tally/check
+# One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
+CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
+
+.PHONY: help venv demo up down test test-unit test-e2e check format format-check lint types tf-fmt tf-validate tf-test lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Variables: STAGE=$(STAGE) ROWS=$(ROWS) FILE= JOB=$(JOB) PORT= PYTHON=$(PYTHON)"
+
+venv: $(STAMP) ## Install the tools into .venv (needs Python 3.11 or newer)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or newer, or name one with PYTHON="; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1): Python 3.11 or newer is needed, name one with PYTHON="; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a JOB, watch, audit
+	@$(BIN)/tally demo --stage "$(STAGE)" --rows "$(ROWS)" --job "$(JOB)" $(if $(FILE),--file "$(FILE)") $(if $(PORT),--port "$(PORT)")
+
+up: venv ## Bring a local stage up, or bring it up to date
+	@$(BIN)/tally up --stage "$(STAGE)" $(if $(PORT),--port "$(PORT)")
+
+down: venv ## Stop a local stage and remove all of it
+	@$(BIN)/tally down --stage "$(STAGE)"
+
+test: test-unit test-e2e ## Every test
+
+test-unit: venv ## Tests that need neither Terraform nor a local AWS
+	@$(BIN)/pytest -q -m "not e2e"
+
+test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
+	@$(BIN)/pytest -q -m e2e
+
+check: format-check lint types tf-fmt tf-validate tf-test test ## All that CI runs
+
+format: venv ## Format Python and Terraform
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix --quiet || true
+	@terraform fmt -recursive infra
+
+format-check: venv
+	@$(BIN)/ruff format --check
+
+lint: venv ## Lint
+	@$(BIN)/ruff check
+
+types: venv ## Check types
+	@$(BIN)/mypy
+
+tf-fmt:
+	@command -v terraform >/dev/null || { echo "terraform not found: https://developer.hashicorp.com/terraform/install (1.9 or newer)"; exit 1; }
+	@terraform fmt -check -recursive infra
+
+tf-validate: tf-fmt ## Validate the root module and each module by itself
+	@mkdir -p "$(CHECK_DATA)/plugins"
+	@for module in $(MODULES); do \
+	  echo "== $$module: validate"; \
+	  export TF_DATA_DIR="$(CHECK_DATA)/$$module"; \
+	  $(CHECK_ENV) terraform -chdir="$$module" init -backend=false -input=false -no-color >"$(CHECK_DATA).log" 2>&1 || { cat "$(CHECK_DATA).log"; exit 1; }; \
+	  terraform -chdir="$$module" validate -no-color || exit 1; \
+	done
+
+tf-test: tf-validate ## Test the root module and each module, with a mocked provider
+	@for module in $(MODULES); do \
+	  echo "== $$module: test"; \
+	  TF_DATA_DIR="$(CHECK_DATA)/$$module" $(CHECK_ENV) terraform -chdir="$$module" test -no-color || exit 1; \
+	done
+	@find infra/modules -name .terraform.lock.hcl -delete
+
+lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
+	uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+
+clean: ## Stop every local stage; remove what was built, .venv too
+	@test ! -x $(BIN)/tally || $(BIN)/tally down --all
+	rm -rf .tally .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build *.egg-info
+	find infra -name .terraform.lock.hcl -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,197 @@
+"""The commands about batches: submit, status, list, rows, audit, invoke, sample; each thin."""
+
+import json
+import os
+import traceback
+from pathlib import Path
+
+import click
+
+from chalicelib import jobs
+from chalicelib.items import Marker, Outcome
+from chalicelib.ledger import utc_now
+from tally import audit as auditing
+from tally import localaws, sample
+from tally.chaliceproject import ChaliceProject
+from tally.errors import ExitCode, OperatorError
+from tally.invoke import invoke
+from tally.options import RESOURCES, WATCH, command, find_stage, reader, workspace
+from tally.output import Output
+from tally.stage import Stage
+from tally.submit import send
+from tally.watch import Watch, show, verdict
+
+_BATCH = click.argument("batch")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@command(
+    "submit",
+    click.argument("file", type=_FILE),
+    click.option("--job", required=True, help="The job that takes it."),
+    click.option("--name", help="Its name in the inbox; the file's own by default."),
+    click.option("--force", is_flag=True, help="Even for a job that is not in this checkout."),
+    *WATCH,
+    *RESOURCES,
+)
+def submit(
+    *,
+    output: Output,
+    stage: str,
+    file: Path,
+    job: str,
+    name: str | None,
+    force: bool,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode | None:
+    """Upload a file into the inbox and say the id of the batch that it becomes."""
+    if job not in jobs.names():
+        problem = f"No job {job!r} in app/chalicelib/jobs: {', '.join(jobs.names())}"
+        if not force:
+            raise OperatorError(f"{problem}; --force uploads nonetheless.", code=ExitCode.USAGE)
+        output.warn(problem)
+    found = find_stage(stage, table, bucket)
+    batch = send(output, found, file, job, name or file.name)
+    output.say(f"batch {batch}")
+    if watch:
+        return _watch(output, found, batch, interval, timeout)
+    output.say(f"Next: tally status {batch} --watch --stage {stage}")
+    output.result({"id": batch, "stage": stage})
+    return None
+
+
+@command("status", _BATCH, *WATCH, *RESOURCES)
+def status(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode | None:
+    """Show where a batch stands; with --watch, live until its end."""
+    found = find_stage(stage, table, bucket)
+    if watch:
+        return _watch(output, found, batch, interval, timeout)
+    progress = reader(found).progress(reader(found).require(batch).id)
+    if progress is not None:
+        show(output, progress, utc_now())
+        output.result(progress.as_json())
+    return None
+
+
+def _watch(output: Output, stage: Stage, batch: str, interval: float, timeout: float | None) -> ExitCode:
+    watch = Watch(
+        reader=reader(stage), output=output, where_to_look=stage.where_to_look, interval=interval, timeout=timeout
+    )
+    progress = watch.until_final(batch)
+    show(output, progress, utc_now())
+    output.result(progress.as_json())
+    return verdict(progress)
+
+
+@command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
+def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
+    """Show the newest batches, newest first."""
+    listed = [
+        {
+            "batch": batch.id,
+            "job": batch.job,
+            "status": batch.status.value,
+            "rows": batch.expected_rows,
+            "succeeded": batch.counts.succeeded,
+            "failed": batch.counts.failed,
+            "rejected": batch.counts.rejected,
+            "created": batch.created_at[:19],
+            "file": batch.source.key,
+            "reason": batch.reason,
+        }
+        for batch in reader(find_stage(stage, table, bucket)).newest(limit)
+    ]
+    columns = list(listed[0]) if listed else ["no batch yet"]
+    output.table("", columns, [tuple(row.values()) for row in listed])
+    output.result(listed)
+
+
+@command(
+    "rows",
+    _BATCH,
+    click.option(
+        "--outcome", type=click.Choice([outcome.value for outcome in Outcome]), default="failed", show_default=True
+    ),
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True),
+    *RESOURCES,
+)
+def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, table: str, bucket: str) -> None:
+    """Show the rows of a batch that have an outcome, and why."""
+    read = reader(find_stage(stage, table, bucket))
+    markers: list[Marker] = []
+    for _, chunk in sorted(read.chunks(read.require(batch)).items()):
+        # Chunks are read one after another, those without such a row not at all, until there are enough.
+        if len(markers) < limit and getattr(chunk.counts, outcome):
+            markers += list(read.markers(chunk.key, Outcome(outcome)))[: limit - len(markers)]
+    listed = [
+        {"chunk": marker.chunk.number, "row": marker.row, "at": marker.at, "why": marker.error or marker.result}
+        for marker in markers
+    ]
+    output.table("", ("chunk", "row", "at", "why"), [tuple(row.values()) for row in listed])
+    output.result(listed)
+
+
+@command("audit", _BATCH, *RESOURCES)
+def audit(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> ExitCode:
+    """Count a batch again from its rows' markers alone: exit 0 if every counter agrees, 1 if not."""
+    audited = auditing.run(output, reader(find_stage(stage, table, bucket)), batch)
+    output.result(audited.as_json())
+    return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
+
+
+@command("invoke", click.argument("handler"), click.argument("event", type=_FILE))
+def invoke_handler(*, output: Output, stage: str, handler: str, event: Path) -> ExitCode | None:
+    """Call a handler of app.py in this process, on the stage's data; breakpoints work."""
+    try:
+        payload = json.loads(event.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OperatorError(f"{event} is not JSON: {error}", code=ExitCode.USAGE) from error
+    found, sources = find_stage(stage), workspace().repo / "app"
+    folder = sources
+    if found.server:
+        folder = workspace().stage(stage).app
+        os.environ.update(localaws.environment(found.server, os.environ))
+        os.environ.pop("AWS_PROFILE", None)
+    variables = ChaliceProject(folder=folder, stage=stage).environment()
+    try:
+        returned = invoke(sources, handler, payload, stage=stage, variables=variables, environ=os.environ)
+    except OperatorError:
+        raise
+    except Exception:  # noqa: BLE001  # what the handler raises is the result, and its traceback what was asked for
+        traceback.print_exc()
+        return ExitCode.NOT_AS_HOPED
+    output.say(f"{handler} returned {json.dumps(returned, indent=2, default=str)}")
+    output.result(returned)
+    return None
+
+
+@command(
+    "sample",
+    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True),
+    click.option("--seed", type=int, default=1, show_default=True),
+)
+def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int) -> None:
+    """Write made-up transactions, one in a hundred bad, and say what must come of them."""
+    del stage  # the file is for any
+    expected = sample.write_file(out, rows, seed=seed)
+    counts = {name: getattr(expected, name) for name in ("rows", "succeeded", "failed", "rejected")}
+    output.say(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    output.result(counts | {"file": str(out)})
+
+
+COMMANDS = [submit, status, list_batches, rows, audit, invoke_handler, write_sample]

@@ -1,0 +1,72 @@
+"""The command line: the group, its errors and exit statuses. The commands are in ``*_commands``."""
+
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+
+from tally import batch_commands, stack_commands
+from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
+from tally.output import print_error
+
+
+@click.group(
+    commands=[*stack_commands.COMMANDS, *batch_commands.COMMANDS],
+    epilog=EXIT_CODES_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="tally")
+def tally() -> None:
+    """Process files of records on AWS serverless, or on this machine, and know when every record is done.
+
+    A stage named by --stage (TALLY_STAGE, default "local") is local once `tally up` has made it here;
+    any other stage is one in AWS.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with one of ``ExitCode``; without --debug no traceback is shown."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that tools are ended and marks are left as with Ctrl-C
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> ExitCode:
+    """Run one command and return its exit status, having said on stderr what went wrong."""
+    try:
+        returned = tally.main(args=arguments, prog_name="tally", standalone_mode=False)
+        return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001  # the last resort: nothing may end in a traceback
+        if "--debug" in arguments:
+            traceback.print_exc()
+        known = explain(error)
+        print_error(known)
+        return known.code
+
+
+def explain(error: Exception) -> OperatorError:
+    """Return an error as the operator should read it."""
+    match error:
+        case OperatorError():
+            return error
+        case NoCredentialsError() | NoRegionError():
+            return OperatorError(f"{error}: configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage.")
+        case EndpointConnectionError():
+            return OperatorError(f"{error}: is the stage up, and is the region right?")
+        case ClientError() | BotoCoreError():
+            return OperatorError(f"AWS: {error} (--debug shows where)", code=ExitCode.UNEXPECTED)
+        case _:
+            text = f"{type(error).__name__}: {error} (--debug shows where)"
+            return OperatorError(" ".join(text.split()), code=ExitCode.UNEXPECTED)
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,47 @@
+"""What the command line tells its caller: exit codes, and errors that say what to do."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Every exit status of ``tally``."""
+
+    OK = 0  # done, and as hoped
+    NOT_AS_HOPED = 1  # the batch ended with failures or was rejected, or the audit differs
+    USAGE = 2  # wrong arguments, or no such batch, job or file
+    ENVIRONMENT = 3  # a tool or credentials are missing, a port is taken, the stack is not up, a deployment failed
+    UNEXPECTED = 4  # AWS, or Tally itself, answered what was not foreseen
+    TIMED_OUT = 5  # --timeout passed before the batch ended; the batch goes on
+    INTERRUPTED = 130  # Ctrl-C
+
+
+EXIT_CODES_HELP = """\b
+Exit status:
+  0    done, and as hoped
+  1    the batch ended with failures or was rejected, or the audit differs
+  2    wrong arguments, or no such batch, job or file
+  3    a tool or credentials missing, port taken, stack not up, deployment failed
+  4    unexpected error of AWS or of Tally itself
+  5    --timeout passed before the batch ended (the batch goes on)
+  130  interrupted
+"""
+
+
+class OperatorError(Exception):
+    """An error that the operator can act on: one line that says what, where and what to do.
+
+    ``detail`` is the output of a tool that failed, shown below that line.
+    """
+
+    def __init__(self, message: str, *, code: ExitCode = ExitCode.ENVIRONMENT, detail: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.detail = detail
+
+
+class TerraformError(OperatorError):
+    """Terraform refused or failed; its state says what exists, so applying again goes on from there."""
+
+
+class ChaliceError(OperatorError):
+    """Chalice failed; what it created before is not on record (it writes its state at the very end)."""

@@ -1,0 +1,195 @@
+"""The local stack: a local AWS of one stage together with what is deployed in it."""
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tally import localaws, terraform
+from tally.chaliceproject import ChaliceProject, runs_lambda_wheels
+from tally.deployment import Deployer
+from tally.errors import ExitCode, OperatorError, TerraformError
+from tally.localaws import Server
+from tally.output import Output
+from tally.process import Runner
+from tally.stage import Resources, Stage
+from tally.workspace import SOURCES, StageFolder, Workspace, exclusive, fingerprint, mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    """The local AWS of one stage together with what is deployed in it."""
+
+    workspace: Workspace
+    name: str
+    output: Output
+    environ: Mapping[str, str]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> StageFolder:
+        """Return the stage's folder."""
+        return self.workspace.stage(self.name)
+
+    def up(self, port: int | None) -> Stage:
+        """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
+
+        A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
+        """
+        self.workspace.require_sources()
+        terraform.require(self.environ)
+        lock = self.workspace.lock_file(self.name)
+        with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
+            return self._up(port, held)
+
+    def down(self) -> dict[str, Any]:
+        """Stop the local AWS and remove the stage's folder; fine if there is neither."""
+        lock = self.workspace.lock_file(self.name)
+        with exclusive(lock, what=f"stage {self.name}", say=self.output.say):
+            existed = self.folder.exists
+            server = localaws.stop(self.folder)
+            self.folder.wipe()
+        return {
+            "stage": self.name,
+            "stopped": server.pid if server else None,
+            "removed": str(self.folder.root) if existed else None,
+        }
+
+    def _up(self, port: int | None, held: int) -> Stage:
+        server = self._usable_server()
+        if server and port not in (None, server.port):
+            raise OperatorError(
+                f"Stage {self.name} runs on port {server.port}: leave --port out, or first "
+                f"`tally down --stage {self.name}`.",
+                code=ExitCode.USAGE,
+            )
+        sources = [self.workspace.repo / name for name in SOURCES]
+        current = fingerprint(sources, *self._deciders())
+        if server and _read(self.folder.fingerprint) == current:
+            resources = Resources.read(self.folder.outputs)
+            if resources:
+                self.output.say(f"Stage {self.name} is up and current: {server.endpoint}")
+                return Stage(name=self.name, resources=resources, server=server)
+        if server is None:
+            with self.output.step("local AWS: start") as step:
+                server = localaws.start(self._fresh_folder(), port=port)
+                step.note = f"{server.endpoint}, process {server.pid}"
+        stage = self._deploy(server, held)
+        self.folder.fingerprint.write_text(current, encoding="utf-8")
+        self.output.say(f"Stage {self.name} is up: {server.endpoint}")
+        return stage
+
+    def _usable_server(self) -> Server | None:
+        """Return the running server if what it holds can be relied on; else remove what is left of the stage."""
+        folder = self.folder
+        if not folder.exists:
+            return None
+        server = localaws.running(folder)
+        if folder.unfinished.exists():
+            reason = "An earlier bring-up was cut short"
+        elif server is None:
+            reason = "The local AWS is not running any more, and it keeps everything in memory"
+        elif not self._holds_table(server):
+            reason = "The local AWS has lost the table"
+        else:
+            return server
+        self.output.say(f"{reason}: starting stage {self.name} afresh.")
+        localaws.stop(folder)
+        self._keep_log_and_wipe()
+        return None
+
+    def _keep_log_and_wipe(self) -> None:
+        """Remove the stage's state; its logs stay, for they may say why it ended."""
+        for path in self.folder.root.iterdir():
+            if path.name == "logs":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _holds_table(self, server: Server) -> bool:
+        """Tell whether the table that Terraform's outputs name is there; true before there are outputs."""
+        resources = Resources.read(self.folder.outputs)
+        if resources is None:
+            return True
+        try:
+            Stage(name=self.name, resources=resources, server=server).dynamodb.describe_table(TableName=resources.table)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+    def _fresh_folder(self) -> StageFolder:
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _deploy(self, server: Server, held: int) -> Stage:
+        folder = self.folder
+        for name in SOURCES:
+            mirror(self.workspace.repo / name, folder.root / name)
+        native = runs_lambda_wheels(platform.system(), platform.machine())
+        if not native:
+            # Wheels for Lambda do not load here; the functions find their requirements beside this interpreter instead.
+            (folder.app / "requirements.txt").write_text("", encoding="utf-8")
+            self.output.say("Not Linux on x86-64: the local functions use this environment's packages.")
+        deployer = self._deployer(server, held, native=native)
+        with self._marked_unfinished():
+            # The provider's place is shared by the local stages, so one stage at a time puts it there.
+            lock = self.workspace.lock_file("terraform")
+            with exclusive(lock, what="the provider of local stages", say=self.output.say):
+                deployer.init()
+            resources = deployer.provision()
+            stage = Stage(name=self.name, resources=resources, server=server)
+            deployer.deploy(stage)
+            resources.save(folder.outputs)
+        return stage
+
+    def _deployer(self, server: Server, held: int, *, native: bool) -> Deployer:
+        env = localaws.environment(server, self.environ) | {
+            "TF_DATA_DIR": str(self.workspace.terraform_data),
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+        }
+        return Deployer(
+            infra=self.folder.infra,
+            project=ChaliceProject(folder=self.folder.app, stage=self.name),
+            runner=Runner(env=env, log=self.folder.tools_log, keep_open=(held,)),
+            variables={"force_destroy": True, **self.variables, "stage": self.name},
+            output=self.output,
+            lambda_wheels=native,
+        )
+
+    @contextlib.contextmanager
+    def _marked_unfinished(self) -> Iterator[None]:
+        """Leave a mark unless the block ends well or with an error of Terraform, whose state goes on from there."""
+        mark = self.folder.unfinished
+        mark.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.fingerprint.unlink()
+        try:
+            yield
+        except TerraformError:
+            mark.unlink()
+            raise
+        mark.unlink()
+
+    def _deciders(self) -> tuple[str, ...]:
+        """Return what decides what is deployed, beside the sources."""
+        tools = [f"{name} {version(name)}" for name in ("ministack", "chalice")]
+        return sys.version, *tools, json.dumps(self.variables, sort_keys=True)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,101 @@
+"""What the operator sees: steps with their time, tables, one line for an error; JSON alone on stdout if asked for."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tally.errors import OperatorError
+
+_MOST_DETAIL_LINES = 60
+_PIPED_WIDTH = 240
+"""A pipe has no width: wide enough for a table of batches not to be folded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Writes for people, to stdout, or, with ``as_json``, the result alone to stdout and the rest to stderr."""
+
+    console: Console
+    as_json: bool
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def make(cls, *, as_json: bool) -> Self:
+        """Return the output of this process."""
+        console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        if not console.is_terminal:
+            console.width = _PIPED_WIDTH
+        return cls(console=console, as_json=as_json)
+
+    @property
+    def live(self) -> bool:
+        """Tell whether lines can be redrawn."""
+        return self.console.is_terminal
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        self.console.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        """Write a line that must not be overlooked."""
+        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+
+    @contextmanager
+    def step(self, what: str) -> Iterator["Step"]:
+        """Announce a step, show that it goes on, and say at its end how long it took."""
+        began = self.clock()
+        step = Step()
+        if self.live:
+            with self.console.status(escape(what), spinner="line") as status:
+                step.show = lambda line: status.update(f"{escape(what)} [dim]{escape(line[:100])}[/dim]")
+                yield step
+        else:
+            self.console.print(f"-> {escape(what)}")
+            yield step
+        note = f": {step.note}" if step.note else ""
+        text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
+        self.console.print(f"[green]ok[/green] {text}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write a table; a cell that is a number is set to the right."""
+        table = Table(title=escape(title) if title else None, title_justify="left", box=None, pad_edge=False)
+        numeric = [
+            bool(rows) and all(isinstance(row[position], int) for row in rows) for position in range(len(columns))
+        ]
+        for column, right in zip(columns, numeric, strict=True):
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escape(str(cell)) for cell in row))
+        self.console.print(table, soft_wrap=False)
+
+    def result(self, data: Any) -> None:
+        """Write the result as JSON, if that was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+class Step:
+    """A step under way: ``show`` what it does now; ``note`` is what came of it."""
+
+    def __init__(self) -> None:
+        self.note = ""
+        self.show: Callable[[str], None] = lambda _line: None
+
+
+def print_error(error: OperatorError) -> None:
+    """Write an error to stderr: its line, then the failed tool's own words."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[red]error:[/red] {escape(str(error))}")
+    if error.detail:
+        lines = error.detail.splitlines()
+        if len(lines) > _MOST_DETAIL_LINES:
+            lines = ["[...]", *lines[-_MOST_DETAIL_LINES:]]
+        console.print(escape("\n".join(f"  {line}" for line in lines)))

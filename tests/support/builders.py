@@ -1,0 +1,177 @@
+"""Short ways to what unit tests are about: Tally's own objects over the fakes, and the events that reach them."""
+
+import copy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib import jobs
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, Source
+from chalicelib.ledger import Ledger
+from chalicelib.plan import Planner, Upload
+from chalicelib.retry import Retry
+from chalicelib.streams import Change, changes
+from chalicelib.table import Table
+from tests.support.faults import Fault, FaultyClient, Killed
+from tests.support.memory_dynamodb import MemoryDynamoDB
+from tests.support.pipeline import MemoryS3, etag
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+RETENTION = timedelta(days=30)
+RETRY = Retry(sleep=lambda _: None, random=lambda _, high: high)
+"""Tries again at once; its delays are the longest, so that nothing depends on luck."""
+
+
+def table(client: Any) -> Table:
+    """Return a table over any client."""
+    return Table(dynamodb=client, name="tally-test", retry=RETRY)
+
+
+def ledger(client: Any) -> Ledger:
+    """Return a ledger over any client."""
+    return Ledger(table=table(client), retention=RETENTION, clock=lambda: NOW)
+
+
+def planner(dynamodb: Any, s3: Any, *, chunk_rows: int = 2, chunk_bytes: int = 4096) -> Planner:
+    """Return a planner over any clients."""
+    return Planner(
+        table=table(dynamodb),
+        s3=s3,
+        retry=RETRY,
+        chunk_rows=chunk_rows,
+        chunk_bytes=chunk_bytes,
+        retention=RETENTION,
+        clock=lambda: NOW,
+    )
+
+
+def uploaded(s3: MemoryS3, content: bytes, *, key: str = "inbox/offices/day.csv", version: str = "v1") -> Upload:
+    """Put an object and return what its event says of it."""
+    s3.objects[key, version] = content
+    source = Source(bucket="inbox", key=key, version_id=version, etag=etag(version))
+    return Upload(source=source, size=len(content))
+
+
+def in_turn(*faults: Fault) -> Callable[[str], Fault]:
+    """Let the first calls meet these faults, and all later ones none."""
+    waiting = iter(faults)
+    return lambda _: next(waiting, Fault.NONE)
+
+
+def at_call(position: int, fault: Fault) -> Callable[[str], Fault]:
+    """Let one call, counted from 0, meet a fault."""
+    return in_turn(*[Fault.NONE] * position, fault)
+
+
+def calls_of(run: Callable[[Callable[[str], Fault]], object]) -> list[str]:
+    """Return the operations that a run without faults calls: where a history may be cut."""
+    operations: list[str] = []
+
+    def watch(operation: str) -> Fault:
+        operations.append(operation)
+        return Fault.NONE
+
+    run(watch)
+    return operations
+
+
+def killed(run: Callable[[], object]) -> bool:
+    """Run until the end or the worker's death; tells whether it died."""
+    try:
+        run()
+    except Killed:
+        return True
+    return False
+
+
+class Requests:
+    """Passes calls on to a client and keeps every request, as it was when it was made."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.made: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Any:
+        call = getattr(self._client, operation)
+
+        def kept(**request: Any) -> Any:
+            self.made.append((operation, copy.deepcopy(request)))
+            return call(**request)
+
+        return kept
+
+    def of(self, operation: str) -> list[dict[str, Any]]:
+        """Return the requests of one operation in order."""
+        return [request for made, request in self.made if made == operation]
+
+
+def plant(dynamodb: MemoryDynamoDB, chunk: Chunk, **changed: Mapping[str, Any]) -> None:
+    """Put a planned chunk, with attributes as they may have become since."""
+    table(dynamodb).write_all([{**chunk.to_item(), **changed}])
+
+
+def chunk_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> Chunk:
+    """Return a chunk as it stands."""
+    return Chunk.from_item(dynamodb.items[key.pk, "chunk"])
+
+
+def markers_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> dict[int, Marker]:
+    """Return the markers of a chunk by row."""
+    found = [
+        Marker.from_item(item)
+        for (pk, sk), item in sorted(dynamodb.items.items())
+        if pk == key.pk and sk.startswith("mark#")
+    ]
+    return {marker.row: marker for marker in found}
+
+
+def tallied(markers: dict[int, Marker]) -> Counts:
+    """Count markers by outcome, independently of the ledger."""
+    totals = dict.fromkeys(Outcome, 0)
+    for marker in markers.values():
+        totals[marker.outcome] += 1
+    return Counts(**{outcome.value: total for outcome, total in totals.items()})
+
+
+def changed_since(dynamodb: MemoryDynamoDB, position: int = 0) -> list[Change]:
+    """Return what the stream would deliver from a position."""
+    return list(changes({"Records": dynamodb.stream[position:]}))
+
+
+def faulty(client: Any, faults: Callable[[str], Fault]) -> Any:
+    """Return the client with faults; Any, for it stands in for each of the SDK's."""
+    return FaultyClient(client, faults)
+
+
+@contextmanager
+def deployed_job(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, source: str) -> Iterator[None]:
+    """Deploy a job module of a test's own beside the shipped ones, for as long as the block lasts."""
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "__path__", [*jobs.__path__, str(folder)])
+        patch.syspath_prepend(str(folder))  # its only effect that matters: the import system forgets what it cached
+        forget_jobs(name)
+        yield
+    forget_jobs(name)
+
+
+def forget_jobs(name: str) -> None:
+    """Forget what was found among the jobs, as a new process would."""
+    jobs.names.cache_clear()
+    jobs.find.cache_clear()
+    sys.modules.pop(f"{jobs.__name__}.{name}", None)
+
+
+def message_event(*bodies: str, arn: str = "arn:aws:sqs:us-east-1:000000000000:queue") -> dict[str, Any]:
+    """Return an event of a queue in which each message has an id of its own."""
+    return {
+        "Records": [
+            {"messageId": f"message-{position}", "body": body, "eventSourceARN": arn}
+            for position, body in enumerate(bodies)
+        ]
+    }

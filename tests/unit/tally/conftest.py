@@ -1,0 +1,62 @@
+"""What the tests of the command line share: a table of its own for each, in process."""
+
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+from rich.console import Console
+
+from tally.batches import Reader
+from tally.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TABLE = "tally-test"
+
+
+@pytest.fixture
+def dynamodb(monkeypatch: pytest.MonkeyPatch) -> "Iterator[DynamoDBClient]":
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        client.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "listing", "created_at")
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "batches",
+                    "KeySchema": [
+                        {"AttributeName": "listing", "KeyType": "HASH"},
+                        {"AttributeName": "created_at", "KeyType": "RANGE"},
+                    ],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
+        )
+        yield client
+
+
+@pytest.fixture
+def reader(dynamodb: "DynamoDBClient") -> Reader:
+    return Reader(dynamodb=dynamodb, table=TABLE)
+
+
+@pytest.fixture
+def said() -> StringIO:
+    return StringIO()
+
+
+@pytest.fixture
+def output(said: StringIO) -> Output:
+    return Output(console=Console(file=said, width=240, soft_wrap=True), as_json=False)

@@ -1,0 +1,84 @@
+"""Bringing a local stage up: what is relied on, and when everything starts afresh."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tally import localaws
+from tally.errors import ChaliceError, TerraformError
+from tally.localaws import Server
+from tally.localstack import LocalStack
+from tally.output import Output
+from tally.workspace import Workspace
+
+
+@pytest.fixture
+def stack(tmp_path: Path, output: Output) -> LocalStack:
+    workspace = Workspace(repo=tmp_path, home=tmp_path / ".tally")
+    stack = LocalStack(workspace=workspace, name="local", output=output, environ={})
+    for name in ("infra/terraform.tfstate", "app/.chalice/deployed/local.json", "logs/tools.log", "outputs.json"):
+        path = stack.folder.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    return stack
+
+
+@pytest.fixture
+def living(monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server(pid=1, port=4567)
+    monkeypatch.setattr(localaws, "running", lambda _folder: server)
+    monkeypatch.setattr(localaws, "stop", lambda _folder: server)
+    return server
+
+
+def test_a_living_server_without_a_mark_is_relied_on(stack: LocalStack, living: Server) -> None:
+    assert stack._usable_server() == living
+    assert (stack.folder.infra / "terraform.tfstate").exists()
+
+
+def test_an_interrupted_bring_up_starts_afresh(stack: LocalStack, living: Server, said: StringIO) -> None:
+    stack.folder.unfinished.write_text("123")
+    assert stack._usable_server() is None
+    assert "An earlier bring-up was cut short: starting stage local afresh." in said.getvalue()
+    assert not stack.folder.infra.exists()
+    assert not stack.folder.app.exists()
+    assert not stack.folder.unfinished.exists()
+    assert (stack.folder.root / "logs/tools.log").exists()
+
+
+def test_a_server_that_died_takes_the_state_with_it(stack: LocalStack, said: StringIO) -> None:
+    assert stack._usable_server() is None
+    assert "it keeps everything in memory: starting stage local afresh" in said.getvalue()
+    assert not stack.folder.infra.exists()
+
+
+def test_a_stage_that_never_was_says_nothing(tmp_path: Path, output: Output, said: StringIO) -> None:
+    workspace = Workspace(repo=tmp_path, home=tmp_path / "home")
+    assert LocalStack(workspace=workspace, name="local", output=output, environ={})._usable_server() is None
+    assert said.getvalue() == ""
+
+
+def test_an_error_of_terraform_leaves_no_mark_for_its_state_goes_on_from_there(stack: LocalStack) -> None:
+    with pytest.raises(TerraformError), stack._marked_unfinished():
+        raise TerraformError("no")
+    assert not stack.folder.unfinished.exists()
+
+
+@pytest.mark.parametrize("error", [ChaliceError("no"), KeyboardInterrupt()])
+def test_an_error_of_chalice_and_an_interrupt_leave_the_mark(stack: LocalStack, error: BaseException) -> None:
+    with pytest.raises(type(error)), stack._marked_unfinished():
+        raise error
+    assert stack.folder.unfinished.exists()
+
+
+def test_taking_down_what_is_not_up_is_fine(tmp_path: Path, output: Output) -> None:
+    workspace = Workspace(repo=tmp_path, home=tmp_path / "home")
+    down = LocalStack(workspace=workspace, name="local", output=output, environ={}).down()
+    assert down == {"stage": "local", "stopped": None, "removed": None}
+
+
+def test_taking_down_removes_the_folder(stack: LocalStack, living: Server) -> None:
+    root = stack.folder.root
+    assert stack.down() == {"stage": "local", "stopped": 1, "removed": str(root)}
+    assert not root.exists()
