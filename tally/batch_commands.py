@@ -102,7 +102,7 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
     """Show the newest batches, newest first."""
     listed = [
         {
-            "batch": batch.id,
+            "id": batch.id,
             "job": batch.job,
             "status": batch.status.value,
             "rows": batch.expected_rows,

@@ -24,6 +24,8 @@ from tally.process import Runner
 from tally.stage import Resources, Stage
 from tally.workspace import SOURCES, StageFolder, Workspace, exclusive, fingerprint, mirror
 
+_QUEUE_FUNCTIONS = ("ingest", "process", "finish")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStack:
@@ -136,6 +138,8 @@ class LocalStack:
         folder = self.folder
         for name in SOURCES:
             mirror(self.workspace.repo / name, folder.root / name)
+        # In a file rather than on command lines, so that Terraform run by hand in the stage's folder is told the same.
+        (folder.infra / "stage.auto.tfvars.json").write_text(json.dumps(self._all_variables()), encoding="utf-8")
         native = runs_lambda_wheels(platform.system(), platform.machine())
         if not native:
             # Wheels for Lambda do not load here; the functions find their requirements beside this interpreter instead.
@@ -163,7 +167,7 @@ class LocalStack:
             infra=self.folder.infra,
             project=ChaliceProject(folder=self.folder.app, stage=self.name),
             runner=Runner(env=env, log=self.folder.tools_log, keep_open=(held,)),
-            variables={"force_destroy": True, **self.variables, "stage": self.name},
+            variables={},
             output=self.output,
             lambda_wheels=native,
         )
@@ -185,7 +189,17 @@ class LocalStack:
     def _deciders(self) -> tuple[str, ...]:
         """Return what decides what is deployed, beside the sources."""
         tools = [f"{name} {version(name)}" for name in ("ministack", "chalice")]
-        return sys.version, *tools, json.dumps(self.variables, sort_keys=True)
+        return sys.version, *tools, json.dumps(self._all_variables(), sort_keys=True)
+
+    def _all_variables(self) -> dict[str, Any]:
+        """Return what Terraform is told: the caller's variables over those that suit one machine.
+
+        Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
+        each other's way, and a burst of a hundred brings the machine to a halt.
+        """
+        processes = {"maximum_concurrency": max(2, os.cpu_count() or 1)}
+        suited = {"force_destroy": True, "function_overrides": dict.fromkeys(_QUEUE_FUNCTIONS, processes)}
+        return suited | dict(self.variables) | {"stage": self.name}
 
 
 def _read(path: Path) -> str:
