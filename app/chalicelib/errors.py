@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,8 +89,9 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
     ``CancellationReasons`` of TransactWriteItems.
     """
     if not isinstance(error, ClientError):
-        # HTTPClientError covers timeouts and broken connections; anything else of botocore is a wrong call or setting.
-        return UnknownOutcomeError(str(error)) if isinstance(error, HTTPClientError) else FixItError(str(error))
+        # Timeouts, broken and refused connections; anything else of botocore's own is a wrong call or setting.
+        network = isinstance(error, HTTPClientError | NoConnectionError)
+        return UnknownOutcomeError(str(error)) if network else FixItError(str(error))
     response: Mapping[str, Any] = error.response
     code = response.get("Error", {}).get("Code", "")
     if code == "TransactionCanceledException":

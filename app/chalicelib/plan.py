@@ -42,8 +42,9 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 IS_NEW = "attribute_not_exists(pk)"
 """No plan has made this item; one that has may have been counted in since, so it is never written over."""
-IS_NOT_PLANNED = "attribute_not_exists(chunks)"
-"""The number of chunks is added to ``remaining`` once."""
+IS_BEING_PLANNED = "#status = :planning"
+"""Planning ends once, all chunks known or the file rejected: the number of chunks is added to ``remaining`` once."""
+_MOST_REASON_CHARACTERS = 1_000
 
 
 class UnplannableError(TallyError):
@@ -134,9 +135,9 @@ class Planner:
             )
             return self._finish(batch, *self._write_chunks(batch.id, ranges))
         except (UnplannableError, HeaderError) as error:
-            return self._create(_rejected(batch, str(error), now))
+            return self._reject(batch, str(error), now)
         except SourceGoneError:
-            return self._reject_gone(batch, now)
+            return self._reject(batch, "the object was deleted before it was planned", now)
 
     def _create(self, batch: Batch) -> Batch:
         """Put the batch if there is none; returns the one that stands."""
@@ -182,41 +183,44 @@ class Planner:
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
                 expression="SET chunks = :chunks, expected_rows = :rows, #status = :running ADD remaining :chunks",
-                condition=IS_NOT_PLANNED,
-                values={":chunks": number(chunks), ":rows": number(rows), ":running": text(BatchStatus.RUNNING)},
+                condition=IS_BEING_PLANNED,
+                values={
+                    ":chunks": number(chunks),
+                    ":rows": number(rows),
+                    ":running": text(BatchStatus.RUNNING),
+                    ":planning": text(BatchStatus.PLANNING),
+                },
             )
         )
         return replace(batch, chunks=chunks, expected_rows=rows, status=BatchStatus.RUNNING)
 
-    def _reject_gone(self, batch: Batch, now: datetime) -> Batch:
-        """Reject a batch whose object went before it was planned.
+    def _reject(self, batch: Batch, reason: str, now: datetime) -> Batch:
+        """Reject a batch that cannot be planned, or not to the end.
 
-        An interrupted plan may have made chunks; they end as outcomes, for ingest does not find the object either,
-        but nobody knows how many more there would have been, so the batch as a whole is rejected.
+        An interrupted plan may have made chunks. They end as outcomes of their own, but nobody knows how many more
+        there would have been, so the batch as a whole is rejected.
         """
-        rejected = _rejected(batch, "the object was deleted before it was planned", now)
+        shown = reason[:_MOST_REASON_CHARACTERS]
+        rejected = replace(batch, status=BatchStatus.REJECTED, reason=shown, completed_at=timestamp(now))
         standing = self._create(rejected)
-        if standing.chunks is not None or standing.status.final:
+        if standing.status is not BatchStatus.PLANNING:
             return standing
         applied = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
                 expression="SET #status = :rejected, reason = :reason, completed_at = :now",
-                condition=IS_NOT_PLANNED,
+                condition=IS_BEING_PLANNED,
                 values={
                     ":rejected": text(BatchStatus.REJECTED),
                     ":reason": text(rejected.reason),
                     ":now": text(rejected.completed_at),
+                    ":planning": text(BatchStatus.PLANNING),
                 },
             )
         )
-        # Otherwise another plan had read the object in time.
+        # Otherwise another plan came to its end in time.
         return rejected if applied else replace(standing, status=BatchStatus.RUNNING)
-
-
-def _rejected(batch: Batch, reason: str, now: datetime) -> Batch:
-    return replace(batch, status=BatchStatus.REJECTED, reason=reason, completed_at=timestamp(now))
 
 
 def _header(job_folder: str, reader: ObjectReader, size: int) -> tuple[tuple[str, ...], int, int]:

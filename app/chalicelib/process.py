@@ -65,7 +65,7 @@ class Processor:
             row.idempotency_key = row_id(ChunkKey(batch_id, work.chunk), work.row)
             result = msgspec.Raw(msgspec.json.encode(job.process(row)))
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the job raises is this row's outcome
-            return _failed(work.row, f"{type(error).__name__}: {error}")
+            return _failed(work.row, _described(error))
         outcome = RowOutcome(work.row, Outcome.SUCCEEDED, result)
         if encoded_size(FinishedRow(work.chunk, outcome)) > MAX_PART_BYTES:
             return _failed(work.row, f"the job's result is too large: {len(bytes(result)):,} bytes of JSON")
@@ -75,6 +75,15 @@ class Processor:
         """Read a row that was too large for its message: one request, for such a row alone."""
         item = self.table.get(ChunkKey(batch_id, work.chunk).pk, row_sk(work.row))
         return Record.from_item(item).data.encode() if item else None
+
+
+def _described(error: BaseException) -> str:
+    """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  its own __str__ raised
+        said = type(error).__name__
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _failed(row: int, reason: str) -> RowOutcome:

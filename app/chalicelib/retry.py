@@ -43,5 +43,5 @@ class Retry:
                 delay = self.random(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt))
                 may_wait = attempt < _ATTEMPTS and delay < self.remaining_seconds()
                 if not (isinstance(error, TryAgainError) and may_wait):
-                    raise error from caught
+                    raise error from (None if error is caught else caught)
             self.sleep(delay)

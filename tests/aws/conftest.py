@@ -1,0 +1,68 @@
+"""The three that a table is held to: the fake that unit tests use, moto, and the local AWS that a laptop runs."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from chalicelib.table import Table
+from tally import localaws
+from tally.workspace import StageFolder
+from tests.support import builders
+from tests.support.memory_dynamodb import MemoryDynamoDB
+
+TABLE = "tally-test"
+
+
+@pytest.fixture(scope="session")
+def local_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a local AWS of this session's own on a free port of loopback, as ``tally up`` does; gives its URL."""
+    folder = StageFolder(name="contract", root=tmp_path_factory.mktemp("localaws"))
+    server = localaws.start(folder, port=None)
+    try:
+        yield server.endpoint
+    finally:
+        localaws.stop(folder)
+    with socket.socket() as probe:
+        assert probe.connect_ex((localaws.HOST, server.port)) != 0, "the server is still there"
+
+
+@pytest.fixture(params=["memory", "moto", "local AWS"])
+def dynamodb(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Give an empty table's client, one kind after the other."""
+    if request.param == "memory":
+        yield MemoryDynamoDB()
+    elif request.param == "moto":
+        with mock_aws():
+            yield _with_a_table(boto3.client("dynamodb", region_name="us-east-1"))
+    else:
+        client = boto3.client(
+            "dynamodb",
+            region_name="us-east-1",
+            endpoint_url=request.getfixturevalue("local_aws"),
+            config=Config(proxies={}, connect_timeout=2, read_timeout=10),
+        )
+        yield _with_a_table(client)
+        client.delete_table(TableName=TABLE)
+        client.close()
+
+
+@pytest.fixture
+def table(dynamodb: Any) -> Table:
+    """Give the table that is held to the contract."""
+    return builders.table(dynamodb)
+
+
+def _with_a_table(client: Any) -> Any:
+    client.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    )
+    client.get_waiter("table_exists").wait(TableName=TABLE)
+    return client

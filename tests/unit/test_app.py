@@ -1,0 +1,240 @@
+"""The handlers: each on its own source, thin, and cheap to import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from chalicelib import services
+from chalicelib.items import BatchStatus, Counts
+from chalicelib.messages import FinishedMessage, WorkMessage, decode, encode
+from tests.support.faults import Fault
+from tests.support.pipeline import Pipeline
+
+APP = Path(app.__file__).parent
+FILE = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,1,2\n" % row for row in range(6)) + b"bad,x,1\n"
+ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
+STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/tally-test/stream/1"
+
+
+class Context:
+    """What Lambda says of an invocation."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """All handlers over AWS in memory, one upload waiting."""
+    made = Pipeline(monkeypatch)
+    made.upload("inbox/offices/day.csv", FILE)
+    return made
+
+
+def _records(pipeline: Pipeline, queue: str, *others: str) -> dict[str, Any]:
+    bodies = [*others, *pipeline.waiting(queue)]
+    arn = services.settings().queues[queue].arn
+    return {
+        "Records": [
+            {"messageId": f"m{position}", "body": body, "eventSourceARN": arn} for position, body in enumerate(bodies)
+        ]
+    }
+
+
+def _until(pipeline: Pipeline, *steps: str) -> None:
+    for step in steps:
+        assert pipeline.deliver(step, most=1000)
+
+
+def test_each_handler_has_its_own_source() -> None:
+    """A queue on the wrong function would refuse every message of it."""
+    sources = {source.handler_string: vars(source) for source in app.app.event_sources}
+    assert {name: source.get("queue_arn") or source.get("stream_arn") for name, source in sources.items()} == {
+        "app.plan": None,
+        "app.dispatch": STREAM,
+        "app.ingest": f"{ARN}ingest",
+        "app.process": f"{ARN}work",
+        "app.finish": f"{ARN}finished",
+        "app.settle": STREAM,
+    }
+    assert (sources["app.plan"]["bucket"], sources["app.plan"]["prefix"]) == ("inbox", "inbox/")
+    assert sources["app.plan"]["events"] == ["s3:ObjectCreated:*"]
+
+
+def test_streams_are_read_from_their_beginning() -> None:
+    """The default, LATEST, misses what is written before the mapping is there."""
+    streams = [vars(source) for source in app.app.event_sources if hasattr(source, "stream_arn")]
+    assert [stream["starting_position"] for stream in streams] == ["TRIM_HORIZON"] * 2
+
+
+def test_triggers_are_those_of_the_settings() -> None:
+    """What a deploy would otherwise set back to Chalice's defaults."""
+    queues = [source for source in map(vars, app.app.event_sources) if "batch_size" in source]
+    assert len(queues) == 5
+    assert {source["batch_size"] for source in queues} == {10}
+    assert {source["maximum_batching_window_in_seconds"] for source in queues} == {0}
+
+
+def test_plan_makes_the_batch_of_an_upload(pipeline: Pipeline) -> None:
+    """S3 event in, batch and chunks out."""
+    _until(pipeline, "upload")
+    ((batch, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
+    assert len(pipeline.chunks(batch.removeprefix("batch#"))) == 2
+
+
+def test_dispatch_sends_chunks_and_then_rows(pipeline: Pipeline) -> None:
+    """Stream in, messages out."""
+    _until(pipeline, "upload", "dispatch")
+    assert (len(pipeline.waiting("ingest")), len(pipeline.waiting("work"))) == (2, 0)
+    _until(pipeline, "ingest", "dispatch")
+    assert (len(pipeline.waiting("ingest")), len(pipeline.waiting("work"))) == (0, 2)
+
+
+def test_process_hands_the_outcomes_of_a_batch_on_together(pipeline: Pipeline) -> None:
+    """Two work messages of one batch become one message of outcomes."""
+    _until(pipeline, "upload", "dispatch", "ingest", "dispatch", "work")
+    (body,) = pipeline.waiting("finished")
+    assert len(decode(body, FinishedMessage).rows) == 6
+
+
+def test_finish_counts_and_settle_ends_the_batch(pipeline: Pipeline) -> None:
+    """The last two steps, and the event."""
+    _until(pipeline, "upload", "dispatch", "ingest", "dispatch", "work", "finished")
+    ((pk, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
+    batch = pk.removeprefix("batch#")
+    assert len(pipeline.markers(batch)) == 7
+    assert pipeline.batch(batch).status is BatchStatus.RUNNING
+    _until(pipeline, "settle", "settle", "settle")
+    assert pipeline.batch(batch).status is BatchStatus.COMPLETED_WITH_FAILURES
+    assert pipeline.batch(batch).counts == Counts(succeeded=6, rejected=1)
+    assert [detail["batch_id"] for detail in pipeline.events.details] == [batch]
+
+
+@pytest.mark.parametrize(
+    ("queue", "steps"),
+    [
+        ("ingest", ["upload", "dispatch"]),
+        ("work", ["upload", "dispatch", "ingest", "dispatch"]),
+        ("finished", ["upload", "dispatch", "ingest", "dispatch", "work"]),
+    ],
+)
+def test_a_message_that_is_none_fails_alone(pipeline: Pipeline, queue: str, steps: list[str]) -> None:
+    """The others of its delivery are done, so that what they asked for is there."""
+    _until(pipeline, *steps)
+    handler = {"ingest": app.ingest, "work": app.process, "finished": app.finish}[queue]
+    before = len(pipeline.dynamodb.stream) + len(pipeline.waiting("finished"))
+    answer = handler(_records(pipeline, queue, "not JSON"), Context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert len(pipeline.dynamodb.stream) + len(pipeline.waiting("finished")) > before
+
+
+def test_outcomes_that_cannot_be_sent_fail_the_messages_of_their_batch_and_no_others(pipeline: Pipeline) -> None:
+    """The outcomes of the other batch are in the queue; only their messages are deleted."""
+    pipeline.upload("inbox/offices/other.csv", FILE)
+    _until(pipeline, "upload", "upload", "dispatch", "ingest", "dispatch")
+    event = _records(pipeline, "work")
+    batches = [decode(record["body"], WorkMessage).batch for record in event["Records"]]
+    assert len(set(batches)) == 2
+    calls: list[str] = []
+
+    def first_send_fails(operation: str) -> Fault:
+        calls.append(operation)
+        return Fault.ERROR_BEFORE if calls.count("send_message_batch") <= 8 else Fault.NONE
+
+    pipeline.faults = first_send_fails
+    answer = app.process(event, Context())
+    failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+    assert failed == {f"m{position}" for position, batch in enumerate(batches) if batch == batches[0]}
+    (body,) = pipeline.waiting("finished")
+    assert {decode(body, FinishedMessage).batch} == set(batches) - {batches[0]}
+
+
+def test_a_mapping_that_does_not_report_gets_all_messages_again(pipeline: Pipeline) -> None:
+    """Before Terraform has adopted it, a partial answer would lose messages."""
+    pipeline.lambda_.reports = False
+    _until(pipeline, "upload", "dispatch")
+    pipeline.waiting("ingest").append("not JSON")
+    assert not pipeline.deliver("ingest")
+    assert len(pipeline.waiting("ingest")) == 3
+
+
+@pytest.mark.parametrize("name", ["dispatch", "settle"])
+def test_a_stream_handler_that_cannot_do_its_work_raises(pipeline: Pipeline, name: str) -> None:
+    """Its position stays: what returned would be lost."""
+    _until(pipeline, "upload", "dispatch", "ingest", "dispatch", "work", "finished")
+    pipeline.positions[name] = 0
+    pipeline.faults = lambda _: Fault.ERROR_BEFORE
+    assert not pipeline.deliver(name, most=1000)
+    assert pipeline.positions[name] == 0
+
+
+def test_an_event_with_several_uploads_plans_each(pipeline: Pipeline) -> None:
+    """Chalice shows the first record only."""
+    pipeline.upload("inbox/offices/other.csv", FILE)
+    event = {"Records": [record for upload in pipeline.uploads for record in upload["Records"]]}
+    app.plan(event, Context())
+    assert len([key for key in pipeline.dynamodb.items if key[1] == "batch"]) == 2
+
+
+def test_an_invocation_keeps_time_to_answer() -> None:
+    """A function that is killed while it waits to try again answers for none of its messages."""
+    assert services.Services.of(Context()).retry.remaining_seconds() == 58.0
+
+
+def test_the_functions_own_name_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda says it in the environment."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-finish")
+    assert services.Services.of(Context()).acknowledgement.function_name == "tally-test-finish"
+
+
+def test_clients_say_their_retries_and_timeouts() -> None:
+    """The SDK's own defaults changed in 2026, and its quota runs out under sustained 500s."""
+    made = services.Services.of(Context()).client("sqs")
+    assert made.meta.config.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert (made.meta.config.connect_timeout, made.meta.config.read_timeout) == (2, 10)
+    assert services.Services.of(Context()).client("sqs") is made
+
+
+def test_app_py_stays_thin() -> None:
+    """Decode, call, encode."""
+    assert len((APP / "app.py").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_the_library_imports_no_chalice() -> None:
+    """It runs wherever Python does."""
+    program = "import sys, chalicelib.services; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    assert "'chalice'" not in _in_a_new_interpreter(program)
+
+
+def test_importing_app_loads_neither_the_sdk_nor_a_job() -> None:
+    """Every deploy and every cold start pays for imports; a job that cannot be imported must not break the others."""
+    program = "import sys, app; print(*sys.modules, sep='\\n')"
+    loaded = _in_a_new_interpreter(program).split()
+    assert "chalicelib.jobs" in loaded
+    assert [name for name in loaded if name.startswith("chalicelib.jobs.")] == []
+    assert [name for name in loaded if name.partition(".")[0] in {"boto3", "s3transfer"}] == []
+
+
+def test_importing_app_without_settings_says_how_to_get_them() -> None:
+    """This is what somebody sees who deploys with a wrong --stage."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
+    failed = subprocess.run([sys.executable, "-c", "import app"], cwd=APP, env=bare, capture_output=True, check=False)
+    assert failed.returncode == 1
+    assert b"SettingsError: TALLY_STAGE, TALLY_TABLE, " in failed.stderr
+
+
+def _in_a_new_interpreter(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=APP, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_what_dispatch_sends_is_what_process_reads(pipeline: Pipeline) -> None:
+    """The two ends of a queue agree, byte by byte."""
+    _until(pipeline, "upload", "dispatch", "ingest", "dispatch")
+    for body in pipeline.waiting("work"):
+        assert encode(decode(body, WorkMessage)) == body

@@ -1,0 +1,147 @@
+"""Dispatch: what was written to the table is what gets sent, packed, and by batch."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.dispatch import Dispatched, Dispatcher
+from chalicelib.errors import ThrottledError
+from chalicelib.items import Chunk, ChunkKey, Marker, Outcome, Record
+from chalicelib.messages import MAX_MESSAGE_BYTES, ChunkMessage, WorkMessage, decode
+from chalicelib.streams import Change
+from tests.support.builders import NOW, RETRY, at_call, faulty, killed
+from tests.support.faults import Fault
+from tests.support.pipeline import MemorySQS
+
+INGEST, WORK = "http://127.0.0.1/ingest", "http://127.0.0.1/work"
+
+
+def _dispatch(
+    sqs: MemorySQS, changes: Iterable[Change], *, faults: Callable[[str], Fault] = lambda _: Fault.NONE, most: int = 3
+) -> Dispatched:
+    client: Any = faulty(sqs, faults)
+    dispatcher = Dispatcher(sqs=client, ingest_queue_url=INGEST, work_queue_url=WORK, pack_rows=most, retry=RETRY)
+    return dispatcher.dispatch(changes)
+
+
+def _row(row: int, *, data: str = '{"a":1}', batch: str = "offices-1", chunk: int = 0) -> Change:
+    record = Record(chunk=ChunkKey(batch, chunk), row=row, line=2, data=data)
+    return Change(inserted=True, old={}, new=record.to_item(expires_at=1))
+
+
+def _chunk(number: int, *, inserted: bool = True) -> Change:
+    item = Chunk(key=ChunkKey("offices-1", number), start=0, end=1, first_line=2, expected_rows=1).to_item()
+    return Change(inserted=inserted, old={} if inserted else item, new=item)
+
+
+def _work(sqs: MemorySQS) -> list[WorkMessage]:
+    return [decode(body, WorkMessage) for body in sqs.bodies[WORK]]
+
+
+def test_a_new_chunk_is_sent_to_ingest() -> None:
+    """One message each: a chunk is the unit of ingest."""
+    sqs = MemorySQS()
+    assert _dispatch(sqs, [_chunk(0), _chunk(7)]) == Dispatched(chunks=2)
+    assert [decode(body, ChunkMessage) for body in sqs.bodies[INGEST]] == [
+        ChunkMessage("offices-1", 0),
+        ChunkMessage("offices-1", 7),
+    ]
+    assert not sqs.bodies[WORK]
+
+
+def test_new_rows_are_packed_in_order_to_the_most_that_a_message_takes() -> None:
+    """With their content, so that the worker reads nothing."""
+    sqs = MemorySQS()
+    rows = [_row(row, data=f'{{"a":{row}}}', chunk=row // 4) for row in range(7)]
+    assert _dispatch(sqs, rows) == Dispatched(rows=7, messages=3)
+    messages = _work(sqs)
+    assert [[row.row for row in message.rows] for message in messages] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [row.chunk for message in messages for row in message.rows] == [0, 0, 0, 0, 1, 1, 1]
+    assert msgspec.json.decode(messages[2].rows[0].data) == {"a": 6}
+
+
+@given(sizes=st.lists(st.integers(2, 150_000), min_size=1, max_size=12))
+def test_no_message_is_longer_than_the_queue_takes(sizes: list[int]) -> None:
+    """However the rows fall, and whatever characters they have; none is lost, none changes places."""
+    sqs = MemorySQS()
+    rows = [_row(position, data=f'"{"é" * (size // 2)}"') for position, size in enumerate(sizes)]
+    _dispatch(sqs, rows, most=100)
+    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for body in sqs.bodies[WORK])
+    sent = [row for message in _work(sqs) for row in message.rows]
+    assert [row.row for row in sent] == list(range(len(sizes)))
+    assert [bytes(row.data).decode() for row in sent] == [row.new["data"]["S"] for row in rows]
+
+
+def test_a_row_too_large_for_a_message_travels_by_its_key() -> None:
+    """And leaves the rows around it as they are."""
+    sqs = MemorySQS()
+    _dispatch(sqs, [_row(0), _row(1, data=f'"{"x" * MAX_MESSAGE_BYTES}"'), _row(2)])
+    (message,) = _work(sqs)
+    assert [(row.row, bytes(row.data)) for row in message.rows] == [(0, b'{"a":1}'), (1, b""), (2, b'{"a":1}')]
+
+
+def test_a_row_that_escapes_make_too_large_travels_by_its_key() -> None:
+    """U+FFFF has three bytes in the table and six in the message."""
+    sqs = MemorySQS()
+    data = '"' + "\uffff" * (MAX_MESSAGE_BYTES // 5) + '"'
+    assert len(data.encode()) < MAX_MESSAGE_BYTES
+    _dispatch(sqs, [_row(0, data=data)])
+    (body,) = sqs.bodies[WORK]
+    assert len(body.encode()) <= MAX_MESSAGE_BYTES
+    assert bytes(_work(sqs)[0].rows[0].data) == b""
+
+
+def test_batches_do_not_share_messages() -> None:
+    """A message names its batch once."""
+    sqs = MemorySQS()
+    rows = [_row(row, batch=f"offices-{row % 2}") for row in range(4)]
+    assert _dispatch(sqs, rows) == Dispatched(rows=4, messages=2)
+    assert [(message.batch, [row.row for row in message.rows]) for message in _work(sqs)] == [
+        ("offices-0", [0, 2]),
+        ("offices-1", [1, 3]),
+    ]
+
+
+def test_changes_of_what_is_there_are_none_of_its_business() -> None:
+    """A counter that moves would send its chunk to ingest for every transaction."""
+    sqs = MemorySQS()
+    row = _row(0)
+    changes = [_chunk(0, inserted=False), Change(inserted=False, old=row.new, new=row.new)]
+    assert _dispatch(sqs, changes) == Dispatched()
+    assert not sqs.bodies
+
+
+def test_markers_batches_and_deletions_are_not_sent() -> None:
+    """A marker's key resembles a row's; a deletion has no image."""
+    sqs = MemorySQS()
+    marker = Marker(chunk=ChunkKey("offices-1", 0), row=0, outcome=Outcome.FAILED).to_item(at=NOW, expires_at=1)
+    batch = {"pk": {"S": "batch#offices-1"}, "sk": {"S": "batch"}}
+    changes = [
+        Change(inserted=True, old={}, new=marker),
+        Change(inserted=True, old={}, new=batch),
+        Change(inserted=False, old=_row(0).new, new={}),
+    ]
+    assert _dispatch(sqs, changes) == Dispatched()
+    assert not sqs.bodies
+
+
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+def test_what_a_worker_that_died_did_not_send_is_sent_by_the_next(fault: Fault, position: int) -> None:
+    """The stream delivers all of it again; some messages come twice, none is missing."""
+    sqs = MemorySQS()
+    changes = [_chunk(0), _row(0), _row(1)]
+    assert killed(lambda: _dispatch(sqs, changes, faults=at_call(position, fault)))
+    _dispatch(sqs, changes)
+    assert set(sqs.bodies[INGEST]) == {'{"batch":"offices-1","chunk":0}'}
+    assert {row.row for message in _work(sqs) for row in message.rows} == {0, 1}
+
+
+def test_a_queue_that_does_not_take_them_raises() -> None:
+    """A stream handler that returned would have lost them."""
+    with pytest.raises(ThrottledError):
+        _dispatch(MemorySQS(), [_row(0)], faults=lambda _: Fault.THROTTLED)
