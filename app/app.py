@@ -1,14 +1,13 @@
 """Tally's handlers: decode, call, encode. What they do is in ``chalicelib``; where they run is Terraform's."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from chalice.app import Chalice, DynamoDBEvent, S3Event, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, SQSEvent
 
 from chalicelib.acknowledgement import Failures, Message
 from chalicelib.logs import logger
-from chalicelib.messages import ChunkMessage, FinishedMessage, FinishedRow, WorkMessage, decode
+from chalicelib.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.plan import INBOX_PREFIX, uploads
 from chalicelib.services import Services, settings
 from chalicelib.streams import changes
@@ -51,7 +50,7 @@ def plan(event: S3Event) -> None:
 def dispatch(event: DynamoDBEvent) -> None:
     """Send chunks and rows that were written to their queues."""
     sent = Services.of(event.context).dispatcher.dispatch(changes(event.to_dict()))
-    logger.info("outbox.sent", chunks=sent.chunks, rows=sent.rows, messages=sent.messages)
+    logger.info("outbox.sent", chunks=sent.chunks, rows=sent.rows)
 
 
 @app.on_sqs_message(**_queue("ingest", "ingest"))
@@ -77,17 +76,26 @@ def process(event: SQSEvent) -> dict[str, Any]:
     services = Services.of(event.context)
 
     def handle(messages: Sequence[Message], failures: Failures) -> None:
-        outcomes: dict[str, list[FinishedRow]] = defaultdict(list)
-        senders: dict[str, list[Message]] = defaultdict(list)
         for message in messages:
             with failures.isolated(message):
                 work = decode(message.body, WorkMessage)
-                outcomes[work.batch] += services.processor.process(work)
-                senders[work.batch].append(message)
-        for batch_id, finished in outcomes.items():
-            with failures.isolated(*senders[batch_id]):
-                sent = services.processor.send(batch_id, finished)
-                logger.info("rows.processed", batch_id=batch_id, rows=len(finished), messages=sent)
+                done = services.processor.work(work, receive_count=message.receive_count)
+                logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
+
+    return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("heavy", "process_heavy"))
+def process_heavy(event: SQSEvent) -> dict[str, Any]:
+    """Run the job over one heavy row, claimed, with a heartbeat."""
+    services = Services.of(event.context)
+
+    def handle(messages: Sequence[Message], failures: Failures) -> None:
+        for message in messages:
+            with failures.isolated(message):
+                work = decode(message.body, WorkMessage)
+                done = services.heavy_processor.work(work, message)
+                logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
 
     return services.acknowledgement.answer(event.to_dict(), handle)
 
@@ -106,6 +114,29 @@ def finish(event: SQSEvent) -> dict[str, Any]:
         logger.info("rows.counted", counted=done.counted, duplicates=done.duplicates)
 
     return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("work-dlq", "bury"))
+def bury(event: SQSEvent) -> dict[str, Any]:
+    """Turn dead letters, of whatever queue, into outcomes."""
+    services = Services.of(event.context)
+    queue = event.to_dict()["Records"][0]["eventSourceARN"].rpartition(":")[2]
+
+    def handle(messages: Sequence[Message], failures: Failures) -> None:
+        for message in messages:
+            with failures.isolated(message):
+                done = services.burier.bury(message, queue)
+                logger.error("letter.buried", queue=queue, message_id=message.id, rows=done.rows, counted=done.counted)
+
+    return services.acknowledgement.answer(event.to_dict(), handle)
+
+
+@app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))
+def reconcile(event: CloudWatchEvent) -> None:
+    """Push on batches that stand still."""
+    reconciler = Services.of(event.context).reconciler
+    repaired = reconciler.sweep(reconciler.open_batches())
+    logger.info("batches.reconciled", repaired=len(repaired))
 
 
 @app.on_dynamodb_record(**_stream("settle"))

@@ -14,13 +14,21 @@ locals {
     if contains(["sqs_event", "dynamodb_event"], r.resource_type)
   }
 
-  plan_is_deployed = anytrue([for r in local.deployed_resources : r.resource_type == "lambda_function" && r.name == "plan"])
+  # What a function of Chalice's mappings consumes.
+  consumed_queue_arns = merge(
+    { for queue, consumer in local.queue_consumers : consumer => module.queue[queue].arn },
+    { bury = module.queue[local.bury_mapped_by_chalice].dlq_arn },
+  )
+
+  deployed_functions = [for r in local.deployed_resources : r.name if r.resource_type == "lambda_function"]
 
   # ORed. Amounts are matched as the strings they are in a stream record.
   filters = {
     dispatch = [
       jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } }),
       jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } }),
+      # A redrive takes the outcomes of failed rows back. So does expiry, which dispatch tells by the record's userIdentity.
+      jsonencode({ eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } }),
     ]
     settle = [
       jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, remaining = { N = ["0"] } } } }),
@@ -40,7 +48,7 @@ module "mapping" {
   for_each = local.mappings
 
   function_name       = local.function_names[each.value.function]
-  event_source_arn    = contains(local.stream_consumers, each.value.function) ? module.table.stream_arn : module.queue[local.consumed_queues[each.value.function]].arn
+  event_source_arn    = contains(local.stream_consumers, each.value.function) ? module.table.stream_arn : local.consumed_queue_arns[each.value.function]
   maximum_concurrency = local.functions[each.value.function].maximum_concurrency
   filters             = lookup(local.filters, each.value.function, [])
 
@@ -51,7 +59,7 @@ module "mapping" {
 }
 
 resource "aws_lambda_function_event_invoke_config" "plan" {
-  count = local.plan_is_deployed ? 1 : 0
+  count = contains(local.deployed_functions, "plan") ? 1 : 0
 
   function_name                = local.function_names["plan"]
   maximum_retry_attempts       = 2
@@ -64,5 +72,24 @@ resource "aws_lambda_function_event_invoke_config" "plan" {
   }
 
   # Lambda checks that the role may send there.
+  depends_on = [module.role]
+}
+
+# A Chalice function has one queue, so Terraform gives bury the others. These are Terraform's from the start, and go when bury goes:
+# once `chalice delete` has emptied the deployed file, the next apply or destroy removes them.
+resource "aws_lambda_event_source_mapping" "bury" {
+  for_each = contains(local.deployed_functions, "bury") ? local.bury_mapped_by_terraform : []
+
+  function_name                      = local.function_names["bury"]
+  event_source_arn                   = module.queue[each.key].dlq_arn
+  batch_size                         = local.functions["bury"].batch_size
+  maximum_batching_window_in_seconds = local.functions["bury"].window_seconds
+  function_response_types            = ["ReportBatchItemFailures"]
+
+  scaling_config {
+    maximum_concurrency = local.functions["bury"].maximum_concurrency
+  }
+
+  # Lambda checks that the role may receive there.
   depends_on = [module.role]
 }

@@ -5,6 +5,7 @@ data "aws_partition" "current" {}
 locals {
   prefix           = "tally-${var.stage}"
   queue_arn_prefix = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
+  alarm_arn_prefix = "arn:${data.aws_partition.current.partition}:cloudwatch:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:alarm"
   seconds_per_day  = 86400
 }
 
@@ -36,7 +37,20 @@ module "queue" {
   visibility_timeout_seconds    = 6 * local.functions[each.value].timeout_seconds
   message_retention_seconds     = var.queue_retention_days * local.seconds_per_day
   dlq_message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
-  max_receive_count             = var.max_receive_count
+  max_receive_count             = lookup(local.max_receive_counts, each.key, var.max_receive_count)
+
+  # Its own, not the queue's: what bury could not do now it does again in minutes, not when a heavy row would be over.
+  dlq_consumer_timeout_seconds   = local.functions["bury"].timeout_seconds
+  dlq_visibility_timeout_seconds = 6 * local.functions["bury"].timeout_seconds
+}
+
+# Copies of the messages that bury has dealt with, for whoever wants to know what was in them. Nothing consumes it.
+module "buried" {
+  source = "./modules/dead_letters"
+
+  name                      = "${local.prefix}-buried"
+  arn_prefix                = local.queue_arn_prefix
+  message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
 }
 
 # Uploads that `plan` gave up on: S3 invokes it asynchronously, and a lost event would be a lost upload.
@@ -66,4 +80,28 @@ module "completion" {
   message_retention_seconds     = var.queue_retention_days * local.seconds_per_day
   dlq_message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
   max_receive_count             = var.max_receive_count
+}
+
+# Every queue of what could not be done. The buried queue needs no alarm: what is in there has raised one.
+module "alarms" {
+  source = "./modules/alarms"
+  count  = var.alarms ? 1 : 0
+
+  name             = "${local.prefix}-alarms"
+  alarm_arn_prefix = local.alarm_arn_prefix
+
+  queues = merge(
+    {
+      for name, queue in module.queue :
+      queue.dlq_name => "Messages of the ${name} queue that ${local.queue_consumers[name]} gave up on. See docs/runbook.md#dead-letters-${name}."
+    },
+    {
+      (module.plan_failures.name)   = "Uploads that plan gave up on. See docs/runbook.md#plan-failures."
+      (module.stream_failures.name) = "Stream records that dispatch or settle gave up on. See docs/runbook.md#stream-failures."
+      (module.completion.dlq_name)  = "Completions that nobody took. See docs/runbook.md#completions-dead-letters."
+    },
+  )
+
+  # bury takes a dead letter within a second, long before anything counts it as waiting.
+  consumed_queues = [for queue in module.queue : queue.dlq_name]
 }

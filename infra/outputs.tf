@@ -9,25 +9,37 @@ output "chalice_config" {
         xray            = false
 
         environment_variables = {
-          TALLY_STAGE          = var.stage
-          TALLY_TABLE          = module.table.name
-          TALLY_STREAM_ARN     = module.table.stream_arn
-          TALLY_INBOX_BUCKET   = module.inbox.name
-          TALLY_EVENT_BUS      = module.completion.bus_name
-          TALLY_QUEUES         = jsonencode({ for name, queue in module.queue : name => { url = queue.url, arn = queue.arn } })
-          TALLY_RETENTION_DAYS = tostring(var.retention_days)
-          TALLY_CHUNK_ROWS     = tostring(var.chunk_rows)
-          TALLY_CHUNK_BYTES    = tostring(var.chunk_bytes)
-          TALLY_PACK_ROWS      = tostring(var.pack_rows)
-          TALLY_LOG_LEVEL      = var.log_level
+          TALLY_STAGE             = var.stage
+          TALLY_TABLE             = module.table.name
+          TALLY_STREAM_ARN        = module.table.stream_arn
+          TALLY_INBOX_BUCKET      = module.inbox.name
+          TALLY_EVENT_BUS         = module.completion.bus_name
+          TALLY_RETENTION_DAYS    = tostring(var.retention_days)
+          TALLY_CHUNK_ROWS        = tostring(var.chunk_rows)
+          TALLY_CHUNK_BYTES       = tostring(var.chunk_bytes)
+          TALLY_PACK_ROWS         = tostring(var.pack_rows)
+          TALLY_RECONCILE_MINUTES = tostring(var.reconcile_minutes)
+          TALLY_LOG_LEVEL         = var.log_level
 
-          # What the decorators say when Chalice creates a mapping.
+          # Where functions send, and what the decorators name.
+          TALLY_QUEUES = jsonencode(merge(
+            { for name, queue in module.queue : name => { url = queue.url, arn = queue.arn } },
+            {
+              "${local.bury_mapped_by_chalice}-dlq" = {
+                url = module.queue[local.bury_mapped_by_chalice].dlq_url
+                arn = module.queue[local.bury_mapped_by_chalice].dlq_arn
+              }
+              buried = { url = module.buried.url, arn = module.buried.arn }
+            },
+          ))
+
+          # What the decorators say when Chalice creates a mapping; a function without a batch size has none.
           TALLY_FUNCTIONS = jsonencode({
             for name, f in local.functions : name => {
               batch_size                      = f.batch_size
               maximum_batching_window_seconds = f.window_seconds
               maximum_concurrency             = f.maximum_concurrency
-            } if name != "plan"
+            } if f.batch_size != null
           })
 
           POWERTOOLS_SERVICE_NAME = "tally"
@@ -39,6 +51,9 @@ output "chalice_config" {
             iam_role_arn       = module.role[name].arn
             lambda_timeout     = f.timeout_seconds
             lambda_memory_size = f.memory_mb
+
+            # Over the stage's. Not in the stage's: Chalice has those itself while it deploys, and an AWS_ENDPOINT_URL would lead it astray.
+            environment_variables = var.function_environment
           }
         }
       }
@@ -91,7 +106,17 @@ output "stream_failures_queue_url" {
   value       = module.stream_failures.url
 }
 
+output "buried_queue_url" {
+  description = "URL of the queue of copies of the messages that bury has dealt with."
+  value       = module.buried.url
+}
+
+output "alarm_topic_arn" {
+  description = "ARN of the topic that every alarm publishes to; subscribe whoever has to act. Null without alarms."
+  value       = one(module.alarms[*].topic_arn)
+}
+
 output "adopted_mappings" {
-  description = "Event source mappings Terraform has adopted from Chalice; 5 once it is done."
+  description = "Event source mappings Terraform has adopted from Chalice; 7 once it is done."
   value       = length(local.mappings)
 }

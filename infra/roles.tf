@@ -18,6 +18,15 @@ locals {
     ]
   }
 
+  bury_dead_letters = [
+    {
+      sid       = "ConsumeDeadLetters"
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
+      resources = [for queue in module.queue : queue.dlq_arn]
+    },
+    { sid = "SeeOwnMappings", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
+  ]
+
   read_stream = [
     {
       sid       = "ReadStream"
@@ -43,8 +52,22 @@ locals {
     ])
 
     process = concat(local.consume_queue["work"], [
-      { sid = "ReadRowTooLargeForMessage", actions = ["dynamodb:GetItem"], resources = [module.table.arn] },
+      # Whether the batch is on hold, and a row that was too large for its message.
+      { sid = "ReadBatchAndRow", actions = ["dynamodb:GetItem"], resources = [module.table.arn] },
       { sid = "SendOutcomes", actions = ["sqs:SendMessage"], resources = [module.queue["finished"].arn] },
+      # Rows to be retried, those of a pack that is taken apart, and what a deadline left over.
+      { sid = "SendRowsAgain", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn] },
+    ])
+
+    process_heavy = concat(local.consume_queue["heavy"], [
+      # A claim is taken, extended, taken over and given back; a row that has its marker is not worked on again.
+      {
+        sid       = "ClaimRow"
+        actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
+        resources = [module.table.arn]
+      },
+      { sid = "SendOutcomes", actions = ["sqs:SendMessage"], resources = [module.queue["finished"].arn] },
+      { sid = "SendRowAgain", actions = ["sqs:SendMessage"], resources = [module.queue["heavy"].arn] },
     ])
 
     finish = concat(local.consume_queue["finished"], [
@@ -53,11 +76,43 @@ locals {
     ])
 
     dispatch = concat(local.read_stream, [
-      { sid = "SendWhatWasWritten", actions = ["sqs:SendMessage"], resources = [module.queue["ingest"].arn, module.queue["work"].arn] },
+      {
+        sid       = "SendWhatWasWritten"
+        actions   = ["sqs:SendMessage"]
+        resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
+      },
+      # The records of rows whose failure was taken back.
+      { sid = "ReadRedrivenRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
     ])
 
     settle = concat(local.read_stream, [
       { sid = "CloseChunksAndBatches", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
+    ])
+
+    bury = concat(local.bury_dead_letters, [
+      {
+        sid       = "FailRowsAndChunks"
+        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
+      { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
+    ])
+
+    # A plan that died is begun again, so the object is read again.
+    reconcile = concat(local.read_upload, [
+      { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
+      # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
+      {
+        sid       = "RecountAndRepair"
+        actions   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
+      {
+        sid       = "SendWhatWasLost"
+        actions   = ["sqs:SendMessage"]
+        resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
+      },
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
   }

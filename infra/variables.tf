@@ -126,6 +126,18 @@ variable "pack_rows" {
   }
 }
 
+variable "reconcile_minutes" {
+  description = "Minutes between two runs of reconcile, and without progress before it looks into a batch."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.reconcile_minutes >= 1 && var.reconcile_minutes <= 60 && floor(var.reconcile_minutes) == var.reconcile_minutes
+    error_message = "reconcile_minutes must be a whole number between 1 and 60."
+  }
+}
+
 variable "completions_consumer_timeout_seconds" {
   description = "Seconds your consumer of the completions queue may run."
   type        = number
@@ -136,6 +148,13 @@ variable "completions_consumer_timeout_seconds" {
     condition     = var.completions_consumer_timeout_seconds >= 1 && var.completions_consumer_timeout_seconds <= 900
     error_message = "completions_consumer_timeout_seconds must be between 1 and 900."
   }
+}
+
+variable "alarms" {
+  description = "Have alarms, the topic they publish to and its key. Off for a local AWS, which measures no queues and shows half of an alarm as drift."
+  type        = bool
+  default     = true
+  nullable    = false
 }
 
 variable "log_level" {
@@ -171,8 +190,8 @@ variable "function_overrides" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(keys(var.function_overrides), ["plan", "ingest", "process", "finish", "dispatch", "settle"])) == 0
-    error_message = "function_overrides knows plan, ingest, process, finish, dispatch and settle."
+    condition     = length(setsubtract(keys(var.function_overrides), ["plan", "ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle", "reconcile"])) == 0
+    error_message = "function_overrides knows plan, ingest, process, process_heavy, finish, bury, dispatch, settle and reconcile."
   }
 
   validation {
@@ -208,10 +227,27 @@ variable "function_overrides" {
   validation {
     condition = alltrue([
       for name, f in var.function_overrides :
-      (f.maximum_concurrency == null || contains(["ingest", "process", "finish"], name))
+      (f.maximum_concurrency == null || contains(["ingest", "process", "process_heavy", "finish", "bury"], name))
       && (f.parallelization_factor == null || contains(["dispatch", "settle"], name))
-      && (f.batch_size == null && f.window_seconds == null || name != "plan")
+      && (f.batch_size == null && f.window_seconds == null || !contains(["plan", "reconcile"], name))
     ])
-    error_message = "maximum_concurrency is for ingest, process and finish, parallelization_factor for dispatch and settle, batches for all but plan."
+    error_message = "maximum_concurrency is for ingest, process, process_heavy, finish and bury, parallelization_factor for dispatch and settle, batches for all but plan and reconcile."
+  }
+}
+
+variable "function_environment" {
+  description = "More environment variables of every function, over Tally's own; for example AWS_ENDPOINT_URL, to send their requests through a proxy."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.function_environment) : can(regex("^[A-Za-z][A-Za-z0-9_]+$", name))])
+    error_message = "Every name in function_environment must be letters, digits and underscores, at least two, and start with a letter."
+  }
+
+  validation {
+    condition     = !anytrue([for name in keys(var.function_environment) : startswith(name, "TALLY_")])
+    error_message = "function_environment must not name TALLY_ variables: those come from the stack itself."
   }
 }

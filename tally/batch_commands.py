@@ -12,16 +12,18 @@ from chalicelib.items import Marker, Outcome
 from chalicelib.ledger import utc_now
 from tally import audit as auditing
 from tally import localaws, sample
+from tally import repair as repairing
 from tally.chaliceproject import ChaliceProject
 from tally.errors import ExitCode, OperatorError
 from tally.invoke import invoke
-from tally.options import RESOURCES, WATCH, command, find_stage, reader, workspace
+from tally.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
 from tally.output import Output
+from tally.redrive import row_name
+from tally.services import services
 from tally.stage import Stage
 from tally.submit import send
-from tally.watch import Watch, show, verdict
+from tally.watch import follow, show, verdict
 
-_BATCH = click.argument("batch")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -58,13 +60,13 @@ def submit(
     batch = send(output, found, file, job, name or file.name)
     output.say(f"batch {batch}")
     if watch:
-        return _watch(output, found, batch, interval, timeout)
+        return _follow(output, found, batch, interval, timeout)
     output.say(f"Next: tally status {batch} --watch --stage {stage}")
     output.result({"id": batch, "stage": stage})
     return None
 
 
-@command("status", _BATCH, *WATCH, *RESOURCES)
+@command("status", BATCH, *WATCH, *RESOURCES)
 def status(
     *,
     output: Output,
@@ -79,7 +81,7 @@ def status(
     """Show where a batch stands; with --watch, live until its end."""
     found = find_stage(stage, table, bucket)
     if watch:
-        return _watch(output, found, batch, interval, timeout)
+        return _follow(output, found, batch, interval, timeout)
     progress = reader(found).progress(reader(found).require(batch).id)
     if progress is not None:
         show(output, progress, utc_now())
@@ -87,12 +89,8 @@ def status(
     return None
 
 
-def _watch(output: Output, stage: Stage, batch: str, interval: float, timeout: float | None) -> ExitCode:
-    watch = Watch(
-        reader=reader(stage), output=output, where_to_look=stage.where_to_look, interval=interval, timeout=timeout
-    )
-    progress = watch.until_final(batch)
-    show(output, progress, utc_now())
+def _follow(output: Output, stage: Stage, batch: str, interval: float, timeout: float | None) -> ExitCode:
+    progress = follow(output, reader(stage), stage.where_to_look, batch, interval=interval, timeout=timeout)
     output.result(progress.as_json())
     return verdict(progress)
 
@@ -105,6 +103,7 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
             "id": batch.id,
             "job": batch.job,
             "status": batch.status.value,
+            "hold": batch.hold.value if batch.hold else "",
             "rows": batch.expected_rows,
             "succeeded": batch.counts.succeeded,
             "failed": batch.counts.failed,
@@ -122,7 +121,7 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
 
 @command(
     "rows",
-    _BATCH,
+    BATCH,
     click.option(
         "--outcome", type=click.Choice([outcome.value for outcome in Outcome]), default="failed", show_default=True
     ),
@@ -138,18 +137,50 @@ def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, ta
         if len(markers) < limit and getattr(chunk.counts, outcome):
             markers += list(read.markers(chunk.key, Outcome(outcome)))[: limit - len(markers)]
     listed = [
-        {"chunk": marker.chunk.number, "row": marker.row, "at": marker.at, "why": marker.error or marker.result}
+        {
+            "id": row_name(marker.chunk.number, marker.row),
+            "chunk": marker.chunk.number,
+            "row": marker.row,
+            "at": marker.at,
+            "why": marker.error or marker.result,
+        }
         for marker in markers
     ]
-    output.table("", ("chunk", "row", "at", "why"), [tuple(row.values()) for row in listed])
+    # Chunk and row as one word, to be pasted after `tally redrive --rows`.
+    shown = ("id", "at", "why")
+    output.table("", ("chunk:row", "at", "why"), [tuple(row[name] for name in shown) for row in listed])
     output.result(listed)
 
 
-@command("audit", _BATCH, *RESOURCES)
-def audit(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> ExitCode:
+@command(
+    "audit",
+    BATCH,
+    click.option("--repair", is_flag=True, help="First send again what was lost and mend what the markers prove."),
+    click.option("--watch", is_flag=True, help="Wait for the batch's end before counting."),
+    *WATCH[1:],
+    *RESOURCES,
+)
+def audit(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    repair: bool,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode:
     """Count a batch again from its rows' markers alone: exit 0 if every counter agrees, 1 if not."""
-    audited = auditing.run(output, reader(find_stage(stage, table, bucket)), batch)
-    output.result(audited.as_json())
+    found = find_stage(stage, table, bucket)
+    read = reader(found)
+    read.require(batch)
+    mended = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
+    if watch and repairing.may_be_waited_for(read, batch):
+        follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
+    audited = auditing.run(output, read, batch)
+    output.result(audited.as_json() | ({"repairs": repairing.as_json(mended)} if mended else {}))
     return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
 
 

@@ -60,6 +60,7 @@ class Progress:
             "id": batch.id,
             "job": batch.job,
             "status": batch.status.value,
+            "hold": batch.hold.value if batch.hold else "",
             "reason": batch.reason,
             "source": {"bucket": batch.source.bucket, "key": batch.source.key, "version": batch.source.version},
             "size": batch.size,
@@ -101,15 +102,20 @@ class Reader:
     def progress(self, batch_id: str, before: Progress | None = None) -> Progress | None:
         """Return where a batch stands, or None while there is none of that id.
 
-        Chunks that were closed ``before`` are not read again, unless a redrive has reopened the batch since.
+        Chunks that were closed ``before`` are not read again while the batch is under way, unless a redrive has
+        reopened some since. What is returned of a batch that has ended is read anew.
         """
         batch = self.batch(batch_id)
         if batch is None:
             return None
         settled = {}
-        if before is not None and before.batch.attempt == batch.attempt:
+        if before is not None and not batch.status.final and not _reopened(before.batch, batch):
             settled = {number: chunk for number, chunk in before.chunks.items() if chunk.closed}
         return Progress(batch=batch, chunks=settled | self._open_chunks(batch, settled))
+
+    def chunk(self, chunk: ChunkKey) -> Chunk:
+        """Return a chunk as it is now."""
+        return Chunk.from_item(self._get([key(chunk.pk, CHUNK_SK)])[0])
 
     def chunks(self, batch: Batch) -> dict[int, Chunk]:
         """Return every chunk of a batch that exists, by number."""
@@ -197,3 +203,12 @@ class Reader:
                     code=ExitCode.UNEXPECTED,
                 )
         return found
+
+
+def _reopened(before: Batch, batch: Batch) -> bool:
+    """Tell whether a redrive took counts back from a batch, also from one that had not ended."""
+    return (
+        before.attempt != batch.attempt
+        or (before.chunks is not None and before.remaining < batch.remaining)
+        or before.counts.failed > batch.counts.failed
+    )

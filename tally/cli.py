@@ -8,13 +8,15 @@ from types import FrameType
 import click
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from tally import batch_commands, stack_commands
+from chalicelib.errors import TallyError, TryAgainError
+from chalicelib.redrive import NotRedrivableError
+from tally import batch_commands, operation_commands, stack_commands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error
 
 
 @click.group(
-    commands=[*stack_commands.COMMANDS, *batch_commands.COMMANDS],
+    commands=[*stack_commands.COMMANDS, *batch_commands.COMMANDS, *operation_commands.COMMANDS],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -63,9 +65,21 @@ def explain(error: Exception) -> OperatorError:
             return OperatorError(f"{error}: is the stage up, and is the region right?")
         case ClientError() | BotoCoreError():
             return OperatorError(f"AWS: {error} (--debug shows where)", code=ExitCode.UNEXPECTED)
+        case TallyError():
+            return _explain_library(error)
         case _:
             text = f"{type(error).__name__}: {error} (--debug shows where)"
             return OperatorError(" ".join(text.split()), code=ExitCode.UNEXPECTED)
+
+
+def _explain_library(error: TallyError) -> OperatorError:
+    if isinstance(error, NotRedrivableError):
+        return OperatorError(str(error), code=ExitCode.USAGE)
+    if isinstance(error, TryAgainError):
+        return OperatorError(f"AWS did not take it: {error}; run it again.", code=ExitCode.UNEXPECTED)
+    if isinstance(error.__cause__, ClientError | BotoCoreError):
+        return explain(error.__cause__)
+    return OperatorError(f"{error} (--debug shows where)", code=ExitCode.UNEXPECTED)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

@@ -24,7 +24,7 @@ from tally.process import Runner
 from tally.stage import Resources, Stage
 from tally.workspace import SOURCES, StageFolder, Workspace, exclusive, fingerprint, mirror
 
-_QUEUE_FUNCTIONS = ("ingest", "process", "finish")
+_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +195,12 @@ class LocalStack:
         """Return what Terraform is told: the caller's variables over those that suit one machine.
 
         Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
-        each other's way, and a burst of a hundred brings the machine to a halt.
+        each other's way, and a burst of a hundred brings the machine to a halt. Nothing here measures a queue, so
+        alarms would be of no use.
         """
         processes = {"maximum_concurrency": max(2, os.cpu_count() or 1)}
-        suited = {"force_destroy": True, "function_overrides": dict.fromkeys(_QUEUE_FUNCTIONS, processes)}
+        overrides = dict.fromkeys(_QUEUE_FUNCTIONS, processes)
+        suited = {"force_destroy": True, "alarms": False, "function_overrides": overrides}
         return suited | dict(self.variables) | {"stage": self.name}
 
 

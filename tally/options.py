@@ -31,6 +31,7 @@ RESOURCES = (
     click.option("--table", envvar="TALLY_TABLE", default="", help="The table, if Terraform's state is not at hand."),
     click.option("--bucket", envvar="TALLY_INBOX_BUCKET", default="", help="The inbox, likewise."),
 )
+BATCH = click.argument("batch")
 VARIABLES = click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="A Terraform variable.")
 BRING_UP = (
     click.option("--port", type=click.IntRange(1, 65535), help="Port of the local AWS; a free one by default."),

@@ -112,6 +112,18 @@ class Stage:
         """The client of the functions' logs."""
         return self.session.client("logs", endpoint_url=self._endpoint, config=self._config)
 
+    def client(self, service: str) -> Any:
+        """Return the client of any service, by the name that boto3 has for it."""
+        match service:
+            case "dynamodb":
+                return self.dynamodb
+            case "s3":
+                return self.s3
+            case "lambda":
+                return self.functions
+            case _:
+                return self.session.client(service, endpoint_url=self._endpoint, config=self._config)  # type: ignore[call-overload]
+
     @property
     def _endpoint(self) -> str | None:
         return self.server.endpoint if self.server else None
@@ -125,9 +137,11 @@ class Stage:
     def where_to_look(self) -> str:
         """Where it is said why a batch does not move."""
         if self.server:
-            return f"`tally logs plan --stage {self.name}`, likewise ingest, process, finish, dispatch, settle"
+            others = "ingest, process, process_heavy, finish, dispatch, settle, bury, reconcile"
+            return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
         return (
-            f"the alarms and dead letter queues of tally-{self.name} and the log groups /aws/lambda/tally-{self.name}-*"
+            f"the alarms and dead letter queues of tally-{self.name} and the log groups "
+            f"/aws/lambda/tally-{self.name}-*; what to do is in docs/runbook.md"
         )
 
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from chalicelib.items import BatchStatus
+from chalicelib.items import Batch, BatchStatus, Hold
 from chalicelib.ledger import Clock, utc_now
 from tally.batches import Progress, Reader
 from tally.errors import ExitCode, OperatorError
@@ -61,6 +61,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
+def status_of(batch: Batch) -> str:
+    """Return a batch's status and, if something holds it, what."""
+    return f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
+
+
 def verdict(progress: Progress) -> ExitCode:
     """Return the exit status for a batch that was watched to its end."""
     return ExitCode.OK if progress.batch.status is BatchStatus.COMPLETED else ExitCode.NOT_AS_HOPED
@@ -74,7 +79,7 @@ def show(output: Output, progress: Progress, now: datetime) -> None:
         ("batch", batch.id),
         ("file", f"s3://{batch.source.bucket}/{batch.source.key}"),
         ("job", batch.job),
-        ("status", batch.status.value),
+        ("status", status_of(batch)),
         *([("reason", batch.reason)] if batch.reason else []),
         ("rows found", f"{progress.found:,}" + ("" if batch.chunks is not None or batch.status.final else " so far")),
         ("succeeded", f"{counts.succeeded:,}"),
@@ -93,6 +98,16 @@ def _planned_chunks(progress: Progress) -> str:
     if planned is None and not progress.batch.status.final:
         return f"{len(progress.chunks):,} so far"
     return f"{planned or len(progress.chunks):,}"
+
+
+def follow(
+    output: Output, reader: Reader, where_to_look: str, batch_id: str, *, interval: float, timeout: float | None
+) -> Progress:
+    """Watch a batch to its end and write its summary."""
+    watch = Watch(reader=reader, output=output, where_to_look=where_to_look, interval=interval, timeout=timeout)
+    progress = watch.until_final(batch_id)
+    show(output, progress, utc_now())
+    return progress
 
 
 @dataclass(kw_only=True)
@@ -142,7 +157,9 @@ class Watch:
         if progress != before:
             self._moved_at, self._hinted = at, False
         elif not self._hinted and at - self._moved_at >= _STALLED_SECONDS:
-            self.output.warn(f"no progress for {_STALLED_SECONDS:.0f} s: look at {self.where_to_look}.")
+            paused = progress is not None and progress.batch.hold is Hold.PAUSED
+            why = "the batch is paused (tally resume ID)" if paused else f"look at {self.where_to_look}"
+            self.output.warn(f"no progress for {_STALLED_SECONDS:.0f} s: {why}.")
             self._hinted = True
 
     def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:
@@ -167,7 +184,7 @@ class Watch:
         eta = duration(self._meter.eta_seconds(left))
         planning = "" if progress.batch.chunks is not None else " so far"
         return (
-            f"{progress.batch.status}: {counts.total:,} of {progress.found:,}{planning} rows: "
+            f"{status_of(progress.batch)}: {counts.total:,} of {progress.found:,}{planning} rows: "
             f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected; "
             f"chunks {progress.closed:,} of {_planned_chunks(progress)}; {self._meter.rate:,.0f} rows/s, ETA {eta}, "
             f"elapsed {duration(elapsed_seconds(progress, self.now()))}"

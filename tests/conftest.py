@@ -7,7 +7,8 @@ import pytest
 
 _ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
 _TRIGGER = {"batch_size": 10}
-_FUNCTIONS = ("dispatch", "ingest", "process", "finish", "settle")
+_FUNCTIONS = ("dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle")
+_QUEUES = ("ingest", "work", "heavy", "finished", "work-dlq", "buried")
 
 os.environ.update(
     {
@@ -25,7 +26,7 @@ os.environ.update(
                     "url": f"http://127.0.0.1/{name}",
                     "arn": f"{_ARN}{name}",
                 }
-                for name in ("ingest", "work", "finished")
+                for name in _QUEUES
             }
         ),
         "TALLY_FUNCTIONS": json.dumps(dict.fromkeys(_FUNCTIONS, _TRIGGER)),
@@ -33,6 +34,7 @@ os.environ.update(
         "TALLY_CHUNK_ROWS": "4",
         "TALLY_CHUNK_BYTES": "4096",
         "TALLY_PACK_ROWS": "3",
+        "TALLY_RECONCILE_MINUTES": "5",
         "TALLY_LOG_LEVEL": "CRITICAL",
     }
 )

@@ -20,6 +20,13 @@ class Message:
 
     id: str
     body: str
+    receipt_handle: str = ""
+    receive_count: int = 1
+
+
+def _message(record: Mapping[str, Any]) -> Message:
+    received = record.get("attributes", {}).get("ApproximateReceiveCount", 1)
+    return Message(record["messageId"], record["body"], record.get("receiptHandle", ""), int(received))
 
 
 @dataclass(slots=True)
@@ -58,7 +65,7 @@ class Acknowledgement:
         gets asked of Lambda itself, and only then: settings in the environment may be older than the mapping.
         """
         records = event["Records"]
-        messages = [Message(record["messageId"], record["body"]) for record in records]
+        messages = [_message(record) for record in records]
         failures = Failures()
         handle(messages, failures)
         if not failures.errors:

@@ -1,13 +1,13 @@
 """Dispatch: the outbox. What was written to the table is what gets sent: chunks to ingest, rows to work."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from chalicelib.items import CHUNK_SK, ROW_PREFIX, Chunk, Record
+from chalicelib.items import CHUNK_SK, MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Item, Marker, Outcome, Record, row_sk
 from chalicelib.messages import MAX_PART_BYTES, ChunkMessage, WorkMessage, WorkRow, encode, encoded_size, pack
 from chalicelib.queues import send
 
@@ -16,53 +16,89 @@ if TYPE_CHECKING:
 
     from chalicelib.retry import Retry
     from chalicelib.streams import Change
+    from chalicelib.table import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatched:
-    """How much was sent on: chunks to ingest, rows in so many messages to work."""
+    """How much was sent on."""
 
     chunks: int = 0
     rows: int = 0
-    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
     """Sends messages for new items."""
 
+    table: "Table"
     sqs: "SQSClient"
     ingest_queue_url: str
     work_queue_url: str
+    heavy_queue_url: str
     pack_rows: int
     retry: "Retry"
 
     def dispatch(self, changes: "Iterable[Change]") -> Dispatched:
-        """Send a message for every new chunk and every new row, other changes being none of its business.
+        """Send a message for every new chunk, every new row, and every row whose failure was taken back.
 
         When it raises, or dies, the stream delivers all of it again and some messages are sent twice, which every
         consumer takes.
         """
-        chunks: list[Chunk] = []
-        records: dict[str, list[Record]] = defaultdict(list)
+        chunks: list[ChunkKey] = []
+        records: list[Record] = []
+        redriven: list[Marker] = []
         for change in changes:
-            if not change.inserted:
-                continue
-            if change.sk == CHUNK_SK:
-                chunks.append(Chunk.from_item(change.new))
-            elif change.sk.startswith(ROW_PREFIX):
-                record = Record.from_item(change.new)
-                records[record.chunk.batch_id].append(record)
-        bodies = [encode(ChunkMessage(chunk.key.batch_id, chunk.key.number)) for chunk in chunks]
-        send(self.sqs, self.ingest_queue_url, bodies, self.retry)
-        work = [body for batch, rows in records.items() for body in self.work_bodies(batch, rows)]
+            if change.removed and _is_failure(change.old):
+                redriven.append(Marker.from_item(change.old))
+            elif change.inserted and change.sk == CHUNK_SK:
+                chunks.append(Chunk.from_item(change.new).key)
+            elif change.inserted and change.sk.startswith(ROW_PREFIX):
+                records.append(Record.from_item(change.new))
+        if redriven:
+            again, unread = self._look_up(redriven)
+            records += again
+            chunks += unread
+        return Dispatched(chunks=self.send_chunks(chunks), rows=self.send_records(records))
+
+    def send_chunks(self, chunks: Sequence[ChunkKey]) -> int:
+        """Ask ingest for chunks; returns how many."""
+        bodies = [encode(ChunkMessage(chunk.batch_id, chunk.number)) for chunk in chunks]
+        return send(self.sqs, self.ingest_queue_url, bodies, self.retry)
+
+    def send_records(self, records: Iterable[Record]) -> int:
+        """Ask for rows to be processed, heavy ones one by one; returns how many."""
+        light: dict[str, list[Record]] = defaultdict(list)
+        heavy: list[str] = []
+        for record in records:
+            if record.heavy:
+                heavy += self.work_bodies(record.chunk.batch_id, [record])
+            else:
+                light[record.chunk.batch_id].append(record)
+        work = [body for batch, rows in light.items() for body in self.work_bodies(batch, rows)]
         send(self.sqs, self.work_queue_url, work, self.retry)
-        return Dispatched(chunks=len(chunks), rows=sum(map(len, records.values())), messages=len(work))
+        send(self.sqs, self.heavy_queue_url, heavy, self.retry)
+        return len(heavy) + sum(map(len, light.values()))
 
     def work_bodies(self, batch_id: str, records: Iterable[Record]) -> list[str]:
         """Pack the rows of one batch into as few messages as they fit in."""
         packs = pack(map(_work_row, records), size=encoded_size, most=self.pack_rows)
         return [encode(WorkMessage(batch_id, rows)) for rows in packs]
+
+    def _look_up(self, markers: Iterable[Marker]) -> tuple[list[Record], list[ChunkKey]]:
+        """Return the records of rows that are to run again, and the chunks of those that have none.
+
+        Ingest reads such a chunk again, or says once more why it cannot.
+        """
+        wanted = {(marker.chunk.pk, row_sk(marker.row)): marker for marker in markers}
+        items = self.table.get_all(wanted)
+        found = {(item["pk"]["S"], item["sk"]["S"]) for item in items}
+        unread = {marker.chunk for place, marker in wanted.items() if place not in found}
+        return [Record.from_item(item) for item in items], sorted(unread)
+
+
+def _is_failure(item: Item) -> bool:
+    return bool(item["sk"]["S"].startswith(MARKER_PREFIX) and item["outcome"]["S"] == Outcome.FAILED)
 
 
 def _work_row(record: Record) -> WorkRow:

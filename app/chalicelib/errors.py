@@ -45,6 +45,10 @@ class SourceGoneError(TallyError):
     """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
 
 
+class PermanentError(TallyError):
+    """For a job's own use: raised in ``process`` it fails the row at once, without another try."""
+
+
 class CancelledError(TallyError):
     """A write was refused because conditions failed; ``failed`` lists the positions of those actions.
 

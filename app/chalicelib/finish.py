@@ -48,6 +48,16 @@ class Finisher:
                 duplicates += recorded.duplicates
         return Recorded(counted=counted, duplicates=duplicates)
 
+    def count(self, body: "FinishedMessage") -> Recorded:
+        """Count the outcomes of one message; raises when one of its chunks cannot be counted."""
+        chunks = {row.chunk for row in body.rows}
+        counted = 0
+        for number in sorted(chunks):
+            chunk = ChunkKey(body.batch, number)
+            markers = [_marker(chunk, row.outcome) for row in body.rows if row.chunk == number]
+            counted += self.ledger.record(chunk, markers).counted
+        return Recorded(counted=counted, duplicates=len(body.rows) - counted)
+
 
 def _marker(chunk: ChunkKey, outcome: "RowOutcome") -> Marker:
     return Marker(
@@ -56,4 +66,5 @@ def _marker(chunk: ChunkKey, outcome: "RowOutcome") -> Marker:
         outcome=outcome.outcome,
         result=bytes(outcome.result).decode(),
         error=outcome.error,
+        ms=outcome.ms,
     )

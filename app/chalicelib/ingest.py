@@ -11,6 +11,7 @@ from chalicelib.items import (
     Batch,
     Chunk,
     ChunkKey,
+    Hold,
     Marker,
     Outcome,
     Record,
@@ -62,6 +63,8 @@ class Ingester:
         batch, chunk = self._load(ChunkKey(message.batch, message.chunk))
         if chunk.closed:
             return Ingested()  # a late duplicate; the markers that would show it may have expired
+        if batch.hold in {Hold.CANCELLED, Hold.THRESHOLD}:
+            return self.give_up(chunk.key, f"{batch.hold}: the batch was stopped before this row was read")
         records, markers = self._read(batch, chunk)
         total = len(records) + len(markers)
         if total != chunk.expected_rows:
@@ -70,6 +73,16 @@ class Ingester:
         self.ledger.record(chunk.key, markers)
         self._set_rows(chunk.key, total)
         return Ingested(rows=total, rejected=len(markers))
+
+    def give_up(self, key: ChunkKey, reason: str) -> Ingested:
+        """Fail every row of a chunk that has no outcome yet; safe to repeat. ``rejected`` counts those rows."""
+        _, chunk = self._load(key)
+        if chunk.closed:
+            return Ingested()
+        markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows)]
+        counted = self.ledger.record(chunk.key, markers).counted
+        self._set_rows(chunk.key, chunk.expected_rows)
+        return Ingested(rows=chunk.expected_rows, rejected=counted)
 
     def _load(self, chunk: ChunkKey) -> tuple[Batch, Chunk]:
         found = self.table.get_all([(batch_pk(chunk.batch_id), BATCH_SK), (chunk.pk, CHUNK_SK)])
@@ -88,7 +101,8 @@ class Ingester:
             data = reader.read(chunk.start, chunk.end)
         except SourceGoneError:
             # An earlier delivery may have written some of the rows already: the first outcome of each stands.
-            return [], [_gone(chunk, row) for row in range(chunk.expected_rows)]
+            reason = "the object was deleted before its rows were read"
+            return [], [_failed(chunk, row, reason) for row in range(chunk.expected_rows)]
         records: list[Record] = []
         markers: list[Marker] = []
         for row in job.schema.read(data, batch.header, chunk.first_line):
@@ -100,7 +114,8 @@ class Ingester:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MOST_RECORD_BYTES:,} can be kept"
                 markers.append(_rejected(chunk.key, row.row, reason))
             else:
-                records.append(Record(chunk=chunk.key, row=row.row, line=row.line, data=row.data))
+                heavy = job.heavy(row.parsed)
+                records.append(Record(chunk=chunk.key, row=row.row, line=row.line, data=row.data, heavy=heavy))
         return records, markers
 
     def _set_rows(self, chunk: ChunkKey, rows: int) -> None:
@@ -115,9 +130,9 @@ class Ingester:
         )
 
 
-def _gone(chunk: Chunk, row: int) -> Marker:
-    reason = f"row {row + 1} from line {chunk.first_line}: the object was deleted before its rows were read"
-    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=reason)
+def _failed(chunk: Chunk, row: int, reason: str) -> Marker:
+    where = f"row {row + 1} from line {chunk.first_line}"
+    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=f"{where}: {reason}")
 
 
 def _rejected(chunk: ChunkKey, row: int, reason: str) -> Marker:

@@ -13,6 +13,7 @@ BATCH_SK = "batch"
 CHUNK_SK = "chunk"
 ROW_PREFIX = "row#"
 MARKER_PREFIX = "mark#"
+CLAIM_PREFIX = "claim#"
 LISTING = "batch"
 """The hash key of the sparse index: one value, for batches are few."""
 
@@ -38,6 +39,14 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the job's function raised, or the row could not be brought to it
     REJECTED = "rejected"  # never was a valid row
+
+
+class Hold(StrEnum):
+    """Why no further row of a batch is processed."""
+
+    PAUSED = "paused"  # rows wait until it is resumed
+    CANCELLED = "cancelled"  # rows that have no outcome yet fail with this reason
+    THRESHOLD = "threshold"  # likewise: too many rows had failed
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +81,11 @@ def row_sk(row: int) -> str:
 def marker_sk(row: int) -> str:
     """Return the sort key of the marker of the same row."""
     return f"{MARKER_PREFIX}{row:06d}"
+
+
+def claim_sk(row: int) -> str:
+    """Return the sort key of the lease on a heavy row."""
+    return f"{CLAIM_PREFIX}{row:06d}"
 
 
 def row_id(chunk: ChunkKey, row: int) -> str:
@@ -183,9 +197,10 @@ class Batch:
     completed_at: str = ""
     attempt: int = 1
     published_attempt: int = 0
+    hold: Hold | None = None
 
     def to_item(self) -> dict[str, Any]:
-        """Return the item of a batch that was just created: no counter yet, they are only ever added to."""
+        """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
         item = {
             **key(batch_pk(self.id), BATCH_SK),
             "listing": text(LISTING),
@@ -202,6 +217,8 @@ class Batch:
             "chunk_rows": number(self.chunk_rows),
             "chunk_bytes": number(self.chunk_bytes),
             "attempt": number(self.attempt),
+            "rows": number(0),
+            **{outcome.value: number(0) for outcome in Outcome},
         }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
@@ -235,6 +252,7 @@ class Batch:
             completed_at=_text(item, "completed_at"),
             attempt=_number(item, "attempt"),
             published_attempt=_number(item, "published_attempt"),
+            hold=Hold(_text(item, "hold")) if "hold" in item else None,
         )
 
 
@@ -302,15 +320,17 @@ class Record:
     row: int
     line: int
     data: str
+    heavy: bool = False
 
     def to_item(self, *, expires_at: int) -> dict[str, Any]:
         """Return the item; ``expires_at`` must come from the batch, not from the clock."""
-        return {
+        item = {
             **key(self.chunk.pk, row_sk(self.row)),
             "line": number(self.line),
             "data": text(self.data),
             "expires_at": number(expires_at),
         }
+        return item | {"heavy": {"BOOL": True}} if self.heavy else item
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
@@ -320,6 +340,7 @@ class Record:
             row=int(_text(item, "sk").removeprefix(ROW_PREFIX)),
             line=_number(item, "line"),
             data=_text(item, "data"),
+            heavy="heavy" in item,
         )
 
 
@@ -332,6 +353,7 @@ class Marker:
     outcome: Outcome
     result: str = ""
     error: str = ""
+    ms: int = 0
     at: str = ""
 
     def to_item(self, *, at: datetime, expires_at: int) -> dict[str, Any]:
@@ -346,6 +368,8 @@ class Marker:
             item["result"] = text(self.result)
         if self.error:
             item["error"] = text(self.error)
+        if self.ms:
+            item["ms"] = number(self.ms)
         return item
 
     @classmethod
@@ -357,5 +381,6 @@ class Marker:
             outcome=Outcome(_text(item, "outcome")),
             result=_text(item, "result"),
             error=_text(item, "error"),
+            ms=_number(item, "ms"),
             at=_text(item, "at"),
         )

@@ -30,11 +30,15 @@ class ChunkMessage(msgspec.Struct, frozen=True):
 
 
 class WorkRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A row to process: its cleaned JSON, or, if that is too large for a message, nothing but its key."""
+    """A row to process: its cleaned JSON, or, if that is too large for a message, nothing but its key.
+
+    ``attempt`` is how many times the job will have been tried on it, this one included.
+    """
 
     chunk: int
     row: int
     data: msgspec.Raw = ABSENT
+    attempt: int = 1
 
 
 class WorkMessage(msgspec.Struct, frozen=True):
@@ -45,12 +49,16 @@ class WorkMessage(msgspec.Struct, frozen=True):
 
 
 class RowOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a row: ``result`` is the JSON that the job returned, ``error`` the reason of a failure."""
+    """What became of a row: ``result`` is the JSON that the job returned, ``error`` the reason of a failure.
+
+    ``ms`` is how many milliseconds the job took over it.
+    """
 
     row: int
     outcome: Outcome
     result: msgspec.Raw = ABSENT
     error: str = ""
+    ms: int = 0
 
 
 class FinishedRow(msgspec.Struct, frozen=True):

@@ -15,8 +15,8 @@ _MOST_BYTES = 1_048_576
 """Limits of SendMessageBatch: SQS developer guide, "Quotas"."""
 
 
-def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry) -> int:
-    """Send every body, ten to a request; returns how many.
+def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, *, delay_seconds: int = 0) -> int:
+    """Send every body, ten to a request, to be delivered after ``delay_seconds`` (at most 900); returns how many.
 
     Raises when a body could not be sent; those before it, and some after it, may have been. Sending the lot
     again makes duplicates, which every consumer takes.
@@ -26,6 +26,9 @@ def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry) 
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(position), "MessageBody": body} for position, body in enumerate(group)
         ]
+        if delay_seconds:
+            for entry in entries:
+                entry["DelaySeconds"] = delay_seconds
         retry(_send_once, sqs, queue_url, entries)
         sent += len(group)
     return sent

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
@@ -40,6 +40,7 @@ class ValidRow:
     row: int
     line: int
     data: str
+    parsed: Row | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,9 @@ class Schema:
         """Return the column names in file order; raises HeaderError that names line and column."""
         names = [re.sub(r"[ \-]", "_", clean(cell).lower()) for cell in cells]
         known = self.required | self.optional
+        columns: dict[str, int] = {}
         for column, name in enumerate(names, start=1):
-            first = names.index(name) + 1
+            first = columns.setdefault(name, column)
             if first != column:
                 raise HeaderError(f"line {line}: column {column} repeats '{_shown(name)}' of column {first}")
         missing = sorted(self.required.difference(names))
@@ -124,7 +126,7 @@ class Schema:
             if [cell.lower() for cell in values] == list(header):
                 return RejectedRow(row, f"line {line}: the header again")
             return RejectedRow(row, f"line {line}, {_explained(error, header, named)}")
-        return ValidRow(row, line, msgspec.json.encode(parsed).decode())
+        return ValidRow(row, line, msgspec.json.encode(parsed).decode(), parsed)
 
 
 def _takes_none(kind: Any) -> bool:

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any, Self
+from uuid import uuid4
 
 from chalicelib.acknowledgement import Acknowledgement
+from chalicelib.bury import Burier
+from chalicelib.claims import Claims
 from chalicelib.clients import client
 from chalicelib.dispatch import Dispatcher
 from chalicelib.finish import Finisher
+from chalicelib.heavy import HeavyProcessor
 from chalicelib.ingest import Ingester
 from chalicelib.ledger import Ledger
 from chalicelib.plan import Planner
 from chalicelib.process import Processor
+from chalicelib.reconcile import Reconciler
 from chalicelib.retry import Retry
 from chalicelib.settings import Settings
 from chalicelib.settle import Settler
@@ -78,9 +83,11 @@ class Services:
     def dispatcher(self) -> Dispatcher:
         """What the first handler of the stream calls."""
         return Dispatcher(
+            table=self._table,
             sqs=self.client("sqs"),
             ingest_queue_url=self.settings.queues["ingest"].url,
             work_queue_url=self.settings.queues["work"].url,
+            heavy_queue_url=self.settings.queues["heavy"].url,
             pack_rows=self.settings.pack_rows,
             retry=self.retry,
         )
@@ -88,9 +95,49 @@ class Services:
     @property
     def processor(self) -> Processor:
         """What the handler of the work queue calls."""
+        return self._processor("work")
+
+    @property
+    def heavy_processor(self) -> HeavyProcessor:
+        """What the handler of the heavy queue calls."""
+        return HeavyProcessor(
+            processor=self._processor("heavy"),
+            claims=self._claims,
+            table=self._table,
+            sqs=self.client("sqs"),
+            queue_url=self.settings.queues["heavy"].url,
+        )
+
+    @property
+    def burier(self) -> Burier:
+        """What the handler of the dead-letter queues calls."""
+        return Burier(
+            table=self._table,
+            sqs=self.client("sqs"),
+            ledger=self.ledger,
+            ingester=self.ingester,
+            finisher=self.finisher,
+            claims=self._claims,
+            buried_queue_url=self.settings.queues["buried"].url,
+            retry=self.retry,
+        )
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """What the schedule calls."""
+        return Reconciler(
+            table=self._table,
+            planner=self.planner,
+            dispatcher=self.dispatcher,
+            settler=self.settler,
+            patience=timedelta(minutes=self.settings.reconcile_minutes),
+        )
+
+    def _processor(self, queue: str) -> Processor:
         return Processor(
             table=self._table,
             sqs=self.client("sqs"),
+            queue_url=self.settings.queues[queue].url,
             finished_queue_url=self.settings.queues["finished"].url,
             retry=self.retry,
         )
@@ -116,6 +163,10 @@ class Services:
         return Acknowledgement(
             lambda_client=lambda: self.client("lambda"), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         )
+
+    @property
+    def _claims(self) -> Claims:
+        return Claims(table=self._table, owner=uuid4().hex)
 
     @property
     def _table(self) -> Table:

@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chunk_rows: int
     chunk_bytes: int
     pack_rows: int
+    reconcile_minutes: int
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:

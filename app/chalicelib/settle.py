@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from chalicelib import jobs
+from chalicelib.control import Controls
 from chalicelib.errors import ThrottledError
-from chalicelib.items import BATCH_SK, CHUNK_SK, Batch, BatchStatus, Chunk, Counts, batch_pk, number, text, timestamp
+from chalicelib.items import (
+    BATCH_SK,
+    CHUNK_SK,
+    Batch,
+    BatchStatus,
+    Chunk,
+    Counts,
+    Hold,
+    batch_pk,
+    number,
+    text,
+    timestamp,
+)
 from chalicelib.ledger import Clock, utc_now
 from chalicelib.table import MOST_ACTIONS, Update
 
@@ -79,9 +93,18 @@ class Settler:
                 batches[batch.id] = batch  # the newest image counts
                 if batch.status.final and change.old.get("status") != change.new["status"]:
                     ended[batch.id, batch.attempt] = batch
+        for batch in batches.values():
+            self._stop_at_limit(batch)
         closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
         completed = sum(self.complete(batch) for batch in batches.values())
         return Settled(chunks=closed, batches=completed, events=self.publish(ended.values()))
+
+    def _stop_at_limit(self, batch: Batch) -> None:
+        """Hold a batch of which more rows have failed than its job allows; counted as chunks close."""
+        job = jobs.find(batch.job)
+        limit = job.most_failures(batch.expected_rows) if job and batch.status is BatchStatus.RUNNING else None
+        if limit is not None and batch.counts.failed > limit and batch.hold is None:
+            Controls(table=self.table).hold(batch.id, Hold.THRESHOLD)
 
     def close(self, batch_id: str, chunks: Iterable[Chunk]) -> int:
         """Close chunks of one batch and add their counts to it, each once; returns how many this call closed."""

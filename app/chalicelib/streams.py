@@ -14,10 +14,12 @@ class Change:
     inserted: bool
     old: Item
     new: Item
+    removed: bool = False
+    """Deleted by somebody, not by time: TTL's deletions come as a service's."""
 
     @property
     def sk(self) -> str:
-        """The sort key, which tells what kind of item it is; empty for a deletion."""
+        """The sort key of what is there now, which tells what kind of item it is; empty for a deletion."""
         return str(self.new["sk"]["S"]) if self.new else ""
 
 
@@ -25,4 +27,9 @@ def changes(event: Mapping[str, Any]) -> Iterator[Change]:
     """Read the changes of an event in order."""
     for record in event.get("Records", []):
         change = record["dynamodb"]
-        yield Change(record["eventName"] == "INSERT", change.get("OldImage", {}), change.get("NewImage", {}))
+        yield Change(
+            inserted=record["eventName"] == "INSERT",
+            old=change.get("OldImage", {}),
+            new=change.get("NewImage", {}),
+            removed=record["eventName"] == "REMOVE" and record.get("userIdentity", {}).get("type") != "Service",
+        )

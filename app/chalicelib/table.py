@@ -4,13 +4,13 @@ A condition that fails is an answer, not an error: what was asked for is there a
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import CancelledError, ThrottledError
-from chalicelib.items import Item, key
+from chalicelib.items import Item, key, text
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,6 +31,7 @@ class Put:
 
     item: Mapping[str, Any]
     condition: str
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,16 @@ class Update:
     expression: str
     values: Mapping[str, Any]
     condition: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Deletes an item if the condition holds."""
+
+    pk: str
+    sk: str
+    condition: str
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +95,56 @@ class Table:
             return False
         return True
 
-    def transact(self, actions: Sequence[Put | Update]) -> list[int]:
+    def delete(self, delete: Delete) -> bool:
+        """Delete an item; tells whether its condition held, with the same doubt as ``put``."""
+        try:
+            self.retry(self.dynamodb.delete_item, **self._delete(delete))
+        except CancelledError:
+            return False
+        return True
+
+    def query(self, pk: str, prefix: str, *, projection: str = "") -> Iterator[Item]:
+        """Return the items of a partition whose sort key begins with ``prefix``, as they are now, in order."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":pk": text(pk), ":prefix": text(prefix)},
+            "ConsistentRead": True,
+        }
+        if projection:
+            request["ProjectionExpression"] = projection
+        while True:
+            answer = self.retry(self.dynamodb.query, **request)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def newest(self, listing: str, *, limit: int) -> list[tuple[str, str]]:
+        """Return the keys of the newest items of the sparse index, newest first."""
+        keys: list[tuple[str, str]] = []
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "IndexName": "batches",
+            "KeyConditionExpression": "listing = :listing",
+            "ExpressionAttributeValues": {":listing": text(listing)},
+            "ScanIndexForward": False,
+        }
+        while len(keys) < limit:
+            answer = self.retry(self.dynamodb.query, **request, Limit=limit - len(keys))
+            keys += [(item["pk"]["S"], item["sk"]["S"]) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                break
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return keys
+
+    def transact(self, actions: Sequence[Put | Update | Delete]) -> list[int]:
         """Apply all actions or none; returns the positions whose conditions failed, none if all was applied.
 
         A new call makes a new ClientRequestToken, so that a token never meets another set of actions; botocore
         keeps the token over its own retries of one call.
         """
-        wire: Any = [
-            {"Put": self._put(action)} if isinstance(action, Put) else {"Update": self._update(action)}
-            for action in actions
-        ]
+        wire: Any = [self._action(action) for action in actions]
         try:
             self.retry(self.dynamodb.transact_write_items, TransactItems=wire)
         except CancelledError as cancelled:
@@ -122,17 +173,40 @@ class Table:
         if requests:
             raise ThrottledError(f"{len(requests)} items were not taken")
 
+    def _action(self, action: Put | Update | Delete) -> dict[str, Any]:
+        match action:
+            case Put():
+                return {"Put": self._put(action)}
+            case Update():
+                return {"Update": self._update(action)}
+            case Delete():
+                return {"Delete": self._delete(action)}
+
     def _put(self, put: Put) -> dict[str, Any]:
-        return {"TableName": self.name, "Item": put.item, "ConditionExpression": put.condition}
+        return {"TableName": self.name, "Item": put.item, **_guard("", put.condition, put.values)}
 
     def _update(self, update: Update) -> dict[str, Any]:
-        wire: dict[str, Any] = {
+        return {
             "TableName": self.name,
             "Key": key(update.pk, update.sk),
-            "UpdateExpression": update.expression,
-            "ExpressionAttributeValues": update.values,
+            **_guard(update.expression, update.condition, update.values),
         }
-        if update.condition:
-            wire["ConditionExpression"] = update.condition
-        names = {f"#{name}": name for name in re.findall(r"#(\w+)", f"{update.expression} {update.condition}")}
-        return wire | {"ExpressionAttributeNames": names} if names else wire
+
+    def _delete(self, delete: Delete) -> dict[str, Any]:
+        return {
+            "TableName": self.name,
+            "Key": key(delete.pk, delete.sk),
+            **_guard("", delete.condition, delete.values),
+        }
+
+
+def _guard(expression: str, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the expressions of a write, without those that would be empty: DynamoDB refuses them."""
+    names = {f"#{name}": name for name in re.findall(r"#(\w+)", f"{expression} {condition}")}
+    parts = {
+        "UpdateExpression": expression,
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
+    return {name: part for name, part in parts.items() if part}

@@ -42,6 +42,14 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:iam::123456789012:role/r" }
   }
 
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:us-east-1:123456789012:key/k" }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:us-east-1:123456789012:t" }
+  }
+
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:us-east-1:123456789012:other" }
   }
@@ -72,6 +80,40 @@ override_resource {
   override_during = plan
 }
 
+override_resource {
+  target          = module.mapping["process_heavy:00000000-0000-4000-8000-000000000006"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.mapping["bury:00000000-0000-4000-8000-000000000007"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
+override_resource {
+  target          = module.queue["ingest"].module.dlq.aws_sqs_queue.this
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest-dlq" }
+}
+
+override_resource {
+  target          = module.queue["work"].module.dlq.aws_sqs_queue.this
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:us-east-1:123456789012:work-dlq" }
+}
+
+override_resource {
+  target          = module.queue["heavy"].module.dlq.aws_sqs_queue.this
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy-dlq" }
+}
+
+override_resource {
+  target          = module.queue["finished"].module.dlq.aws_sqs_queue.this
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:us-east-1:123456789012:finished-dlq" }
+}
+
 variables {
   stage         = "alpha"
   deployed_file = "tests/fixtures/deployed.json"
@@ -81,8 +123,8 @@ run "adopts_every_mapping_chalice_created" {
   command = plan
 
   assert {
-    condition     = output.adopted_mappings == 5 && length(module.mapping) == 5
-    error_message = "Five functions have a mapping."
+    condition     = output.adopted_mappings == 7 && length(module.mapping) == 7
+    error_message = "Seven functions have a mapping."
   }
 }
 
@@ -92,6 +134,51 @@ run "keys_mappings_by_function_and_uuid" {
   assert {
     condition     = contains(keys(local.mappings), "process:00000000-0000-4000-8000-000000000002")
     error_message = "A mapping created anew must be another instance."
+  }
+}
+
+run "buries_the_dead_letters_of_every_queue" {
+  command = plan
+
+  assert {
+    condition = {
+      for queue, mapping in aws_lambda_event_source_mapping.bury : queue => reverse(split(":", mapping.event_source_arn))[0]
+    } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq" }
+    error_message = "Terraform maps the dead-letter queues that the decorator does not name."
+  }
+
+  assert {
+    condition     = local.consumed_queue_arns["bury"] == "arn:aws:sqs:us-east-1:123456789012:work-dlq"
+    error_message = "The decorator names work-dlq; its mapping is adopted."
+  }
+}
+
+run "maps_dead_letters_as_chalice_would_and_reports_their_failures" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for mapping in aws_lambda_event_source_mapping.bury :
+      mapping.function_name == "tally-alpha-bury"
+      && mapping.batch_size == 10
+      && mapping.maximum_batching_window_in_seconds == 0
+      && mapping.scaling_config[0].maximum_concurrency == 2
+      && mapping.function_response_types == toset(["ReportBatchItemFailures"])
+    ])
+    error_message = "Every mapping of bury must have bury's settings, and a partial answer must not lose messages."
+  }
+}
+
+run "maps_dead_letters_only_once_bury_is_deployed" {
+  command = plan
+
+  variables {
+    deployed_file = "tests/fixtures/deployed-without-bury.json"
+  }
+
+  assert {
+    condition     = length(aws_lambda_event_source_mapping.bury) == 0
+    error_message = "There is nothing to map to before Chalice has created bury."
   }
 }
 
@@ -123,7 +210,8 @@ run "filters_what_dispatch_and_settle_need" {
     condition = [for f in local.filters.dispatch : jsondecode(f)] == [
       { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } },
       { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } },
+      { eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } },
     ]
-    error_message = "dispatch sees new chunks and new rows."
+    error_message = "dispatch sees new chunks, new rows, and rows whose failure was taken back."
   }
 }

@@ -39,6 +39,14 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:iam::123456789012:role/r" }
   }
 
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:us-east-1:123456789012:key/k" }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:us-east-1:123456789012:t" }
+  }
+
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:us-east-1:123456789012:other" }
   }
@@ -52,6 +60,21 @@ override_resource {
 override_resource {
   target = module.queue["work"].aws_sqs_queue.this
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:work" }
+}
+
+override_resource {
+  target = module.queue["heavy"].aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy" }
+}
+
+override_resource {
+  target = module.queue["heavy"].module.dlq.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy-dlq" }
+}
+
+override_resource {
+  target = module.buried.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:buried" }
 }
 
 override_resource {
@@ -106,8 +129,13 @@ run "hides_a_message_for_six_timeouts_of_its_consumer" {
   assert {
     condition = {
       for name, queue in module.queue : name => queue.visibility_timeout_seconds
-    } == { ingest = 360, work = 360, finished = 180 }
-    error_message = "ingest and process run for 60 s, finish for 30 s."
+    } == { ingest = 360, work = 360, heavy = 5400, finished = 180 }
+    error_message = "ingest and process run for 60 s, process_heavy for 900 s, finish for 30 s."
+  }
+
+  assert {
+    condition     = alltrue([for queue in module.queue : queue.dlq_visibility_timeout_seconds == 360])
+    error_message = "bury runs for 60 s, whichever queue the dead letter is of."
   }
 
   assert {
@@ -138,6 +166,81 @@ run "derives_visibility_and_chalice_timeout_from_one_override" {
   }
 }
 
+run "derives_the_visibility_of_dead_letters_from_bury" {
+  variables {
+    stage              = "alpha"
+    function_overrides = { bury = { timeout_seconds = 120 } }
+  }
+
+  assert {
+    condition     = alltrue([for queue in module.queue : queue.dlq_visibility_timeout_seconds == 720])
+    error_message = "The dead-letter queues must follow the function."
+  }
+
+  assert {
+    condition     = module.queue["work"].visibility_timeout_seconds == 360
+    error_message = "The queues must not."
+  }
+}
+
+run "delivers_a_heavy_row_ten_times" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = { for name, queue in module.queue : name => queue.max_receive_count } == { ingest = 5, work = 5, heavy = 10, finished = 5 }
+    error_message = "A heavy row that waits for its claim is received without having failed."
+  }
+}
+
+run "never_delivers_a_heavy_row_less_often_than_others" {
+  variables {
+    stage             = "alpha"
+    max_receive_count = 20
+  }
+
+  assert {
+    condition     = alltrue([for queue in module.queue : queue.max_receive_count == 20])
+    error_message = "max_receive_count over 10 is for every queue."
+  }
+}
+
+run "alarms_on_everything_that_could_not_be_done" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = { for alarm, description in jsondecode(module.alarms[0].descriptions) : trimprefix(alarm, "tally-alpha-") => regex("docs/runbook.md#([a-z-]+)", description)[0] } == {
+      ingest-dlq-waiting      = "dead-letters-ingest"
+      ingest-dlq-received     = "dead-letters-ingest"
+      work-dlq-waiting        = "dead-letters-work"
+      work-dlq-received       = "dead-letters-work"
+      heavy-dlq-waiting       = "dead-letters-heavy"
+      heavy-dlq-received      = "dead-letters-heavy"
+      finished-dlq-waiting    = "dead-letters-finished"
+      finished-dlq-received   = "dead-letters-finished"
+      completions-dlq-waiting = "completions-dead-letters"
+      plan-failures-waiting   = "plan-failures"
+      stream-failures-waiting = "stream-failures"
+    }
+    error_message = "Every queue of failures must alarm and name its part of the runbook; what bury consumes must alarm on receipt too."
+  }
+}
+
+run "has_no_alarms_where_none_are_wanted" {
+  variables {
+    stage  = "alpha"
+    alarms = false
+  }
+
+  assert {
+    condition     = length(module.alarms) == 0 && output.alarm_topic_arn == null
+    error_message = "alarms = false must leave topic and key out too."
+  }
+}
+
 run "names_everything_of_a_stage_after_it" {
   variables {
     stage = "alpha"
@@ -148,7 +251,8 @@ run "names_everything_of_a_stage_after_it" {
       for name in
       concat(
         [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
-        [module.plan_failures.name, module.stream_failures.name],
+        [module.plan_failures.name, module.stream_failures.name, module.buried.name],
+        [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
         [for r in module.role : r.name],
         [for r in module.role : trimprefix(r.log_group_name, "/aws/lambda/")],
@@ -169,7 +273,8 @@ run "shares_no_name_with_another_stage" {
       for name in
       concat(
         [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
-        [module.plan_failures.name, module.stream_failures.name],
+        [module.plan_failures.name, module.stream_failures.name, module.buried.name],
+        [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
         [for r in module.role : r.name],
         [for r in module.role : trimprefix(r.log_group_name, "/aws/lambda/")],
@@ -197,7 +302,8 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = toset(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables)) == toset([
       "TALLY_STAGE", "TALLY_TABLE", "TALLY_STREAM_ARN", "TALLY_INBOX_BUCKET", "TALLY_EVENT_BUS", "TALLY_QUEUES", "TALLY_FUNCTIONS",
-      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_PACK_ROWS", "TALLY_LOG_LEVEL", "POWERTOOLS_SERVICE_NAME",
+      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_PACK_ROWS", "TALLY_RECONCILE_MINUTES", "TALLY_LOG_LEVEL",
+      "POWERTOOLS_SERVICE_NAME",
     ])
     error_message = "The variables are a contract with the functions."
   }
@@ -212,6 +318,48 @@ run "renders_every_variable_the_functions_read" {
       for q in values(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES)) : keys(q) == ["arn", "url"]
     ])
     error_message = "A queue is told by ARN and URL."
+  }
+
+  assert {
+    condition = {
+      for name, q in jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES) : name => reverse(split(":", q.arn))[0]
+    } == { for name in ["ingest", "work", "heavy", "finished", "work-dlq", "buried"] : name => name }
+    error_message = "Every queue must be told under its own name."
+  }
+
+  assert {
+    condition = toset(keys(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_FUNCTIONS))) == toset([
+      "ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle",
+    ])
+    error_message = "Every function with a mapping must be told its settings, and no other."
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_RECONCILE_MINUTES == "5"
+    error_message = "reconcile runs every five minutes."
+  }
+}
+
+run "gives_functions_the_callers_own_variables_and_chalice_none" {
+  variables {
+    stage                = "alpha"
+    function_environment = { AWS_ENDPOINT_URL = "http://127.0.0.1:8080", POWERTOOLS_SERVICE_NAME = "other" }
+  }
+
+  assert {
+    condition = (
+      length(jsondecode(output.chalice_config).stages.alpha.lambda_functions) == 9
+      && alltrue([
+        for f in values(jsondecode(output.chalice_config).stages.alpha.lambda_functions) :
+        f.environment_variables == { AWS_ENDPOINT_URL = "http://127.0.0.1:8080", POWERTOOLS_SERVICE_NAME = "other" }
+      ])
+    )
+    error_message = "Every function must have them; Chalice lays a function's variables over the stage's."
+  }
+
+  assert {
+    condition     = !contains(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables), "AWS_ENDPOINT_URL")
+    error_message = "Chalice has the stage's variables itself while it deploys: an endpoint there would be its own."
   }
 }
 
@@ -239,12 +387,15 @@ run "lets_each_function_send_only_where_its_work_goes" {
         for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:SendMessage")]) : reverse(split(":", arn))[0]
       ]))
       } == {
-      plan     = "plan-failures"
-      ingest   = ""
-      process  = "finished"
-      finish   = ""
-      dispatch = "ingest stream-failures work"
-      settle   = "stream-failures"
+      plan          = "plan-failures"
+      ingest        = ""
+      process       = "finished work"
+      process_heavy = "finished heavy"
+      finish        = ""
+      dispatch      = "heavy ingest stream-failures work"
+      settle        = "stream-failures"
+      bury          = "buried heavy"
+      reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."
   }
@@ -257,24 +408,74 @@ run "lets_each_function_consume_only_its_own_queue" {
 
   assert {
     condition = {
-      for name, statements in local.statements : name => join(" ", [
+      for name, statements in local.statements : name => join(" ", sort([
         for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:DeleteMessage")]) : reverse(split(":", arn))[0]
-      ])
-    } == { plan = "", ingest = "ingest", process = "work", finish = "finished", dispatch = "", settle = "" }
+      ]))
+      } == {
+      plan          = ""
+      ingest        = "ingest"
+      process       = "work"
+      process_heavy = "heavy"
+      finish        = "finished"
+      dispatch      = ""
+      settle        = ""
+      bury          = "finished-dlq heavy-dlq ingest-dlq work-dlq"
+      reconcile     = ""
+    }
     error_message = "Each queue has one consumer."
   }
 }
 
-run "lets_no_function_delete_from_the_table" {
+run "lets_nothing_scan_the_table_or_write_uploads" {
   variables {
     stage = "alpha"
   }
 
   assert {
     condition = alltrue([
-      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:DeleteItem", "dynamodb:Scan", "s3:PutObject", "s3:DeleteObject"], a)
+      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:PutObject", "s3:DeleteObject"], a)
     ])
-    error_message = "Nothing deletes items or writes uploads."
+    error_message = "Nothing scans the table or writes uploads."
+  }
+}
+
+run "lets_only_process_heavy_delete_from_the_table" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = [
+      for name, statements in local.statements : name if contains(flatten(statements[*].actions), "dynamodb:DeleteItem")
+    ] == ["process_heavy"]
+    error_message = "Claims are given back; nothing else is ever deleted."
+  }
+}
+
+run "lets_only_reconcile_query" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
+      if contains(flatten(statements[*].actions), "dynamodb:Query")
+      } == {
+      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+    }
+    error_message = "reconcile lists batches by the index and reads the items of one; nothing else queries."
+  }
+}
+
+run "lets_only_settle_and_reconcile_announce" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "events:PutEvents")] == ["reconcile", "settle"]
+    error_message = "The end of a batch is announced by settle, and by reconcile where settle's announcement was lost."
   }
 }
 
@@ -284,8 +485,8 @@ run "adopts_nothing_before_chalice_has_deployed" {
   }
 
   assert {
-    condition     = output.adopted_mappings == 0 && length(aws_lambda_function_event_invoke_config.plan) == 0
-    error_message = "Without a deployed file there is nothing to adopt."
+    condition     = output.adopted_mappings == 0 && length(aws_lambda_function_event_invoke_config.plan) == 0 && length(aws_lambda_event_source_mapping.bury) == 0
+    error_message = "Without a deployed file there is nothing to adopt, and no function to map queues to."
   }
 }
 
@@ -517,4 +718,81 @@ run "rejects_a_batch_over_ten_without_a_window" {
   }
 
   expect_failures = [output.chalice_config]
+}
+
+run "rejects_a_batch_size_for_a_function_without_a_mapping" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { reconcile = { batch_size = 5 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_concurrency_limit_for_a_schedule" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { reconcile = { maximum_concurrency = 5 } }
+  }
+
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_reconciling_without_a_pause" {
+  command = plan
+
+  variables {
+    stage             = "alpha"
+    reconcile_minutes = 0
+  }
+
+  expect_failures = [var.reconcile_minutes]
+}
+
+run "rejects_reconciling_less_than_hourly" {
+  command = plan
+
+  variables {
+    stage             = "alpha"
+    reconcile_minutes = 61
+  }
+
+  expect_failures = [var.reconcile_minutes]
+}
+
+run "rejects_half_minutes" {
+  command = plan
+
+  variables {
+    stage             = "alpha"
+    reconcile_minutes = 1.5
+  }
+
+  expect_failures = [var.reconcile_minutes]
+}
+
+run "rejects_another_value_for_tallys_own_variable" {
+  command = plan
+
+  variables {
+    stage                = "alpha"
+    function_environment = { TALLY_TABLE = "other" }
+  }
+
+  expect_failures = [var.function_environment]
+}
+
+run "rejects_a_variable_lambda_would_refuse" {
+  command = plan
+
+  variables {
+    stage                = "alpha"
+    function_environment = { "not-a-name" = "x" }
+  }
+
+  expect_failures = [var.function_environment]
 }

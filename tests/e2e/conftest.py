@@ -22,6 +22,15 @@ T = TypeVar("T")
 
 STAGE = "e2e"
 _WAIT_SECONDS = 180
+# Visibility is six timeouts, and a message that kills its worker has to come five times: short ones end a test in time.
+_OVERRIDES = {
+    "ingest": {"maximum_concurrency": 2},
+    "process": {"maximum_concurrency": 3, "timeout_seconds": 3},
+    "process_heavy": {"maximum_concurrency": 2},
+    "finish": {"maximum_concurrency": 2},
+    "bury": {"maximum_concurrency": 2, "timeout_seconds": 10},
+}
+VARIABLES = ("--var", f"function_overrides={json.dumps(_OVERRIDES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,24 +98,31 @@ class Tally:
         path.write_bytes(content)
         return str(self.json("submit", str(path), "--job", job, "--force")["id"])
 
-    def ended(self, batch_id: str) -> Batch:
-        """Wait until a batch has ended and its event is out."""
-        return wait_for(lambda: self._ended(batch_id), what=f"the end of {batch_id}")
+    def deploy_job(self, name: str, source: str) -> None:
+        """Deploy a job of a test's own with the stage's copy of the sources, as a user would by hand."""
+        (self.home / STAGE / "app" / "chalicelib" / "jobs" / f"{name}.py").write_text(source)
+        chalice = str(Path(sys.executable).parent / "chalice")
+        deployed = self.tool(chalice, "deploy", "--stage", STAGE, folder="app")
+        assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
 
-    def _ended(self, batch_id: str) -> Batch | None:
+    def ended(self, batch_id: str, *, attempt: int = 1, seconds: float = _WAIT_SECONDS) -> Batch:
+        """Wait until an attempt of a batch has ended and its event is out."""
+        return wait_for(lambda: self._ended(batch_id, attempt), what=f"the end of {batch_id}", seconds=seconds)
+
+    def _ended(self, batch_id: str, attempt: int) -> Batch | None:
         batch = self.reader.batch(batch_id)
-        return batch if batch and batch.status.final and batch.published_attempt else None
+        return batch if batch and batch.status.final and batch.published_attempt == attempt else None
 
 
-def wait_for(condition: Callable[[], T | None], *, what: str) -> T:
-    """Return what ``condition`` returns once it is true; fails after three minutes."""
-    deadline = time.monotonic() + _WAIT_SECONDS
+def wait_for(condition: Callable[[], T | None], *, what: str, seconds: float = _WAIT_SECONDS) -> T:
+    """Return what ``condition`` returns once it is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.2)
-    raise AssertionError(f"waited {_WAIT_SECONDS} s for {what}")
+    raise AssertionError(f"waited {seconds} s for {what}")
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +130,7 @@ def tally(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tally]:
     """Bring the stage up, and take it down at the end."""
     made = Tally(home=tmp_path_factory.mktemp("tally"), repo=Path(__file__).resolve().parents[2])
     try:
-        up = made.run("up")
+        up = made.run("up", *VARIABLES)
         assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
         yield made
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
-from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, Source
+from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, number, text
 from chalicelib.ledger import Ledger
 from chalicelib.plan import Planner, Upload
 from chalicelib.retry import Retry
@@ -80,6 +80,20 @@ def calls_of(run: Callable[[Callable[[str], Fault]], object]) -> list[str]:
     return operations
 
 
+class Time:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
 def killed(run: Callable[[], object]) -> bool:
     """Run until the end or the worker's death; tells whether it died."""
     try:
@@ -113,6 +127,24 @@ class Requests:
 def plant(dynamodb: MemoryDynamoDB, chunk: Chunk, **changed: Mapping[str, Any]) -> None:
     """Put a planned chunk, with attributes as they may have become since."""
     table(dynamodb).write_all([{**chunk.to_item(), **changed}])
+
+
+def plant_batch(dynamodb: MemoryDynamoDB, batch_id: str, *, chunks: int = 1, **changed: Mapping[str, Any]) -> None:
+    """Put a batch that runs, with attributes as they may have become since; its job is what its id begins with."""
+    job = batch_id.rpartition("-")[0]
+    batch = Batch(
+        id=batch_id,
+        job=job,
+        source=Source(bucket="inbox", key=f"inbox/{job}/day.csv", version_id="v1", etag=etag("v1")),
+        size=9,
+        status=BatchStatus.RUNNING,
+        created_at="2026-03-01T00:00:00.000000+00:00",
+        expires_at=int((NOW + RETENTION).timestamp()),
+        chunk_rows=2,
+        chunk_bytes=99,
+    )
+    counted = {"chunks": number(chunks), "remaining": number(chunks), "status": text(BatchStatus.RUNNING)}
+    table(dynamodb).write_all([{**batch.to_item(), **counted, **changed}])
 
 
 def chunk_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> Chunk:

@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 Wire = dict[str, Any]
+PAGE = 7
+"""Items of one answer to a query; DynamoDB's are a megabyte."""
 
 
 def client_error(code: str, status: int = 400, **extra: Any) -> ClientError:
@@ -40,6 +42,9 @@ class MemoryDynamoDB:
     def update_item(self, **request: Any) -> Wire:
         return self._single(request)
 
+    def delete_item(self, **request: Any) -> Wire:
+        return self._single({**request, "Delete": True})
+
     def batch_write_item(self, *, RequestItems: Wire) -> Wire:  # noqa: N803
         ((_, requests),) = RequestItems.items()
         assert len(requests) <= 25
@@ -49,7 +54,7 @@ class MemoryDynamoDB:
 
     def transact_write_items(self, *, TransactItems: list[Wire]) -> Wire:  # noqa: N803
         assert 0 < len(TransactItems) <= 100
-        actions = [next(iter(action.values())) for action in TransactItems]
+        actions = [{**request, kind: True} for action in TransactItems for kind, request in action.items()]
         assert len({_target(action) for action in actions}) == len(actions), "no item twice"
         codes = ["None" if self._holds(action) else "ConditionalCheckFailed" for action in actions]
         if any(code != "None" for code in codes):
@@ -58,10 +63,26 @@ class MemoryDynamoDB:
             self._apply(action)
         return {}
 
-    def query(self, *, ExpressionAttributeValues: Wire, **_: Any) -> Wire:  # noqa: N803
-        pk, prefix = ExpressionAttributeValues[":pk"]["S"], ExpressionAttributeValues[":prefix"]["S"]
-        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(prefix))
-        return {"Items": [copy.deepcopy(self.items[key]) for key in keys]}
+    def query(self, *, ExpressionAttributeValues: Wire, Limit: int = PAGE, **request: Any) -> Wire:  # noqa: N803
+        """Return a page, which is short here, so that nobody gets by without turning it."""
+        values = {name.removeprefix(":"): value["S"] for name, value in ExpressionAttributeValues.items()}
+        after = _key(request["ExclusiveStartKey"]) if "ExclusiveStartKey" in request else None
+        if "IndexName" in request:
+            listed = [item for item in self.items.values() if item.get("listing") == {"S": values["listing"]}]
+            listed.sort(
+                key=lambda item: (item["created_at"]["S"], *_key(item)), reverse=not request["ScanIndexForward"]
+            )
+            found = [{name: item[name] for name in ("pk", "sk", "listing", "created_at")} for item in listed]
+            places = [_key(item) for item in found]
+            found = found[places.index(after) + 1 if after else 0 :]
+        else:
+            keys = [key for key in sorted(self.items) if key[0] == values["pk"] and key[1].startswith(values["prefix"])]
+            found = [self.items[key] for key in keys if after is None or key > after]
+        page = found[: min(Limit, PAGE)]
+        wanted = [name for name in request.get("ProjectionExpression", "").split(", ") if name]
+        items = [{name: item[name] for name in item if not wanted or name in wanted} for item in page]
+        last = {"LastEvaluatedKey": {name: page[-1][name] for name in ("pk", "sk")}} if len(found) > len(page) else {}
+        return {"Items": copy.deepcopy(items), **last}
 
     def _single(self, request: Wire) -> Wire:
         if not self._holds(request):
@@ -72,12 +93,16 @@ class MemoryDynamoDB:
     def _holds(self, action: Wire) -> bool:
         item = self.items.get(_target(action), {})
         names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
-        clauses = [clause for clause in action.get("ConditionExpression", "").split(" AND ") if clause]
-        return all(_clause_holds(clause, item, names, values) for clause in clauses)
+        return _condition_holds(action.get("ConditionExpression", ""), item, names, values)
 
     def _apply(self, action: Wire) -> None:
         key = _target(action)
         old = self.items.get(key)
+        if "Delete" in action:
+            if self.items.pop(key, None):
+                keys = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+                self.stream.append({"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": old}})
+            return
         new = copy.deepcopy(action["Item"]) if "Item" in action else _updated(old, action)
         if new == old:
             return  # a write that changes nothing emits nothing
@@ -96,18 +121,34 @@ def _target(action: Wire) -> tuple[str, str]:
     return _key(action.get("Key") or action["Item"])
 
 
+_TOKEN = re.compile(r"attribute_(?:not_)?exists\(#?\w+\)|#?\w+ [=<] :\w+|\(|\)|AND|OR")
+
+
+def _condition_holds(condition: str, item: Wire, names: Wire, values: Wire) -> bool:
+    """Evaluate what Tally writes: existence, = and < with a value, AND, OR, brackets."""
+    if not condition:
+        return True
+    tokens = _TOKEN.findall(condition)
+    assert "".join(tokens).replace(" ", "") == condition.replace(" ", ""), f"the fake does not know {condition}"
+    words = {"AND": "and", "OR": "or", "(": "(", ")": ")"}
+    said = [words.get(token) or str(_clause_holds(token, item, names, values)) for token in tokens]
+    return bool(eval(" ".join(said), {"__builtins__": {}}))  # noqa: S307  nothing but True, False, and, or, brackets
+
+
 def _clause_holds(clause: str, item: Wire, names: Wire, values: Wire) -> bool:
     exists = re.fullmatch(r"attribute_(not_)?exists\((#?\w+)\)", clause)
     if exists:
         return (names.get(exists[2], exists[2]) in item) is not bool(exists[1])
-    equal = re.fullmatch(r"(#?\w+) = (:\w+)", clause)
-    assert equal, f"the fake does not know {clause}"
-    return bool(item.get(str(names.get(equal[1], equal[1]))) == values[equal[2]])
+    name, operator, value = clause.split(" ")
+    found = item.get(str(names.get(name, name)))
+    if operator == "=":
+        return bool(found == values[value])
+    return found is not None and int(found["N"]) < int(values[value]["N"])
 
 
 def _updated(old: Wire | None, action: Wire) -> Wire:
     item = copy.deepcopy(old) if old else dict(action["Key"])
-    names, values = action.get("ExpressionAttributeNames", {}), action["ExpressionAttributeValues"]
+    names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
     for verb, body in re.findall(r"(SET|ADD|REMOVE) (.*?)(?= SET | ADD | REMOVE |$)", action["UpdateExpression"]):
         for part in body.split(", "):
             match = re.fullmatch(r"(#?\w+)(?: =)?(?: (:\w+))?", part)

@@ -48,7 +48,7 @@ def _planned() -> MemoryDynamoDB:
     return made
 
 
-def _marker(row: int, outcome: Outcome = Outcome.SUCCEEDED, **said: str) -> Marker:
+def _marker(row: int, outcome: Outcome = Outcome.SUCCEEDED, **said: Any) -> Marker:
     return Marker(chunk=KEY, row=row, outcome=outcome, **said)
 
 

@@ -12,7 +12,6 @@ from chalicelib.errors import MessageError
 from chalicelib.items import Outcome
 from chalicelib.messages import (
     ABSENT,
-    ENVELOPE_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_PART_BYTES,
     ChunkMessage,
@@ -131,12 +130,11 @@ def test_a_part_that_fits_nowhere_stands_alone() -> None:
 
 def test_a_full_pack_with_its_envelope_is_a_message_that_the_queue_takes() -> None:
     """The bound is of bytes as they are sent: escapes and two-byte characters included."""
-    name = "j" * (ENVELOPE_BYTES - 100)
+    name = "j" * 400
     rows = [WorkRow(10**6, row, msgspec.Raw(msgspec.json.encode("é\uffff" * 20_000))) for row in range(4)]
     packs = list(pack(rows, size=encoded_size, most=100))
     assert [len(packed) for packed in packs] == [1, 1, 1, 1]
-    rows = [WorkRow(10**6, row, msgspec.Raw(msgspec.json.encode("é" * 500))) for row in range(300)]
-    bodies = [encode(WorkMessage(name, packed)) for packed in pack(rows, size=encoded_size, most=1000)]
-    sizes = [len(body.encode()) for body in bodies]
-    assert len(bodies) == 2
-    assert MAX_PART_BYTES - 2_000 < sizes[0] <= MAX_MESSAGE_BYTES
+    spare = MAX_PART_BYTES - encoded_size(WorkRow(10**6, 0, msgspec.Raw(b'""')))
+    full = WorkRow(10**6, 0, msgspec.Raw(msgspec.json.encode("é" * (spare // 2) + "x" * (spare % 2))))
+    assert encoded_size(full) == MAX_PART_BYTES
+    assert len(encode(WorkMessage(name, [full])).encode()) <= MAX_MESSAGE_BYTES

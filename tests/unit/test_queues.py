@@ -72,7 +72,7 @@ def test_a_request_keeps_to_both_bounds_of_sqs(sizes: list[int]) -> None:
 
 def test_a_request_is_filled_to_the_last_byte() -> None:
     """Four messages of a quarter each are one request, and one byte more makes two."""
-    quarter = "x" * (MIB // 4)
+    quarter = "é" * (MIB // 8)
     sqs = FakeSQS()
     _send(sqs, [quarter] * 4)
     assert len(sqs.requests) == 1

@@ -123,12 +123,16 @@ def test_the_translated_error_is_chained_to_the_original() -> None:
     assert raised.value.__cause__ is original
 
 
-def test_an_error_of_our_own_is_tried_again_and_raised_as_it_is() -> None:
-    """A 200 that refused some entries is one; it is no cause of itself, or whoever walks the causes never ends."""
-    own = ThrottledError("3 messages were not taken")
-    operation = Operation(own)
+def test_an_error_of_our_own_is_tried_again() -> None:
+    """A 200 that refused some of the entries is one."""
+    operation = Operation(ThrottledError("3 messages were not taken"))
     assert Retry(sleep=lambda _: None)(operation) == "done"
     assert operation.calls == 2
+
+
+def test_an_error_of_our_own_is_raised_as_it_is() -> None:
+    """It is no cause of itself, or whoever walks the causes never comes to an end."""
+    own = ThrottledError("3 messages were not taken")
     with pytest.raises(ThrottledError) as raised:
         Retry(sleep=lambda _: None, remaining_seconds=lambda: 0)(Operation(own))
     assert raised.value is own

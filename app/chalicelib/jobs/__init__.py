@@ -2,10 +2,17 @@
 
 A job module defines ``Row``, a subclass of ``chalicelib.rows.Row`` with one field a column, and
 ``process(row: Row)``, whose return value (anything msgspec encodes to JSON) is kept as the row's result.
+
+It may also define
+
+- ``ATTEMPTS``: how often ``process`` is tried on a row (default 3); ``errors.PermanentError`` fails it at once,
+- ``heavy(row: Row) -> bool``: which rows go to the heavy queue, one a message, with more time and memory,
+- ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``.
 """
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +22,16 @@ from chalicelib.errors import FixItError
 from chalicelib.rows import Row, Schema
 
 
+def never_heavy(_row: Row) -> bool:
+    """Say of every row that it is like any other."""
+    return False
+
+
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+"""A job's name goes into batch ids and S3 keys as it is; other modules of the package are none."""
+_LIMIT = re.compile(r"None|\d+|\d+(\.\d+)?%")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What to do with the rows of a file."""
@@ -22,12 +39,22 @@ class Job:
     name: str
     schema: Schema
     process: Callable[[Any], object]
+    attempts: int = 3
+    heavy: Callable[[Any], bool] = never_heavy
+    failure_limit: int | str | None = None
+
+    def most_failures(self, rows: int) -> int | None:
+        """Return how many of so many rows may fail before the batch stops; None if all may."""
+        if isinstance(self.failure_limit, str):
+            return int(rows * float(self.failure_limit.removesuffix("%")) / 100)
+        return self.failure_limit
 
 
 @cache
 def names() -> list[str]:
     """Return the names of the jobs in this package, sorted; imports none of them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if _NAME.fullmatch(name))
 
 
 @cache
@@ -41,7 +68,19 @@ def find(name: str) -> Job | None:
         raise FixItError(
             f"chalicelib/jobs/{name}.py must define Row, a subclass of chalicelib.rows.Row, and process(row)"
         )
-    return Job(name=name, schema=Schema.of(row), process=process)
+    job = Job(
+        name=name,
+        schema=Schema.of(row),
+        process=process,
+        attempts=getattr(module, "ATTEMPTS", 3),
+        heavy=getattr(module, "heavy", never_heavy),
+        failure_limit=getattr(module, "FAILURE_LIMIT", None),
+    )
+    if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
+        raise FixItError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
+    if not _LIMIT.fullmatch(str(job.failure_limit)):
+        raise FixItError(f'jobs/{name}.py: FAILURE_LIMIT must be a number of rows or a share such as "5%"')
+    return job
 
 
 def require(name: str) -> Job:

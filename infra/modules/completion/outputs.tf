@@ -23,6 +23,11 @@ output "queue_url" {
   value       = module.queue.url
 }
 
+output "dlq_name" {
+  description = "Name of the dead-letter queue of the completions queue."
+  value       = module.queue.dlq_name
+}
+
 output "queue_visibility_timeout_seconds" {
   description = "Seconds a received completion is hidden from other readers."
   value       = module.queue.visibility_timeout_seconds

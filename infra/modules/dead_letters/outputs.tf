@@ -13,6 +13,11 @@ output "url" {
   value       = aws_sqs_queue.this.url
 }
 
+output "visibility_timeout_seconds" {
+  description = "Seconds a received message is hidden from other readers."
+  value       = aws_sqs_queue.this.visibility_timeout_seconds
+}
+
 output "redrive_allow_policy" {
   description = "Who may use the queue as a dead-letter queue, as JSON."
   value       = aws_sqs_queue.this.redrive_allow_policy

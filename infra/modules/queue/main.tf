@@ -2,6 +2,8 @@ locals {
   arn      = "${var.arn_prefix}:${var.name}"
   dlq_name = "${var.name}-dlq"
 
+  dlq_visibility_timeout_seconds = coalesce(var.dlq_visibility_timeout_seconds, var.visibility_timeout_seconds)
+
   deny_without_tls = {
     Sid       = "DenyWithoutTls"
     Effect    = "Deny"
@@ -51,7 +53,7 @@ module "dlq" {
   name                       = local.dlq_name
   arn_prefix                 = var.arn_prefix
   message_retention_seconds  = var.dlq_message_retention_seconds
-  visibility_timeout_seconds = var.visibility_timeout_seconds
+  visibility_timeout_seconds = local.dlq_visibility_timeout_seconds
   source_queue_arns          = [local.arn]
   allowed_sender             = var.allowed_sender
 }

@@ -33,6 +33,16 @@ output "dlq_url" {
   value       = module.dlq.url
 }
 
+output "dlq_visibility_timeout_seconds" {
+  description = "Seconds a received dead letter is hidden from other readers."
+  value       = module.dlq.visibility_timeout_seconds
+}
+
+output "max_receive_count" {
+  description = "Deliveries before a message goes to the dead-letter queue."
+  value       = jsondecode(aws_sqs_queue.this.redrive_policy).maxReceiveCount
+}
+
 output "policy" {
   description = "Resource policy of the queue, as JSON."
   value       = aws_sqs_queue.this.policy

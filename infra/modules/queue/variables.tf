@@ -83,6 +83,36 @@ variable "dlq_message_retention_seconds" {
   }
 }
 
+variable "dlq_consumer_timeout_seconds" {
+  description = "Seconds the consumer of the dead-letter queue may run; null when nothing consumes it."
+  type        = number
+  default     = null # null has a meaning here: no consumer
+
+  validation {
+    condition     = try(var.dlq_consumer_timeout_seconds >= 1 && var.dlq_consumer_timeout_seconds <= 900, var.dlq_consumer_timeout_seconds == null)
+    error_message = "dlq_consumer_timeout_seconds must be between 1 and 900."
+  }
+}
+
+variable "dlq_visibility_timeout_seconds" {
+  description = "Seconds a received dead letter is hidden from other readers; null for as long as in the queue."
+  type        = number
+  default     = null # null has a meaning here: the queue's
+
+  validation {
+    condition = (
+      var.dlq_consumer_timeout_seconds == null
+      || try(coalesce(var.dlq_visibility_timeout_seconds, var.visibility_timeout_seconds) >= 6 * var.dlq_consumer_timeout_seconds, false)
+    )
+    error_message = "dlq_visibility_timeout_seconds must be at least 6 x dlq_consumer_timeout_seconds."
+  }
+
+  validation {
+    condition     = try(var.dlq_visibility_timeout_seconds >= 0 && var.dlq_visibility_timeout_seconds <= 43200, var.dlq_visibility_timeout_seconds == null)
+    error_message = "dlq_visibility_timeout_seconds must be between 0 and 43200 (12 hours)."
+  }
+}
+
 variable "max_message_size_bytes" {
   description = "Bytes a message may have."
   type        = number

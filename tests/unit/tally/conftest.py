@@ -8,15 +8,18 @@ import pytest
 from moto import mock_aws
 from rich.console import Console
 
+from tally import options
 from tally.batches import Reader
 from tally.output import Output
+from tally.stage import Resources, Stage
+from tests.unit.tally import finished_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TABLE = "tally-test"
+TABLE = finished_batch.TABLE
 
 
 @pytest.fixture
@@ -50,6 +53,21 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> "Iterator[DynamoDBClient]":
 @pytest.fixture
 def reader(dynamodb: "DynamoDBClient") -> Reader:
     return Reader(dynamodb=dynamodb, table=TABLE)
+
+
+@pytest.fixture
+def finished(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
+    """Return a table with a batch that has ended, two chunks of it with a row of each outcome in either."""
+    finished_batch.write(dynamodb)
+    return dynamodb
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Return the stage that every command finds; a test puts the clients that it needs into ``vars(stage)``."""
+    stage = Stage(name="test", resources=Resources(table=TABLE, inbox_bucket="inbox"))
+    monkeypatch.setattr(options, "find", lambda *_arguments, **_options: stage)
+    return stage
 
 
 @pytest.fixture

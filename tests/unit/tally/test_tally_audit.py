@@ -1,7 +1,7 @@
 """The audit finds every way in which counters and markers can disagree."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,75 +9,26 @@ import pytest
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
-    Batch,
     BatchStatus,
-    Chunk,
     ChunkKey,
+    Hold,
     Marker,
     Outcome,
-    Record,
-    Source,
     batch_pk,
+    claim_sk,
     key,
     marker_sk,
     number,
     text,
 )
-from tally.audit import Audit, audit
+from tally.audit import Audit, audit, run
 from tally.batches import Reader
 from tally.errors import OperatorError
+from tally.output import Output
+from tests.unit.tally.finished_batch import AT, BATCH, TABLE, change, put
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-TABLE = "tally-test"
-BATCH = Batch(
-    id="b",
-    job="transactions",
-    source=Source(bucket="inbox", key="inbox/transactions/a.csv", version_id="v", etag="e"),
-    size=1,
-    status=BatchStatus.COMPLETED_WITH_FAILURES,
-    created_at="2026-03-01T00:00:00.000000+00:00",
-    expires_at=1,
-    chunk_rows=500,
-    chunk_bytes=1000,
-    completed_at="2026-03-01T00:01:00.000000+00:00",
-)
-OUTCOMES = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REJECTED)
-AT = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def finished(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
-    """Write a batch of two chunks with a row of each outcome in either."""
-    put(dynamodb, BATCH.to_item() | counters(2) | {"chunks": number(2), "rows": number(6), "expected_rows": number(6)})
-    for position in range(2):
-        chunk = Chunk(key=ChunkKey("b", position), start=0, end=1, first_line=2, expected_rows=3)
-        closed = {"rows": number(3), "remaining": number(0), "closed": {"BOOL": True}}
-        put(dynamodb, chunk.to_item() | counters(1) | closed)
-        for row, outcome in enumerate(OUTCOMES):
-            put(dynamodb, Marker(chunk=chunk.key, row=row, outcome=outcome).to_item(at=AT, expires_at=1))
-            if outcome is not Outcome.REJECTED:
-                put(dynamodb, Record(chunk=chunk.key, row=row, line=2, data="{}").to_item(expires_at=1))
-    return dynamodb
-
-
-def counters(each: int) -> dict[str, Any]:
-    return {outcome.value: number(each) for outcome in OUTCOMES}
-
-
-def put(dynamodb: "DynamoDBClient", item: dict[str, Any]) -> None:
-    dynamodb.put_item(TableName=TABLE, Item=item)
-
-
-def change(dynamodb: "DynamoDBClient", pk: str, sk: str, name: str, value: dict[str, Any]) -> None:
-    dynamodb.update_item(
-        TableName=TABLE,
-        Key=key(pk, sk),
-        UpdateExpression="SET #name = :value",
-        ExpressionAttributeNames={"#name": name},
-        ExpressionAttributeValues={":value": value},
-    )
 
 
 def audited(reader: Reader) -> Audit:
@@ -142,3 +93,93 @@ def test_a_batch_that_was_rejected_as_a_whole_is_exact(dynamodb: "DynamoDBClient
 def test_a_batch_that_is_not_there_is_said_to_be_so(reader: Reader) -> None:
     with pytest.raises(OperatorError, match="No batch b in tally-test"):
         audited(reader)
+
+
+def reopen(dynamodb: "DynamoDBClient") -> None:
+    """Let the batch be under way: its second chunk is open, and one of its rows has no outcome yet."""
+    pk = ChunkKey("b", 1).pk
+    for name, value in (("remaining", number(1)), ("failed", number(0))):
+        change(dynamodb, pk, CHUNK_SK, name, value)
+    dynamodb.update_item(TableName=TABLE, Key=key(pk, CHUNK_SK), UpdateExpression="REMOVE closed")
+    dynamodb.delete_item(TableName=TABLE, Key=key(pk, marker_sk(1)))
+    for name, each in (("rows", 3), ("remaining", 1), *((outcome.value, 1) for outcome in Outcome)):
+        change(dynamodb, batch_pk("b"), BATCH_SK, name, number(each))
+    change(dynamodb, batch_pk("b"), BATCH_SK, "status", text(BatchStatus.RUNNING))
+
+
+NOT_ENDED = "batch: not ended, its status is running"
+
+
+def test_of_a_batch_under_way_a_row_without_an_outcome_is_pending_and_no_difference(
+    finished: "DynamoDBClient", reader: Reader, output: Output, said: StringIO
+) -> None:
+    reopen(finished)
+    assert found(reader) == [NOT_ENDED]
+    assert run(output, reader, "b").pending == 1
+    assert "5 markers in 2 chunks: 2 succeeded, 1 failed, 2 rejected; 1 rows have no outcome yet" in said.getvalue()
+
+
+def test_what_holds_a_batch_under_way_is_said(finished: "DynamoDBClient", reader: Reader) -> None:
+    reopen(finished)
+    change(finished, batch_pk("b"), BATCH_SK, "hold", text(Hold.PAUSED))
+    assert found(reader) == [f"{NOT_ENDED}, paused"]
+
+
+def test_a_counter_that_is_wrong_is_found_before_the_end(finished: "DynamoDBClient", reader: Reader) -> None:
+    reopen(finished)
+    change(finished, ChunkKey("b", 1).pk, CHUNK_SK, "succeeded", number(2))
+    change(finished, batch_pk("b"), BATCH_SK, "failed", number(7))
+    assert found(reader) == [
+        "chunk 1: counter succeeded is 2, its markers is 1",
+        NOT_ENDED,
+        "batch: counter failed is 7, its closed chunks say 1",
+    ]
+
+
+def test_a_chunk_that_is_not_read_yet_is_all_pending(finished: "DynamoDBClient", reader: Reader) -> None:
+    reopen(finished)
+    pk = ChunkKey("b", 1).pk
+    for row in (0, 2):
+        finished.delete_item(TableName=TABLE, Key=key(pk, marker_sk(row)))
+    finished.update_item(
+        TableName=TABLE, Key=key(pk, CHUNK_SK), UpdateExpression="REMOVE #r", ExpressionAttributeNames={"#r": "rows"}
+    )
+    for name in ("remaining", *Outcome):
+        change(finished, pk, CHUNK_SK, name, number(0))
+    assert found(reader) == [NOT_ENDED]
+    assert audited(reader).pending == 3
+
+
+class Moving:
+    """A client under whose reader a row is counted between a chunk's markers and the second look at the chunk."""
+
+    def __init__(self, dynamodb: "DynamoDBClient") -> None:
+        self.dynamodb = dynamodb
+        self.moved = False
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self.dynamodb, operation)
+
+    def query(self, **request: Any) -> Any:
+        answer = self.dynamodb.query(**request)
+        open_chunk = request["ExpressionAttributeValues"][":pk"]["S"] == ChunkKey("b", 1).pk
+        if open_chunk and request["ExpressionAttributeValues"][":prefix"]["S"] == "mark#" and not self.moved:
+            self.moved = True
+            marker = Marker(chunk=ChunkKey("b", 1), row=1, outcome=Outcome.FAILED)
+            put(self.dynamodb, marker.to_item(at=AT, expires_at=1))
+            for name, value in (("remaining", 0), ("failed", 1)):
+                change(self.dynamodb, ChunkKey("b", 1).pk, CHUNK_SK, name, number(value))
+        return answer
+
+
+def test_a_chunk_that_moves_while_it_is_counted_is_counted_again(finished: "DynamoDBClient") -> None:
+    reopen(finished)
+    moving: Any = Moving(finished)
+    result = audited(Reader(dynamodb=moving, table=TABLE))
+    assert [difference.what for difference in result.differences] == ["not ended, its status is running"]
+    assert (result.pending, result.counts.total) == (0, 6)
+
+
+def test_the_lease_on_a_heavy_row_is_neither_row_nor_outcome(finished: "DynamoDBClient", reader: Reader) -> None:
+    put(finished, {**key(ChunkKey("b", 0).pk, claim_sk(0)), "owner": text("w"), "until": number(1)})
+    assert audited(reader).exact

@@ -142,3 +142,26 @@ def test_markers_of_one_outcome_come_in_row_order(dynamodb: "DynamoDBClient", re
         marker = Marker(chunk=chunk, row=row, outcome=outcome, error=f"why {row}")
         dynamodb.put_item(TableName=TABLE, Item=marker.to_item(at=utc_now(), expires_at=1))
     assert [found.error for found in reader.markers(chunk, Outcome.FAILED)] == ["why 1", "why 3"]
+
+
+def test_a_chunk_that_a_redrive_reopened_in_the_same_attempt_is_read_again(dynamodb: "DynamoDBClient") -> None:
+    put_batch(dynamodb, batch(), chunks=3)
+    put_chunks(dynamodb, range(2), closed=True)
+    put_chunks(dynamodb, range(2, 3))
+    client, reader = counting(dynamodb)
+    first = progress(reader)
+    put_chunks(dynamodb, range(1))
+    item = batch().to_item() | {"chunks": number(3), "remaining": number(2)}
+    dynamodb.put_item(TableName=TABLE, Item=item)
+    assert progress(reader, first).closed == 1
+    assert client.asked == [3, 3]
+
+
+def test_the_last_look_at_a_batch_reads_all_of_it(dynamodb: "DynamoDBClient") -> None:
+    put_batch(dynamodb, batch(), chunks=2)
+    put_chunks(dynamodb, range(2), closed=True)
+    client, reader = counting(dynamodb)
+    first = progress(reader)
+    put_batch(dynamodb, batch(status=BatchStatus.COMPLETED), chunks=2)
+    progress(reader, first)
+    assert client.asked == [2, 2]

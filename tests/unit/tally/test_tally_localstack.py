@@ -1,5 +1,6 @@
 """Bringing a local stage up: what is relied on, and when everything starts afresh."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -82,3 +83,10 @@ def test_taking_down_removes_the_folder(stack: LocalStack, living: Server) -> No
     root = stack.folder.root
     assert stack.down() == {"stage": "local", "stopped": 1, "removed": str(root)}
     assert not root.exists()
+
+
+def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stack: LocalStack) -> None:
+    variables = stack._all_variables()
+    assert variables["alarms"] is False
+    assert set(variables["function_overrides"]) == {"ingest", "process", "process_heavy", "finish"}
+    assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True

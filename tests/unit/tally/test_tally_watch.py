@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Source
+from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Hold, Source
 from tally.batches import Progress
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
@@ -126,3 +126,12 @@ def test_elapsed_ends_with_the_batch(output: Output, said: StringIO) -> None:
     show(output, ended, NOW)
     assert "10.0 s" in said.getvalue()
     assert "10 rows/s on average" in said.getvalue()
+
+
+def test_a_paused_batch_is_said_to_be_paused_when_nothing_moves(output: Output, said: StringIO) -> None:
+    running = at(BatchStatus.RUNNING)
+    paused = replace(running, batch=replace(running.batch, hold=Hold.PAUSED))
+    watch(output, *[paused] * 9, at(BatchStatus.COMPLETED)).until_final("b")
+    assert "running, paused: 0 of 100 rows" in said.getvalue()
+    assert "no progress for 60 s: the batch is paused (tally resume ID)." in said.getvalue()
+    assert "THE LOGS" not in said.getvalue()

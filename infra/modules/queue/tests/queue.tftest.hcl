@@ -183,3 +183,68 @@ run "rejects_an_arn_prefix_of_another_service" {
   # The dead-letter queue checks it again.
   expect_failures = [var.arn_prefix]
 }
+
+run "hides_dead_letters_as_long_as_messages_by_default" {
+  command = plan
+
+  assert {
+    condition     = output.dlq_visibility_timeout_seconds == 360
+    error_message = "Without a setting of its own the dead-letter queue has the queue's."
+  }
+}
+
+run "hides_dead_letters_for_six_timeouts_of_their_consumer" {
+  command = plan
+
+  variables {
+    dlq_consumer_timeout_seconds   = 10
+    dlq_visibility_timeout_seconds = 60
+  }
+
+  assert {
+    condition     = output.dlq_visibility_timeout_seconds == 60 && output.visibility_timeout_seconds == 360
+    error_message = "The dead-letter queue must have its own, the queue its own."
+  }
+}
+
+run "rejects_dead_letters_visible_before_their_consumer_is_done" {
+  command = plan
+
+  variables {
+    dlq_consumer_timeout_seconds   = 60
+    dlq_visibility_timeout_seconds = 359
+  }
+
+  expect_failures = [var.dlq_visibility_timeout_seconds]
+}
+
+run "rejects_a_default_visibility_too_short_for_the_consumer_of_dead_letters" {
+  command = plan
+
+  variables {
+    dlq_consumer_timeout_seconds = 61
+  }
+
+  expect_failures = [var.dlq_visibility_timeout_seconds]
+}
+
+run "rejects_dead_letters_hidden_over_12_hours" {
+  command = plan
+
+  variables {
+    dlq_visibility_timeout_seconds = 43201
+  }
+
+  expect_failures = [var.dlq_visibility_timeout_seconds]
+}
+
+run "rejects_a_consumer_of_dead_letters_slower_than_lambda_allows" {
+  command = plan
+
+  variables {
+    dlq_consumer_timeout_seconds   = 901
+    dlq_visibility_timeout_seconds = 5406
+  }
+
+  expect_failures = [var.dlq_consumer_timeout_seconds]
+}

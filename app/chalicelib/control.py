@@ -1,0 +1,55 @@
+"""Control: pause, resume and cancel one batch; what is counted stays counted."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.items import BATCH_SK, BatchStatus, Hold, batch_pk, text
+from chalicelib.table import Update
+
+if TYPE_CHECKING:
+    from chalicelib.table import Table
+
+HAS_NOT_ENDED = "(#status = :planning OR #status = :running)"
+"""A batch that has ended has nothing left to hold."""
+IS_NOT_STOPPED = "(attribute_not_exists(hold) OR hold = :paused)"
+"""Cancelled and stopped are for good, as far as this attempt goes."""
+IS_PAUSED = "hold = :paused"
+IS_STOPPED = "attribute_exists(hold)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """Holds batches; workers look at every message they get, so it takes as long as one message."""
+
+    table: "Table"
+
+    def hold(self, batch_id: str, hold: Hold) -> bool:
+        """Hold a batch that is under way; tells whether this changed anything."""
+        return self.table.update(
+            Update(
+                pk=batch_pk(batch_id),
+                sk=BATCH_SK,
+                expression="SET hold = :hold",
+                condition=f"{HAS_NOT_ENDED} AND {IS_NOT_STOPPED}",
+                values={
+                    ":hold": text(hold),
+                    ":paused": text(Hold.PAUSED),
+                    ":planning": text(BatchStatus.PLANNING),
+                    ":running": text(BatchStatus.RUNNING),
+                },
+            )
+        )
+
+    def resume(self, batch_id: str) -> bool:
+        """Let a paused batch go on; tells whether it was paused."""
+        return self._release(batch_id, IS_PAUSED)
+
+    def allow_again(self, batch_id: str) -> bool:
+        """Lift whatever holds a batch, for its redrive; tells whether anything did."""
+        return self._release(batch_id, IS_STOPPED)
+
+    def _release(self, batch_id: str, condition: str) -> bool:
+        values = {":paused": text(Hold.PAUSED)} if ":paused" in condition else {}
+        return self.table.update(
+            Update(pk=batch_pk(batch_id), sk=BATCH_SK, expression="REMOVE hold", condition=condition, values=values)
+        )

@@ -1,0 +1,103 @@
+"""Heavy rows: one a message, claimed by one worker at a time, which a heartbeat shows to be alive."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.errors import MessageError, TallyError, TryAgainError
+from chalicelib.items import ChunkKey, marker_sk
+from chalicelib.logs import logger
+from chalicelib.process import Processed
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from chalicelib.acknowledgement import Message
+    from chalicelib.claims import Claims
+    from chalicelib.messages import WorkMessage
+    from chalicelib.process import Processor
+    from chalicelib.table import Table
+
+_BEATS_PER_LEASE = 3
+_UNTIL_COUNTED_SECONDS = 900
+"""How long a finished row stays claimed: while its outcome waits in the finished queue, a second delivery waits too."""
+
+
+class BusyError(TryAgainError):
+    """Another worker has the row and is alive: the message is put back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeavyProcessor:
+    """Processes messages of the heavy queue."""
+
+    processor: "Processor"
+    claims: "Claims"
+    table: "Table"
+    sqs: "SQSClient"
+    queue_url: str
+
+    def work(self, message: "WorkMessage", delivery: "Message") -> Processed:
+        """Process the one row of a message, unless it was counted or somebody else is at it (BusyError).
+
+        The queue's own visibility timeout is long, for the longest row. The heartbeat keeps a much shorter one, so
+        that a row whose worker dies comes back within a lease's time.
+        """
+        if len(message.rows) != 1:
+            raise MessageError(f"a heavy message has one row, not {len(message.rows)}")
+        (row,) = message.rows
+        chunk = ChunkKey(message.batch, row.chunk)
+        if self.table.get(chunk.pk, marker_sk(row.row)):
+            return Processed()  # a second delivery of a row that is done
+        if not self.claims.take(chunk, row.row):
+            self._set_visibility(delivery, self.claims.seconds_left(chunk, row.row) + 1)
+            raise BusyError(f"{chunk.pk} row {row.row} is being worked on")
+        with self._heartbeat(chunk, row.row, delivery):
+            done = self.processor.work(message, receive_count=1)
+            if done.finished:
+                self.claims.take(chunk, row.row, seconds=_UNTIL_COUNTED_SECONDS)
+        if not done.finished:
+            self.claims.release(chunk, row.row)  # it was sent again, and must not meet its own first try
+        return done
+
+    @contextmanager
+    def _heartbeat(self, chunk: ChunkKey, row: int, delivery: "Message") -> Iterator[None]:
+        """Extend claim and visibility while the block runs.
+
+        If a beat fails the next may not; if none comes through the row is taken over, and the first outcome that is
+        recorded stands.
+        """
+        stop = threading.Event()
+        self._set_visibility(delivery, self.claims.seconds)
+
+        def beat() -> None:
+            while not stop.wait(self.claims.seconds / _BEATS_PER_LEASE):
+                with _logged():
+                    if not self.claims.take(chunk, row):
+                        logger.warning("claim.lost", batch_id=chunk.batch_id, chunk=chunk.number, row=row)
+                    self._set_visibility(delivery, self.claims.seconds)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _set_visibility(self, delivery: "Message", seconds: float) -> None:
+        self.sqs.change_message_visibility(
+            QueueUrl=self.queue_url, ReceiptHandle=delivery.receipt_handle, VisibilityTimeout=int(seconds)
+        )
+
+
+@contextmanager
+def _logged(log: Callable[..., None] = logger.warning) -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError, TallyError) as error:
+        log("heartbeat.failed", error=f"{type(error).__name__}: {error}")

@@ -1,0 +1,14 @@
+output "topic_arn" {
+  description = "ARN of the topic that the alarms publish to."
+  value       = aws_sns_topic.this.arn
+}
+
+output "topic_name" {
+  description = "Name of the topic."
+  value       = aws_sns_topic.this.name
+}
+
+output "descriptions" {
+  description = "What each alarm says, by name of the alarm, as JSON."
+  value       = jsonencode({ for alarm in concat(values(aws_cloudwatch_metric_alarm.waiting), values(aws_cloudwatch_metric_alarm.received)) : alarm.alarm_name => alarm.alarm_description })
+}
