@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import TryAgainError, translate
+from chalicelib.logs import logger
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,9 +40,17 @@ class Retry:
                 return operation(*args, **kwargs)
             except (ClientError, BotoCoreError, TryAgainError) as caught:
                 error = caught if isinstance(caught, TryAgainError) else translate(caught)
+                _notice_quota(caught)
                 attempt += 1
                 delay = self.random(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt))
                 may_wait = attempt < _ATTEMPTS and delay < self.remaining_seconds()
                 if not (isinstance(error, TryAgainError) and may_wait):
                     raise error from (None if error is caught else caught)
             self.sleep(delay)
+
+
+def _notice_quota(error: Exception) -> None:
+    """Log that the SDK has stopped trying by itself: from now on every fault costs one of our attempts."""
+    metadata = error.response.get("ResponseMetadata", {}) if isinstance(error, ClientError) else {}
+    if metadata.get("RetryQuotaReached"):
+        logger.warning("retry.quota_exhausted", attempts=metadata.get("RetryAttempts"))

@@ -7,6 +7,7 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib import retry
 from chalicelib.errors import FixItError, TallyError, ThrottledError, UnknownOutcomeError
 from chalicelib.retry import Retry
 from tests.support.faults import Killed
@@ -147,3 +148,14 @@ def test_what_is_no_error_of_aws_passes_untouched(error: BaseException) -> None:
         Retry(sleep=lambda _: None)(operation)
     assert raised.value is error
     assert operation.calls == 1
+
+
+def test_an_exhausted_retry_quota_is_logged() -> None:
+    """From then on the SDK makes one attempt a call: whoever reads the log knows why there are so many of ours."""
+    error = client_error("InternalServerError", 500)
+    error.response["ResponseMetadata"]["RetryQuotaReached"] = True  # type: ignore[typeddict-unknown-key]
+    warnings: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retry.logger, "warning", lambda event, **_: warnings.append(event))
+        assert Retry(sleep=lambda _: None)(Operation(error)) == "done"
+    assert warnings == ["retry.quota_exhausted"]
