@@ -46,7 +46,7 @@ locals {
     ingest = concat(local.read_upload, local.consume_queue["ingest"], [
       {
         sid       = "WriteRecordsAndRejections"
-        actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
     ])
@@ -93,7 +93,7 @@ locals {
     bury = concat(local.bury_dead_letters, [
       {
         sid       = "FailRowsAndChunks"
-        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },

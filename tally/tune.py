@@ -224,7 +224,7 @@ def setting(found: Statistics, pack_rows: int) -> Setting:
     return Setting(
         timeout_seconds=min(_MOST_SECONDS, max(_LEAST_SECONDS, seconds)),
         pack_rows=rows,
-        enough=max(found.p99, found.longest) <= usable,
+        enough=needed <= usable,
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.items import BATCH_SK, BatchStatus, Hold, batch_pk, text
+from chalicelib.items import BATCH_SK, BatchStatus, Hold, batch_pk, number, text
 from chalicelib.table import Update
 
 if TYPE_CHECKING:
@@ -11,10 +11,14 @@ if TYPE_CHECKING:
 
 HAS_NOT_ENDED = "(#status = :planning OR #status = :running)"
 """A batch that has ended has nothing left to hold."""
-IS_NOT_STOPPED = "(attribute_not_exists(hold) OR hold = :paused)"
+IS_FREE = "attribute_not_exists(#hold)"
+"""Nothing holds it, so pausing it changes something."""
+IS_NOT_STOPPED = "(attribute_not_exists(#hold) OR #hold = :paused)"
 """Cancelled and stopped are for good, as far as this attempt goes."""
-IS_PAUSED = "hold = :paused"
-IS_STOPPED = "attribute_exists(hold)"
+IS_IN_ATTEMPT = "attempt = :attempt"
+"""What was seen of an earlier attempt says nothing about this one."""
+IS_PAUSED = "#hold = :paused"
+IS_STOPPED = "attribute_exists(#hold)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +27,26 @@ class Controls:
 
     table: "Table"
 
-    def hold(self, batch_id: str, hold: Hold) -> bool:
-        """Hold a batch that is under way; tells whether this changed anything."""
+    def hold(self, batch_id: str, hold: Hold, *, attempt: int | None = None) -> bool:
+        """Hold a batch that is under way, in this attempt if one is given; tells whether this changed anything."""
+        clauses = [HAS_NOT_ENDED, IS_FREE if hold is Hold.PAUSED else IS_NOT_STOPPED]
+        values = {
+            ":hold": text(hold),
+            ":planning": text(BatchStatus.PLANNING),
+            ":running": text(BatchStatus.RUNNING),
+        }
+        if hold is not Hold.PAUSED:
+            values[":paused"] = text(Hold.PAUSED)
+        if attempt is not None:
+            clauses.append(IS_IN_ATTEMPT)
+            values[":attempt"] = number(attempt)
         return self.table.update(
             Update(
                 pk=batch_pk(batch_id),
                 sk=BATCH_SK,
-                expression="SET hold = :hold",
-                condition=f"{HAS_NOT_ENDED} AND {IS_NOT_STOPPED}",
-                values={
-                    ":hold": text(hold),
-                    ":paused": text(Hold.PAUSED),
-                    ":planning": text(BatchStatus.PLANNING),
-                    ":running": text(BatchStatus.RUNNING),
-                },
+                expression="SET #hold = :hold",
+                condition=" AND ".join(clauses),
+                values=values,
             )
         )
 
@@ -51,5 +61,5 @@ class Controls:
     def _release(self, batch_id: str, condition: str) -> bool:
         values = {":paused": text(Hold.PAUSED)} if ":paused" in condition else {}
         return self.table.update(
-            Update(pk=batch_pk(batch_id), sk=BATCH_SK, expression="REMOVE hold", condition=condition, values=values)
+            Update(pk=batch_pk(batch_id), sk=BATCH_SK, expression="REMOVE #hold", condition=condition, values=values)
         )

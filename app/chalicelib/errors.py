@@ -60,6 +60,15 @@ class CancelledError(TallyError):
         self.failed = failed
 
 
+def described(error: BaseException) -> str:
+    """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  its own __str__ raised
+        said = type(error).__name__
+    return said.encode(errors="backslashreplace").decode()
+
+
 _THROTTLES = frozenset(
     {
         "ProvisionedThroughputExceeded",

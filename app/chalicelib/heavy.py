@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import MessageError, TallyError, TryAgainError
-from chalicelib.items import ChunkKey, marker_sk
+from chalicelib.items import ChunkKey, Outcome, marker_sk
 from chalicelib.logs import logger
 from chalicelib.process import Processed
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BEATS_PER_LEASE = 3
 _UNTIL_COUNTED_SECONDS = 900
-"""How long a finished row stays claimed: while its outcome waits in the finished queue, a second delivery waits too."""
+"""How long a row that succeeded stays claimed: while its outcome waits to be counted, a second delivery waits too."""
 
 
 class BusyError(TryAgainError):
@@ -58,10 +58,11 @@ class HeavyProcessor:
             raise BusyError(f"{chunk.pk} row {row.row} is being worked on")
         with self._heartbeat(chunk, row.row, delivery):
             done = self.processor.work(message, receive_count=1)
-            if done.finished:
-                self.claims.take(chunk, row.row, seconds=_UNTIL_COUNTED_SECONDS)
-        if not done.finished:
-            self.claims.release(chunk, row.row)  # it was sent again, and must not meet its own first try
+        # The heartbeat has ended, so nothing says less of the claim after this.
+        if any(finished.outcome.outcome is Outcome.SUCCEEDED for finished in done.finished):
+            self.claims.take(chunk, row.row, seconds=_UNTIL_COUNTED_SECONDS)
+        else:
+            self.claims.release(chunk, row.row)  # its next try, or its redrive, must not meet this one's claim
         return done
 
     @contextmanager
@@ -90,8 +91,11 @@ class HeavyProcessor:
             thread.join()
 
     def _set_visibility(self, delivery: "Message", seconds: float) -> None:
-        self.sqs.change_message_visibility(
-            QueueUrl=self.queue_url, ReceiptHandle=delivery.receipt_handle, VisibilityTimeout=int(seconds)
+        self.processor.retry(
+            self.sqs.change_message_visibility,
+            QueueUrl=self.queue_url,
+            ReceiptHandle=delivery.receipt_handle,
+            VisibilityTimeout=int(seconds),
         )
 
 

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib import jobs
-from chalicelib.errors import FixItError, MessageError, SourceGoneError
+from chalicelib.errors import FixItError, MessageError, SourceGoneError, described
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
+    ROW_PREFIX,
     Batch,
     Chunk,
     ChunkKey,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_RECORD_BYTES = 380_000
 """An item holds 400 KB, names and keys included; what a marker with its result needs has the same bound."""
+_MOST_REASON_CHARACTERS = 1_000
 
 ROWS_UNKNOWN = "attribute_not_exists(#rows)"
 """The total is added to ``remaining`` once, whichever of several ingests of the chunk comes first."""
@@ -75,11 +77,18 @@ class Ingester:
         return Ingested(rows=total, rejected=len(markers))
 
     def give_up(self, key: ChunkKey, reason: str) -> Ingested:
-        """Fail every row of a chunk that has no outcome yet; safe to repeat. ``rejected`` counts those rows."""
+        """Fail every row of a chunk that was not read; safe to repeat. ``rejected`` counts those rows.
+
+        Of a chunk that was read before, rows with a record are on their way and get their outcome elsewhere.
+        """
         _, chunk = self._load(key)
         if chunk.closed:
             return Ingested()
-        markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows)]
+        read: set[int] = set()
+        if chunk.rows is not None:
+            found = self.table.query(key.pk, ROW_PREFIX, projection="sk")
+            read = {int(item["sk"]["S"].removeprefix(ROW_PREFIX)) for item in found}
+        markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows) if row not in read]
         counted = self.ledger.record(chunk.key, markers).counted
         self._set_rows(chunk.key, chunk.expected_rows)
         return Ingested(rows=chunk.expected_rows, rejected=counted)
@@ -114,7 +123,11 @@ class Ingester:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MOST_RECORD_BYTES:,} can be kept"
                 markers.append(_rejected(chunk.key, row.row, reason))
             else:
-                heavy = job.heavy(row.parsed)
+                try:
+                    heavy = bool(job.heavy(row.parsed))
+                except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+                    markers.append(_failed(chunk, row.row, f"line {row.line}, heavy(): {described(error)}"))
+                    continue
                 records.append(Record(chunk=chunk.key, row=row.row, line=row.line, data=row.data, heavy=heavy))
         return records, markers
 
@@ -131,9 +144,9 @@ class Ingester:
 
 
 def _failed(chunk: Chunk, row: int, reason: str) -> Marker:
-    where = f"row {row + 1} from line {chunk.first_line}"
-    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=f"{where}: {reason}")
+    said = f"row {row + 1} from line {chunk.first_line}: {reason}"
+    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=said[:_MOST_REASON_CHARACTERS])
 
 
 def _rejected(chunk: ChunkKey, row: int, reason: str) -> Marker:
-    return Marker(chunk=chunk, row=row, outcome=Outcome.REJECTED, error=reason)
+    return Marker(chunk=chunk, row=row, outcome=Outcome.REJECTED, error=reason[:_MOST_REASON_CHARACTERS])

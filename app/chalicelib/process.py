@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chalicelib import jobs
-from chalicelib.errors import FixItError, PermanentError
+from chalicelib.errors import FixItError, PermanentError, described
 from chalicelib.items import BATCH_SK, Batch, ChunkKey, Hold, Outcome, Record, batch_pk, row_id, row_sk
 from chalicelib.messages import (
     MAX_PART_BYTES,
@@ -146,7 +146,7 @@ class Processor:
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the job raises is this row's outcome
             if work.attempt < job.attempts and not isinstance(error, PermanentError):
                 return None
-            return _failed(work.row, _described(error))
+            return _failed(work.row, described(error))
         outcome = RowOutcome(work.row, Outcome.SUCCEEDED, result)
         if encoded_size(FinishedRow(work.chunk, outcome)) > MAX_PART_BYTES:
             return _failed(work.row, f"the job's result is too large: {len(bytes(result)):,} bytes of JSON")
@@ -156,15 +156,6 @@ class Processor:
         """Read a row that was too large for its message: one request, for such a row alone."""
         item = self.table.get(ChunkKey(batch_id, work.chunk).pk, row_sk(work.row))
         return Record.from_item(item).data.encode() if item else None
-
-
-def _described(error: BaseException) -> str:
-    """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
-    try:
-        said = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001  its own __str__ raised
-        said = type(error).__name__
-    return said.encode(errors="backslashreplace").decode()
 
 
 def _failed(row: int, reason: str) -> RowOutcome:

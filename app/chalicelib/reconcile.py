@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from chalicelib.errors import described
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from chalicelib.table import Table
 
 _WATCH_SK = "watch"
+_MOST_PATIENCE = timedelta(hours=6)
+_KEPT = timedelta(days=1)
+"""How long it is remembered how a batch looked; a batch that is still open is noted anew."""
 
 CHUNK_COUNTERS_AS_READ = (
     "attribute_not_exists(#closed) AND #rows = :rows AND remaining = :remaining "
@@ -94,9 +98,14 @@ class Reconciler:
             settled = batch.status.final and batch.published_attempt == batch.attempt
             if settled or batch.hold is Hold.PAUSED or not self._stands_still(batch):
                 continue
-            repairs = self.repair(batch.id)
+            try:
+                repairs = self.repair(batch.id)
+            except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
+                logger.error("repair.failed", batch_id=batch.id, error=described(error))
+                continue
             # An operator should know: something was lost, or a queue is much slower than the schedule.
             logger.warning("batch.repaired", extra=_fields(repairs))
+            self._note(batch.id, self._looks(self._batch(batch.id)), repairs=self._repairs(batch.id) + 1)
             repaired.append(repairs)
         return repaired
 
@@ -195,22 +204,39 @@ class Reconciler:
         repairs.completed = self.settler.complete(batch)
 
     def _stands_still(self, batch: Batch) -> bool:
-        """Tell whether a batch looks as it did ``patience`` ago; remembers how it looks."""
-        chunks = self._chunks(batch)
-        counted = sum((chunk.counts for chunk in chunks), Counts()).total
-        looks = f"{batch.attempt} {batch.status} {len(chunks)} {batch.remaining} {counted}"
-        now = self.clock()
+        """Tell whether a batch looks as it did ``patience`` ago; remembers how it looks.
+
+        Each repair that moved nothing doubles the patience: a batch that only waits behind another's rows must not
+        get a copy of all its own every few minutes.
+        """
+        looks = self._looks(batch)
         seen = self.table.get(batch_pk(batch.id), _WATCH_SK)
         if seen and seen["looks"]["S"] == looks:
-            return now.timestamp() - int(seen["since"]["N"]) >= self.patience.total_seconds()
+            patience = self.patience.total_seconds() * 2 ** self._repairs(batch.id)
+            stood = self.clock().timestamp() - int(seen["since"]["N"])
+            return bool(stood >= min(patience, _MOST_PATIENCE.total_seconds()))
+        self._note(batch.id, looks)
+        return False
+
+    def _repairs(self, batch_id: str) -> int:
+        seen = self.table.get(batch_pk(batch_id), _WATCH_SK)
+        return int(seen["repairs"]["N"]) if seen else 0
+
+    def _looks(self, batch: Batch) -> str:
+        chunks = self._chunks(batch)
+        counted = sum((chunk.counts for chunk in chunks), Counts()).total
+        return f"{batch.attempt} {batch.status} {len(chunks)} {batch.remaining} {counted}"
+
+    def _note(self, batch_id: str, looks: str, *, repairs: int = 0) -> None:
+        now = self.clock()
         item = {
-            **key(batch_pk(batch.id), _WATCH_SK),
+            **key(batch_pk(batch_id), _WATCH_SK),
             "looks": text(looks),
             "since": number(int(now.timestamp())),
-            "expires_at": number(batch.expires_at),
+            "repairs": number(repairs),
+            "expires_at": number(int((now + _KEPT).timestamp())),
         }
         self.table.put(Put(item=item, condition=""))
-        return False
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch.from_item(self.table.get(batch_pk(batch_id), BATCH_SK) or {})

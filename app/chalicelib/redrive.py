@@ -1,7 +1,7 @@
 """Redrive: failed rows run again. Their markers are taken back, and with them exactly what they had counted."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,7 @@ BATCH_IS_AS_READ = "#status = :status AND attempt = :attempt"
 
 
 class NotRedrivableError(TallyError):
-    """There is no such batch, or it never had rows."""
+    """There is no such batch, it never had rows, or they have expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,11 @@ class Redriver:
 
     def _redrive_chunk(self, key: ChunkKey, pattern: re.Pattern[str], wanted: set[int]) -> int:
         taken = 0
-        failed = [marker for marker in self._failed(key) if _matches(marker, pattern, wanted)]
+        before = self._chunk(key)
+        markers = [Marker.from_item(item) for item in self.table.query(key.pk, MARKER_PREFIX)]
+        failed = [marker for marker in markers if _matches(marker, pattern, wanted)]
+        if failed and before.closed:
+            _require_whole(before, len(markers))
         while failed:
             group, failed = failed[:_MOST_MARKERS], failed[_MOST_MARKERS:]
             taken += self._take_back(key, group)
@@ -99,12 +103,6 @@ class Redriver:
             pending = [marker for position, marker in enumerate(pending) if position not in stale]
         return 0
 
-    def _failed(self, key: ChunkKey) -> Iterator[Marker]:
-        for item in self.table.query(key.pk, MARKER_PREFIX):
-            marker = Marker.from_item(item)
-            if marker.outcome is Outcome.FAILED:
-                yield marker
-
     def _batch(self, batch_id: str) -> Batch:
         item = self.table.get(batch_pk(batch_id), BATCH_SK)
         if item is None:
@@ -118,8 +116,16 @@ class Redriver:
         return Chunk.from_item(item)
 
 
+def _require_whole(chunk: Chunk, markers: int) -> None:
+    """Refuse a closed chunk whose markers expire: its other rows, read again, could be counted again."""
+    expired = (chunk.rows or 0) - markers
+    if expired > 0:
+        raise NotRedrivableError(f"{chunk.key.pk}: {expired} of its rows have expired; upload the file again")
+
+
 def _matches(marker: Marker, pattern: re.Pattern[str], wanted: set[int]) -> bool:
-    return (not wanted or marker.row in wanted) and bool(pattern.search(marker.error))
+    chosen = marker.outcome is Outcome.FAILED and (not wanted or marker.row in wanted)
+    return chosen and bool(pattern.search(marker.error))
 
 
 def _uncount(chunk: Chunk, rows: int) -> Update:

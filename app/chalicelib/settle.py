@@ -29,6 +29,7 @@ from chalicelib.items import (
     timestamp,
 )
 from chalicelib.ledger import Clock, utc_now
+from chalicelib.logs import logger
 from chalicelib.table import MOST_ACTIONS, Update
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ IS_NOT_CLOSED = "attribute_not_exists(#closed)"
 
 ALL_CHUNKS_CLOSED = "chunks = :chunks AND remaining = :zero"
 """Planning has found every chunk and each of them is closed; before it has, ``remaining`` says nothing."""
+HAS_THIS_END = "#rows = :rows AND succeeded = :succeeded"
+"""The counts that decide between the two ends are the batch's own, not those of before a redrive."""
 IS_RUNNING = "#status = :running AND attempt = :attempt"
 """The batch ends once an attempt: of several checks at the same time one wins."""
 
@@ -91,20 +94,25 @@ class Settler:
             elif change.sk == BATCH_SK:
                 batch = Batch.from_item(change.new)
                 batches[batch.id] = batch  # the newest image counts
+                if batch.counts.failed > Counts.from_item(change.old).failed:
+                    self._stop_at_limit(batch)
                 if batch.status.final and change.old.get("status") != change.new["status"]:
                     ended[batch.id, batch.attempt] = batch
-        for batch in batches.values():
-            self._stop_at_limit(batch)
         closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
         completed = sum(self.complete(batch) for batch in batches.values())
         return Settled(chunks=closed, batches=completed, events=self.publish(ended.values()))
 
     def _stop_at_limit(self, batch: Batch) -> None:
-        """Hold a batch of which more rows have failed than its job allows; counted as chunks close."""
-        job = jobs.find(batch.job)
-        limit = job.most_failures(batch.expected_rows) if job and batch.status is BatchStatus.RUNNING else None
-        if limit is not None and batch.counts.failed > limit and batch.hold is None:
-            Controls(table=self.table).hold(batch.id, Hold.THRESHOLD)
+        """Hold a batch of which more rows have failed than its job allows; counted as chunks close.
+
+        A redrive is somebody's decision: its attempts have no limit, or the failures that it has not come to yet
+        would stop it.
+        """
+        if batch.status is not BatchStatus.RUNNING or batch.hold or batch.attempt > 1:
+            return
+        limit = _failure_limit(batch)
+        if limit is not None and batch.counts.failed > limit:
+            Controls(table=self.table).hold(batch.id, Hold.THRESHOLD, attempt=batch.attempt)
 
     def close(self, batch_id: str, chunks: Iterable[Chunk]) -> int:
         """Close chunks of one batch and add their counts to it, each once; returns how many this call closed."""
@@ -131,9 +139,11 @@ class Settler:
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
                 expression="SET #status = :status, completed_at = :now",
-                condition=f"{ALL_CHUNKS_CLOSED} AND {IS_RUNNING}",
+                condition=f"{ALL_CHUNKS_CLOSED} AND {HAS_THIS_END} AND {IS_RUNNING}",
                 values={
                     ":chunks": number(batch.chunks),
+                    ":rows": number(batch.rows),
+                    ":succeeded": number(batch.counts.succeeded),
                     ":zero": number(0),
                     ":running": text(BatchStatus.RUNNING),
                     ":attempt": number(batch.attempt),
@@ -205,6 +215,16 @@ class Settler:
                 values={":attempt": number(batch.attempt)},
             )
         )
+
+
+def _failure_limit(batch: Batch) -> int | None:
+    """Return how many rows of a batch may fail; a job that no longer loads must not keep other batches from ending."""
+    try:
+        job = jobs.find(batch.job)
+    except Exception as error:  # noqa: BLE001  whatever its module raises; process says so too, where it counts
+        logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
+        return None
+    return job.most_failures(batch.expected_rows) if job else None
 
 
 def _close(chunk: Chunk) -> Update:

@@ -9,13 +9,30 @@ from typing import Any
 import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
+from chalicelib import services
+from chalicelib.claims import Claims
+from chalicelib.control import Controls
 from chalicelib.errors import FixItError
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, key, number, text
+from chalicelib.items import (
+    Batch,
+    BatchStatus,
+    Chunk,
+    ChunkKey,
+    Counts,
+    Hold,
+    Marker,
+    Outcome,
+    Source,
+    key,
+    number,
+    text,
+)
 from chalicelib.ledger import Recorded
+from chalicelib.redrive import Redriver
 from chalicelib.settle import Settler
-from chalicelib.table import Put, Table, Update
+from chalicelib.table import Delete, Put, Table, Update
 from tests.support import builders
-from tests.support.builders import NOW, RETRY
+from tests.support.builders import NOW, RETRY, Time
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import MemoryEvents, MemoryS3, Pipeline
@@ -301,6 +318,200 @@ def test_a_plan_is_made_once(table: Table, dynamodb: Any) -> None:
     assert Batch.from_item(item or {}).header == ("office_id", "user_count", "contract_count")
 
 
+def _delete(pk: str, condition: str, **values: Any) -> Delete:
+    named = {f":{name}": text(value) for name, value in values.items()}
+    return Delete(pk=pk, sk="x", condition=condition, values=named)
+
+
+def test_an_item_is_deleted_if_the_condition_holds(table: Table) -> None:
+    """And only once; what is not there has no attribute that equals anything."""
+    table.put(Put(item=_item("a", owner=text("me")), condition=NEW))
+    assert table.delete(_delete("a", "#owner = :owner", owner="you")) is False
+    assert table.get("a", "x") == _item("a", owner=text("me"))
+    assert table.delete(_delete("a", "#owner = :owner", owner="me")) is True
+    assert table.get("a", "x") is None
+    assert table.delete(_delete("a", "#owner = :owner", owner="me")) is False
+
+
+def test_a_deletion_is_one_action_of_a_transaction(table: Table) -> None:
+    """Together with updates, all or none; those whose condition failed are named."""
+    for pk, outcome in (("a", "failed"), ("b", "succeeded"), ("c", "failed")):
+        table.put(Put(item=_item(pk, outcome=text(outcome)), condition=NEW))
+    failed = {"outcome": "failed"}
+    deletes = {pk: _delete(pk, "outcome = :outcome", **failed) for pk in ("a", "b", "c", "d")}
+    assert table.transact([deletes["a"], deletes["b"], deletes["d"], _add("n")]) == [1, 2]
+    assert table.get("a", "x") == _item("a", outcome=text("failed"))
+    assert table.get("n", "x") is None
+    assert table.transact([deletes["a"], deletes["c"], _add("n", -2)]) == []
+    assert [table.get(pk, "x") for pk in ("a", "c")] == [None, None]
+    assert table.get("n", "x") == _item("n", rows=number(-2))
+
+
+def test_a_query_returns_what_begins_with_the_prefix_in_order(table: Table) -> None:
+    """Of one partition, and nothing that merely resembles it."""
+    names = ["mark#000002", "mark#000010", "mark#000000", "mark", "markers", "row#000000", "mark$", "chunk"]
+    table.write_all(_item("a", name, v=text(name)) for name in names)
+    table.write_all([_item("b", "mark#000001"), _item("a#", "mark#000003")])
+    found = list(table.query("a", "mark#"))
+    assert [item["sk"]["S"] for item in found] == ["mark#000000", "mark#000002", "mark#000010"]
+    assert found[0] == _item("a", "mark#000000", v=text("mark#000000"))
+    assert list(table.query("a", "nothing#")) == []
+    assert list(table.query("nobody", "mark#")) == []
+
+
+def test_a_query_returns_all_pages(table: Table) -> None:
+    """Two megabytes, of which an answer holds one."""
+    table.write_all(_item("a", f"row#{position:06d}", v=text("x" * 100_000)) for position in range(20))
+    found = list(table.query("a", "row#"))
+    assert [item["sk"]["S"] for item in found] == [f"row#{position:06d}" for position in range(20)]
+    assert {len(item["v"]["S"]) for item in found} == {100_000}
+
+
+def test_a_query_may_ask_for_some_attributes(table: Table) -> None:
+    """Those that an item has."""
+    table.write_all([_item("a", "row#0", line=number(2), data=text("x")), _item("a", "row#1", data=text("y"))])
+    assert list(table.query("a", "row#", projection="sk, line")) == [
+        {"sk": text("row#0"), "line": number(2)},
+        {"sk": text("row#1")},
+    ]
+
+
+def _batches(table: Table, count: int) -> list[tuple[str, str]]:
+    """Put listed items, the oldest first, and others that are not listed; returns the keys, the newest first."""
+    keys = [(f"batch#{position * 7 % count}", "batch") for position in range(count)]
+    items = [
+        _item(pk, sk, listing=text("batch"), created_at=text(f"2026-03-01T00:00:{position:06d}"))
+        for position, (pk, sk) in enumerate(keys)
+    ]
+    table.write_all(items)
+    table.write_all([_item(pk, "watch", created_at=text("2026")) for pk, _ in keys])
+    table.write_all([_item("other", "batch", listing=text("other"), created_at=text("2099"))])
+    return keys[::-1]
+
+
+def test_the_newest_are_listed_first(table: Table) -> None:
+    """As many as asked for, or as there are; an item without a listing is in no list."""
+    keys = _batches(table, 25)
+    assert table.newest("batch", limit=1_000) == keys
+    assert table.newest("batch", limit=10) == keys[:10]
+    assert table.newest("batch", limit=1) == keys[:1]
+    assert table.newest("nothing", limit=10) == []
+
+
+def _claim(owner: str, until: int) -> Put:
+    return Put(
+        item=_item("a", owner=text(owner), until=number(until)),
+        condition="attribute_not_exists(pk) OR #until < :now OR #owner = :owner",
+        values={":now": number(1_000), ":owner": text(owner)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("owner", "until", "taken"),
+    [("me", 2_000, True), ("you", 2_000, False), ("you", 1_000, False), ("you", 999, True), ("you", 99, True)],
+)
+def test_a_put_may_compare_what_is_there(table: Table, owner: str, until: int, taken: bool) -> None:
+    """Numbers as numbers, strictly less; any one of the alternatives will do."""
+    assert table.put(_claim(owner, until)) is True
+    assert table.put(_claim("me", 5_000)) is taken
+    assert table.get("a", "x") == _item(
+        "a", owner=text("me" if taken else owner), until=number(5_000 if taken else until)
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("(outcome = :yes OR outcome = :no) AND attribute_not_exists(#hold)", True),
+        ("(outcome = :no OR outcome = :no) AND attribute_not_exists(#hold)", False),
+        ("outcome = :yes OR outcome = :no AND attribute_exists(#hold)", True),
+        ("(outcome = :yes OR outcome = :no) AND attribute_exists(#hold)", False),
+        ("#hold = :yes OR outcome = :no", False),
+        ("#rows < :two", True),
+        ("#rows < :one", False),
+        ("#hold < :two", False),
+    ],
+)
+def test_alternatives_and_brackets_bind_as_dynamodb_says(table: Table, condition: str, holds: bool) -> None:
+    """AND before OR; a comparison with an attribute that is not there does not hold."""
+    table.put(Put(item=_item("a", outcome=text("yes"), rows=number(1)), condition=NEW))
+    known = {":yes": text("yes"), ":no": text("no"), ":one": number(1), ":two": number(2)}
+    values = {name: value for name, value in known.items() if name in condition}
+    update = Update(pk="a", sk="x", expression="REMOVE nothing", condition=condition, values=values)
+    assert table.update(update) is holds
+
+
+def test_an_update_removes_attributes(table: Table) -> None:
+    """Alone, without a value; one that is not there is no error."""
+    table.put(Put(item=_item("a", hold=text("paused"), v=text("v")), condition=NEW))
+    remove = Update(pk="a", sk="x", expression="REMOVE #hold", condition="attribute_exists(#hold)", values={})
+    assert [table.update(remove) for _ in range(2)] == [True, False]
+    assert table.get("a", "x") == _item("a", v=text("v"))
+    assert table.update(Update(pk="a", sk="x", expression="REMOVE #hold", values={})) is True
+
+
+def test_set_add_and_remove_go_into_one_update(table: Table) -> None:
+    """A batch is reopened in one write: its status, its counters, and what it had as an ended one."""
+    table.put(Put(item=_item("a", closed={"BOOL": True}, rows=number(4), at=text("now")), condition=NEW))
+    reopened = Update(
+        pk="a",
+        sk="x",
+        expression="SET #status = :status, attempt = :two ADD #rows :less, remaining :two REMOVE #closed, #at",
+        condition="attribute_exists(#closed)",
+        values={":status": text("running"), ":two": number(2), ":less": number(-1)},
+    )
+    assert [table.update(reopened) for _ in range(2)] == [True, False]
+    assert table.get("a", "x") == _item(
+        "a", status=text("running"), attempt=number(2), rows=number(3), remaining=number(2)
+    )
+
+
+def test_a_lease_is_one_workers_at_a_time(table: Table) -> None:
+    """Taken, held, extended, expired, released: on whatever stands behind the table."""
+    time = Time()
+    first, second = (Claims(table=table, owner=owner, seconds=60, clock=time) for owner in ("first", "second"))
+    assert [first.take(KEY, 0), second.take(KEY, 0), first.take(KEY, 0)] == [True, False, True]
+    second.release(KEY, 0)
+    assert second.seconds_left(KEY, 0) == 60
+    time.pass_by(61)
+    assert [second.take(KEY, 0), first.take(KEY, 0)] == [True, False]
+    second.release(KEY, 0)
+    assert first.take(KEY, 0) is True
+
+
+def test_a_redrive_takes_back_what_was_counted(table: Table, dynamodb: Any, settler: Settler) -> None:
+    """Of a closed chunk in an ended batch, once; then both are as before those rows had failed."""
+    table.write_all([{**BATCH.to_item(), "chunks": number(2), "remaining": number(2)}])
+    chunks = [_counted(table, dynamodb, position) for position in range(2)]
+    settler.close("offices-1", chunks)
+    assert settler.complete(_batch(table))
+    redriver = Redriver(table=table)
+    assert [redriver.redrive("offices-1", rows=[(0, 1)], on_chunk=lambda: None) for _ in range(2)] == [1, 0]
+    batch, chunk = _batch(table), _chunk(table)
+    assert (batch.status, batch.attempt, batch.remaining, batch.rows) == (BatchStatus.RUNNING, 2, 1, 3)
+    assert batch.counts == Counts(succeeded=1, failed=1, rejected=1)
+    assert (chunk.closed, chunk.remaining, chunk.counts) == (False, 1, Counts(succeeded=1, rejected=1))
+    assert [item["sk"]["S"] for item in table.query(KEY.pk, "mark#")] == ["mark#000000", "mark#000002"]
+    assert builders.ledger(dynamodb).record(KEY, _markers(Outcome.SUCCEEDED, start=1)).counted == 1
+    assert settler.close("offices-1", [_chunk(table)]) == 1
+    assert _batch(table).counts == Counts(succeeded=3, failed=1, rejected=2)
+
+
+def test_a_batch_is_held_and_let_go(table: Table) -> None:
+    """By conditions on its status and on what holds it already."""
+    table.write_all([BATCH.to_item()])
+    controls = Controls(table=table)
+    assert controls.resume("offices-1") is False
+    assert controls.hold("offices-1", Hold.PAUSED) is True
+    assert controls.resume("offices-1") is True
+    assert controls.hold("offices-1", Hold.CANCELLED) is True
+    assert controls.hold("offices-1", Hold.PAUSED) is False
+    assert _batch(table).hold is Hold.CANCELLED
+    assert [controls.allow_again("offices-1") for _ in range(2)] == [True, False]
+    assert controls.hold("offices-2", Hold.PAUSED) is False
+    assert table.get("batch#offices-2", "batch") is None
+
+
 class Strict(MemoryDynamoDB):
     """Keeps every action that has an expression."""
 
@@ -325,6 +536,7 @@ def test_every_expression_of_a_whole_run_is_one_that_dynamodb_takes(monkeypatch:
     pipeline.drain()
     assert pipeline.batch(gone).status is BatchStatus.REJECTED
     assert pipeline.batch(ended).status is BatchStatus.COMPLETED_WITH_FAILURES
+    _operate(pipeline, ended)
     assert isinstance(pipeline.dynamodb, Strict)
     reserved = set(ReservedKeywords.get_reserved_keywords())
     assert "ROWS" in reserved
@@ -336,4 +548,32 @@ def test_every_expression_of_a_whole_run_is_one_that_dynamodb_takes(monkeypatch:
         assert set(re.findall(r"#\w+", expression)) == set(action.get("ExpressionAttributeNames", {}))
         words = re.findall(r"(?<![:#\w])[a-z_]\w*(?!\w*\()", expression)
         assert [word for word in words if word.upper() in reserved] == []
-    assert len(expressions) >= 8
+    assert len(expressions) >= 16
+
+
+def _operate(pipeline: Pipeline, batch_id: str) -> None:
+    """Let everything happen to a batch that an operator or a loss can do to it."""
+    made = services.Services.of(None)
+    table = builders.table(pipeline.dynamodb)
+    controls = Controls(table=table)
+    claims = made.heavy_processor.claims
+    claims.take(ChunkKey(batch_id, 0), 0)
+    claims.release(ChunkKey(batch_id, 0), 0)
+    other = pipeline.upload("inbox/offices/other.csv", b"office_id,user_count,contract_count\no1,1,2\no2,1,2\n")
+    assert pipeline.deliver("upload")
+    controls.hold(other, Hold.PAUSED)
+    controls.resume(other)
+    controls.hold(other, Hold.CANCELLED)
+    pipeline.drain()
+    assert pipeline.batch(other).counts == Counts(failed=2)
+    controls.allow_again(other)
+    redriver = Redriver(table=table)
+    redriver.redrive(other, rows=[(0, 0)], on_chunk=lambda: None)
+    redriver.redrive(other, on_chunk=lambda: None)
+    pipeline.dynamodb.items[ChunkKey(other, 0).pk, "chunk"]["failed"] = number(7)
+    pipeline.dynamodb.items[f"batch#{other}", "batch"]["failed"] = number(7)
+    pipeline.positions["dispatch"] = len(pipeline.dynamodb.stream)
+    made.reconciler.sweep(made.reconciler.open_batches())
+    assert len(made.reconciler.repair(other).counters_mended) == 2
+    pipeline.drain()
+    assert pipeline.batch(other).status is BatchStatus.COMPLETED

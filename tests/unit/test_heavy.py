@@ -19,7 +19,7 @@ from chalicelib.process import Processed, Processor
 from tests.support.builders import NOW, RETRY, Requests, Time, at_call, deployed_job, faulty, killed, plant_batch, table
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemorySQS
+from tests.support.pipeline import MemorySQS, Pipeline
 
 HEAVY, FINISHED = "http://127.0.0.1/heavy", "http://127.0.0.1/finished"
 BATCH = "weighty-1"
@@ -197,6 +197,13 @@ def test_a_row_that_is_tried_again_gives_its_claim_back(world: World) -> None:
     assert _ran() == ["raise", "raise"]
 
 
+def test_a_row_that_failed_gives_its_claim_back(world: World) -> None:
+    """Its redrive must not wait for it; a second delivery before it is counted fails like the first."""
+    done = world.worker("first").work(_message("raise", attempt=2), DELIVERY)
+    assert [row.outcome.outcome for row in done.finished] == [Outcome.FAILED]
+    assert world.claims().seconds_left(KEY, 0) == 0
+
+
 def test_a_row_of_a_paused_batch_gives_its_claim_back(world: World) -> None:
     """It waits in the queue, not with a worker."""
     plant_batch(world.dynamodb, BATCH, hold=text(Hold.PAUSED))
@@ -353,9 +360,36 @@ def test_a_beat_on_its_way_does_not_shorten_the_claim_of_a_finished_row(world: W
                     finished.set()
                 return answer
             beating.set()
-            finished.wait(1)  # a heartbeat that has ended by then cannot be held up, which is right too
+            finished.wait(0.2)  # whoever ends the heartbeat first waits for it, which is right too
             return world.dynamodb.put_item(**request)
 
     _job_module().meanwhile = _wait_for(beating)
     world.worker("first", dynamodb=Slow(), seconds=SMALL).work(_message(), DELIVERY)
     assert world.claims().seconds_left(KEY, 0) == 900
+
+
+HEAVINESS = """
+from chalicelib import rows
+
+class Row(rows.Row):
+    size: str
+
+def heavy(row):
+    return int(row.size) > 250
+
+def process(row):
+    return row.size
+"""
+
+
+def test_a_row_that_heavy_chokes_on_does_not_hurt_its_chunk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is the job's own code, asked at ingest: whatever it raises is about one row."""
+    with deployed_job(monkeypatch, tmp_path, "sized", HEAVINESS):
+        pipeline = Pipeline(monkeypatch)
+        batch_id = pipeline.upload("inbox/sized/day.csv", b"size\n1\nmany\n300\n2\n")
+        for _ in range(20):
+            for what in pipeline.work():
+                pipeline.deliver(what, most=1000)
+        markers = {marker.row: marker.outcome for marker in pipeline.markers(batch_id)}
+        assert [markers.get(row) for row in (0, 2, 3)] == [Outcome.SUCCEEDED] * 3
+        assert 1 in markers

@@ -241,7 +241,11 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
     ("key", "content", "reason"),
     [
         ("inbox/nothing/day.csv", FILE, "no job 'nothing' for inbox/nothing/day.csv: upload as inbox/<job>/<name>"),
-        ("inbox/day.csv", FILE, "no job '' for inbox/day.csv: upload as inbox/<job>/<name>, job one of documents, offices, "),
+        (
+            "inbox/day.csv",
+            FILE,
+            "no job '' for inbox/day.csv: upload as inbox/<job>/<name>, job one of documents, offices, ",
+        ),
         ("inbox/offices/day.csv", b"", "line 1: the object is empty, not even a header"),
         ("inbox/offices/day.csv", b"\n\r\n", "line 1: the object is empty, not even a header"),
         ("inbox/offices/day.csv", b"\xef\xbb\xbf", "line 1: the object is empty, not even a header"),

@@ -7,7 +7,6 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import retry
 from chalicelib.errors import FixItError, TallyError, ThrottledError, UnknownOutcomeError
 from chalicelib.retry import Retry
 from tests.support.faults import Killed
@@ -156,6 +155,6 @@ def test_an_exhausted_retry_quota_is_logged() -> None:
     error.response["ResponseMetadata"]["RetryQuotaReached"] = True  # type: ignore[typeddict-unknown-key]
     warnings: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retry.logger, "warning", lambda event, **_: warnings.append(event))
+        patch.setattr("chalicelib.retry.logger.warning", lambda event, **_: warnings.append(event))
         assert Retry(sleep=lambda _: None)(Operation(error)) == "done"
     assert warnings == ["retry.quota_exhausted"]

@@ -521,3 +521,15 @@ def test_a_worker_that_dies_anywhere_ends_the_batch_once(fault: Fault, position:
     assert [change.new["status"]["S"] for change in ends if change.old] == ["completed_with_failures"]
     assert {detail["event_id"] for detail in world.events.details} == {"offices-1#1"}
     assert batch.published_attempt == 1
+
+
+def test_a_job_that_no_longer_loads_keeps_no_batch_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure limit is the job's, the completion check is not."""
+
+    def broken(_name: str) -> None:
+        raise ImportError("the module is broken")
+
+    monkeypatch.setattr("chalicelib.jobs.find", broken)
+    world = World()
+    world.drain()
+    assert world.batch().status is BatchStatus.COMPLETED_WITH_FAILURES

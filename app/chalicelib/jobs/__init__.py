@@ -15,6 +15,7 @@ import pkgutil
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -46,7 +47,7 @@ class Job:
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
         if isinstance(self.failure_limit, str):
-            return int(rows * float(self.failure_limit.removesuffix("%")) / 100)
+            return int(rows * Decimal(self.failure_limit.removesuffix("%")) / 100)
         return self.failure_limit
 
 

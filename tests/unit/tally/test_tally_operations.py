@@ -93,7 +93,9 @@ def mend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     code = run([*arguments, "--json"])
-    return code, json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert shown.out, shown.err
+    return code, json.loads(shown.out)
 
 
 def exact(pipeline: Pipeline, batch_id: str) -> bool:
