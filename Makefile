@@ -8,16 +8,20 @@ ROWS ?= 5000
 FILE ?=
 JOB ?= transactions
 PORT ?=
+SEED ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 MODULES := infra $(wildcard infra/modules/*)
 # Where checks of the modules keep the provider, so that nothing is left in infra/.
 CHECK_DATA := $(CURDIR)/.tally/check
+# The proxy of `make chaos` has an environment of its own: it pins older versions of what the other tools need.
+CHAOS_ENV := .tally/check/mitmproxy
+CHAOS_STAMP := $(CHAOS_ENV)/.installed
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo up down test test-unit test-e2e check format format-check lint types tf-fmt tf-validate tf-test lock clean
+.PHONY: help venv demo chaos up down test test-unit test-e2e test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +40,15 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a JOB, watch, audit
 	@$(BIN)/tally demo --stage "$(STAGE)" --rows "$(ROWS)" --job "$(JOB)" $(if $(FILE),--file "$(FILE)") $(if $(PORT),--port "$(PORT)")
 
+chaos: venv $(CHAOS_STAMP) ## Prove exactness under injected faults (ROWS, SEED), beside eight other counters
+	@$(BIN)/python -m tests.chaos --rows "$(ROWS)" $(if $(SEED),--seed "$(SEED)")
+
+$(CHAOS_STAMP): requirements/chaos.txt
+	@mkdir -p $(dir $(CHAOS_ENV))
+	@test -x $(CHAOS_ENV)/bin/python || $(PYTHON) -m venv $(CHAOS_ENV)
+	$(CHAOS_ENV)/bin/pip install --quiet --requirement requirements/chaos.txt
+	@touch $@
+
 up: venv ## Bring a local stage up, or bring it up to date
 	@$(BIN)/tally up --stage "$(STAGE)" $(if $(PORT),--port "$(PORT)")
 
@@ -45,10 +58,13 @@ down: venv ## Stop a local stage and remove all of it
 test: test-unit test-e2e ## Every test
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
-	@$(BIN)/pytest -q -m "not e2e"
+	@$(BIN)/pytest -q -m "not e2e and not chaos"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(BIN)/pytest -q -m e2e
+
+test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
+	@$(BIN)/pytest -q -m chaos
 
 check: format-check lint types tf-fmt tf-validate tf-test test ## All that CI runs
 
@@ -87,7 +103,10 @@ tf-test: tf-validate ## Test the root module and each module, with a mocked prov
 	@find infra/modules -name .terraform.lock.hcl -delete
 
 lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
-	uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 requirements/dev.in -o requirements/dev.txt
+	for name in dev chaos; do \
+	  uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
+	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
 
 clean: ## Stop every local stage; remove what was built, .venv too
 	@test ! -x $(BIN)/tally || $(BIN)/tally down --all
