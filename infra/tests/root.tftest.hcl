@@ -394,7 +394,7 @@ run "lets_each_function_send_only_where_its_work_goes" {
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      bury          = "buried heavy"
+      bury          = "buried"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."
@@ -452,7 +452,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_only_reconcile_query" {
+run "lets_nothing_query_but_chunks_that_are_read_again" {
   variables {
     stage = "alpha"
   }
@@ -462,9 +462,11 @@ run "lets_only_reconcile_query" {
       for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
+      ingest    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      bury      = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the items of one; nothing else queries."
+    error_message = "reconcile lists batches by the index and reads the items of one; ingest and bury look which rows of a chunk were read before."
   }
 }
 

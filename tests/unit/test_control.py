@@ -33,6 +33,8 @@ def heavy(row):
 def process(row):
     if broken and row.kind == "raises":
         raise ValueError("not now")
+    if row.kind == "never":
+        raise ValueError("not ever")
     return row.kind
 """
 STOPS = [Hold.CANCELLED, Hold.THRESHOLD]
@@ -177,7 +179,8 @@ def test_a_cancelled_batch_ends_with_every_other_row_failed_for_it(pipeline: Pip
     assert (batch.rows, batch.counts) == (7, Counts(succeeded=done, failed=7 - done))
     reasons = [marker.error for marker in pipeline.markers(batch_id) if marker.error]
     assert len(reasons) == 7 - done
-    assert all("cancelled: the batch was stopped before this row was " in reason for reason in reasons)
+    verb = "read" if state in {"planned", "chunks sent"} else "processed"
+    assert all(f"cancelled: the batch was stopped before this row was {verb}" in reason for reason in reasons)
     assert [detail["event_id"] for detail in pipeline.events.details] == [f"{batch_id}#1"]
 
 
@@ -304,6 +307,20 @@ def test_a_stopped_batch_whose_cause_is_mended_is_redriven_to_the_end(
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: _settle(pipeline))
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(succeeded=12)
+
+
+def test_a_redriven_row_that_fails_again_does_not_stop_the_others(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures that nobody has taken back yet, or wants to, are no reason: somebody has decided to run these."""
+    _limit(monkeypatch, 1)
+    batch_id = _upload(pipeline, *["raises", "never"] * 6)
+    pipeline.drain()
+    monkeypatch.setattr("chalicelib.jobs.strict.broken", False)
+    _controls(pipeline.dynamodb).allow_again(batch_id)
+    Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=pipeline.drain)
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=6, failed=6)
+    assert {marker.error for marker in pipeline.markers(batch_id)} == {"", "ValueError: not ever"}
 
 
 def _settle(pipeline: Pipeline) -> None:

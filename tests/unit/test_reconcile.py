@@ -264,6 +264,27 @@ def test_wrong_counters_that_move_meanwhile_are_mended_the_next_time(pipeline: P
     _ends_exact(pipeline, batch_id)
 
 
+def test_wrong_counters_of_a_batch_to_which_a_chunk_is_added_meanwhile_are_mended_the_next_time(
+    pipeline: Pipeline,
+) -> None:
+    """Setting them would lose what was added after they were read."""
+    batch_id = _upload(pipeline, *READ, "work", "work", "finished")
+    _batch_item(pipeline, batch_id)["failed"] = number(9)
+    _lose(pipeline, "dispatch")
+    reconciler = _reconciler()
+    closing = pipeline.chunks(batch_id)[1]
+    assert closing.done
+    pipeline.faults = _once("update_item", lambda: _settled(pipeline))
+    repairs = Repairs(batch_id)
+    reconciler._repair_batch(batch_id, repairs)
+    assert repairs.counters_mended == []
+    batch = pipeline.batch(batch_id)
+    assert (batch.remaining, batch.counts) == (1, Counts(succeeded=2, failed=9))
+    pipeline.faults = lambda _: Fault.NONE
+    assert _reconciler().repair(batch_id).counters_mended == [batch_pk(batch_id)]
+    _ends_exact(pipeline, batch_id)
+
+
 def test_a_chunk_that_closes_meanwhile_is_added_up_once(pipeline: Pipeline) -> None:
     """Its batch's counters were read before; the chunk was read after."""
     for call in range(1, 4):

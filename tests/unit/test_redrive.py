@@ -466,3 +466,53 @@ def test_a_heavy_row_that_failed_is_redriven_at_once(pipeline: Pipeline) -> None
     assert pipeline.deliver("heavy"), "put back"
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(succeeded=1)
+
+
+@pytest.mark.parametrize("position", range(10))
+def test_a_row_that_has_succeeded_meanwhile_is_not_taken_back(pipeline: Pipeline, position: int) -> None:
+    """Another redrive, the cause mended, and all of it counted, between any two calls of this one."""
+    batch_id = _ended(pipeline)
+
+    def another() -> None:
+        _mend()
+        _redrive(pipeline, batch_id)
+        pipeline.drain()
+
+    _redrive(pipeline, batch_id, faults=_meanwhile(position, another))
+    _check(pipeline, batch_id)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=9, rejected=1)
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_a_chunk_that_has_closed_with_other_counts_meanwhile_gives_those_back(
+    pipeline: Pipeline, position: int
+) -> None:
+    """The batch runs on in the same attempt; another row of the chunk was redriven, and has succeeded."""
+    batch_id = _upload(pipeline, "a", "fine", "b", "fine", "heavy")
+    for what in ("upload", "dispatch", "ingest", "dispatch", "work", "work", "finished", "settle"):
+        if what in pipeline.work():
+            assert pipeline.deliver(what, most=1000)
+    assert [chunk.closed for chunk in pipeline.chunks(batch_id)] == [True, False]
+
+    def another() -> None:
+        _mend("a")
+        _redrive(pipeline, batch_id, rows=[(0, 0)])
+        for what in ("dispatch", "work", "finished", "settle"):
+            assert pipeline.deliver(what, most=1000)
+
+    assert _redrive(pipeline, batch_id, rows=[(0, 2)], faults=_meanwhile(position, another)) == 1
+    _check(pipeline, batch_id)
+    pipeline.drain()
+    _check(pipeline, batch_id)
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_two_redrives_of_different_rows_of_a_chunk_both_take_theirs_back(pipeline: Pipeline, position: int) -> None:
+    """The markers that one finds missing are those that the other has just deleted, not ones that time took."""
+    batch_id = _ended(pipeline)
+    other = partial(_redrive, pipeline, batch_id, rows=[(0, 0)])
+    assert _redrive(pipeline, batch_id, rows=[(0, 2)], faults=_meanwhile(position, other)) == 1
+    _check(pipeline, batch_id)
+    pipeline.drain()
+    assert (pipeline.batch(batch_id).counts, pipeline.batch(batch_id).attempt) == (BEFORE, 2)
