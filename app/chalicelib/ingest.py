@@ -67,7 +67,10 @@ class Ingester:
             return Ingested()  # a late duplicate; the markers that would show it may have expired
         if batch.hold in {Hold.CANCELLED, Hold.THRESHOLD}:
             return self.give_up(chunk.key, f"{batch.hold}: the batch was stopped before this row was read")
-        records, markers = self._read(batch, chunk)
+        try:
+            records, markers = self._read(batch, chunk)
+        except SourceGoneError:
+            return self.give_up(chunk.key, "the object was deleted before its rows were read")
         total = len(records) + len(markers)
         if total != chunk.expected_rows:
             raise FixItError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
@@ -79,15 +82,13 @@ class Ingester:
     def give_up(self, key: ChunkKey, reason: str) -> Ingested:
         """Fail every row of a chunk that was not read; safe to repeat. ``rejected`` counts those rows.
 
-        Of a chunk that was read before, rows with a record are on their way and get their outcome elsewhere.
+        Rows with a record, which an earlier delivery wrote, are on their way and get their outcome elsewhere.
         """
         _, chunk = self._load(key)
         if chunk.closed:
             return Ingested()
-        read: set[int] = set()
-        if chunk.rows is not None:
-            found = self.table.query(key.pk, ROW_PREFIX, projection="sk")
-            read = {int(item["sk"]["S"].removeprefix(ROW_PREFIX)) for item in found}
+        found = self.table.query(key.pk, ROW_PREFIX, projection="sk")
+        read = {int(item["sk"]["S"].removeprefix(ROW_PREFIX)) for item in found}
         markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows) if row not in read]
         counted = self.ledger.record(chunk.key, markers).counted
         self._set_rows(chunk.key, chunk.expected_rows)
@@ -106,12 +107,7 @@ class Ingester:
             return [], [Marker(chunk=chunk.key, row=0, outcome=Outcome.REJECTED, error=reason)]
         job = jobs.require(batch.job)
         reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
-        try:
-            data = reader.read(chunk.start, chunk.end)
-        except SourceGoneError:
-            # An earlier delivery may have written some of the rows already: the first outcome of each stands.
-            reason = "the object was deleted before its rows were read"
-            return [], [_failed(chunk, row, reason) for row in range(chunk.expected_rows)]
+        data = reader.read(chunk.start, chunk.end)
         records: list[Record] = []
         markers: list[Marker] = []
         for row in job.schema.read(data, batch.header, chunk.first_line):
