@@ -110,7 +110,7 @@ class Reconciler:
         return repaired
 
     def open_batches(self) -> list[Batch]:
-        """Return the newest thousand batches; an older one that is still open has its own alarm."""
+        """Return the newest thousand batches; an older one that is still open needs `tally audit --repair`."""
         keys = self.table.newest(LISTING, limit=1000)
         return [Batch.from_item(item) for item in self.table.get_all(keys)]
 
