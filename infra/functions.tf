@@ -34,5 +34,8 @@ locals {
   # A heavy row that waits for its claim, or for its retry, is received again: that is no failure, so it has more of them.
   max_receive_counts = { heavy = max(10, var.max_receive_count) }
 
+  # Long enough for six runs and the wait before one, as AWS advises: throttled deliveries come again before the sixth is over.
+  visibility_timeout_seconds = { for name, f in local.functions : name => 6 * f.timeout_seconds + coalesce(f.window_seconds, 0) }
+
   function_names = { for name in keys(local.functions) : name => "${local.prefix}-${name}" }
 }

@@ -1,6 +1,9 @@
 # The bucket notification is Chalice's: aws_s3_bucket_notification would replace what Chalice merged in.
 
 resource "aws_s3_bucket" "this" {
+  #checkov:skip=CKV2_AWS_62:Chalice sets the notification, when it deploys plan
+  #checkov:skip=CKV_AWS_144:An upload is a copy of what its sender has, and is read once, in this region
+
   bucket        = var.name
   force_destroy = var.force_destroy
 }
@@ -27,9 +30,21 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 
   rule {
     apply_server_side_encryption_by_default {
-      sse_algorithm = "AES256"
+      sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
+      kms_master_key_id = var.kms_key_arn
     }
+
+    # One request to the key for many objects.
+    bucket_key_enabled = var.kms_key_arn != null
   }
+}
+
+resource "aws_s3_bucket_logging" "this" {
+  count = var.access_log_bucket == null ? 0 : 1
+
+  bucket        = aws_s3_bucket.this.id
+  target_bucket = var.access_log_bucket
+  target_prefix = "${var.name}/"
 }
 
 # A batch reads one version of its object; an upload over it starts another batch and leaves this one alone.
@@ -42,6 +57,8 @@ resource "aws_s3_bucket_versioning" "this" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
+  #checkov:skip=CKV_AWS_300:It is set, in the rule abort-multipart-uploads; checkov sees only the last of several rules where one is dynamic
+
   bucket = aws_s3_bucket_versioning.this.bucket
 
   rule {

@@ -51,3 +51,25 @@ variable "multipart_upload_days" {
     error_message = "multipart_upload_days must be a whole number of at least 1."
   }
 }
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts the objects; null for the one S3 has. Whoever reads or writes objects needs its rights too."
+  type        = string
+  default     = null # null has a meaning here: the key S3 has
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
+  }
+}
+
+variable "access_log_bucket" {
+  description = "Name of the bucket that gets this one's access log, under its name; null for none. It must let logging.s3.amazonaws.com write."
+  type        = string
+  default     = null # null has a meaning here: no log
+
+  validation {
+    condition     = var.access_log_bucket == null || var.access_log_bucket != var.name
+    error_message = "access_log_bucket must be another bucket: a log of its own log never ends."
+  }
+}

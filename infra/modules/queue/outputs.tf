@@ -20,22 +20,22 @@ output "visibility_timeout_seconds" {
 
 output "dlq_name" {
   description = "Name of the dead-letter queue."
-  value       = module.dlq.name
+  value       = aws_sqs_queue.dlq.name
 }
 
 output "dlq_arn" {
   description = "ARN of the dead-letter queue."
-  value       = module.dlq.arn
+  value       = aws_sqs_queue.dlq.arn
 }
 
 output "dlq_url" {
   description = "URL of the dead-letter queue."
-  value       = module.dlq.url
+  value       = aws_sqs_queue.dlq.url
 }
 
 output "dlq_visibility_timeout_seconds" {
   description = "Seconds a received dead letter is hidden from other readers."
-  value       = module.dlq.visibility_timeout_seconds
+  value       = aws_sqs_queue.dlq.visibility_timeout_seconds
 }
 
 output "max_receive_count" {
@@ -46,4 +46,9 @@ output "max_receive_count" {
 output "policy" {
   description = "Resource policy of the queue, as JSON."
   value       = aws_sqs_queue.this.policy
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key that encrypts both queues; null for the one SQS has."
+  value       = aws_sqs_queue.this.kms_master_key_id
 }

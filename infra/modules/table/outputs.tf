@@ -10,7 +10,7 @@ output "arn" {
 
 output "batches_index_arn" {
   description = "ARN of the index that lists batches."
-  value       = "${aws_dynamodb_table.this.arn}/index/${one(aws_dynamodb_table.this.global_secondary_index).name}"
+  value       = "${aws_dynamodb_table.this.arn}/index/batches"
 }
 
 output "stream_arn" {
@@ -21,4 +21,14 @@ output "stream_arn" {
 output "deletion_protection" {
   description = "Whether the table refuses to be deleted."
   value       = aws_dynamodb_table.this.deletion_protection_enabled
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key that encrypts the table; null for the account's aws/dynamodb."
+  value       = var.kms_key_arn
+}
+
+output "billing_mode" {
+  description = "PAY_PER_REQUEST or PROVISIONED."
+  value       = aws_dynamodb_table.this.billing_mode
 }

@@ -110,3 +110,80 @@ run "rejects_multipart_upload_days_below_one" {
 
   expect_failures = [var.multipart_upload_days]
 }
+
+run "encrypts_with_a_key_of_s3_by_default" {
+  command = plan
+
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.this.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    error_message = "Encryption is on without a key of the customer's."
+  }
+}
+
+run "encrypts_with_the_customers_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_server_side_encryption_configuration.this.rule).bucket_key_enabled && one(one(aws_s3_bucket_server_side_encryption_configuration.this.rule).apply_server_side_encryption_by_default) == { sse_algorithm = "aws:kms", kms_master_key_id = "arn:aws:kms:us-east-1:123456789012:key/customer" }
+    error_message = "The key must be the one given, asked once for many objects."
+  }
+}
+
+run "keeps_no_access_log_unless_told" {
+  command = plan
+
+  assert {
+    condition     = length(aws_s3_bucket_logging.this) == 0
+    error_message = "No log by default."
+  }
+}
+
+run "keeps_an_access_log_when_told" {
+  command = plan
+
+  variables {
+    access_log_bucket = "logs"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_logging.this[0].target_bucket == "logs" && aws_s3_bucket_logging.this[0].target_prefix == "tally-test-inbox/"
+    error_message = "The log must go to the bucket given, under this one's name."
+  }
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+
+  assert {
+    condition     = output.name == "example-inbox-123456789012"
+    error_message = "The example must plan by itself."
+  }
+}
+
+run "rejects_a_log_of_its_own_log" {
+  command = plan
+
+  variables {
+    access_log_bucket = "tally-test-inbox"
+  }
+
+  expect_failures = [var.access_log_bucket]
+}
+
+run "rejects_the_alias_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:alias/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}

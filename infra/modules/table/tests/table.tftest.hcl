@@ -59,3 +59,57 @@ run "rejects_a_name_dynamodb_would_refuse" {
 
   expect_failures = [var.name]
 }
+
+run "scales_nothing_on_demand" {
+  command = plan
+
+  assert {
+    condition     = length(aws_appautoscaling_target.this) == 0 && length(aws_appautoscaling_policy.this) == 0
+    error_message = "On demand needs no auto scaling."
+  }
+}
+
+run "encrypts_with_the_customers_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition     = one(aws_dynamodb_table.this.server_side_encryption).kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/customer"
+    error_message = "The key must be the one given."
+  }
+}
+
+run "may_be_deleted_and_forgotten_when_told" {
+  command = plan
+
+  variables {
+    deletion_protection    = false
+    point_in_time_recovery = false
+  }
+
+  assert {
+    condition     = !output.deletion_protection && !aws_dynamodb_table.this.point_in_time_recovery[0].enabled
+    error_message = "Both must be a choice."
+  }
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+}
+
+run "rejects_the_alias_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:alias/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
