@@ -12,7 +12,8 @@ locals {
 module "inbox" {
   source = "./modules/inbox"
 
-  name                   = "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}"
+  name                   = coalesce(var.existing_inbox_bucket, "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}")
+  existing               = var.existing_inbox_bucket != null
   force_destroy          = var.force_destroy
   object_expiration_days = var.object_expiration_days
   # A dead letter brought back reads its version of the object, so versions stay as long as rows do.
@@ -24,7 +25,8 @@ module "inbox" {
 module "table" {
   source = "./modules/table"
 
-  name                   = local.prefix
+  name                   = coalesce(var.existing_table, local.prefix)
+  existing               = var.existing_table != null
   deletion_protection    = !var.force_destroy
   point_in_time_recovery = var.point_in_time_recovery
   provisioned_capacity   = var.provisioned_capacity
@@ -35,21 +37,23 @@ module "queue" {
   source   = "./modules/queue"
   for_each = local.queue_consumers
 
-  name                          = "${local.prefix}-${each.key}"
+  name                          = try(var.existing_queues[each.key].name, "${local.prefix}-${each.key}")
+  dlq_name                      = try(var.existing_queues[each.key].dlq_name, null)
+  existing                      = contains(keys(var.existing_queues), each.key)
   arn_prefix                    = local.queue_arn_prefix
   consumer_timeout_seconds      = local.functions[each.value].timeout_seconds
   consumer_batch_size           = local.functions[each.value].batch_size
   consumer_window_seconds       = local.functions[each.value].window_seconds
   longest_message_seconds       = each.key == "heavy" ? var.heavy_row_seconds : 0
-  visibility_timeout_seconds    = local.visibility_timeout_seconds[each.value]
-  message_retention_seconds     = var.queue_retention_days * local.seconds_per_day
-  dlq_message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
-  max_receive_count             = lookup(local.max_receive_counts, each.key, var.max_receive_count)
+  visibility_timeout_seconds    = try(var.existing_queues[each.key].visibility_timeout_seconds, local.visibility_timeout_seconds[each.value])
+  message_retention_seconds     = local.message_retention_seconds[each.key]
+  dlq_message_retention_seconds = try(var.existing_queues[each.key].dlq_message_retention_seconds, var.dlq_retention_days * local.seconds_per_day)
+  max_receive_count             = try(var.existing_queues[each.key].max_receive_count, lookup(local.max_receive_counts, each.key, var.max_receive_count))
   kms_key_arn                   = var.kms_key_arn
 
   # Its own, not the queue's: what bury could not do now it does again in minutes, not when a heavy row would be over.
   dlq_consumer_timeout_seconds   = local.functions["bury"].timeout_seconds
-  dlq_visibility_timeout_seconds = local.visibility_timeout_seconds["bury"]
+  dlq_visibility_timeout_seconds = try(var.existing_queues[each.key].dlq_visibility_timeout_seconds, local.visibility_timeout_seconds["bury"])
 }
 
 # Copies of the messages that bury has dealt with, for whoever wants to know what was in them. Nothing consumes it.

@@ -23,8 +23,8 @@ locals {
     {
       for name, queue in module.queue : queue.name => {
         description               = "Messages of the ${name} queue wait longer than they should. ${local.runbook}queue-behind."
-        oldest_message_seconds    = max(60 * var.oldest_message_minutes, 2 * local.visibility_timeout_seconds[local.queue_consumers[name]])
-        message_retention_seconds = var.queue_retention_days * local.seconds_per_day
+        oldest_message_seconds    = max(60 * var.oldest_message_minutes, 2 * queue.visibility_timeout_seconds)
+        message_retention_seconds = local.message_retention_seconds[name]
       }
     },
     {
@@ -66,6 +66,7 @@ module "alarms" {
     stage             = var.stage
     reconcile_minutes = var.reconcile_minutes
     description       = "Batches stand still, and reconcile could not mend them. ${local.runbook}batch-without-progress."
+    unseen            = "reconcile does not run, so nobody would know of a batch that stands still. ${local.runbook}batch-without-progress."
   }
 }
 

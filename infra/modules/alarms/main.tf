@@ -207,6 +207,24 @@ resource "aws_cloudwatch_metric_alarm" "stalled" {
   alarm_actions       = [aws_sns_topic.this.arn]
 }
 
+# reconcile says at each run how many batches are open, be it none. Silence means that it does not run.
+resource "aws_cloudwatch_metric_alarm" "unseen" {
+  count = var.batches == null ? 0 : 1
+
+  alarm_name          = "${var.batches.name}-unseen"
+  alarm_description   = var.batches.unseen
+  namespace           = "Tally"
+  metric_name         = "BatchesOpen"
+  dimensions          = { stage = var.batches.stage }
+  statistic           = "SampleCount"
+  period              = 60 * var.batches.reconcile_minutes
+  evaluation_periods  = 3
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = [aws_sns_topic.this.arn]
+}
+
 locals {
   alarms = concat(
     values(aws_cloudwatch_metric_alarm.waiting),
@@ -216,5 +234,6 @@ locals {
     values(aws_cloudwatch_metric_alarm.errors),
     values(aws_cloudwatch_metric_alarm.throttles),
     aws_cloudwatch_metric_alarm.stalled,
+    aws_cloudwatch_metric_alarm.unseen,
   )
 }

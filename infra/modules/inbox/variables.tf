@@ -9,6 +9,13 @@ variable "name" {
   }
 }
 
+variable "existing" {
+  description = "The bucket is there already and stays whoever's it is: it is looked up by name, and nothing of it is changed. Without versions, an upload over another ends the other's batch."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "force_destroy" {
   description = "Delete the bucket with whatever is in it."
   type        = bool

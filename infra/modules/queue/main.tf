@@ -1,7 +1,12 @@
 locals {
   # Built from their parts: the dead-letter queue names its source, which names it, and that would be a cycle.
-  arn     = "${var.arn_prefix}:${var.name}"
-  dlq_arn = "${var.arn_prefix}:${var.name}-dlq"
+  dlq_name = coalesce(var.dlq_name, "${var.name}-dlq")
+  arn      = "${var.arn_prefix}:${var.name}"
+  dlq_arn  = "${var.arn_prefix}:${local.dlq_name}"
+
+  # Made here, or there already.
+  queue = one(concat(aws_sqs_queue.this, data.aws_sqs_queue.this))
+  dlq   = one(concat(aws_sqs_queue.dlq, data.aws_sqs_queue.dlq))
 
   dlq_visibility_timeout_seconds = coalesce(var.dlq_visibility_timeout_seconds, var.visibility_timeout_seconds)
 
@@ -35,6 +40,8 @@ locals {
 
 # Everything inline: the provider waits about 25 s after each queue and each separate attribute resource.
 resource "aws_sqs_queue" "this" {
+  count = var.existing ? 0 : 1
+
   name                       = var.name
   visibility_timeout_seconds = var.visibility_timeout_seconds
   message_retention_seconds  = var.message_retention_seconds
@@ -46,13 +53,15 @@ resource "aws_sqs_queue" "this" {
 
   # SQS refuses a dead-letter queue that does not exist yet, so this queue comes second.
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dlq.arn
+    deadLetterTargetArn = aws_sqs_queue.dlq[0].arn
     maxReceiveCount     = var.max_receive_count
   })
 }
 
 resource "aws_sqs_queue" "dlq" {
-  name                       = "${var.name}-dlq"
+  count = var.existing ? 0 : 1
+
+  name                       = local.dlq_name
   visibility_timeout_seconds = local.dlq_visibility_timeout_seconds
   message_retention_seconds  = var.dlq_message_retention_seconds
   max_message_size           = var.max_message_size_bytes
@@ -66,8 +75,20 @@ resource "aws_sqs_queue" "dlq" {
   })
 }
 
+data "aws_sqs_queue" "this" {
+  count = var.existing ? 1 : 0
+
+  name = var.name
+}
+
+data "aws_sqs_queue" "dlq" {
+  count = var.existing ? 1 : 0
+
+  name = local.dlq_name
+}
+
 # In older states the dead-letter queue is a module of its own. It keeps its messages.
 moved {
   from = module.dlq.aws_sqs_queue.this
-  to   = aws_sqs_queue.dlq
+  to   = aws_sqs_queue.dlq[0]
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the queue; its dead-letter queue is <name>-dlq."
+  description = "Name of the queue; its dead-letter queue is <name>-dlq unless dlq_name says another."
   type        = string
   nullable    = false
 
@@ -7,6 +7,29 @@ variable "name" {
     condition     = can(regex("^[A-Za-z0-9_-]{1,76}$", var.name))
     error_message = "name must be 1 to 76 letters, digits, hyphens or underscores, so that -dlq fits."
   }
+}
+
+variable "dlq_name" {
+  description = "Name of its dead-letter queue; null for <name>-dlq."
+  type        = string
+  default     = null # null has a meaning here: <name>-dlq
+
+  validation {
+    condition     = var.dlq_name == null || can(regex("^[A-Za-z0-9_-]{1,80}$", var.dlq_name))
+    error_message = "dlq_name must be 1 to 80 letters, digits, hyphens or underscores."
+  }
+
+  validation {
+    condition     = var.dlq_name == null || var.dlq_name != var.name
+    error_message = "dlq_name must be another queue than name."
+  }
+}
+
+variable "existing" {
+  description = "Both queues are there already and stay whoever's they are: they are looked up by name, and the settings said here are only checked against each other."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "arn_prefix" {

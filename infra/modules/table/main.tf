@@ -1,6 +1,9 @@
 locals {
   provisioned = var.provisioned_capacity != null
 
+  # Made here, or there already.
+  table = one(concat(aws_dynamodb_table.this, data.aws_dynamodb_table.this))
+
   # By what Application Auto Scaling calls it.
   scaled = local.provisioned ? {
     "table/read"          = merge(var.provisioned_capacity.read, { dimension = "dynamodb:table:ReadCapacityUnits", metric = "DynamoDBReadCapacityUtilization" })
@@ -11,6 +14,8 @@ locals {
 }
 
 resource "aws_dynamodb_table" "this" {
+  count = var.existing ? 0 : 1
+
   name           = var.name
   billing_mode   = local.provisioned ? "PROVISIONED" : "PAY_PER_REQUEST"
   read_capacity  = one(var.provisioned_capacity[*].read.min)
@@ -75,11 +80,39 @@ resource "aws_dynamodb_table" "this" {
   }
 }
 
+data "aws_dynamodb_table" "this" {
+  count = var.existing ? 1 : 0
+
+  name = var.name
+
+  lifecycle {
+    postcondition {
+      condition     = self.hash_key == "pk" && self.range_key == "sk"
+      error_message = "An existing table must have the keys pk and sk."
+    }
+
+    postcondition {
+      condition     = self.stream_enabled && self.stream_view_type == "NEW_AND_OLD_IMAGES"
+      error_message = "An existing table must have a stream of NEW_AND_OLD_IMAGES: what is written is what gets sent."
+    }
+
+    postcondition {
+      condition     = anytrue([for index in self.global_secondary_index : index.name == "batches" && index.hash_key == "listing" && index.range_key == "created_at"])
+      error_message = "An existing table must have the index batches, with the keys listing and created_at."
+    }
+
+    postcondition {
+      condition     = anytrue([for ttl in self.ttl : ttl.enabled && ttl.attribute_name == "expires_at"])
+      error_message = "An existing table must expire items at expires_at."
+    }
+  }
+}
+
 resource "aws_appautoscaling_target" "this" {
   for_each = local.scaled
 
   service_namespace  = "dynamodb"
-  resource_id        = startswith(each.key, "index/") ? "table/${aws_dynamodb_table.this.name}/index/batches" : "table/${aws_dynamodb_table.this.name}"
+  resource_id        = startswith(each.key, "index/") ? "table/${local.table.name}/index/batches" : "table/${local.table.name}"
   scalable_dimension = each.value.dimension
   min_capacity       = each.value.min
   max_capacity       = each.value.max

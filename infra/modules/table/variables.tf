@@ -9,6 +9,13 @@ variable "name" {
   }
 }
 
+variable "existing" {
+  description = "The table is there already and stays whoever's it is: it is looked up by name and checked; keys, stream, index and TTL must be as here."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "deletion_protection" {
   description = "Refuse to delete the table until this is turned off."
   type        = bool
@@ -35,6 +42,11 @@ variable "provisioned_capacity" {
     target_utilization_percent = optional(number, 70)
   })
   default = null # null has a meaning here: on demand
+
+  validation {
+    condition     = var.provisioned_capacity == null || !var.existing
+    error_message = "provisioned_capacity is for a table made here; an existing one keeps its own."
+  }
 
   validation {
     condition = var.provisioned_capacity == null || try(alltrue([

@@ -33,7 +33,7 @@ variables {
     tally-test-settle  = { errors_description = "settle fails.", throttles_description = "settle is throttled.", behind_description = "settle is behind." }
   }
 
-  batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still." }
+  batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still.", unseen = "Nobody looks." }
 }
 
 run "alarms_as_soon_as_a_message_waits" {
@@ -141,10 +141,25 @@ run "alarms_on_batches_that_reconcile_cannot_mend" {
   }
 }
 
+run "alarms_when_reconcile_is_silent" {
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.unseen[0].namespace == "Tally"
+      && aws_cloudwatch_metric_alarm.unseen[0].metric_name == "BatchesOpen"
+      && aws_cloudwatch_metric_alarm.unseen[0].dimensions == tomap({ stage = "test" })
+      && aws_cloudwatch_metric_alarm.unseen[0].statistic == "SampleCount"
+      && aws_cloudwatch_metric_alarm.unseen[0].comparison_operator == "LessThanThreshold"
+      && aws_cloudwatch_metric_alarm.unseen[0].threshold == 1
+      && aws_cloudwatch_metric_alarm.unseen[0].treat_missing_data == "breaching"
+    )
+    error_message = "What watches the batches must be watched: no report is the alarm."
+  }
+}
+
 run "stays_calm_while_nothing_is_reported" {
   assert {
     condition = alltrue([
-      for alarm in local.alarms : alarm.treat_missing_data == "notBreaching"
+      for alarm in local.alarms : alarm.treat_missing_data == "notBreaching" if alarm.alarm_name != "tally-test-unseen"
     ])
     error_message = "An idle queue or function has no metrics; that is no alarm."
   }
@@ -152,7 +167,7 @@ run "stays_calm_while_nothing_is_reported" {
 
 run "tells_the_topic_and_what_to_do" {
   assert {
-    condition     = length(local.alarms) == 12 && alltrue([for alarm in local.alarms : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:tally-test-alarms"])])
+    condition     = length(local.alarms) == 13 && alltrue([for alarm in local.alarms : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:tally-test-alarms"])])
     error_message = "Every alarm must publish to the topic."
   }
 
@@ -170,6 +185,7 @@ run "tells_the_topic_and_what_to_do" {
       tally-test-settle-errors         = "settle fails."
       tally-test-settle-throttles      = "settle is throttled."
       tally-test-stalled               = "Batches stand still."
+      tally-test-unseen                = "Nobody looks."
     }
     error_message = "Every alarm must carry its own description."
   }
@@ -329,7 +345,7 @@ run "rejects_a_batch_alarm_that_says_nothing" {
   command = plan
 
   variables {
-    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "" }
+    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "", unseen = "Nobody looks." }
   }
 
   expect_failures = [var.batches]
@@ -339,7 +355,7 @@ run "rejects_runs_too_far_apart_for_an_alarm" {
   command = plan
 
   variables {
-    batches = { name = "tally-test", stage = "test", reconcile_minutes = 481, description = "Batches stand still." }
+    batches = { name = "tally-test", stage = "test", reconcile_minutes = 481, description = "Batches stand still.", unseen = "Nobody looks." }
   }
 
   expect_failures = [var.batches]

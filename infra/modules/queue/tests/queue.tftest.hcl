@@ -6,7 +6,7 @@ mock_provider "aws" {
 }
 
 override_resource {
-  target = aws_sqs_queue.this
+  target = aws_sqs_queue.this[0]
   values = {
     arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-work"
     url = "https://sqs.us-east-1.amazonaws.com/123456789012/tally-test-work"
@@ -14,7 +14,7 @@ override_resource {
 }
 
 override_resource {
-  target = aws_sqs_queue.dlq
+  target = aws_sqs_queue.dlq[0]
   values = {
     arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq"
     url = "https://sqs.us-east-1.amazonaws.com/123456789012/tally-test-work-dlq"
@@ -30,7 +30,7 @@ variables {
 
 run "redrives_to_its_own_dlq" {
   assert {
-    condition = jsondecode(aws_sqs_queue.this.redrive_policy) == {
+    condition = jsondecode(aws_sqs_queue.this[0].redrive_policy) == {
       deadLetterTargetArn = "arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq"
       maxReceiveCount     = 5
     }
@@ -40,7 +40,7 @@ run "redrives_to_its_own_dlq" {
 
 run "takes_no_dead_letters_of_other_queues" {
   assert {
-    condition = jsondecode(aws_sqs_queue.dlq.redrive_allow_policy) == {
+    condition = jsondecode(aws_sqs_queue.dlq[0].redrive_allow_policy) == {
       redrivePermission = "byQueue"
       sourceQueueArns   = ["arn:aws:sqs:us-east-1:123456789012:tally-test-work"]
     }
@@ -51,7 +51,7 @@ run "takes_no_dead_letters_of_other_queues" {
 run "refuses_every_request_without_tls" {
   assert {
     condition = one([
-      for s in jsondecode(aws_sqs_queue.this.policy).Statement : s
+      for s in jsondecode(aws_sqs_queue.this[0].policy).Statement : s
       if s.Effect == "Deny" && s.Condition.Bool["aws:SecureTransport"] == "false"
     ]).Resource == "arn:aws:sqs:us-east-1:123456789012:tally-test-work"
     error_message = "The policy must deny plain HTTP on this queue."
@@ -67,7 +67,7 @@ run "lets_only_the_named_sender_send" {
   }
 
   assert {
-    condition = [for s in jsondecode(aws_sqs_queue.this.policy).Statement : s if s.Effect == "Allow"] == [{
+    condition = [for s in jsondecode(aws_sqs_queue.this[0].policy).Statement : s if s.Effect == "Allow"] == [{
       Sid       = "AllowSender"
       Effect    = "Allow"
       Principal = { Service = "events.amazonaws.com" }
@@ -81,7 +81,7 @@ run "lets_only_the_named_sender_send" {
 
 run "is_encrypted" {
   assert {
-    condition     = aws_sqs_queue.this.sqs_managed_sse_enabled && aws_sqs_queue.dlq.sqs_managed_sse_enabled
+    condition     = aws_sqs_queue.this[0].sqs_managed_sse_enabled && aws_sqs_queue.dlq[0].sqs_managed_sse_enabled
     error_message = "Encryption must be on, of both."
   }
 }
@@ -90,7 +90,7 @@ run "accepts_visibility_of_exactly_six_timeouts" {
   command = plan
 
   assert {
-    condition     = aws_sqs_queue.this.visibility_timeout_seconds == 360
+    condition     = aws_sqs_queue.this[0].visibility_timeout_seconds == 360
     error_message = "6 x 60 is enough."
   }
 }
@@ -260,7 +260,7 @@ run "encrypts_both_with_the_customers_key" {
   }
 
   assert {
-    condition     = aws_sqs_queue.this.kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer" && aws_sqs_queue.dlq.kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer"
+    condition     = aws_sqs_queue.this[0].kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer" && aws_sqs_queue.dlq[0].kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer"
     error_message = "The queue and its dead-letter queue must have the same key."
   }
 }
@@ -273,7 +273,7 @@ run "gives_the_sender_of_messages_their_dead_letters_too" {
   }
 
   assert {
-    condition     = [for s in jsondecode(aws_sqs_queue.dlq.policy).Statement : [s.Resource, s.Condition.ArnEquals["aws:SourceArn"]] if s.Effect == "Allow"] == [["arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq", "arn:aws:events:us-east-1:123456789012:rule/bus/rule"]]
+    condition     = [for s in jsondecode(aws_sqs_queue.dlq[0].policy).Statement : [s.Resource, s.Condition.ArnEquals["aws:SourceArn"]] if s.Effect == "Allow"] == [["arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq", "arn:aws:events:us-east-1:123456789012:rule/bus/rule"]]
     error_message = "What it cannot deliver it must be able to leave there."
   }
 }
@@ -282,7 +282,7 @@ run "refuses_dead_letters_without_tls" {
   command = plan
 
   assert {
-    condition     = one([for s in jsondecode(aws_sqs_queue.dlq.policy).Statement : s.Resource if s.Effect == "Deny" && s.Condition.Bool["aws:SecureTransport"] == "false"]) == "arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq"
+    condition     = one([for s in jsondecode(aws_sqs_queue.dlq[0].policy).Statement : s.Resource if s.Effect == "Deny" && s.Condition.Bool["aws:SecureTransport"] == "false"]) == "arn:aws:sqs:us-east-1:123456789012:tally-test-work-dlq"
     error_message = "The policy must deny plain HTTP on the dead-letter queue."
   }
 }
@@ -310,7 +310,7 @@ run "accepts_a_window_on_top_of_six_timeouts" {
   }
 
   assert {
-    condition     = aws_sqs_queue.this.visibility_timeout_seconds == 365
+    condition     = aws_sqs_queue.this[0].visibility_timeout_seconds == 365
     error_message = "6 x 60 + 5 is enough."
   }
 }
@@ -366,7 +366,7 @@ run "accepts_a_message_as_long_as_its_consumer_runs" {
   }
 
   assert {
-    condition     = aws_sqs_queue.this.visibility_timeout_seconds >= 60
+    condition     = aws_sqs_queue.this[0].visibility_timeout_seconds >= 60
     error_message = "It is hidden for as long."
   }
 }
@@ -419,4 +419,78 @@ run "rejects_the_alias_of_a_key" {
   }
 
   expect_failures = [var.kms_key_arn]
+}
+
+run "leaves_existing_queues_as_they_are" {
+  command = plan
+
+  variables {
+    existing = true
+    dlq_name = "orders-dead"
+  }
+
+  override_data {
+    target = data.aws_sqs_queue.this[0]
+    values = { arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-work", url = "https://sqs.us-east-1.amazonaws.com/123456789012/tally-test-work" }
+  }
+
+  override_data {
+    target = data.aws_sqs_queue.dlq[0]
+    values = { arn = "arn:aws:sqs:us-east-1:123456789012:orders-dead", url = "https://sqs.us-east-1.amazonaws.com/123456789012/orders-dead" }
+  }
+
+  assert {
+    condition     = length(aws_sqs_queue.this) == 0 && length(aws_sqs_queue.dlq) == 0
+    error_message = "Nothing must be made."
+  }
+
+  assert {
+    condition     = output.arn == "arn:aws:sqs:us-east-1:123456789012:tally-test-work" && output.dlq_arn == "arn:aws:sqs:us-east-1:123456789012:orders-dead" && output.dlq_name == "orders-dead"
+    error_message = "The outputs must be those of the queues that are there."
+  }
+}
+
+run "names_the_dead_letter_queue_as_told" {
+  command = plan
+
+  variables {
+    dlq_name = "tally-test-dead"
+  }
+
+  # The first runs made it under its default name.
+  assert {
+    condition     = aws_sqs_queue.dlq[0].name == "tally-test-dead"
+    error_message = "The name must be the one given."
+  }
+}
+
+run "checks_what_is_said_of_existing_queues" {
+  command = plan
+
+  variables {
+    existing                   = true
+    visibility_timeout_seconds = 359
+  }
+
+  expect_failures = [var.visibility_timeout_seconds]
+}
+
+run "rejects_the_queue_as_its_own_dead_letter_queue" {
+  command = plan
+
+  variables {
+    dlq_name = "tally-test-work"
+  }
+
+  expect_failures = [var.dlq_name]
+}
+
+run "rejects_a_name_of_dead_letters_that_sqs_would_refuse" {
+  command = plan
+
+  variables {
+    dlq_name = "dead letters"
+  }
+
+  expect_failures = [var.dlq_name]
 }

@@ -16,12 +16,12 @@ run "provisions_the_least_and_scales_from_there" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.this.billing_mode == "PROVISIONED" && aws_dynamodb_table.this.read_capacity == 5 && aws_dynamodb_table.this.write_capacity == 10
+    condition     = aws_dynamodb_table.this[0].billing_mode == "PROVISIONED" && aws_dynamodb_table.this[0].read_capacity == 5 && aws_dynamodb_table.this[0].write_capacity == 10
     error_message = "The table begins with the least."
   }
 
   assert {
-    condition     = [for i in aws_dynamodb_table.this.global_secondary_index : [i.read_capacity, i.write_capacity]] == [[1, 5]]
+    condition     = [for i in aws_dynamodb_table.this[0].global_secondary_index : [i.read_capacity, i.write_capacity]] == [[1, 5]]
     error_message = "So does its index."
   }
 
@@ -161,7 +161,7 @@ run "begins_with_the_least" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.this.read_capacity == 5
+    condition     = aws_dynamodb_table.this[0].read_capacity == 5
     error_message = "The table begins with the least."
   }
 }
@@ -175,7 +175,7 @@ run "does_not_undo_auto_scaling_when_the_least_changes" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.this.read_capacity == 5 && aws_appautoscaling_target.this["table/read"].min_capacity == 7
+    condition     = aws_dynamodb_table.this[0].read_capacity == 5 && aws_appautoscaling_target.this["table/read"].min_capacity == 7
     error_message = "The table's capacity is auto scaling's to move; only its limits change."
   }
 }
