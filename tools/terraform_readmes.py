@@ -160,7 +160,15 @@ def _expression(value: str) -> str:
 
 
 def _literal(value: Any) -> str:
-    return _expression(value) if isinstance(value, str) else json.dumps(value)
+    return _expression(value) if isinstance(value, str) else json.dumps(_unquoted(value))
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unquoted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return _text(value) if isinstance(value, str) else value
 
 
 def _cell(text: str) -> str:
