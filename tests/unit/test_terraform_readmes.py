@@ -73,7 +73,8 @@ def test_a_readme_tells_inputs_rules_outputs_and_resources(root: Path) -> None:
     text = (root / "modules" / "queue" / "README.md").read_text()
     assert "Needs Terraform >= 1.9, hashicorp/aws >= 5.100." in text
     assert "| `name` | `string` | required | Name of &lt;it&gt; \\| of them. |" in text
-    assert "| `days` | `object({keep = optional(number, 30), of = list(string)})` | `{"keep": 7, "of": ["a"]}` | Days it stays. |" in text
+    kept = "object({keep = optional(number, 30), of = list(string)})"
+    assert f'| `days` | `{kept}` | `{{"keep": 7, "of": ["a"]}}` | Days it stays. |' in text
     assert '- name must say "something".' in text
     assert "| `url` | Where to send. |" in text
     assert text.index("| `aws_sqs_queue.dlq` |") < text.index("| `aws_sqs_queue.this` |")
