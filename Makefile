@@ -12,16 +12,21 @@ SEED ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-MODULES := infra $(wildcard infra/modules/*)
+MODULES := $(notdir $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf)))
 # Where checks of the modules keep the provider, so that nothing is left in infra/.
 CHECK_DATA := $(CURDIR)/.tally/check
 # The proxy of `make chaos` has an environment of its own: it pins older versions of what the other tools need.
 CHAOS_ENV := .tally/check/mitmproxy
 CHAOS_STAMP := $(CHAOS_ENV)/.installed
+# Likewise checkov.
+CHECKOV_ENV := .tally/check/checkov
+CHECKOV_STAMP := $(CHECKOV_ENV)/.installed
+# A module is checked from a copy of its folder alone, so that none can lean on the rest of the repository.
+ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo chaos up down test test-unit test-e2e test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
+.PHONY: help venv demo chaos up down test test-unit test-e2e test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +48,10 @@ demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a
 chaos: venv $(CHAOS_STAMP) ## Prove exactness under injected faults (ROWS, SEED), beside eight other counters
 	@$(BIN)/python -m tests.chaos --rows "$(ROWS)" $(if $(SEED),--seed "$(SEED)")
 
-$(CHAOS_STAMP): requirements/chaos.txt
-	@mkdir -p $(dir $(CHAOS_ENV))
-	@test -x $(CHAOS_ENV)/bin/python || $(PYTHON) -m venv $(CHAOS_ENV)
-	$(CHAOS_ENV)/bin/pip install --quiet --requirement requirements/chaos.txt
+$(CHAOS_STAMP) $(CHECKOV_STAMP): .tally/check/%/.installed: requirements/%.txt
+	@mkdir -p $(@D)
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $<
 	@touch $@
 
 up: venv ## Bring a local stage up, or bring it up to date
@@ -66,7 +71,7 @@ test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos
 
-check: format-check lint types tf-fmt tf-validate tf-test test ## All that CI runs
+check: format-check lint types docs-check tf-fmt tf-validate tf-test tf-scan test ## All that CI runs
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format
@@ -86,24 +91,38 @@ tf-fmt:
 	@command -v terraform >/dev/null || { echo "terraform not found: https://developer.hashicorp.com/terraform/install (1.9 or newer)"; exit 1; }
 	@terraform fmt -check -recursive infra
 
-tf-validate: tf-fmt ## Validate the root module and each module by itself
-	@mkdir -p "$(CHECK_DATA)/plugins"
-	@for module in $(MODULES); do \
+docs: venv ## Write the tables in the READMEs of the modules
+	@$(BIN)/python -m tools.terraform_readmes
+
+docs-check: venv
+	@$(BIN)/python -m tools.terraform_readmes --check
+
+tf-validate: tf-fmt ## Validate the root module, and each module alone
+	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"
+	@for module in infra $(MODULES); do \
 	  echo "== $$module: validate"; \
-	  export TF_DATA_DIR="$(CHECK_DATA)/$$module"; \
-	  $(CHECK_ENV) terraform -chdir="$$module" init -backend=false -input=false -no-color >"$(CHECK_DATA).log" 2>&1 || { cat "$(CHECK_DATA).log"; exit 1; }; \
-	  terraform -chdir="$$module" validate -no-color || exit 1; \
+	  folder=infra; test "$$module" = infra || { cp -R "infra/modules/$$module" "$(ALONE)/"; folder="$(ALONE)/$$module"; }; \
+	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$module"; \
+	  $(CHECK_ENV) terraform -chdir="$$folder" init -backend=false -input=false -no-color >"$(CHECK_DATA)/init.log" 2>&1 || { cat "$(CHECK_DATA)/init.log"; exit 1; }; \
+	  terraform -chdir="$$folder" validate -no-color || exit 1; \
 	done
 
-tf-test: tf-validate ## Test the root module and each module, with a mocked provider
-	@for module in $(MODULES); do \
+tf-test: tf-validate ## Test the root module, each module alone, and the example stages, with a mocked provider
+	@for module in infra $(MODULES); do \
 	  echo "== $$module: test"; \
-	  TF_DATA_DIR="$(CHECK_DATA)/$$module" $(CHECK_ENV) terraform -chdir="$$module" test -no-color || exit 1; \
+	  folder=infra; test "$$module" = infra || folder="$(ALONE)/$$module"; \
+	  TF_DATA_DIR="$(CHECK_DATA)/data/$$module" terraform -chdir="$$folder" test -no-color || exit 1; \
 	done
-	@find infra/modules -name .terraform.lock.hcl -delete
+	@for stage in dev prod; do \
+	  echo "== infra: plan the stage $$stage"; \
+	  TF_DATA_DIR="$(CHECK_DATA)/data/infra" terraform -chdir=infra test -no-color -test-directory=examples -var-file="examples/$$stage.example.tfvars" || exit 1; \
+	done
+
+tf-scan: $(CHECKOV_STAMP) ## Scan the root module, its modules and their examples with checkov
+	@$(CHECKOV_ENV)/bin/checkov --directory infra --framework terraform --skip-download --quiet --compact
 
 lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
-	for name in dev chaos; do \
+	for name in dev chaos checkov; do \
 	  uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

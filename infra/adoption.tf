@@ -47,10 +47,14 @@ module "mapping" {
   source   = "./modules/mapping"
   for_each = local.mappings
 
-  function_name       = local.function_names[each.value.function]
-  event_source_arn    = contains(local.stream_consumers, each.value.function) ? module.table.stream_arn : local.consumed_queue_arns[each.value.function]
-  maximum_concurrency = local.functions[each.value.function].maximum_concurrency
-  filters             = lookup(local.filters, each.value.function, [])
+  function_name                    = local.function_names[each.value.function]
+  function_timeout_seconds         = local.functions[each.value.function].timeout_seconds
+  event_source_arn                 = contains(local.stream_consumers, each.value.function) ? module.table.stream_arn : local.consumed_queue_arns[each.value.function]
+  queue_visibility_timeout_seconds = contains(local.stream_consumers, each.value.function) ? null : local.visibility_timeout_seconds[each.value.function]
+  batch_size                       = local.functions[each.value.function].batch_size
+  window_seconds                   = local.functions[each.value.function].window_seconds
+  maximum_concurrency              = local.functions[each.value.function].maximum_concurrency
+  filters                          = lookup(local.filters, each.value.function, [])
 
   stream = contains(local.stream_consumers, each.value.function) ? {
     parallelization_factor = local.functions[each.value.function].parallelization_factor

@@ -34,5 +34,13 @@ locals {
   # A heavy row that waits for its claim, or for its retry, is received again: that is no failure, so it has more of them.
   max_receive_counts = { heavy = max(10, var.max_receive_count) }
 
+  # Long enough for six runs and the wait before one, as AWS advises: throttled deliveries come again before the sixth is over.
+  visibility_timeout_seconds = { for name, f in local.functions : name => 6 * f.timeout_seconds + coalesce(f.window_seconds, 0) }
+
+  message_retention_seconds = {
+    for queue in keys(local.queue_consumers) :
+    queue => try(var.existing_queues[queue].message_retention_seconds, var.queue_retention_days * local.seconds_per_day)
+  }
+
   function_names = { for name in keys(local.functions) : name => "${local.prefix}-${name}" }
 }

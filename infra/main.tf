@@ -12,36 +12,48 @@ locals {
 module "inbox" {
   source = "./modules/inbox"
 
-  name                   = "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}"
+  name                   = coalesce(var.existing_inbox_bucket, "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}")
+  existing               = var.existing_inbox_bucket != null
   force_destroy          = var.force_destroy
   object_expiration_days = var.object_expiration_days
   # A dead letter brought back reads its version of the object, so versions stay as long as rows do.
   noncurrent_version_days = var.retention_days
+  kms_key_arn             = var.kms_key_arn
+  access_log_bucket       = var.access_log_bucket
 }
 
 module "table" {
   source = "./modules/table"
 
-  name                   = local.prefix
+  name                   = coalesce(var.existing_table, local.prefix)
+  existing               = var.existing_table != null
   deletion_protection    = !var.force_destroy
   point_in_time_recovery = var.point_in_time_recovery
+  provisioned_capacity   = var.provisioned_capacity
+  kms_key_arn            = var.kms_key_arn
 }
 
 module "queue" {
   source   = "./modules/queue"
   for_each = local.queue_consumers
 
-  name                          = "${local.prefix}-${each.key}"
+  name                          = try(var.existing_queues[each.key].name, "${local.prefix}-${each.key}")
+  dlq_name                      = try(var.existing_queues[each.key].dlq_name, null)
+  existing                      = contains(keys(var.existing_queues), each.key)
   arn_prefix                    = local.queue_arn_prefix
   consumer_timeout_seconds      = local.functions[each.value].timeout_seconds
-  visibility_timeout_seconds    = 6 * local.functions[each.value].timeout_seconds
-  message_retention_seconds     = var.queue_retention_days * local.seconds_per_day
-  dlq_message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
-  max_receive_count             = lookup(local.max_receive_counts, each.key, var.max_receive_count)
+  consumer_batch_size           = local.functions[each.value].batch_size
+  consumer_window_seconds       = local.functions[each.value].window_seconds
+  longest_message_seconds       = each.key == "heavy" ? var.heavy_row_seconds : 0
+  visibility_timeout_seconds    = try(var.existing_queues[each.key].visibility_timeout_seconds, local.visibility_timeout_seconds[each.value])
+  message_retention_seconds     = local.message_retention_seconds[each.key]
+  dlq_message_retention_seconds = try(var.existing_queues[each.key].dlq_message_retention_seconds, var.dlq_retention_days * local.seconds_per_day)
+  max_receive_count             = try(var.existing_queues[each.key].max_receive_count, lookup(local.max_receive_counts, each.key, var.max_receive_count))
+  kms_key_arn                   = var.kms_key_arn
 
   # Its own, not the queue's: what bury could not do now it does again in minutes, not when a heavy row would be over.
   dlq_consumer_timeout_seconds   = local.functions["bury"].timeout_seconds
-  dlq_visibility_timeout_seconds = 6 * local.functions["bury"].timeout_seconds
+  dlq_visibility_timeout_seconds = try(var.existing_queues[each.key].dlq_visibility_timeout_seconds, local.visibility_timeout_seconds["bury"])
 }
 
 # Copies of the messages that bury has dealt with, for whoever wants to know what was in them. Nothing consumes it.
@@ -51,6 +63,7 @@ module "buried" {
   name                      = "${local.prefix}-buried"
   arn_prefix                = local.queue_arn_prefix
   message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
+  kms_key_arn               = var.kms_key_arn
 }
 
 # Uploads that `plan` gave up on: S3 invokes it asynchronously, and a lost event would be a lost upload.
@@ -60,6 +73,7 @@ module "plan_failures" {
   name                      = "${local.prefix}-plan-failures"
   arn_prefix                = local.queue_arn_prefix
   message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
+  kms_key_arn               = var.kms_key_arn
 }
 
 # Positions of stream records that dispatch or settle gave up on.
@@ -69,39 +83,38 @@ module "stream_failures" {
   name                      = "${local.prefix}-stream-failures"
   arn_prefix                = local.queue_arn_prefix
   message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
+  kms_key_arn               = var.kms_key_arn
 }
 
 module "completion" {
   source = "./modules/completion"
 
-  name                          = local.prefix
+  name      = local.prefix
+  queue_arn = module.completions.arn
+  dlq_arn   = module.completions.dlq_arn
+}
+
+# What the caller's own consumer takes: the end of each batch.
+module "completions" {
+  source = "./modules/queue"
+
+  name                          = "${local.prefix}-completions"
   arn_prefix                    = local.queue_arn_prefix
   consumer_timeout_seconds      = var.completions_consumer_timeout_seconds
+  visibility_timeout_seconds    = 6 * var.completions_consumer_timeout_seconds
   message_retention_seconds     = var.queue_retention_days * local.seconds_per_day
   dlq_message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
   max_receive_count             = var.max_receive_count
+  kms_key_arn                   = var.kms_key_arn
+
+  allowed_sender = {
+    service    = "events.amazonaws.com"
+    source_arn = module.completion.rule_arn
+  }
 }
 
-# Every queue of what could not be done. The buried queue needs no alarm: what is in there has raised one.
-module "alarms" {
-  source = "./modules/alarms"
-  count  = var.alarms ? 1 : 0
-
-  name             = "${local.prefix}-alarms"
-  alarm_arn_prefix = local.alarm_arn_prefix
-
-  queues = merge(
-    {
-      for name, queue in module.queue :
-      queue.dlq_name => "Messages of the ${name} queue that ${local.queue_consumers[name]} gave up on. See docs/runbook.md#dead-letters-${name}."
-    },
-    {
-      (module.plan_failures.name)   = "Uploads that plan gave up on. See docs/runbook.md#plan-failures."
-      (module.stream_failures.name) = "Stream records that dispatch or settle gave up on. See docs/runbook.md#stream-failures."
-      (module.completion.dlq_name)  = "Completions that nobody took. See docs/runbook.md#completions-dead-letters."
-    },
-  )
-
-  # bury takes a dead letter within a second, long before anything counts it as waiting.
-  consumed_queues = [for queue in module.queue : queue.dlq_name]
+# In older states it is within the module that announces.
+moved {
+  from = module.completion.module.queue
+  to   = module.completions
 }

@@ -59,11 +59,6 @@ output "chalice_config" {
       }
     }
   })
-
-  precondition {
-    condition     = alltrue([for name, f in local.functions : f.batch_size == null || try(f.batch_size <= 10 || f.window_seconds >= 1, false)])
-    error_message = "A batch_size over 10 needs window_seconds of at least 1."
-  }
 }
 
 output "stage" {
@@ -93,7 +88,7 @@ output "event_bus_name" {
 
 output "completions_queue_url" {
   description = "URL of the queue that receives both."
-  value       = module.completion.queue_url
+  value       = module.completions.url
 }
 
 output "plan_failures_queue_url" {
@@ -114,6 +109,11 @@ output "buried_queue_url" {
 output "alarm_topic_arn" {
   description = "ARN of the topic that every alarm publishes to; subscribe whoever has to act. Null without alarms."
   value       = one(module.alarms[*].topic_arn)
+}
+
+output "dashboard_name" {
+  description = "Name of the CloudWatch dashboard. Null without one."
+  value       = one(module.dashboard[*].name)
 }
 
 output "adopted_mappings" {

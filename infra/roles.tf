@@ -125,4 +125,5 @@ module "role" {
   function_name      = local.function_names[each.key]
   statements         = local.statements[each.key]
   log_retention_days = var.log_retention_days
+  kms_key_arn        = var.kms_key_arn
 }

@@ -16,6 +16,65 @@ variable "deployed_file" {
   nullable    = false
 }
 
+variable "existing_inbox_bucket" {
+  description = "Name of a bucket that is there already and is to take the uploads; null for one made here. docs/adopting.md says what it needs."
+  type        = string
+  default     = null # null has a meaning here: one made here
+}
+
+variable "existing_table" {
+  description = "Name of a table that is there already, with keys, stream, index and TTL as in modules/table; null for one made here."
+  type        = string
+  default     = null # null has a meaning here: one made here
+}
+
+variable "existing_queues" {
+  description = "Queues that are there already, by which they are (ingest, work, heavy, finished), and what their settings are. The others are made here."
+  type = map(object({
+    name                           = string
+    dlq_name                       = string
+    visibility_timeout_seconds     = number
+    dlq_visibility_timeout_seconds = number
+    message_retention_seconds      = number
+    dlq_message_retention_seconds  = number
+    max_receive_count              = number
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(setsubtract(keys(var.existing_queues), ["ingest", "work", "heavy", "finished"])) == 0
+    error_message = "existing_queues knows ingest, work, heavy and finished."
+  }
+
+  validation {
+    condition = alltrue([
+      for key, queue in var.existing_queues : queue.visibility_timeout_seconds >= try(local.visibility_timeout_seconds[local.queue_consumers[key]], 0)
+    ])
+    error_message = "visibility_timeout_seconds must be at least 6 x the timeout of the queue's function + its window."
+  }
+
+  validation {
+    condition     = alltrue([for queue in values(var.existing_queues) : queue.dlq_visibility_timeout_seconds >= local.visibility_timeout_seconds["bury"]])
+    error_message = "dlq_visibility_timeout_seconds must be at least 6 x the timeout of bury + its window."
+  }
+
+  validation {
+    condition     = alltrue([for queue in values(var.existing_queues) : queue.dlq_message_retention_seconds > queue.message_retention_seconds])
+    error_message = "dlq_message_retention_seconds must be greater than message_retention_seconds: a dead letter keeps its first send time."
+  }
+
+  validation {
+    condition     = alltrue([for queue in values(var.existing_queues) : queue.dlq_message_retention_seconds < 86400 * var.retention_days])
+    error_message = "dlq_message_retention_seconds must be less than retention_days: a dead letter would outlive the rows it is about."
+  }
+
+  validation {
+    condition     = alltrue([for key, queue in var.existing_queues : queue.max_receive_count >= (key == "heavy" ? 10 : 5)])
+    error_message = "max_receive_count must be at least 5, of heavy at least 10: throttled receives count too, and a heavy row is put back while it is claimed."
+  }
+}
+
 variable "force_destroy" {
   description = "Let `terraform destroy` take the data too: the filled bucket and the table. Off, the table is protected from deletion."
   type        = bool
@@ -28,6 +87,42 @@ variable "point_in_time_recovery" {
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "provisioned_capacity" {
+  description = "Capacity units of the table and of its index, between which auto scaling moves them to meet the target; null for on demand. See modules/table."
+  type = object({
+    read  = object({ min = number, max = number })
+    write = object({ min = number, max = number })
+    batches_index = optional(object({
+      read  = object({ min = number, max = number })
+      write = object({ min = number, max = number })
+    }))
+    target_utilization_percent = optional(number)
+  })
+  default = null # null has a meaning here: on demand
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts table, uploads, messages, logs and notifications; null for the keys AWS has. docs/adopting.md says what its policy must allow."
+  type        = string
+  default     = null # null has a meaning here: the keys AWS has
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
+  }
+
+  validation {
+    condition     = var.kms_key_arn == null || try(split(":", var.kms_key_arn)[3] == data.aws_region.current.id, true)
+    error_message = "kms_key_arn must be a key of the region that the stage is in."
+  }
+}
+
+variable "access_log_bucket" {
+  description = "Name of the bucket that gets the access log of the inbox; null for none. It must let logging.s3.amazonaws.com write."
+  type        = string
+  default     = null # null has a meaning here: no log
 }
 
 variable "retention_days" {
@@ -138,6 +233,18 @@ variable "reconcile_minutes" {
   }
 }
 
+variable "heavy_row_seconds" {
+  description = "Seconds the longest heavy row of your jobs takes, where that is known; 0 where it is not."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.heavy_row_seconds >= 0 && var.heavy_row_seconds <= local.functions["process_heavy"].timeout_seconds
+    error_message = "heavy_row_seconds must be at most the timeout of process_heavy: its worker would be stopped first, each time."
+  }
+}
+
 variable "completions_consumer_timeout_seconds" {
   description = "Seconds your consumer of the completions queue may run."
   type        = number
@@ -155,6 +262,49 @@ variable "alarms" {
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "dashboard" {
+  description = "Have a CloudWatch dashboard. Off for a local AWS, which measures nothing to show."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "oldest_message_minutes" {
+  description = "Minutes a message of Tally's queues may wait before it alarms; at least twice the queue's visibility timeout, whatever is said here."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.oldest_message_minutes >= 1 && var.oldest_message_minutes < 1440 * var.queue_retention_days
+    error_message = "oldest_message_minutes must be at least 1 and less than queue_retention_days: the message would be gone before anybody knew."
+  }
+}
+
+variable "completions_oldest_message_minutes" {
+  description = "Minutes a completion may wait for your consumer before it alarms; 0 for no alarm, where only rules of your own on the bus matter."
+  type        = number
+  default     = 1440
+  nullable    = false
+
+  validation {
+    condition     = var.completions_oldest_message_minutes >= 0 && var.completions_oldest_message_minutes < 1440 * var.queue_retention_days
+    error_message = "completions_oldest_message_minutes must be less than queue_retention_days: the completion would be gone before anybody knew."
+  }
+}
+
+variable "iterator_age_minutes" {
+  description = "Minutes dispatch or settle may be behind the table's stream before it alarms."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.iterator_age_minutes >= 1 && var.iterator_age_minutes < 1440
+    error_message = "iterator_age_minutes must be at least 1 and less than 1440: the stream forgets after 24 hours."
+  }
 }
 
 variable "log_level" {
@@ -232,6 +382,16 @@ variable "function_overrides" {
       && (f.batch_size == null && f.window_seconds == null || !contains(["plan", "reconcile"], name))
     ])
     error_message = "maximum_concurrency is for ingest, process, process_heavy, finish and bury, parallelization_factor for dispatch and settle, batches for all but plan and reconcile."
+  }
+
+  # As it comes out, with the defaults of what is not overridden.
+  validation {
+    condition = alltrue([
+      for name, f in var.function_overrides :
+      coalesce(f.batch_size, try(local.function_defaults[name].batch_size, null), 1) <= 10
+      || coalesce(f.window_seconds, try(local.function_defaults[name].window_seconds, null), 0) >= 1
+    ])
+    error_message = "A batch_size over 10 needs window_seconds of at least 1."
   }
 }
 

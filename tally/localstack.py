@@ -196,11 +196,11 @@ class LocalStack:
 
         Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
         each other's way, and a burst of a hundred brings the machine to a halt. Nothing here measures a queue, so
-        alarms would be of no use.
+        alarms and a dashboard would be of no use.
         """
         processes = {"maximum_concurrency": max(2, os.cpu_count() or 1)}
         overrides = dict.fromkeys(_QUEUE_FUNCTIONS, processes)
-        suited = {"force_destroy": True, "alarms": False, "function_overrides": overrides}
+        suited = {"force_destroy": True, "alarms": False, "dashboard": False, "function_overrides": overrides}
         return suited | dict(self.variables) | {"stage": self.name}
 
 

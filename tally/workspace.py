@@ -23,7 +23,17 @@ _STAGE = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
 # What tools write beside the sources. It belongs to one stage: never copied, never deleted by mirroring.
 _STATE = ("terraform.tfstate*", ".terraform*", ".chalice", "*.auto.tfvars*", "terraform.tfvars*")
 # What no deployment reads: editing it must not cause one.
-_IDLE = ("__pycache__", "*.pyc", "*.md", "tests", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".DS_Store")
+_IDLE = (
+    "__pycache__",
+    "*.pyc",
+    "*.md",
+    "tests",
+    "examples",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".mypy_cache",
+    ".DS_Store",
+)
 _ORPHAN_SECONDS = 180
 
 

@@ -91,27 +91,33 @@ override_resource {
 }
 
 override_resource {
-  target          = module.queue["ingest"].module.dlq.aws_sqs_queue.this
+  target          = module.queue["ingest"].aws_sqs_queue.dlq[0]
   override_during = plan
   values          = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest-dlq" }
 }
 
 override_resource {
-  target          = module.queue["work"].module.dlq.aws_sqs_queue.this
+  target          = module.queue["work"].aws_sqs_queue.dlq[0]
   override_during = plan
   values          = { arn = "arn:aws:sqs:us-east-1:123456789012:work-dlq" }
 }
 
 override_resource {
-  target          = module.queue["heavy"].module.dlq.aws_sqs_queue.this
+  target          = module.queue["heavy"].aws_sqs_queue.dlq[0]
   override_during = plan
   values          = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy-dlq" }
 }
 
 override_resource {
-  target          = module.queue["finished"].module.dlq.aws_sqs_queue.this
+  target          = module.queue["finished"].aws_sqs_queue.dlq[0]
   override_during = plan
   values          = { arn = "arn:aws:sqs:us-east-1:123456789012:finished-dlq" }
+}
+
+override_resource {
+  target          = module.completions.aws_sqs_queue.dlq[0]
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:us-east-1:123456789012:completions-dlq" }
 }
 
 variables {

@@ -53,22 +53,22 @@ mock_provider "aws" {
 }
 
 override_resource {
-  target = module.queue["ingest"].aws_sqs_queue.this
+  target = module.queue["ingest"].aws_sqs_queue.this[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest" }
 }
 
 override_resource {
-  target = module.queue["work"].aws_sqs_queue.this
+  target = module.queue["work"].aws_sqs_queue.this[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:work" }
 }
 
 override_resource {
-  target = module.queue["heavy"].aws_sqs_queue.this
+  target = module.queue["heavy"].aws_sqs_queue.this[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy" }
 }
 
 override_resource {
-  target = module.queue["heavy"].module.dlq.aws_sqs_queue.this
+  target = module.queue["heavy"].aws_sqs_queue.dlq[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:heavy-dlq" }
 }
 
@@ -78,22 +78,22 @@ override_resource {
 }
 
 override_resource {
-  target = module.queue["finished"].aws_sqs_queue.this
+  target = module.queue["finished"].aws_sqs_queue.this[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:finished" }
 }
 
 override_resource {
-  target = module.queue["ingest"].module.dlq.aws_sqs_queue.this
+  target = module.queue["ingest"].aws_sqs_queue.dlq[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:ingest-dlq" }
 }
 
 override_resource {
-  target = module.queue["work"].module.dlq.aws_sqs_queue.this
+  target = module.queue["work"].aws_sqs_queue.dlq[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:work-dlq" }
 }
 
 override_resource {
-  target = module.queue["finished"].module.dlq.aws_sqs_queue.this
+  target = module.queue["finished"].aws_sqs_queue.dlq[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:finished-dlq" }
 }
 
@@ -108,12 +108,12 @@ override_resource {
 }
 
 override_resource {
-  target = module.completion.module.queue.aws_sqs_queue.this
+  target = module.completions.aws_sqs_queue.this[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:completions" }
 }
 
 override_resource {
-  target = module.completion.module.queue.module.dlq.aws_sqs_queue.this
+  target = module.completions.aws_sqs_queue.dlq[0]
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:completions-dlq" }
 }
 
@@ -139,7 +139,7 @@ run "hides_a_message_for_six_timeouts_of_its_consumer" {
   }
 
   assert {
-    condition     = module.completion.queue_visibility_timeout_seconds == 6 * var.completions_consumer_timeout_seconds
+    condition     = module.completions.visibility_timeout_seconds == 6 * var.completions_consumer_timeout_seconds
     error_message = "The completions queue must follow the rule too."
   }
 }
@@ -212,7 +212,10 @@ run "alarms_on_everything_that_could_not_be_done" {
   }
 
   assert {
-    condition = { for alarm, description in jsondecode(module.alarms[0].descriptions) : trimprefix(alarm, "tally-alpha-") => regex("docs/runbook.md#([a-z-]+)", description)[0] } == {
+    condition = {
+      for alarm, description in jsondecode(module.alarms[0].descriptions) : trimprefix(alarm, "tally-alpha-") => regex("docs/runbook.md#([a-z-]+)\\.$", description)[0]
+      if endswith(alarm, "-waiting") || endswith(alarm, "-received")
+      } == {
       ingest-dlq-waiting      = "dead-letters-ingest"
       ingest-dlq-received     = "dead-letters-ingest"
       work-dlq-waiting        = "dead-letters-work"
@@ -229,6 +232,95 @@ run "alarms_on_everything_that_could_not_be_done" {
   }
 }
 
+run "alarms_on_every_queue_that_is_behind" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for alarm, description in jsondecode(module.alarms[0].descriptions) : trimprefix(alarm, "tally-alpha-") => regex("docs/runbook.md#([a-z-]+)\\.$", description)[0]
+      if endswith(alarm, "-oldest")
+      } == {
+      ingest-oldest      = "queue-behind"
+      work-oldest        = "queue-behind"
+      heavy-oldest       = "queue-behind"
+      finished-oldest    = "queue-behind"
+      completions-oldest = "completions-waiting"
+    }
+    error_message = "Every queue that carries work must alarm on the age of its oldest message."
+  }
+
+  assert {
+    condition = { for name, queue in local.queue_ages : trimprefix(name, "tally-alpha-") => queue.oldest_message_seconds } == {
+      ingest = 3600, work = 3600, heavy = 10800, finished = 3600, completions = 86400
+    }
+    error_message = "A heavy row may take two deliveries before it is late."
+  }
+}
+
+run "leaves_completions_alone_that_nobody_consumes" {
+  variables {
+    stage                              = "alpha"
+    completions_oldest_message_minutes = 0
+  }
+
+  assert {
+    condition     = !contains(keys(local.queue_ages), "tally-alpha-completions") && length(local.queue_ages) == 4
+    error_message = "0 must mean no alarm for completions, and for them only."
+  }
+}
+
+run "alarms_on_every_function" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = toset([
+      for alarm, description in jsondecode(module.alarms[0].descriptions) : "${trimprefix(alarm, "tally-alpha-")} ${regex("docs/runbook.md#([a-z-]+)\\.$", description)[0]}"
+      if endswith(alarm, "-errors") || endswith(alarm, "-throttles") || endswith(alarm, "-behind")
+      ]) == toset(concat(
+      [for name in keys(local.functions) : "${name}-errors function-errors"],
+      [for name in keys(local.functions) : "${name}-throttles function-throttles"],
+      ["dispatch-behind stream-behind", "settle-behind stream-behind"],
+    ))
+    error_message = "Every function must alarm on errors and throttles, a stream's consumer on its age too."
+  }
+
+  assert {
+    condition     = [for name, function in local.watched_functions : trimprefix(name, "tally-alpha-") if function.periods == 1] == ["bury", "plan", "reconcile"]
+    error_message = "What runs seldom must alarm on one failure."
+  }
+}
+
+run "alarms_on_a_batch_without_progress" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = alltrue([for kind in ["stalled", "unseen"] : endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-${kind}"], "docs/runbook.md#batch-without-progress.")])
+    error_message = "A batch that reconcile cannot mend must alarm, and so must a reconcile that does not run."
+  }
+}
+
+run "shows_every_queue_and_function" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = alltrue([
+      for name in concat(
+        [for q in module.queue : q.name], [for q in module.queue : q.dlq_name], values(local.function_names),
+        [module.completions.name, module.completions.dlq_name, module.plan_failures.name, module.stream_failures.name, module.table.name],
+      ) : strcontains(module.dashboard[0].body, "\"${name}\"")
+    ])
+    error_message = "The dashboard must show every queue, every function and the table."
+  }
+}
+
 run "has_no_alarms_where_none_are_wanted" {
   variables {
     stage  = "alpha"
@@ -241,6 +333,54 @@ run "has_no_alarms_where_none_are_wanted" {
   }
 }
 
+run "has_no_dashboard_where_none_is_wanted" {
+  variables {
+    stage     = "alpha"
+    dashboard = false
+  }
+
+  assert {
+    condition     = length(module.dashboard) == 0 && output.dashboard_name == null && length(module.alarms) == 1
+    error_message = "dashboard = false must leave out the dashboard and nothing else."
+  }
+}
+
+run "hides_a_message_for_the_window_too" {
+  variables {
+    stage              = "alpha"
+    function_overrides = { finish = { batch_size = 100, window_seconds = 5 } }
+  }
+
+  assert {
+    condition     = module.queue["finished"].visibility_timeout_seconds == 6 * 30 + 5
+    error_message = "A message waits for its window before it is worked on."
+  }
+}
+
+run "encrypts_with_the_customers_key" {
+  variables {
+    stage       = "alpha"
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition = alltrue([
+      for role in module.role :
+      [for s in jsondecode(role.policy).Statement : s.Resource if contains(s.Action, "kms:Decrypt")] == [["arn:aws:kms:us-east-1:123456789012:key/customer"]]
+    ])
+    error_message = "Every function must be able to use the key, and no other."
+  }
+
+  assert {
+    condition = alltrue(concat(
+      [for queue in concat(values(module.queue), [module.completions]) : queue.kms_key_arn == var.kms_key_arn],
+      [for queue in [module.buried, module.plan_failures, module.stream_failures] : queue.kms_key_arn == var.kms_key_arn],
+      [module.table.kms_key_arn == var.kms_key_arn, module.inbox.kms_key_arn == var.kms_key_arn],
+    ))
+    error_message = "Table, uploads and every queue must be encrypted with it."
+  }
+}
+
 run "names_everything_of_a_stage_after_it" {
   variables {
     stage = "alpha"
@@ -250,7 +390,7 @@ run "names_everything_of_a_stage_after_it" {
     condition = output.event_bus_name == "tally-alpha" && output.table_name == "tally-alpha" && alltrue([
       for name in
       concat(
-        [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
+        [module.table.name, module.inbox.name, module.completion.rule_name, module.completions.name],
         [module.plan_failures.name, module.stream_failures.name, module.buried.name],
         [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
@@ -272,7 +412,7 @@ run "shares_no_name_with_another_stage" {
     condition = alltrue([
       for name in
       concat(
-        [module.table.name, module.inbox.name, module.completion.rule_name, module.completion.queue_name],
+        [module.table.name, module.inbox.name, module.completion.rule_name, module.completions.name],
         [module.plan_failures.name, module.stream_failures.name, module.buried.name],
         [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
@@ -503,6 +643,245 @@ run "protects_the_table_unless_data_may_go" {
   }
 }
 
+run "provisions_capacity_when_told" {
+  variables {
+    stage                = "alpha"
+    provisioned_capacity = { read = { min = 5, max = 500 }, write = { min = 10, max = 1000 } }
+  }
+
+  assert {
+    condition     = module.table.billing_mode == "PROVISIONED"
+    error_message = "The root must hand the capacity on."
+  }
+}
+
+run "rejects_a_key_of_another_region" {
+  command = plan
+
+  variables {
+    stage       = "alpha"
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "rejects_a_heavy_row_longer_than_its_worker_may_run" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    heavy_row_seconds  = 301
+    function_overrides = { process_heavy = { timeout_seconds = 300 } }
+  }
+
+  expect_failures = [var.heavy_row_seconds]
+}
+
+run "rejects_an_alarm_that_comes_after_the_message_is_gone" {
+  command = plan
+
+  variables {
+    stage                  = "alpha"
+    oldest_message_minutes = 5760
+  }
+
+  expect_failures = [var.oldest_message_minutes]
+}
+
+run "rejects_an_alarm_that_comes_after_the_completion_is_gone" {
+  command = plan
+
+  variables {
+    stage                              = "alpha"
+    completions_oldest_message_minutes = 5760
+  }
+
+  expect_failures = [var.completions_oldest_message_minutes]
+}
+
+run "rejects_an_alarm_that_comes_after_the_stream_forgot" {
+  command = plan
+
+  variables {
+    stage                = "alpha"
+    iterator_age_minutes = 1440
+  }
+
+  expect_failures = [var.iterator_age_minutes]
+}
+
+run "takes_what_is_there_already" {
+  command = plan
+
+  variables {
+    stage                 = "alpha"
+    existing_inbox_bucket = "uploads-of-ours"
+    existing_table        = "counts-of-ours"
+    existing_queues = {
+      work = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 400
+        dlq_visibility_timeout_seconds = 360
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 1209600
+        max_receive_count              = 8
+      }
+    }
+  }
+
+  override_data {
+    target = module.table.data.aws_dynamodb_table.this[0]
+    values = {
+      arn              = "arn:aws:dynamodb:us-east-1:123456789012:table/counts-of-ours"
+      stream_arn       = "arn:aws:dynamodb:us-east-1:123456789012:table/counts-of-ours/stream/2026-01-01T00:00:00.000"
+      hash_key         = "pk"
+      range_key        = "sk"
+      stream_enabled   = true
+      stream_view_type = "NEW_AND_OLD_IMAGES"
+
+      global_secondary_index = [{ name = "batches", hash_key = "listing", range_key = "created_at" }]
+      ttl                    = [{ enabled = true, attribute_name = "expires_at" }]
+    }
+  }
+
+  override_data {
+    target = module.inbox.data.aws_s3_bucket.this[0]
+    values = { arn = "arn:aws:s3:::uploads-of-ours" }
+  }
+
+  override_data {
+    target = module.queue["work"].data.aws_sqs_queue.this[0]
+    values = { arn = "arn:aws:sqs:us-east-1:123456789012:orders" }
+  }
+
+  override_data {
+    target = module.queue["work"].data.aws_sqs_queue.dlq[0]
+    values = { arn = "arn:aws:sqs:us-east-1:123456789012:orders-dead" }
+  }
+
+  assert {
+    condition     = output.inbox_bucket == "uploads-of-ours" && output.table_name == "counts-of-ours" && module.table.stream_arn == "arn:aws:dynamodb:us-east-1:123456789012:table/counts-of-ours/stream/2026-01-01T00:00:00.000"
+    error_message = "Bucket and table must be those given."
+  }
+
+  assert {
+    condition     = local.consumed_queue_arns["process"] == "arn:aws:sqs:us-east-1:123456789012:orders" && module.queue["work"].dlq_arn == "arn:aws:sqs:us-east-1:123456789012:orders-dead"
+    error_message = "process must consume the queue given, bury its dead-letter queue."
+  }
+
+  assert {
+    condition     = contains(keys(local.failure_queues), "orders-dead") && contains(keys(local.queue_ages), "orders") && contains(keys(local.queue_ages), "tally-alpha-ingest")
+    error_message = "Alarms must watch the queues given, and those that are made here."
+  }
+}
+
+run "rejects_an_existing_queue_that_nothing_consumes" {
+  command = plan
+
+  variables {
+    stage = "alpha"
+    existing_queues = {
+      orders = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 400
+        dlq_visibility_timeout_seconds = 360
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 1209600
+        max_receive_count              = 8
+      }
+    }
+  }
+
+  expect_failures = [var.existing_queues]
+}
+
+run "rejects_an_existing_queue_visible_before_its_consumer_is_done" {
+  command = plan
+
+  variables {
+    stage = "alpha"
+    existing_queues = {
+      work = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 359
+        dlq_visibility_timeout_seconds = 360
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 1209600
+        max_receive_count              = 8
+      }
+    }
+  }
+
+  expect_failures = [var.existing_queues]
+}
+
+run "rejects_existing_dead_letters_visible_before_bury_is_done" {
+  command = plan
+
+  variables {
+    stage = "alpha"
+    existing_queues = {
+      work = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 360
+        dlq_visibility_timeout_seconds = 359
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 1209600
+        max_receive_count              = 8
+      }
+    }
+  }
+
+  expect_failures = [var.existing_queues]
+}
+
+run "rejects_existing_dead_letters_forgotten_before_their_queue" {
+  command = plan
+
+  variables {
+    stage = "alpha"
+    existing_queues = {
+      work = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 360
+        dlq_visibility_timeout_seconds = 360
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 345600
+        max_receive_count              = 8
+      }
+    }
+  }
+
+  expect_failures = [var.existing_queues]
+}
+
+run "rejects_an_existing_queue_with_few_deliveries_of_heavy_rows" {
+  command = plan
+
+  variables {
+    stage = "alpha"
+    existing_queues = {
+      heavy = {
+        name                           = "orders"
+        dlq_name                       = "orders-dead"
+        visibility_timeout_seconds     = 5400
+        dlq_visibility_timeout_seconds = 360
+        message_retention_seconds      = 345600
+        dlq_message_retention_seconds  = 1209600
+        max_receive_count              = 9
+      }
+    }
+  }
+
+  expect_failures = [var.existing_queues]
+}
+
 run "rejects_a_stage_that_breaks_names" {
   command = plan
 
@@ -719,7 +1098,18 @@ run "rejects_a_batch_over_ten_without_a_window" {
     function_overrides = { process = { batch_size = 11 } }
   }
 
-  expect_failures = [output.chalice_config]
+  expect_failures = [var.function_overrides]
+}
+
+run "rejects_a_stream_without_the_window_its_batch_needs" {
+  command = plan
+
+  variables {
+    stage              = "alpha"
+    function_overrides = { dispatch = { window_seconds = 0 } }
+  }
+
+  expect_failures = [var.function_overrides]
 }
 
 run "rejects_a_batch_size_for_a_function_without_a_mapping" {

@@ -13,31 +13,14 @@ resource "aws_cloudwatch_event_rule" "this" {
   })
 }
 
-module "queue" {
-  source = "../queue"
-
-  name                          = "${var.name}-completions"
-  arn_prefix                    = var.arn_prefix
-  consumer_timeout_seconds      = var.consumer_timeout_seconds
-  visibility_timeout_seconds    = 6 * var.consumer_timeout_seconds
-  message_retention_seconds     = var.message_retention_seconds
-  dlq_message_retention_seconds = var.dlq_message_retention_seconds
-  max_receive_count             = var.max_receive_count
-
-  allowed_sender = {
-    service    = "events.amazonaws.com"
-    source_arn = aws_cloudwatch_event_rule.this.arn
-  }
-}
-
 resource "aws_cloudwatch_event_target" "this" {
   event_bus_name = aws_cloudwatch_event_bus.this.name
   rule           = aws_cloudwatch_event_rule.this.name
   target_id      = "completions"
-  arn            = module.queue.arn
+  arn            = var.queue_arn
 
   # An event that EventBridge cannot deliver for a day is kept, not dropped.
   dead_letter_config {
-    arn = module.queue.dlq_arn
+    arn = var.dlq_arn
   }
 }

@@ -13,22 +13,7 @@ output "rule_name" {
   value       = aws_cloudwatch_event_rule.this.name
 }
 
-output "queue_name" {
-  description = "Name of the completions queue."
-  value       = module.queue.name
-}
-
-output "queue_url" {
-  description = "URL of the completions queue."
-  value       = module.queue.url
-}
-
-output "dlq_name" {
-  description = "Name of the dead-letter queue of the completions queue."
-  value       = module.queue.dlq_name
-}
-
-output "queue_visibility_timeout_seconds" {
-  description = "Seconds a received completion is hidden from other readers."
-  value       = module.queue.visibility_timeout_seconds
+output "rule_arn" {
+  description = "ARN of the rule, on whose behalf EventBridge sends to the queue."
+  value       = aws_cloudwatch_event_rule.this.arn
 }

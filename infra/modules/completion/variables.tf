@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the bus; the rule and the queue are <name>-completions."
+  description = "Name of the bus; the rule is <name>-completions."
   type        = string
   nullable    = false
 
@@ -9,36 +9,29 @@ variable "name" {
   }
 }
 
-variable "arn_prefix" {
-  description = "ARN of every queue of this account and region, without the name: arn:<partition>:sqs:<region>:<account>."
+variable "queue_arn" {
+  description = "ARN of the queue that receives the events. Its policy must let events.amazonaws.com send on behalf of rule_arn."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.queue_arn))
+    error_message = "queue_arn must be the ARN of a standard SQS queue."
+  }
 }
 
-variable "consumer_timeout_seconds" {
-  description = "Seconds your consumer of the completions queue may run; its visibility timeout is 6 times this."
-  type        = number
-  default     = 60
+variable "dlq_arn" {
+  description = "ARN of the queue that keeps events EventBridge could not deliver within a day. Its policy must let events.amazonaws.com send too."
+  type        = string
   nullable    = false
-}
 
-variable "message_retention_seconds" {
-  description = "Seconds a completion waits for its consumer."
-  type        = number
-  default     = 345600
-  nullable    = false
-}
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", var.dlq_arn))
+    error_message = "dlq_arn must be the ARN of a standard SQS queue."
+  }
 
-variable "dlq_message_retention_seconds" {
-  description = "Seconds a completion stays in the dead-letter queue, counted from when it was sent."
-  type        = number
-  default     = 1209600
-  nullable    = false
-}
-
-variable "max_receive_count" {
-  description = "Deliveries before a completion goes to the dead-letter queue."
-  type        = number
-  default     = 5
-  nullable    = false
+  validation {
+    condition     = var.dlq_arn != var.queue_arn
+    error_message = "dlq_arn must be another queue than queue_arn: what one refuses, it refuses again."
+  }
 }

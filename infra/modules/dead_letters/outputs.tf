@@ -22,3 +22,8 @@ output "redrive_allow_policy" {
   description = "Who may use the queue as a dead-letter queue, as JSON."
   value       = aws_sqs_queue.this.redrive_allow_policy
 }
+
+output "kms_key_arn" {
+  description = "ARN of the key that encrypts the queue; null for the one SQS has."
+  value       = aws_sqs_queue.this.kms_master_key_id
+}

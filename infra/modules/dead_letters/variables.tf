@@ -69,3 +69,14 @@ variable "allowed_sender" {
     error_message = "allowed_sender.service must be a service principal such as events.amazonaws.com."
   }
 }
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts the messages; null for the one SQS has. Whoever sends or receives needs its rights too."
+  type        = string
+  default     = null # null has a meaning here: the key SQS has
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
+  }
+}

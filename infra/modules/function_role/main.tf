@@ -1,6 +1,9 @@
 resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_338:How long logs stay is the caller's to say; they are for finding faults, and hold no record that must last
+
   name              = "/aws/lambda/${var.function_name}"
   retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_iam_role" "this" {
@@ -30,6 +33,14 @@ resource "aws_iam_role_policy" "this" {
         Effect   = "Allow"
         Action   = s.actions
         Resource = s.resources
+      }],
+      # Only what a service asks for on the function's behalf: reading and writing what it keeps encrypted.
+      [for arn in var.kms_key_arn[*] : {
+        Sid       = "UseKeyThroughServices"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource  = [arn]
+        Condition = { StringLike = { "kms:ViaService" = ["dynamodb.*.amazonaws.com", "s3.*.amazonaws.com", "sqs.*.amazonaws.com"] } }
       }],
       [{
         Sid      = "WriteOwnLogs"

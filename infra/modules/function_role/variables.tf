@@ -24,6 +24,11 @@ variable "statements" {
   }
 
   validation {
+    condition     = length(setintersection(var.statements[*].sid, ["WriteOwnLogs", "UseKeyThroughServices"])) == 0
+    error_message = "The sids WriteOwnLogs and UseKeyThroughServices are the module's own."
+  }
+
+  validation {
     condition     = length(distinct(var.statements[*].sid)) == length(var.statements)
     error_message = "Every sid must be used once."
   }
@@ -60,5 +65,16 @@ variable "log_retention_days" {
       var.log_retention_days
     )
     error_message = "log_retention_days must be a number of days CloudWatch Logs offers, such as 7, 30 or 365."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts the logs and what the function reads and writes; null for none. The key's policy must let CloudWatch Logs use it."
+  type        = string
+  default     = null # null has a meaning here: no key of the customer's
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
   }
 }

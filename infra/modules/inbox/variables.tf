@@ -9,6 +9,13 @@ variable "name" {
   }
 }
 
+variable "existing" {
+  description = "The bucket is there already and stays whoever's it is: it is looked up by name, and nothing of it is changed. Without versions, an upload over another ends the other's batch."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "force_destroy" {
   description = "Delete the bucket with whatever is in it."
   type        = bool
@@ -49,5 +56,27 @@ variable "multipart_upload_days" {
   validation {
     condition     = var.multipart_upload_days >= 1 && floor(var.multipart_upload_days) == var.multipart_upload_days
     error_message = "multipart_upload_days must be a whole number of at least 1."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts the objects; null for the one S3 has. Whoever reads or writes objects needs its rights too."
+  type        = string
+  default     = null # null has a meaning here: the key S3 has
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
+  }
+}
+
+variable "access_log_bucket" {
+  description = "Name of the bucket that gets this one's access log, under its name; null for none. It must let logging.s3.amazonaws.com write."
+  type        = string
+  default     = null # null has a meaning here: no log
+
+  validation {
+    condition     = var.access_log_bucket == null || var.access_log_bucket != var.name
+    error_message = "access_log_bucket must be another bucket: a log of its own log never ends."
   }
 }

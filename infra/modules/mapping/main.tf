@@ -3,6 +3,11 @@ resource "aws_lambda_event_source_mapping" "this" {
   function_name    = var.function_name
   event_source_arn = var.event_source_arn
 
+  # Said for a mapping that this makes itself; of one that Chalice made, the decorator's stand.
+  batch_size                         = var.batch_size
+  maximum_batching_window_in_seconds = var.window_seconds
+  starting_position                  = var.stream == null ? null : "TRIM_HORIZON"
+
   # A queue handler answers with the messages that failed; a stream handler raises.
   function_response_types = var.stream == null ? ["ReportBatchItemFailures"] : []
 

@@ -2,6 +2,22 @@ variable "function_name" {
   description = "Name of the Lambda function."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.function_name))
+    error_message = "function_name must be 1 to 64 letters, digits, hyphens or underscores."
+  }
+}
+
+variable "function_timeout_seconds" {
+  description = "Seconds the function may run."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.function_timeout_seconds >= 1 && var.function_timeout_seconds <= 900
+    error_message = "function_timeout_seconds must be between 1 and 900."
+  }
 }
 
 variable "event_source_arn" {
@@ -12,6 +28,50 @@ variable "event_source_arn" {
   validation {
     condition     = can(regex("^arn:[a-z-]+:sqs:", var.event_source_arn)) != can(regex("^arn:[a-z-]+:dynamodb:.*/stream/", var.event_source_arn))
     error_message = "event_source_arn must be the ARN of an SQS queue or of a DynamoDB stream."
+  }
+}
+
+variable "queue_visibility_timeout_seconds" {
+  description = "Seconds a received message of the queue is hidden from other readers; null for a stream."
+  type        = number
+  default     = null # null has a meaning here: a stream
+
+  validation {
+    condition     = (var.queue_visibility_timeout_seconds != null) == can(regex(":sqs:", var.event_source_arn))
+    error_message = "queue_visibility_timeout_seconds must be set for a queue, and only for one."
+  }
+
+  validation {
+    condition     = try(var.queue_visibility_timeout_seconds >= var.window_seconds + var.function_timeout_seconds, var.queue_visibility_timeout_seconds == null)
+    error_message = "queue_visibility_timeout_seconds must be at least window_seconds + function_timeout_seconds: a message would come again while it is worked on."
+  }
+}
+
+variable "batch_size" {
+  description = "Messages or records one run of the function takes at most."
+  type        = number
+  nullable    = false
+
+  validation {
+    condition     = var.batch_size >= 1 && var.batch_size <= 10000
+    error_message = "batch_size must be between 1 and 10000."
+  }
+
+  validation {
+    condition     = var.batch_size <= 10 || var.window_seconds >= 1
+    error_message = "batch_size over 10 needs window_seconds of at least 1."
+  }
+}
+
+variable "window_seconds" {
+  description = "Seconds messages or records are gathered for one run."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.window_seconds >= 0 && var.window_seconds <= 300
+    error_message = "window_seconds must be between 0 and 300."
   }
 }
 
@@ -70,5 +130,10 @@ variable "stream" {
   validation {
     condition     = var.stream == null || try(var.stream.maximum_retry_attempts >= 0 && var.stream.maximum_retry_attempts <= 10000, false)
     error_message = "stream.maximum_retry_attempts must be between 0 and 10000: an endless retry blocks the shard."
+  }
+
+  validation {
+    condition     = var.stream == null || can(regex("^arn:[a-z-]+:(sqs|sns|s3):", var.stream.on_failure_arn))
+    error_message = "stream.on_failure_arn must be the ARN of a queue, a topic or a bucket."
   }
 }

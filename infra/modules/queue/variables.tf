@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the queue; its dead-letter queue is <name>-dlq."
+  description = "Name of the queue; its dead-letter queue is <name>-dlq unless dlq_name says another."
   type        = string
   nullable    = false
 
@@ -7,6 +7,29 @@ variable "name" {
     condition     = can(regex("^[A-Za-z0-9_-]{1,76}$", var.name))
     error_message = "name must be 1 to 76 letters, digits, hyphens or underscores, so that -dlq fits."
   }
+}
+
+variable "dlq_name" {
+  description = "Name of its dead-letter queue; null for <name>-dlq."
+  type        = string
+  default     = null # null has a meaning here: <name>-dlq
+
+  validation {
+    condition     = var.dlq_name == null || can(regex("^[A-Za-z0-9_-]{1,80}$", var.dlq_name))
+    error_message = "dlq_name must be 1 to 80 letters, digits, hyphens or underscores."
+  }
+
+  validation {
+    condition     = var.dlq_name == null || var.dlq_name != var.name
+    error_message = "dlq_name must be another queue than name."
+  }
+}
+
+variable "existing" {
+  description = "Both queues are there already and stay whoever's they are: they are looked up by name, and the settings said here are only checked against each other."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "arn_prefix" {
@@ -31,14 +54,60 @@ variable "consumer_timeout_seconds" {
   }
 }
 
+variable "consumer_batch_size" {
+  description = "Messages one run of the consumer takes."
+  type        = number
+  default     = 10
+  nullable    = false
+
+  validation {
+    condition     = var.consumer_batch_size >= 1 && var.consumer_batch_size <= 10000
+    error_message = "consumer_batch_size must be between 1 and 10000."
+  }
+
+  validation {
+    condition     = var.consumer_batch_size <= 10 || var.consumer_window_seconds >= 1
+    error_message = "consumer_batch_size over 10 needs consumer_window_seconds of at least 1."
+  }
+}
+
+variable "consumer_window_seconds" {
+  description = "Seconds messages are gathered for a run of the consumer; hidden, but not worked on."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.consumer_window_seconds >= 0 && var.consumer_window_seconds <= 300
+    error_message = "consumer_window_seconds must be between 0 and 300."
+  }
+}
+
+variable "longest_message_seconds" {
+  description = "Seconds the slowest message takes, where that is known; 0 where it is not."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.longest_message_seconds >= 0 && var.longest_message_seconds <= var.consumer_timeout_seconds
+    error_message = "longest_message_seconds must be at most consumer_timeout_seconds: its worker would be stopped first, each time."
+  }
+
+  validation {
+    condition     = var.longest_message_seconds <= var.visibility_timeout_seconds
+    error_message = "longest_message_seconds must be at most visibility_timeout_seconds: it would be delivered again while it is worked on."
+  }
+}
+
 variable "visibility_timeout_seconds" {
   description = "Seconds a received message is hidden from other readers."
   type        = number
   nullable    = false
 
   validation {
-    condition     = var.visibility_timeout_seconds >= 6 * var.consumer_timeout_seconds
-    error_message = "visibility_timeout_seconds must be at least 6 x consumer_timeout_seconds."
+    condition     = var.visibility_timeout_seconds >= 6 * var.consumer_timeout_seconds + var.consumer_window_seconds
+    error_message = "visibility_timeout_seconds must be at least 6 x consumer_timeout_seconds + consumer_window_seconds."
   }
 
   validation {
@@ -69,6 +138,11 @@ variable "message_retention_seconds" {
     condition     = var.message_retention_seconds >= 60 && var.message_retention_seconds <= 1209600
     error_message = "message_retention_seconds must be between 60 and 1209600 (14 days)."
   }
+
+  validation {
+    condition     = var.message_retention_seconds > var.visibility_timeout_seconds
+    error_message = "message_retention_seconds must be greater than visibility_timeout_seconds: a message that comes again would be gone."
+  }
 }
 
 variable "dlq_message_retention_seconds" {
@@ -80,6 +154,11 @@ variable "dlq_message_retention_seconds" {
   validation {
     condition     = var.dlq_message_retention_seconds > var.message_retention_seconds
     error_message = "dlq_message_retention_seconds must be greater than message_retention_seconds: a dead letter keeps its first send time."
+  }
+
+  validation {
+    condition     = var.dlq_message_retention_seconds <= 1209600
+    error_message = "dlq_message_retention_seconds must be at most 1209600 (14 days)."
   }
 }
 
@@ -132,4 +211,20 @@ variable "allowed_sender" {
     source_arn = string
   })
   default = null # null has a meaning here: nobody
+
+  validation {
+    condition     = var.allowed_sender == null || can(regex("^[a-z0-9.-]+\\.amazonaws\\.com$", var.allowed_sender.service))
+    error_message = "allowed_sender.service must be a service principal such as events.amazonaws.com."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "ARN of a KMS key of yours that encrypts the messages; null for the one SQS has. Whoever sends or receives needs its rights too."
+  type        = string
+  default     = null # null has a meaning here: the key SQS has
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key, not of an alias."
+  }
 }

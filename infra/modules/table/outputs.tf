@@ -1,24 +1,34 @@
 output "name" {
   description = "Name of the table."
-  value       = aws_dynamodb_table.this.name
+  value       = local.table.name
 }
 
 output "arn" {
   description = "ARN of the table."
-  value       = aws_dynamodb_table.this.arn
+  value       = local.table.arn
 }
 
 output "batches_index_arn" {
   description = "ARN of the index that lists batches."
-  value       = "${aws_dynamodb_table.this.arn}/index/${one(aws_dynamodb_table.this.global_secondary_index).name}"
+  value       = "${local.table.arn}/index/batches"
 }
 
 output "stream_arn" {
   description = "ARN of the table's stream. A replaced table has another one."
-  value       = aws_dynamodb_table.this.stream_arn
+  value       = local.table.stream_arn
 }
 
 output "deletion_protection" {
   description = "Whether the table refuses to be deleted."
-  value       = aws_dynamodb_table.this.deletion_protection_enabled
+  value       = local.table.deletion_protection_enabled
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key that encrypts the table; null for the account's aws/dynamodb."
+  value       = var.kms_key_arn
+}
+
+output "billing_mode" {
+  description = "PAY_PER_REQUEST or PROVISIONED."
+  value       = local.table.billing_mode
 }

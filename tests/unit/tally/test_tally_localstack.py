@@ -87,6 +87,6 @@ def test_taking_down_removes_the_folder(stack: LocalStack, living: Server) -> No
 
 def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stack: LocalStack) -> None:
     variables = stack._all_variables()
-    assert variables["alarms"] is False
+    assert (variables["alarms"], variables["dashboard"]) == (False, False)
     assert set(variables["function_overrides"]) == {"ingest", "process", "process_heavy", "finish"}
     assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True

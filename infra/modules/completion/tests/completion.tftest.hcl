@@ -1,4 +1,8 @@
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+}
 
 override_resource {
   target = aws_cloudwatch_event_rule.this
@@ -7,25 +11,10 @@ override_resource {
   }
 }
 
-override_resource {
-  target = module.queue.aws_sqs_queue.this
-  values = {
-    arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions"
-    url = "https://sqs.us-east-1.amazonaws.com/123456789012/tally-test-completions"
-  }
-}
-
-override_resource {
-  target = module.queue.module.dlq.aws_sqs_queue.this
-  values = {
-    arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions-dlq"
-    url = "https://sqs.us-east-1.amazonaws.com/123456789012/tally-test-completions-dlq"
-  }
-}
-
 variables {
-  name       = "tally-test"
-  arn_prefix = "arn:aws:sqs:us-east-1:123456789012"
+  name      = "tally-test"
+  queue_arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions"
+  dlq_arn   = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions-dlq"
 }
 
 run "matches_the_two_ends_of_a_batch_and_nothing_else" {
@@ -59,12 +48,10 @@ run "delivers_to_the_queue_and_keeps_what_it_cannot_deliver" {
   }
 }
 
-run "lets_only_this_rule_send" {
+run "tells_the_rule_that_the_queue_must_let_send" {
   assert {
-    condition = [
-      for s in jsondecode(module.queue.policy).Statement : [s.Principal.Service, s.Action, s.Condition.ArnEquals["aws:SourceArn"]] if s.Effect == "Allow"
-    ] == [["events.amazonaws.com", "sqs:SendMessage", "arn:aws:events:us-east-1:123456789012:rule/tally-test/tally-test-completions"]]
-    error_message = "EventBridge may send on behalf of this rule; nobody else may."
+    condition     = output.rule_arn == "arn:aws:events:us-east-1:123456789012:rule/tally-test/tally-test-completions"
+    error_message = "The queue's policy needs the ARN of the rule."
   }
 }
 
@@ -86,4 +73,47 @@ run "rejects_a_name_without_room_for_the_suffix" {
   }
 
   expect_failures = [var.name]
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+
+  assert {
+    condition     = output.bus_name == "example"
+    error_message = "The example must plan by itself."
+  }
+}
+
+run "rejects_a_fifo_queue" {
+  command = plan
+
+  variables {
+    queue_arn = "arn:aws:sqs:us-east-1:123456789012:tally-test.fifo"
+  }
+
+  expect_failures = [var.queue_arn]
+}
+
+run "rejects_a_destination_that_is_no_queue" {
+  command = plan
+
+  variables {
+    dlq_arn = "arn:aws:sns:us-east-1:123456789012:tally-test"
+  }
+
+  expect_failures = [var.dlq_arn]
+}
+
+run "rejects_the_queue_as_its_own_dead_letter_queue" {
+  command = plan
+
+  variables {
+    dlq_arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions"
+  }
+
+  expect_failures = [var.dlq_arn]
 }

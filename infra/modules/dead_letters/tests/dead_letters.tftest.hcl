@@ -1,4 +1,8 @@
-mock_provider "aws" {}
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+}
 
 variables {
   name       = "tally-test-failures"
@@ -108,4 +112,40 @@ run "rejects_more_sources_than_sqs_takes" {
   }
 
   expect_failures = [var.source_queue_arns]
+}
+
+run "encrypts_with_the_customers_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this.kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer"
+    error_message = "The key must be the one given."
+  }
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+
+  assert {
+    condition     = output.name == "example-failures"
+    error_message = "The example must plan by itself."
+  }
+}
+
+run "rejects_the_alias_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:alias/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
 }

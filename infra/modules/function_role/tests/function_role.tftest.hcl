@@ -141,3 +141,53 @@ run "rejects_a_function_name_too_long_for_lambda" {
 
   expect_failures = [var.function_name]
 }
+
+run "may_use_the_customers_key_through_services_only" {
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.this.policy).Statement : s if s.Sid == "UseKeyThroughServices"] == [{
+      Sid       = "UseKeyThroughServices"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = ["arn:aws:kms:us-east-1:123456789012:key/customer"]
+      Condition = { StringLike = { "kms:ViaService" = ["dynamodb.*.amazonaws.com", "s3.*.amazonaws.com", "sqs.*.amazonaws.com"] } }
+    }]
+    error_message = "The function may read and write what the key encrypts, and do nothing else with it."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_group.this.kms_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer"
+    error_message = "The logs must be encrypted with it too."
+  }
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+}
+
+run "rejects_a_sid_of_the_modules_own" {
+  command = plan
+
+  variables {
+    statements = [{ sid = "WriteOwnLogs", actions = ["sqs:SendMessage"], resources = ["arn:aws:sqs:us-east-1:123456789012:q"] }]
+  }
+
+  expect_failures = [var.statements]
+}
+
+run "rejects_the_alias_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:alias/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}

@@ -13,7 +13,7 @@ variables {
 run "refuses_every_request_without_tls" {
   assert {
     condition = one([
-      for s in jsondecode(aws_s3_bucket_policy.this.policy).Statement : s
+      for s in jsondecode(aws_s3_bucket_policy.this[0].policy).Statement : s
       if s.Effect == "Deny" && s.Condition.Bool["aws:SecureTransport"] == "false"
     ]).Resource == ["arn:aws:s3:::tally-test-inbox", "arn:aws:s3:::tally-test-inbox/*"]
     error_message = "The policy must deny plain HTTP on the bucket and its objects."
@@ -23,30 +23,30 @@ run "refuses_every_request_without_tls" {
 run "is_private_and_owned_by_the_account" {
   assert {
     condition = alltrue([
-      aws_s3_bucket_public_access_block.this.block_public_acls,
-      aws_s3_bucket_public_access_block.this.block_public_policy,
-      aws_s3_bucket_public_access_block.this.ignore_public_acls,
-      aws_s3_bucket_public_access_block.this.restrict_public_buckets,
+      aws_s3_bucket_public_access_block.this[0].block_public_acls,
+      aws_s3_bucket_public_access_block.this[0].block_public_policy,
+      aws_s3_bucket_public_access_block.this[0].ignore_public_acls,
+      aws_s3_bucket_public_access_block.this[0].restrict_public_buckets,
     ])
     error_message = "All four public access blocks must be on."
   }
 
   assert {
-    condition     = aws_s3_bucket_ownership_controls.this.rule[0].object_ownership == "BucketOwnerEnforced"
+    condition     = aws_s3_bucket_ownership_controls.this[0].rule[0].object_ownership == "BucketOwnerEnforced"
     error_message = "ACLs must be off."
   }
 }
 
 run "keeps_versions_so_that_a_batch_reads_what_was_uploaded" {
   assert {
-    condition     = aws_s3_bucket_versioning.this.versioning_configuration[0].status == "Enabled"
+    condition     = aws_s3_bucket_versioning.this[0].versioning_configuration[0].status == "Enabled"
     error_message = "Versioning must be on."
   }
 }
 
 run "keeps_objects_unless_told" {
   assert {
-    condition     = !contains(aws_s3_bucket_lifecycle_configuration.this.rule[*].id, "expire-objects")
+    condition     = !contains(aws_s3_bucket_lifecycle_configuration.this[0].rule[*].id, "expire-objects")
     error_message = "No expiry of current objects by default."
   }
 }
@@ -58,7 +58,7 @@ run "expires_objects_when_told" {
 
   assert {
     condition = one([
-      for r in aws_s3_bucket_lifecycle_configuration.this.rule : r if r.id == "expire-objects"
+      for r in aws_s3_bucket_lifecycle_configuration.this[0].rule : r if r.id == "expire-objects"
     ]).expiration[0].days == 90
     error_message = "Objects must expire after object_expiration_days."
   }
@@ -66,7 +66,7 @@ run "expires_objects_when_told" {
 
 run "keeps_a_filled_bucket_by_default" {
   assert {
-    condition     = aws_s3_bucket.this.force_destroy == false
+    condition     = aws_s3_bucket.this[0].force_destroy == false
     error_message = "force_destroy must be asked for."
   }
 }
@@ -109,4 +109,107 @@ run "rejects_multipart_upload_days_below_one" {
   }
 
   expect_failures = [var.multipart_upload_days]
+}
+
+run "encrypts_with_a_key_of_s3_by_default" {
+  command = plan
+
+  assert {
+    condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    error_message = "Encryption is on without a key of the customer's."
+  }
+}
+
+run "encrypts_with_the_customers_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/customer"
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).bucket_key_enabled && one(one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default) == { sse_algorithm = "aws:kms", kms_master_key_id = "arn:aws:kms:us-east-1:123456789012:key/customer" }
+    error_message = "The key must be the one given, asked once for many objects."
+  }
+}
+
+run "keeps_no_access_log_unless_told" {
+  command = plan
+
+  assert {
+    condition     = length(aws_s3_bucket_logging.this) == 0
+    error_message = "No log by default."
+  }
+}
+
+run "keeps_an_access_log_when_told" {
+  command = plan
+
+  variables {
+    access_log_bucket = "logs"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_logging.this[0].target_bucket == "logs" && aws_s3_bucket_logging.this[0].target_prefix == "tally-test-inbox/"
+    error_message = "The log must go to the bucket given, under this one's name."
+  }
+}
+
+run "plans_the_example" {
+  command = plan
+
+  module {
+    source = "./examples/basic"
+  }
+
+  assert {
+    condition     = output.name == "example-inbox-123456789012"
+    error_message = "The example must plan by itself."
+  }
+}
+
+run "rejects_a_log_of_its_own_log" {
+  command = plan
+
+  variables {
+    access_log_bucket = "tally-test-inbox"
+  }
+
+  expect_failures = [var.access_log_bucket]
+}
+
+run "rejects_the_alias_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:alias/customer"
+  }
+
+  expect_failures = [var.kms_key_arn]
+}
+
+run "leaves_an_existing_bucket_as_it_is" {
+  command = plan
+
+  variables {
+    existing = true
+  }
+
+  override_data {
+    target = data.aws_s3_bucket.this[0]
+    values = { arn = "arn:aws:s3:::tally-test-inbox", bucket = "tally-test-inbox" }
+  }
+
+  assert {
+    condition = length(concat(
+      aws_s3_bucket.this, aws_s3_bucket_ownership_controls.this, aws_s3_bucket_public_access_block.this, aws_s3_bucket_versioning.this,
+      aws_s3_bucket_server_side_encryption_configuration.this, aws_s3_bucket_lifecycle_configuration.this, aws_s3_bucket_policy.this,
+    )) == 0
+    error_message = "Nothing of it must be made or changed."
+  }
+
+  assert {
+    condition     = output.arn == "arn:aws:s3:::tally-test-inbox"
+    error_message = "The outputs must be those of the bucket that is there."
+  }
 }
