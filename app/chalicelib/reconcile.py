@@ -27,6 +27,7 @@ from chalicelib.items import (
 )
 from chalicelib.ledger import Clock, count, utc_now
 from chalicelib.logs import logger
+from chalicelib.metrics import Metric, Metrics
 from chalicelib.plan import Upload
 from chalicelib.table import Put, Update
 
@@ -81,6 +82,14 @@ class Repairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Standstill:
+    """For how long a batch has not moved since it was looked at or repaired, and how many repairs moved nothing."""
+
+    seconds: float
+    repairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
     """Pushes batches on. Whatever it sends may be on its way already: a duplicate, which every consumer takes."""
 
@@ -89,14 +98,25 @@ class Reconciler:
     dispatcher: "Dispatcher"
     settler: "Settler"
     patience: timedelta
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
     def sweep(self, batches: Iterable[Batch]) -> list[Repairs]:
-        """Repair those of the batches that have not moved for longer than ``patience``."""
+        """Repair those of the batches that have not moved for longer than ``patience``.
+
+        A batch counts as stalled from then on until it moves, also while its next repair waits.
+        """
         repaired = []
-        for batch in batches:
-            settled = batch.status.final and batch.published_attempt == batch.attempt
-            if settled or batch.hold is Hold.PAUSED or not self._stands_still(batch):
+        unsettled = [batch for batch in batches if not batch.status.final or batch.published_attempt != batch.attempt]
+        self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
+        self.metrics.add(Metric.BATCHES_STALLED, 0)
+        for batch in unsettled:
+            standstill = None if batch.hold is Hold.PAUSED else self._standstill(batch)
+            if standstill is None:
+                continue
+            due = standstill.seconds >= self._patience(standstill.repairs)
+            self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
+            if not due:
                 continue
             try:
                 repairs = self.repair(batch.id)
@@ -105,7 +125,7 @@ class Reconciler:
                 continue
             # An operator should know: something was lost, or a queue is much slower than the schedule.
             logger.warning("batch.repaired", extra=_fields(repairs))
-            self._note(batch.id, self._looks(self._batch(batch.id)), repairs=self._repairs(batch.id) + 1)
+            self._note(batch.id, self._looks(self._batch(batch.id)), repairs=standstill.repairs + 1)
             repaired.append(repairs)
         return repaired
 
@@ -203,24 +223,23 @@ class Reconciler:
             batch = self._batch(batch_id)
         repairs.completed = self.settler.complete(batch)
 
-    def _stands_still(self, batch: Batch) -> bool:
-        """Tell whether a batch looks as it did ``patience`` ago; remembers how it looks.
-
-        Each repair that moved nothing doubles the patience: a batch that only waits behind another's rows must not
-        get a copy of all its own every few minutes.
-        """
+    def _standstill(self, batch: Batch) -> _Standstill | None:
+        """Return for how long a batch has looked as it does, None if it has moved; remembers how it looks."""
         looks = self._looks(batch)
         seen = self.table.get(batch_pk(batch.id), _WATCH_SK)
         if seen and seen["looks"]["S"] == looks:
-            patience = self.patience.total_seconds() * 2 ** self._repairs(batch.id)
-            stood = self.clock().timestamp() - int(seen["since"]["N"])
-            return bool(stood >= min(patience, _MOST_PATIENCE.total_seconds()))
+            since = int(seen["since"]["N"])
+            return _Standstill(seconds=self.clock().timestamp() - since, repairs=int(seen["repairs"]["N"]))
         self._note(batch.id, looks)
-        return False
+        return None
 
-    def _repairs(self, batch_id: str) -> int:
-        seen = self.table.get(batch_pk(batch_id), _WATCH_SK)
-        return int(seen["repairs"]["N"]) if seen else 0
+    def _patience(self, repairs: int) -> float:
+        """Return how many seconds a batch may stand still.
+
+        Each repair that moved nothing doubles them: a batch that only waits behind another's rows must not get a
+        copy of all its own every few minutes.
+        """
+        return min(self.patience * (1 << repairs), _MOST_PATIENCE).total_seconds()
 
     def _looks(self, batch: Batch) -> str:
         chunks = self._chunks(batch)
