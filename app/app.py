@@ -73,16 +73,17 @@ def ingest(event: SQSEvent) -> dict[str, Any]:
 @app.on_sqs_message(**_queue("work", "process"))
 def process(event: SQSEvent) -> dict[str, Any]:
     """Run the job over rows and hand on the outcomes."""
-    services = Services.of(event.context)
+    with Services.metered(event.context) as services:
 
-    def handle(messages: Sequence[Message], failures: Failures) -> None:
-        for message in messages:
-            with failures.isolated(message):
-                work = decode(message.body, WorkMessage)
-                done = services.processor.work(work, receive_count=message.receive_count)
-                logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
+        def handle(messages: Sequence[Message], failures: Failures) -> None:
+            for message in messages:
+                with failures.isolated(message):
+                    work = decode(message.body, WorkMessage)
+                    done = services.processor.work(work, receive_count=message.receive_count)
+                    services.metrics.time_rows(done.run, done.seconds)
+                    logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
 
-    return services.acknowledgement.answer(event.to_dict(), handle)
+        return services.acknowledgement.answer(event.to_dict(), handle)
 
 
 @app.on_sqs_message(**_queue("heavy", "process_heavy"))
@@ -134,13 +135,15 @@ def bury(event: SQSEvent) -> dict[str, Any]:
 @app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))
 def reconcile(event: CloudWatchEvent) -> None:
     """Push on batches that stand still."""
-    reconciler = Services.of(event.context).reconciler
-    repaired = reconciler.sweep(reconciler.open_batches())
+    with Services.metered(event.context) as services:
+        reconciler = services.reconciler
+        repaired = reconciler.sweep(reconciler.open_batches())
     logger.info("batches.reconciled", repaired=len(repaired))
 
 
 @app.on_dynamodb_record(**_stream("settle"))
 def settle(event: DynamoDBEvent) -> None:
     """Close chunks and batches whose counters say so, and announce those that have ended."""
-    done = Services.of(event.context).settler.settle(changes(event.to_dict()))
+    with Services.metered(event.context) as services:
+        done = services.settler.settle(changes(event.to_dict()))
     logger.info("batch.settled", chunks=done.chunks, batches=done.batches, events=done.events)

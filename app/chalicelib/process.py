@@ -48,6 +48,8 @@ class Processed:
     again: list[WorkRow] = field(default_factory=list)  # the job raised: to be tried once more, later
     rest: list[WorkRow] = field(default_factory=list)  # not begun
     delay_seconds: int = 0  # of the rest
+    run: int = 0  # rows that the job ran for, ...
+    seconds: float = 0  # ... all of them together
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -110,6 +112,8 @@ class Processor:
             outcome = self._run(job, message.batch, row)
             took = self.clock() - began
             longest = max(longest, took)
+            done.run += 1
+            done.seconds += took
             if outcome is None:
                 done.again.append(msgspec.structs.replace(row, attempt=row.attempt + 1))
             else:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from chalicelib.errors import described
 from chalicelib.items import (
@@ -27,6 +27,7 @@ from chalicelib.items import (
 )
 from chalicelib.ledger import Clock, count, utc_now
 from chalicelib.logs import logger
+from chalicelib.metrics import Metric, Metrics
 from chalicelib.plan import Upload
 from chalicelib.table import Put, Update
 
@@ -80,10 +81,12 @@ class Repairs:
         )
 
 
-class _Watch(NamedTuple):
-    """How a batch looked, and how many repairs have not changed that."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standstill:
+    """For how long a batch has looked like this, since it was seen or repaired, and how many repairs moved nothing."""
 
     looks: str
+    seconds: float
     repairs: int
 
 
@@ -96,19 +99,29 @@ class Reconciler:
     dispatcher: "Dispatcher"
     settler: "Settler"
     patience: timedelta
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
     def sweep(self, batches: Iterable[Batch]) -> list[Repairs]:
-        """Repair those of the batches that have not moved for longer than ``patience``."""
+        """Repair those of the batches that have not moved for longer than ``patience``.
+
+        A batch counts as stalled from then on until it moves, also while its next repair waits.
+        """
         repaired = []
-        for batch in batches:
-            settled = batch.status.final and batch.published_attempt == batch.attempt
-            watch = None if settled or batch.hold is Hold.PAUSED else self._stalled(batch)
-            if watch is None:
+        unsettled = [batch for batch in batches if not batch.status.final or batch.published_attempt != batch.attempt]
+        self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
+        self.metrics.add(Metric.BATCHES_STALLED, 0)
+        for batch in unsettled:
+            standstill = None if batch.hold is Hold.PAUSED else self._standstill(batch)
+            if standstill is None:
+                continue
+            due = standstill.seconds >= self._patience(standstill.repairs)
+            self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
+            if not due:
                 continue
             # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
             # and keep the others waiting.
-            self._note(batch.id, watch.looks, repairs=watch.repairs + 1)
+            self._note(batch.id, standstill.looks, repairs=standstill.repairs + 1)
             try:
                 repairs = self.repair(batch.id)
             except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
@@ -213,21 +226,24 @@ class Reconciler:
             batch = self._batch(batch_id)
         repairs.completed = self.settler.complete(batch)
 
-    def _stalled(self, batch: Batch) -> _Watch | None:
-        """Return what was seen of a batch that looks as it did ``patience`` ago; otherwise remember how it looks.
-
-        Each repair that moved nothing doubles the patience: a batch that only waits behind another's rows must not
-        get a copy of all its own every few minutes.
-        """
+    def _standstill(self, batch: Batch) -> _Standstill | None:
+        """Return for how long a batch has looked as it does, None if it has moved; remembers how it looks."""
         looks = self._looks(batch)
         seen = self.table.get(batch_pk(batch.id), _WATCH_SK)
-        if seen is None or seen["looks"]["S"] != looks:
-            self._note(batch.id, looks)
-            return None
-        repairs = int(seen["repairs"]["N"])
-        patience = min(self.patience.total_seconds() * 2**repairs, _MOST_PATIENCE.total_seconds())
-        stood = self.clock().timestamp() - int(seen["since"]["N"])
-        return _Watch(looks, repairs) if stood >= patience else None
+        if seen and seen["looks"]["S"] == looks:
+            since = int(seen["since"]["N"])
+            stood = self.clock().timestamp() - since
+            return _Standstill(looks=looks, seconds=stood, repairs=int(seen["repairs"]["N"]))
+        self._note(batch.id, looks)
+        return None
+
+    def _patience(self, repairs: int) -> float:
+        """Return how many seconds a batch may stand still.
+
+        Each repair that moved nothing doubles them: a batch that only waits behind another's rows must not get a
+        copy of all its own every few minutes.
+        """
+        return min(self.patience * (1 << repairs), _MOST_PATIENCE).total_seconds()
 
     def _looks(self, batch: Batch) -> str:
         chunks = self._chunks(batch)

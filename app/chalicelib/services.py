@@ -1,8 +1,9 @@
 """The composition root: what a handler needs, put together for one invocation."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from typing import Any, Self
@@ -17,6 +18,7 @@ from chalicelib.finish import Finisher
 from chalicelib.heavy import HeavyProcessor
 from chalicelib.ingest import Ingester
 from chalicelib.ledger import Ledger
+from chalicelib.metrics import Metrics
 from chalicelib.plan import Planner
 from chalicelib.process import Processor
 from chalicelib.reconcile import Reconciler
@@ -42,6 +44,7 @@ class Services:
     settings: Settings
     retry: Retry
     client: Callable[[str], Any] = client
+    metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     def of(cls, context: Any) -> Self:
@@ -51,6 +54,16 @@ class Services:
             return float(context.get_remaining_time_in_millis()) / 1000 - _RESERVE_SECONDS
 
         return cls(settings(), Retry(remaining_seconds=remaining_seconds))
+
+    @classmethod
+    @contextmanager
+    def metered(cls, context: Any) -> Iterator[Self]:
+        """Do as ``of``, and write the metrics at the end of the block, also if it raises: what it closed is closed."""
+        services = cls.of(context)
+        try:
+            yield services
+        finally:
+            services.metrics.flush(services.settings.stage)
 
     @property
     def ledger(self) -> Ledger:
@@ -131,6 +144,7 @@ class Services:
             dispatcher=self.dispatcher,
             settler=self.settler,
             patience=timedelta(minutes=self.settings.reconcile_minutes),
+            metrics=self.metrics,
         )
 
     def _processor(self, queue: str) -> Processor:
@@ -155,6 +169,7 @@ class Services:
             events=self.client("events"),
             event_bus=self.settings.event_bus,
             retry=self.retry,
+            metrics=self.metrics,
         )
 
     @property

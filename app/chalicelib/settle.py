@@ -6,7 +6,7 @@ twice, late or out of order does nothing.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from chalicelib.items import (
 )
 from chalicelib.ledger import Clock, utc_now
 from chalicelib.logs import logger
+from chalicelib.metrics import Metric, Metrics
 from chalicelib.table import MOST_ACTIONS, Update
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Settler:
     events: "EventBridgeClient"
     event_bus: str
     retry: "Retry"
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
     def settle(self, changes: "Iterable[Change]") -> Settled:
@@ -116,7 +118,11 @@ class Settler:
             Controls(table=self.table).hold(batch.id, Hold.THRESHOLD, attempt=batch.attempt)
 
     def close(self, batch_id: str, chunks: Iterable[Chunk]) -> int:
-        """Close chunks of one batch and add their counts to it, each once; returns how many this call closed."""
+        """Close chunks of one batch and add their counts to it, each once; returns how many this call closed.
+
+        The rows' metrics are counted here, once for each time that a chunk closes: too few of them if this dies
+        before they are written or a success is not heard of, and a redriven chunk's rows all count again.
+        """
         waiting = iter(chunks)
         closed = 0
         while pending := list(islice(waiting, _MOST_CHUNKS)):
@@ -124,6 +130,8 @@ class Settler:
                 stale = set(self.table.transact([*map(_close, pending), _add_up(batch_id, pending)]))
                 if not stale:
                     closed += len(pending)
+                    for chunk in pending:
+                        self.metrics.add_rows(chunk.counts)
                     break
                 pending = [chunk for position, chunk in enumerate(pending) if position not in stale]
         return closed
@@ -135,7 +143,7 @@ class Settler:
         # Nothing remains, so no counter moves any more in this attempt: the image holds the final counts.
         flawless = batch.counts.succeeded == batch.rows
         status = BatchStatus.COMPLETED if flawless else BatchStatus.COMPLETED_WITH_FAILURES
-        return self.table.update(
+        ended = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
@@ -153,6 +161,9 @@ class Settler:
                 },
             )
         )
+        if ended:
+            self.metrics.add(Metric.BATCHES_COMPLETED, 1)
+        return ended
 
     def publish(self, batches: Iterable[Batch]) -> int:
         """Put the event of every batch that has ended; returns how many.
