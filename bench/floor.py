@@ -81,9 +81,7 @@ def _chunks(sample: Path, chunk_rows: int, chunk_bytes: int) -> Iterator[tuple[C
     ranges = split([data[start:]], max_rows=chunk_rows, max_bytes=chunk_bytes, offset=start, first_line=2)
     for number, found in enumerate(ranges):
         key = ChunkKey(_BATCH, number)
-        chunk = Chunk(
-            key=key, start=found.start, end=found.end, first_line=found.first_line, expected_rows=found.rows
-        )
+        chunk = Chunk(key=key, start=found.start, end=found.end, first_line=found.first_line, expected_rows=found.rows)
         records: list[Record] = []
         markers: list[Marker] = []
         for row in job.schema.read(data[found.start : found.end], header, found.first_line):

@@ -25,8 +25,8 @@ class Line:
     @property
     def goal(self) -> str:
         """The goal in words."""
-        said = [f"<= {self.most:g}"] * (self.most is not None) + [f">= {self.least:g}"] * (self.least is not None)
-        return " and ".join(said)
+        bounds = (("<=", self.most), (">=", self.least))
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """Return the row of the table."""

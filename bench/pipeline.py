@@ -5,18 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from bench.samples import Sample
 from chalicelib.items import Batch
 from chalicelib.plan import batch_id
-from tally import sample
 from tally.batches import Reader
 from tally.errors import OperatorError
 from tally.localstack import LocalStack
 from tally.output import Output
+from tally.sample import Expected
 from tally.stage import Stage
 from tally.submit import inbox_key, upload
 from tally.workspace import Workspace
@@ -46,20 +46,18 @@ def running(workspace: Workspace, output: Output, *, name: str, keep: bool, **va
             stack.down()
 
 
-def process(stage: Stage, file: Path, rows: int) -> Run:
+def process(stage: Stage, sample: Sample) -> Run:
     """Upload a sample and wait for its end; raises when its outcomes are not the sample's."""
     began = time.monotonic()
-    key = inbox_key("transactions", f"bench-{rows}-{time.time_ns()}.csv")
-    source = upload(stage.s3, file, stage.resources.inbox_bucket, key, lambda _: None)
+    key = inbox_key("transactions", f"bench-{sample.rows}-{time.time_ns()}.csv")
+    source = upload(stage.s3, sample.file, stage.resources.inbox_bucket, key, lambda _: None)
     batch, megabytes = _await(stage, batch_id("transactions", source))
     seconds = time.monotonic() - began
-    expected = sample.expected(rows)
     counts = batch.counts
-    if (batch.rows, counts.succeeded, counts.failed, counts.rejected) != (
-        expected.rows, expected.succeeded, expected.failed, expected.rejected,
-    ):  # fmt: skip
-        raise OperatorError(f"{batch.id} ended with {batch.rows} rows, {counts}: the sample must give {expected}.")
-    return Run(batch=batch, rows=rows, seconds=seconds, megabytes=megabytes)
+    found = Expected(rows=batch.rows, succeeded=counts.succeeded, failed=counts.failed, rejected=counts.rejected)
+    if found != sample.expected:
+        raise OperatorError(f"{batch.id} ended with {found}: the sample must give {sample.expected}.")
+    return Run(batch=batch, rows=sample.rows, seconds=seconds, megabytes=megabytes)
 
 
 def _await(stage: Stage, batch: str) -> tuple[Batch, dict[str, int]]:

@@ -1,0 +1,68 @@
+"""What a row costs, in write units and requests: a regression here is money, a million times over."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.samples import without_failures
+from chalicelib import services
+from tests.support.metering import Meter, item_bytes, write_units
+from tests.support.pipeline import Pipeline
+
+ROWS = 2_000
+RECORDS, MARKERS = "batch_write_item", "transact_write_items"
+VARIABLES = Path(__file__).parents[2] / "infra" / "variables.tf"
+
+
+def _defaults(*names: str) -> dict[str, int]:
+    """Return the sizes that Terraform deploys unless it is told others."""
+    text = VARIABLES.read_text(encoding="utf-8")
+    found = {name: re.search(rf'variable "{name}" {{.*?default\s+= (\d+)', text, re.DOTALL) for name in names}
+    return {name: int(match[1]) for name, match in found.items() if match}
+
+
+@pytest.fixture(scope="module")
+def meter() -> Meter:
+    """Return what a whole batch of the 16-column job took, from upload to event, nothing going wrong."""
+    meter = Meter()
+    with pytest.MonkeyPatch.context() as patch:
+        as_deployed = msgspec.structs.replace(
+            services.settings(), **_defaults("chunk_rows", "chunk_bytes", "pack_rows")
+        )
+        patch.setattr(services, "settings", lambda: as_deployed)
+        pipeline = Pipeline(patch)
+        for name, client in pipeline.clients.items():
+            pipeline.clients[name] = meter.meters(client._client)
+        written = BytesIO()
+        expected = without_failures(written, ROWS)
+        batch = pipeline.upload("inbox/transactions/sample.csv", written.getvalue())
+        pipeline.drain()
+        assert pipeline.batch(batch).counts.total == expected.rows == ROWS
+    return meter
+
+
+def test_a_row_costs_no_more_than_three_units_and_a_little(meter: Meter) -> None:
+    """1 for its record, 2 for its marker, and its share of counters: the limit is 3.02."""
+    assert meter.units.total() / ROWS <= 3.05
+
+
+def test_records_go_25_and_markers_99_to_a_request(meter: Meter) -> None:
+    """Full groups: a quarter more of the requests would be groups that are not."""
+    assert meter.requests[RECORDS] <= ROWS / 25 * 1.25
+    assert meter.requests[MARKERS] <= ROWS / 99 * 1.25
+
+
+def test_nothing_else_is_asked_for_each_row(meter: Meter) -> None:
+    """Reads, messages and events: fewer than one for twenty rows."""
+    others = meter.requests.total() - meter.requests[RECORDS] - meter.requests[MARKERS]
+    assert others / ROWS <= 0.05
+
+
+def test_units_are_those_of_the_published_size_rules() -> None:
+    """Names and values in UTF-8, a byte for two digits and one more, lists with a byte for each element."""
+    item = {"pk": {"S": "é"}, "n": {"N": "1234"}, "l": {"L": [{"S": "ab"}]}, "b": {"BOOL": True}}
+    assert item_bytes(item) == (2 + 2) + (1 + 3) + (1 + 3 + 1 + 2) + (1 + 1)
+    assert [write_units(size) for size in (0, 1, 1024, 1025)] == [1, 1, 1, 2]
