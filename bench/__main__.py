@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench import counts, floor, local, samples
+from bench import counts, floor, local, rivals, samples
 from bench.line import Line
 from bench.pipeline import Run, process, running
 from bench.samples import Sample
@@ -24,7 +24,7 @@ PARTS = ("local", "speed", "counts", "textbook")
 _STAGE = "bench"
 _PARSED_ROWS = 100_000
 _PLANNED_ROWS = 500_000
-_CHUNK = {"chunk_rows": 500, "chunk_bytes": 262_144}
+_CHUNK = {"chunk_rows": 495, "chunk_bytes": 262_144}
 
 
 class Bench:
@@ -34,6 +34,7 @@ class Bench:
         self.output, self.workspace = output, workspace
         self.folder = workspace.home / "check" / "bench"
         self.lines: list[Line] = []
+        self.seconds: dict[int, float] = {}
 
     def sample(self, rows: int) -> Sample:
         """Return a sample of so many rows."""
@@ -61,6 +62,7 @@ class Bench:
                 bare = floor.measure(sample.file, self.folder, **_CHUNK)
             with self.output.step(f"pipeline: {rows:,} rows"):
                 runs[rows] = run = process(stage, sample)
+            self.seconds[rows] = run.seconds
             per_write[rows] = run.seconds / bare.seconds
             self.add(
                 Line(
@@ -95,8 +97,16 @@ class Bench:
     def counts(self, stage: Stage, rows: int) -> None:
         """Count units and requests."""
         with self.output.step(f"counts: {rows:,} rows, every request written down"):
-            traffic = counts.measure(stage, self.sample(rows), self.folder)
-        self.add(*counts.lines(traffic, rows))
+            counted = rivals.tally(stage, self.sample(rows), self.folder)
+        self.add(*counts.lines(counted.traffic, rows))
+
+    def textbook(self, stage: Stage, rows: int) -> None:
+        """Measure the textbook; a fifth of the rows where time is not the question."""
+        sample, small = self.sample(rows), self.sample(rows // 5)
+        seconds = self.seconds.get(rows) or process(stage, sample).seconds
+        with self.output.step(f"textbook: {rows:,} rows; counts, faults and prices over {small.rows:,}"):
+            lines = rivals.lines(stage, sample, small, self.folder, self.workspace.repo, seconds=seconds)
+        self.add(*lines)
 
 
 def _memory(small: Run, large: Run) -> list[Line]:
@@ -129,6 +139,7 @@ def bench(parts: tuple[str, ...], sizes: tuple[int, ...], count_rows: int, keep:
             "local": lambda: run.local(stage),
             "speed": lambda: run.speed(stage, sizes),
             "counts": lambda: run.counts(stage, count_rows),
+            "textbook": lambda: run.textbook(stage, count_rows),
         }
         for part, measure in steps.items():
             if part in wanted:

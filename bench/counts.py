@@ -1,25 +1,11 @@
 """Write units and requests a row, by kind: what the functions really asked of AWS over one file."""
 
-from pathlib import Path
-
-from bench import recording
 from bench.line import Line
-from bench.pipeline import process
 from bench.recording import Traffic
-from bench.samples import Sample
-from tally.stage import Stage
 
 RECORDS, MARKERS = "dynamodb BatchWriteItem row", "dynamodb TransactWriteItems mark"
 _LIMIT = 3.02
 """1 unit for the record, 2 for the marker, 2/99 for the counter that moves with 99 markers."""
-
-
-def measure(stage: Stage, sample: Sample, folder: Path) -> Traffic:
-    """Process a file with every request of the functions written down."""
-    log = folder / "requests.jsonl"
-    with recording.recorded(stage.functions, recording.functions_of(stage), log):
-        process(stage, sample)
-    return recording.read(log)
 
 
 def lines(traffic: Traffic, rows: int) -> list[Line]:

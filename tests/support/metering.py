@@ -41,12 +41,13 @@ class _Metered:
         call = getattr(self._client, operation)
 
         def metered(**request: Any) -> Any:
-            self._meter.requests[operation] += 1
+            name = _name(operation, request)
+            self._meter.requests[name] += 1
             before = _sizes(self._client, request)
             try:
                 return call(**request)
             except ClientError:
-                self._meter.units[operation] += sum(before) * _factor(request)  # a failed condition is billed too
+                self._meter.units[name] += sum(before) * _factor(request)  # a failed condition is billed too
                 before = []
                 raise
             finally:
@@ -54,9 +55,15 @@ class _Metered:
                     # Billed by the larger of the item as it was and as it is.
                     after = _sizes(self._client, request)
                     units = sum(max(pair) for pair in zip(before, after, strict=True))
-                    self._meter.units[operation] += units * _factor(request)
+                    self._meter.units[name] += units * _factor(request)
 
         return metered
+
+
+def _name(operation: str, request: Mapping[str, Any]) -> str:
+    """Return the operation and, of a write, the prefix of the first item's sort key, which tells what is written."""
+    keys = [target.get("Key") or target["Item"] for target in _targets(request)]
+    return f"{operation} {keys[0]['sk']['S'].partition('#')[0]}" if keys else operation
 
 
 def _factor(request: Mapping[str, Any]) -> int:
@@ -86,8 +93,8 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
         case "S":
             return len(str(held).encode())
         case "N":
-            digits = held.lstrip("-").replace(".", "").strip("0")
-            return (len(digits) + 1) // 2 + 1 + held.startswith("-")
+            digits = str(held).lstrip("-").replace(".", "").strip("0")
+            return (len(digits) + 1) // 2 + 1 + str(held).startswith("-")
         case "L":
             return 3 + sum(1 + _value_bytes(each) for each in held)
         case _:
