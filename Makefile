@@ -21,7 +21,7 @@ CHAOS_STAMP := $(CHAOS_ENV)/.installed
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo chaos up down test test-unit test-e2e test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
+.PHONY: help venv demo chaos bench bench-scale up down test test-unit test-e2e test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,12 @@ demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a
 
 chaos: venv $(CHAOS_STAMP) ## Prove exactness under injected faults (ROWS, SEED), beside eight other counters
 	@$(BIN)/python -m tests.chaos --rows "$(ROWS)" $(if $(SEED),--seed "$(SEED)")
+
+bench: venv ## Measure Tally against its limits and the textbook (about ten minutes; nothing else should run)
+	@$(BIN)/python -m bench
+
+bench-scale: venv ## Measure how a million rows compare with ten thousand (half an hour)
+	@$(BIN)/python -m bench --part speed --rows 10000 --rows 1000000
 
 $(CHAOS_STAMP): requirements/chaos.txt
 	@mkdir -p $(dir $(CHAOS_ENV))

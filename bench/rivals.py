@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench import prices, recording
+from bench import recording
 from bench.line import Line
 from bench.pipeline import Run, process
-from bench.prices import Use
 from bench.recording import Invocations, Traffic
 from bench.samples import Sample
 from bench.textbook import run as textbook
+from tally import prices
+from tally.prices import Use
 from tally.stage import Stage
 
 AMBIGUOUS = 0.02

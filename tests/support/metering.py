@@ -1,4 +1,4 @@
-"""What requests cost: write units by DynamoDB's published size rules, and requests by name."""
+"""What requests cost: write units by the sizes of their items, and requests by name."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,18 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-_UNIT_BYTES = 1024
+from tally.sizes import item_size, write_units
+
 _IN_TRANSACTION = 2
-
-
-def item_bytes(item: Mapping[str, Any]) -> int:
-    """Return an item's size: names and values (developer guide, "DynamoDB item sizes and formats")."""
-    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
-
-
-def write_units(size: int) -> int:
-    """Return the write units of an item of so many bytes."""
-    return max(1, -(-size // _UNIT_BYTES))
 
 
 @dataclass(slots=True)
@@ -73,7 +64,7 @@ def _factor(request: Mapping[str, Any]) -> int:
 def _sizes(client: Any, request: Mapping[str, Any]) -> list[int]:
     """Return the units of the items that a write concerns, as they are in the table at this moment."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
-    return [write_units(item_bytes(client.items.get((key["pk"]["S"], key["sk"]["S"]), {}))) for key in keys]
+    return [write_units(item_size(client.items.get((key["pk"]["S"], key["sk"]["S"]), {}))) for key in keys]
 
 
 def _targets(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -85,17 +76,3 @@ def _targets(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if "Item" in request or "UpdateExpression" in request:
         return [request]
     return []
-
-
-def _value_bytes(value: Mapping[str, Any]) -> int:
-    ((kind, held),) = value.items()
-    match kind:
-        case "S":
-            return len(str(held).encode())
-        case "N":
-            digits = str(held).lstrip("-").replace(".", "").strip("0")
-            return (len(digits) + 1) // 2 + 1 + str(held).startswith("-")
-        case "L":
-            return 3 + sum(1 + _value_bytes(each) for each in held)
-        case _:
-            return 1

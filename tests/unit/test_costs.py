@@ -9,7 +9,10 @@ import pytest
 
 from bench.samples import without_failures
 from chalicelib import services
-from tests.support.metering import Meter, item_bytes, write_units
+from tally.batches import Reader
+from tally.cost import estimate
+from tests.support import memory_dynamodb
+from tests.support.metering import Meter
 from tests.support.pipeline import Pipeline
 
 ROWS = 10_000
@@ -25,10 +28,11 @@ def _defaults(*names: str) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def meter() -> Meter:
-    """Return what a whole batch of the 16-column job took, from upload to event, nothing going wrong."""
+def metered() -> tuple[Meter, Pipeline, str]:
+    """Take a batch of the 16-column job from upload to event, nothing going wrong, every request metered."""
     meter = Meter()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_dynamodb, "PAGE", 1_000)  # short pages are for those who forget to turn them
         as_deployed = msgspec.structs.replace(
             services.settings(), **_defaults("chunk_rows", "chunk_bytes", "pack_rows")
         )
@@ -41,7 +45,13 @@ def meter() -> Meter:
         batch = pipeline.upload("inbox/transactions/sample.csv", written.getvalue())
         pipeline.drain()
         assert pipeline.batch(batch).counts.total == expected.rows == ROWS
-    return meter
+    return meter, pipeline, batch
+
+
+@pytest.fixture(scope="module")
+def meter(metered: tuple[Meter, Pipeline, str]) -> Meter:
+    """Return what the batch took."""
+    return metered[0]
 
 
 def test_a_row_costs_no_more_than_three_units_and_a_little(meter: Meter) -> None:
@@ -62,8 +72,18 @@ def test_nothing_else_is_asked_for_each_row(meter: Meter) -> None:
     assert others / ROWS <= 0.05
 
 
-def test_units_are_those_of_the_published_size_rules() -> None:
-    """Names and values in UTF-8, a byte for two digits and one more, lists with a byte for each element."""
-    item = {"pk": {"S": "é"}, "n": {"N": "1234"}, "l": {"L": [{"S": "ab"}]}, "b": {"BOOL": True}}
-    assert item_bytes(item) == (2 + 2) + (1 + 3) + (1 + 3 + 1 + 2) + (1 + 1)
-    assert [write_units(size) for size in (0, 1, 1024, 1025)] == [1, 1, 1, 2]
+def test_the_estimate_of_a_batch_is_what_was_metered(metered: tuple[Meter, Pipeline, str]) -> None:
+    """Within two in a hundred, from ten of its chunks: nothing was written down while it ran."""
+    meter, pipeline, batch = metered
+    reader = Reader(dynamodb=pipeline.dynamodb, table="tally-test")  # type: ignore[arg-type]
+    cost = estimate(reader, reader.require(batch), {})
+    dynamodb = sum(
+        count
+        for name, count in meter.requests.items()
+        if name.partition(" ")[0] not in {"send_message_batch", "put_events", "get_object"}
+    )
+    assert cost.rows == ROWS
+    assert cost.sampled < cost.chunks
+    assert cost.write_units == pytest.approx(meter.units.total(), rel=0.02)
+    assert cost.dynamodb_requests == pytest.approx(dynamodb, rel=0.1)
+    assert cost.s3_requests == pytest.approx(meter.requests["get_object"], abs=2)
