@@ -1,4 +1,4 @@
-"""What functions ask of AWS: a log of their requests, and what the local AWS says of their invocations."""
+"""What functions ask of AWS: a log of their requests, and what their own logs report of their invocations."""
 
 import json
 from collections import Counter
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tally.cost import reported
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -36,10 +38,10 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocations:
-    """How often a function ran and for how many seconds in all."""
+    """How often a function ran, and for how many seconds times gigabytes in all."""
 
     count: int
-    seconds: float
+    gb_seconds: float
 
 
 @contextmanager
@@ -92,23 +94,11 @@ def read(log: Path) -> Traffic:
     return Traffic(writes=+writes, reads=+reads, requests=requests, sqs_billed=billed, messages=messages)
 
 
-def invocations(cloudwatch: Any, names: list[str], since: datetime) -> dict[str, Invocations]:
-    """Return what CloudWatch has of functions since a moment."""
-    found: dict[str, Invocations] = {}
-    for name in names:
-        answer = cloudwatch.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Duration",
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=since,
-            EndTime=datetime.now(UTC) + timedelta(minutes=1),
-            Period=60,
-            Statistics=["Sum", "SampleCount"],
-        )
-        points = answer["Datapoints"]
-        count = sum(int(point["SampleCount"]) for point in points)
-        found[name] = Invocations(count=count, seconds=sum(point["Sum"] for point in points) / 1000)
-    return found
+def invocations(logs: Any, names: list[str], since: datetime) -> dict[str, Invocations]:
+    """Return what the logs report of functions since a moment."""
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    found = {name: reported(logs, name, since, now) for name in names}
+    return {name: Invocations(count=len(each), gb_seconds=sum(each)) for name, each in found.items()}
 
 
 def _kind(request: Mapping[str, Any]) -> str:

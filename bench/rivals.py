@@ -18,8 +18,6 @@ from tally.stage import Stage
 
 AMBIGUOUS = 0.02
 """Share of the counting writes that are applied and answered with a 500."""
-_MEMORY_GB = {"plan": 0.5, "ingest": 0.5, "process": 0.5, "finish": 0.25, "dispatch": 0.25, "settle": 0.25}
-_TEXTBOOK_GB = 0.5
 _POLLED = ("ingest", "process", "process_heavy", "finish", "bury")
 
 
@@ -43,7 +41,7 @@ def tally(stage: Stage, sample: Sample, folder: Path, *, ambiguous: float = 0.0,
         if twice:
             _deliver_again(stage, run)
     prefix = f"tally-{stage.name}-"
-    found = recording.invocations(stage.client("cloudwatch"), names, since)
+    found = recording.invocations(stage.logs, names, since)
     invocations = {name.removeprefix(prefix): each for name, each in found.items()}
     return Counted(run=run, traffic=recording.read(log), invocations=invocations)
 
@@ -99,13 +97,12 @@ def _exactness(stage: Stage, sample: Sample, folder: Path, repo: Path, *, clean:
 
 def _dollars(ours: Counted, theirs: textbook.Result, rows: int) -> list[Line]:
     assert theirs.traffic is not None
-    process_seconds = ours.invocations["process"].seconds
     use = Use(
         write_units=ours.traffic.writes.total() / rows,
         read_units=ours.traffic.reads.total() / rows,
         sqs_requests=_sqs(ours.traffic, sum(ours.invocations[name].count for name in _POLLED)) / rows,
         invocations=sum(each.count for each in ours.invocations.values()) / rows,
-        gb_seconds=sum(each.seconds * _MEMORY_GB.get(name, 0.5) for name, each in ours.invocations.items()) / rows,
+        gb_seconds=sum(each.gb_seconds for each in ours.invocations.values()) / rows,
         s3_gets=ours.traffic.requests["s3 GET"] / rows,
     )
     work = theirs.invocations["textbook-work"]
@@ -114,10 +111,10 @@ def _dollars(ours: Counted, theirs: textbook.Result, rows: int) -> list[Line]:
         read_units=theirs.traffic.reads.total() / rows,
         sqs_requests=_sqs(theirs.traffic, work.count) / rows,
         invocations=sum(each.count for each in theirs.invocations.values()) / rows,
-        gb_seconds=sum(each.seconds for each in theirs.invocations.values()) * _TEXTBOOK_GB / rows,
+        gb_seconds=sum(each.gb_seconds for each in theirs.invocations.values()) / rows,
         s3_gets=1 / rows,
     )
-    job = process_seconds * _MEMORY_GB["process"] / rows
+    job = ours.invocations["process"].gb_seconds / rows
     bills = {"Tally": use.dollars(), "textbook": book.dollars(), **prices.distributed_map(job, rows_a_child=198)}
     return [
         Line(

@@ -96,7 +96,7 @@ def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> 
     found = find_stage(stage, table, bucket)
     names = {name: f"tally-{found.name}-{name}" for name in costing.FUNCTIONS}
     read = reader(found).require(batch)
-    used = costing.used(found.client("cloudwatch"), found.functions, names, read, utc_now())
+    used = costing.used(found.logs, names, read, utc_now())
     took = costing.estimate(reader(found), read, used)
     costing.show(output, took)
     output.result({"id": batch, **took.as_json()})

@@ -2,9 +2,10 @@
 
 No step of the pipeline writes anything for it. Sizes and the job's time are read from a sample of chunks, spread
 evenly, and stand for the others; what goes with chunks and messages follows from how the pipeline works. Seconds of
-functions are CloudWatch's while the batch ran: batches that ran beside it share them.
+functions are those that their logs report of while the batch ran: of batches beside it too.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,9 @@ from tally.sizes import item_size, write_units
 
 SAMPLED_CHUNKS = 10
 FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "settle")
+_AROUND = timedelta(seconds=10)
+"""Planning begins before its batch is created, and the last workers answer after its end."""
+_REPORT = re.compile(r"REPORT RequestId: .*?Billed Duration: (?P<ms>[0-9.]+) ms\s+Memory Size: (?P<mb>[0-9]+) MB")
 _PUTS, _MARKERS = 25, 99
 _PACK_ROWS = 198
 """Terraform's default; a stage with other packs sends a few more or fewer messages."""
@@ -30,7 +34,7 @@ _CHUNK_WRITES = 2 + 1 + 2 + 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one batch took; ``functions`` is invocations and GB-seconds, empty where CloudWatch has nothing."""
+    """What one batch took; ``functions`` is invocations and GB-seconds, empty where no log is left."""
 
     rows: int
     chunks: int
@@ -138,31 +142,32 @@ def show(output: Output, cost: Cost) -> None:
     output.say(f"{total:.6f} dollars, {million:.2f} a million rows, at the prices of {prices.CHECKED} (us-east-1)")
     output.say(
         f"Sizes are those of the items in {cost.sampled} of the chunks; requests follow from the counts. "
-        "Function time is CloudWatch's while the batch ran, other batches' included."
+        "Function time is what the logs report of while it ran, other batches' included."
     )
 
 
-def used(cloudwatch: Any, lambda_client: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> dict[str, Any]:
+def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> dict[str, tuple[int, float]]:
     """Return invocations and GB-seconds of functions while a batch ran; ``names`` maps what to show to functions."""
-    since = datetime.fromisoformat(batch.created_at) - timedelta(minutes=1)
-    until = (datetime.fromisoformat(batch.completed_at) if batch.completed_at else now) + timedelta(minutes=1)
-    minutes = max(1, -(-int((until - since).total_seconds()) // 60 // 1_440))  # CloudWatch answers 1,440 points
-    found = {}
-    for shown, name in names.items():
-        points = cloudwatch.get_metric_statistics(
-            Namespace="AWS/Lambda",
-            MetricName="Duration",
-            Dimensions=[{"Name": "FunctionName", "Value": name}],
-            StartTime=since,
-            EndTime=until,
-            Period=60 * minutes,
-            Statistics=["Sum", "SampleCount"],
-        )["Datapoints"]
-        count = int(sum(point["SampleCount"] for point in points))
-        if count:
-            memory = lambda_client.get_function_configuration(FunctionName=name)["MemorySize"]
-            found[shown] = (count, sum(point["Sum"] for point in points) / 1000 * memory / 1024)
-    return found
+    since = datetime.fromisoformat(batch.created_at)
+    until = datetime.fromisoformat(batch.completed_at) if batch.completed_at else now
+    found = {shown: reported(logs, name, since - _AROUND, until + _AROUND) for shown, name in names.items()}
+    return {shown: (len(each), sum(each)) for shown, each in found.items() if each}
+
+
+def reported(logs: Any, function: str, since: datetime, until: datetime) -> list[float]:
+    """Return the GB-seconds of each invocation that a function's log reports; none if there is no such log."""
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=f"/aws/lambda/{function}",
+        startTime=int(since.timestamp() * 1000),
+        endTime=int(until.timestamp() * 1000),
+        filterPattern="REPORT",
+    )
+    try:
+        lines = [event["message"] for page in pages for event in page["events"]]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    matches = filter(None, map(_REPORT.match, lines))
+    return [float(match["ms"]) / 1000 * int(match["mb"]) / 1024 for match in matches]
 
 
 def _valid(chunk: Chunk) -> int:

@@ -145,7 +145,7 @@ def _process(stage: Stage, sample: Sample, queue_url: str, *, twice: bool, log: 
         counted=_counted(stage, sample),
         stored=stored,
         traffic=recording.read(log) if log else None,
-        invocations=recording.invocations(stage.client("cloudwatch"), _NAMES, since),
+        invocations=recording.invocations(stage.logs, _NAMES, since),
     )
 
 

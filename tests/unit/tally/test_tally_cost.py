@@ -1,6 +1,8 @@
-"""What a batch cost: the functions' share, and what is said of it. The model itself is held to a meter in test_costs."""
+"""What a batch cost: the share of the functions, and what is said of it; test_costs holds the model to a meter."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,28 +30,27 @@ COST = Cost(
 )  # fmt: skip
 
 
-class CloudWatch:
-    """Knows one function's metric; refuses more points than it answers."""
+class Logs:
+    """Has one function's log, in two pages, with lines that are no reports."""
 
-    def get_metric_statistics(self, **request: Any) -> dict[str, Any]:
-        points = (request["EndTime"] - request["StartTime"]).total_seconds() / request["Period"]
-        assert points <= 1_440
-        assert request["Period"] % 60 == 0
-        known = request["Dimensions"][0]["Value"] == "tally-x-process"
-        return {"Datapoints": [{"Sum": 1500.0, "SampleCount": 3.0}] * 2 if known else []}
+    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
 
+    def get_paginator(self, _: str) -> "Logs":
+        return self
 
-class Lambda:
-    """Says how much memory functions have."""
-
-    def get_function_configuration(self, **_: Any) -> dict[str, Any]:
-        return {"MemorySize": 512}
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        if request["logGroupName"] != "/aws/lambda/tally-x-process":
+            raise LookupError
+        report = "REPORT RequestId: 1\tDuration: 999.20 ms\tBilled Duration: 1000 ms\tMemory Size: 512 MB\tMax"
+        assert request["endTime"] - request["startTime"] == (2 * 86_400 + 20) * 1000
+        yield {"events": [{"message": report}, {"message": "REPORTS are late"}]}
+        yield {"events": [{"message": report}]}
 
 
 def test_function_time_is_billed_by_memory_and_idle_functions_are_left_out() -> None:
-    """Two days of a batch are asked for in periods that CloudWatch answers."""
+    """As the reports of the invocations say; a function that never ran has no log."""
     names = {name: f"tally-x-{name}" for name in ("process", "finish")}
-    assert used(CloudWatch(), Lambda(), names, BATCH, datetime.now(UTC)) == {"process": (6, 1.5)}
+    assert used(Logs(), names, BATCH, datetime.now(UTC)) == {"process": (2, 1.0)}
 
 
 def test_dollars_are_what_was_used_at_the_prices_of_the_day() -> None:
