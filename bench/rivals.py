@@ -81,8 +81,8 @@ def _exactness(stage: Stage, sample: Sample, folder: Path, repo: Path, *, clean:
     share = f"{AMBIGUOUS:.0%} of answers to counting writes lost, S3 event twice"
     return [
         Line(
-            name="textbook's count, rows it is wrong by", value=clean.counted - clean.rows, unit="rows",
-            raw={"no faults": "", "rows": clean.rows, "counted": clean.counted, "results": clean.stored},
+            name="textbook's count without faults, rows it is wrong by", value=clean.counted - clean.rows, unit="rows",
+            raw={"rows": clean.rows, "counted": clean.counted, "results": clean.stored},
         ),
         Line(
             name="textbook's count under faults, rows it is wrong by", value=faulty.counted - faulty.rows, unit="rows",

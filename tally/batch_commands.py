@@ -94,10 +94,7 @@ def status(
 def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> None:
     """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row."""
     found = find_stage(stage, table, bucket)
-    names = {name: f"tally-{found.name}-{name}" for name in costing.FUNCTIONS}
-    read = reader(found).require(batch)
-    used = costing.used(found.logs, names, read, utc_now())
-    took = costing.estimate(reader(found), read, used)
+    took = costing.of(found, reader(found).require(batch), utc_now())
     costing.show(output, took)
     output.result({"id": batch, **took.as_json()})
 

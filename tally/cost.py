@@ -17,6 +17,7 @@ from tally.batches import Reader
 from tally.output import Output
 from tally.prices import Use
 from tally.sizes import item_size, write_units
+from tally.stage import Stage
 
 SAMPLED_CHUNKS = 10
 FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "settle")
@@ -61,6 +62,18 @@ class Cost:
         )
         return {service: dollars * self.rows / prices.MILLION for service, dollars in use.dollars().items()}
 
+    @property
+    def summary(self) -> str:
+        """The cost in one line."""
+        rows = self.rows or 1
+        requests = self.dynamodb_requests + self.sqs_requests + self.s3_requests
+        gb_seconds = sum(seconds for _, seconds in self.functions.values())
+        million = sum(self.dollars.values()) / rows * prices.MILLION
+        return (
+            f"{self.write_units / rows:.2f} write units and {requests / rows:.2f} requests a row, "
+            f"{gb_seconds:,.1f} GB-s of functions; {million:.2f} dollars a million rows"
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
         rows = self.rows or 1
@@ -87,6 +100,13 @@ class Cost:
             "dollars_per_million_rows": round(total / rows * prices.MILLION, 4),
             "prices_of": prices.CHECKED,
         }
+
+
+def of(stage: Stage, batch: Batch, now: datetime) -> Cost:
+    """Return what a batch of a stage has cost so far."""
+    names = {name: f"tally-{stage.name}-{name}" for name in FUNCTIONS}
+    reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+    return estimate(reader, batch, used(stage.logs, names, batch, now))
 
 
 def estimate(reader: Reader, batch: Batch, functions: Mapping[str, tuple[int, float]]) -> Cost:

@@ -81,3 +81,8 @@ def test_what_is_shown_says_units_a_row_and_dollars_a_million(capsys: pytest.Cap
     assert "3.040" in said
     assert f"{sum(COST.dollars.values()):.2f} a million rows" in said
     assert "10 of the chunks" in said
+
+
+def test_a_batch_is_summed_up_in_one_line() -> None:
+    """For the end of a demo."""
+    assert COST.summary.startswith("3.04 write units and 0.08 requests a row, 300.0 GB-s of functions; ")
