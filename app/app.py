@@ -48,14 +48,14 @@ def plan(event: S3Event) -> None:
 
 @app.on_dynamodb_record(**_stream("dispatch"))
 def dispatch(event: DynamoDBEvent) -> None:
-    """Send chunks and rows that were written to their queues."""
+    """Send new chunks, and rows whose failure was taken back, to their queues."""
     sent = Services.of(event.context).dispatcher.dispatch(changes(event.to_dict()))
     logger.info("outbox.sent", chunks=sent.chunks, rows=sent.rows)
 
 
 @app.on_sqs_message(**_queue("ingest", "ingest"))
 def ingest(event: SQSEvent) -> dict[str, Any]:
-    """Read chunks: make their rows durable."""
+    """Read chunks: make their rows durable and send them on."""
     services = Services.of(event.context)
 
     def handle(messages: Sequence[Message], failures: Failures) -> None:

@@ -26,7 +26,6 @@ locals {
   filters = {
     dispatch = [
       jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } }),
-      jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } }),
       # A redrive takes the outcomes of failed rows back. So does expiry, which dispatch tells by the record's userIdentity.
       jsonencode({ eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } }),
     ]

@@ -49,6 +49,7 @@ locals {
         actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
+      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
     ])
 
     process = concat(local.consume_queue["work"], [
@@ -96,6 +97,8 @@ locals {
         actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
+      # Rows of a chunk that is given up which a dead ingest wrote and did not send.
+      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
     ])
 

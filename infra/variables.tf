@@ -186,9 +186,9 @@ variable "max_receive_count" {
 }
 
 variable "chunk_rows" {
-  description = "Rows of a chunk at most. A chunk's rows and markers share one partition."
+  description = "Rows of a chunk at most. A chunk's rows and markers share one partition. A multiple of 99 fills every transaction of the ledger."
   type        = number
-  default     = 500
+  default     = 495
   nullable    = false
 
   validation {
@@ -210,9 +210,9 @@ variable "chunk_bytes" {
 }
 
 variable "pack_rows" {
-  description = "Rows of a work message at most. All of them must be processed within the timeout of process."
+  description = "Rows of a work message at most. All of them must be processed within the timeout of process. A multiple of 99, like chunk_rows."
   type        = number
-  default     = 250
+  default     = 198
   nullable    = false
 
   validation {

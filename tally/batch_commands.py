@@ -11,6 +11,7 @@ from chalicelib import jobs
 from chalicelib.items import Marker, Outcome
 from chalicelib.ledger import utc_now
 from tally import audit as auditing
+from tally import cost as costing
 from tally import localaws, sample
 from tally import repair as repairing
 from tally.chaliceproject import ChaliceProject
@@ -87,6 +88,15 @@ def status(
         show(output, progress, utc_now())
         output.result(progress.as_json())
     return None
+
+
+@command("cost", BATCH, *RESOURCES)
+def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> None:
+    """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row."""
+    found = find_stage(stage, table, bucket)
+    took = costing.of(found, reader(found).require(batch), utc_now())
+    costing.show(output, took)
+    output.result({"id": batch, **took.as_json()})
 
 
 def _follow(output: Output, stage: Stage, batch: str, interval: float, timeout: float | None) -> ExitCode:
@@ -225,4 +235,4 @@ def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int)
     output.result(counts | {"file": str(out)})
 
 
-COMMANDS = [submit, status, list_batches, rows, audit, invoke_handler, write_sample]
+COMMANDS = [submit, status, cost, list_batches, rows, audit, invoke_handler, write_sample]

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.items import BatchStatus
 from chalicelib.ledger import Clock, utc_now
-from tally import audit, sample
+from tally import audit, cost, sample
 from tally.audit import Audit
 from tally.batches import Progress, Reader
 from tally.errors import ExitCode
@@ -58,8 +58,10 @@ class Demo:
         show(self.output, progress, self.now())
         audited = audit.run(self.output, reader, batch_id)
         problems = find_problems(progress, audited, expected)
+        took = cost.of(stage, progress.batch, self.now())
+        self.output.say(f"It took {took.summary}.")
         self._conclude(stage, batch_id, problems, began)
-        self.output.result(report(progress, audited, expected, problems))
+        self.output.result(report(progress, audited, expected, problems) | {"cost": took.as_json()})
         return ExitCode.NOT_AS_HOPED if problems else ExitCode.OK
 
     def _conclude(self, stage: Stage, batch_id: str, problems: list[str], began: datetime) -> None:
@@ -73,6 +75,7 @@ class Demo:
             f"rows {batch_id} --outcome failed{where}",
             f"rows {batch_id} --outcome rejected{where}",
             f"audit {batch_id}{where}",
+            f"cost {batch_id}{where}",
             f"list{where}",
             f"env{where}",
             f"down{where}",

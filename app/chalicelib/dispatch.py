@@ -1,4 +1,4 @@
-"""Dispatch: the outbox. What was written to the table is what gets sent: chunks to ingest, rows to work."""
+"""Dispatch: the outbox. What was written to the table is what gets sent: new chunks, and redriven rows."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from chalicelib.items import CHUNK_SK, MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Item, Marker, Outcome, Record, row_sk
+from chalicelib.items import CHUNK_SK, MARKER_PREFIX, Chunk, ChunkKey, Item, Marker, Outcome, Record, row_sk
 from chalicelib.messages import MAX_PART_BYTES, ChunkMessage, WorkMessage, WorkRow, encode, encoded_size, pack
 from chalicelib.queues import send
 
@@ -29,7 +29,7 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Sends messages for new items."""
+    """Sends chunks and rows to their queues."""
 
     table: "Table"
     sqs: "SQSClient"
@@ -40,25 +40,22 @@ class Dispatcher:
     retry: "Retry"
 
     def dispatch(self, changes: "Iterable[Change]") -> Dispatched:
-        """Send a message for every new chunk, every new row, and every row whose failure was taken back.
+        """Send a message for every new chunk and every row whose failure was taken back.
+
+        New rows are none of its business: ``ingest`` sends those of a chunk together, once they are durable.
 
         When it raises, or dies, the stream delivers all of it again and some messages are sent twice, which every
         consumer takes.
         """
         chunks: list[ChunkKey] = []
-        records: list[Record] = []
         redriven: list[Marker] = []
         for change in changes:
             if change.removed and _is_failure(change.old):
                 redriven.append(Marker.from_item(change.old))
             elif change.inserted and change.sk == CHUNK_SK:
                 chunks.append(Chunk.from_item(change.new).key)
-            elif change.inserted and change.sk.startswith(ROW_PREFIX):
-                records.append(Record.from_item(change.new))
-        if redriven:
-            again, unread = self._look_up(redriven)
-            records += again
-            chunks += unread
+        records, unread = self._look_up(redriven)
+        chunks += unread
         return Dispatched(chunks=self.send_chunks(chunks), rows=self.send_records(records))
 
     def send_chunks(self, chunks: Sequence[ChunkKey]) -> int:

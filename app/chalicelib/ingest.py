@@ -8,6 +8,7 @@ from chalicelib.errors import FixItError, MessageError, SourceGoneError, describ
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
+    MARKER_PREFIX,
     ROW_PREFIX,
     Batch,
     Chunk,
@@ -26,6 +27,7 @@ from chalicelib.table import Update
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from chalicelib.dispatch import Dispatcher
     from chalicelib.ledger import Ledger
     from chalicelib.messages import ChunkMessage
     from chalicelib.retry import Retry
@@ -54,13 +56,15 @@ class Ingester:
     table: "Table"
     s3: "S3Client"
     ledger: "Ledger"
+    dispatcher: "Dispatcher"
     retry: "Retry"
 
     def ingest(self, message: "ChunkMessage") -> Ingested:
-        """Make every row of a chunk durable, as a record or as a marker, then set the chunk's total; safe to repeat.
+        """Make every row of a chunk durable, as a record or as a marker, send the records on, then set the total.
 
-        The total comes last: a chunk that has it has all its rows. Dying before means that the queue delivers again
-        and the same items are written again, which changes nothing.
+        Safe to repeat. The total comes last: a chunk that has it has all its rows, and they are on their way. Dying
+        before, also between the records and their messages, means that the queue delivers again: the same items are
+        written, which changes nothing, and rows that have no outcome yet are sent again, which every consumer takes.
         """
         batch, chunk = self._load(ChunkKey(message.batch, message.chunk))
         if chunk.closed:
@@ -76,23 +80,34 @@ class Ingester:
             raise FixItError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
         self.table.write_all(record.to_item(expires_at=batch.expires_at) for record in records)
         self.ledger.record(chunk.key, markers)
+        self.dispatcher.send_records(self._without_outcome(chunk, records))
         self._set_rows(chunk.key, total)
         return Ingested(rows=total, rejected=len(markers))
 
     def give_up(self, key: ChunkKey, reason: str) -> Ingested:
         """Fail every row of a chunk that was not read; safe to repeat. ``rejected`` counts those rows.
 
-        Rows with a record, which an earlier delivery wrote, are on their way and get their outcome elsewhere.
+        Rows with a record get their outcome elsewhere: they are sent on, for the delivery that wrote them may have died
+        before it did.
         """
         _, chunk = self._load(key)
         if chunk.closed:
             return Ingested()
-        found = self.table.query(key.pk, ROW_PREFIX, projection="sk")
-        read = {int(item["sk"]["S"].removeprefix(ROW_PREFIX)) for item in found}
+        records = [Record.from_item(item) for item in self.table.query(key.pk, ROW_PREFIX)]
+        self.dispatcher.send_records(self._without_outcome(chunk, records))
+        read = {record.row for record in records}
         markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows) if row not in read]
         counted = self.ledger.record(chunk.key, markers).counted
         self._set_rows(chunk.key, chunk.expected_rows)
         return Ingested(rows=chunk.expected_rows, rejected=counted)
+
+    def _without_outcome(self, chunk: Chunk, records: list[Record]) -> list[Record]:
+        """Return the records whose rows are still to be processed: all of them, unless the chunk was begun before."""
+        if not chunk.counts.total:
+            return records  # no marker without a count: nothing to look for, so no request
+        found = self.table.query(chunk.key.pk, MARKER_PREFIX, projection="sk")
+        counted = {int(item["sk"]["S"].removeprefix(MARKER_PREFIX)) for item in found}
+        return [record for record in records if record.row not in counted]
 
     def _load(self, chunk: ChunkKey) -> tuple[Batch, Chunk]:
         found = self.table.get_all([(batch_pk(chunk.batch_id), BATCH_SK), (chunk.pk, CHUNK_SK)])

@@ -89,6 +89,7 @@ class Services:
             table=self._table,
             s3=self.client("s3"),
             ledger=self.ledger,
+            dispatcher=self.dispatcher,
             retry=self.retry,
         )
 

@@ -215,9 +215,8 @@ run "filters_what_dispatch_and_settle_need" {
   assert {
     condition = [for f in local.filters.dispatch : jsondecode(f)] == [
       { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } },
-      { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = [{ prefix = "row#" }] } } } },
       { eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } },
     ]
-    error_message = "dispatch sees new chunks, new rows, and rows whose failure was taken back."
+    error_message = "dispatch sees new chunks and rows whose failure was taken back."
   }
 }

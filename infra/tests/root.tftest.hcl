@@ -528,13 +528,13 @@ run "lets_each_function_send_only_where_its_work_goes" {
       ]))
       } == {
       plan          = "plan-failures"
-      ingest        = ""
+      ingest        = "heavy work"
       process       = "finished work"
       process_heavy = "finished heavy"
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      bury          = "buried"
+      bury          = "buried heavy work"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
+from chalicelib.dispatch import Dispatcher
 from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, number, text
 from chalicelib.ledger import Ledger
 from chalicelib.plan import Planner, Upload
@@ -35,6 +36,19 @@ def table(client: Any) -> Table:
 def ledger(client: Any) -> Ledger:
     """Return a ledger over any client."""
     return Ledger(table=table(client), retention=RETENTION, clock=lambda: NOW)
+
+
+def dispatcher(dynamodb: Any, sqs: Any, *, pack_rows: int = 3) -> Dispatcher:
+    """Return a dispatcher over any clients; the queues' URLs are their names."""
+    return Dispatcher(
+        table=table(dynamodb),
+        sqs=sqs,
+        ingest_queue_url="ingest",
+        work_queue_url="work",
+        heavy_queue_url="heavy",
+        pack_rows=pack_rows,
+        retry=RETRY,
+    )
 
 
 def planner(dynamodb: Any, s3: Any, *, chunk_rows: int = 2, chunk_bytes: int = 4096) -> Planner:

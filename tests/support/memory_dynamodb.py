@@ -63,7 +63,7 @@ class MemoryDynamoDB:
             self._apply(action)
         return {}
 
-    def query(self, *, ExpressionAttributeValues: Wire, Limit: int = PAGE, **request: Any) -> Wire:  # noqa: N803
+    def query(self, *, ExpressionAttributeValues: Wire, Limit: int | None = None, **request: Any) -> Wire:  # noqa: N803
         """Return a page, which is short here, so that nobody gets by without turning it."""
         values = {name.removeprefix(":"): value["S"] for name, value in ExpressionAttributeValues.items()}
         after = _key(request["ExclusiveStartKey"]) if "ExclusiveStartKey" in request else None
@@ -78,7 +78,7 @@ class MemoryDynamoDB:
         else:
             keys = [key for key in sorted(self.items) if key[0] == values["pk"] and key[1].startswith(values["prefix"])]
             found = [self.items[key] for key in keys if after is None or key > after]
-        page = found[: min(Limit, PAGE)]
+        page = found[: min(Limit or PAGE, PAGE)]
         wanted = [name for name in request.get("ProjectionExpression", "").split(", ") if name]
         items = [{name: item[name] for name in item if not wanted or name in wanted} for item in page]
         last = {"LastEvaluatedKey": {name: page[-1][name] for name in ("pk", "sk")}} if len(found) > len(page) else {}

@@ -21,16 +21,15 @@ from tests.support.pipeline import MemorySQS
 INGEST, WORK, HEAVY = "http://127.0.0.1/ingest", "http://127.0.0.1/work", "http://127.0.0.1/heavy"
 
 
-def _dispatch(
+def _dispatcher(
     sqs: MemorySQS,
-    changes: Iterable[Change],
     *,
     dynamodb: MemoryDynamoDB | None = None,
     faults: Callable[[str], Fault] = lambda _: Fault.NONE,
     most: int = 3,
-) -> Dispatched:
+) -> Dispatcher:
     client: Any = faulty(sqs, faults)
-    dispatcher = Dispatcher(
+    return Dispatcher(
         table=table(faulty(dynamodb or MemoryDynamoDB(), faults)),
         sqs=client,
         ingest_queue_url=INGEST,
@@ -39,7 +38,14 @@ def _dispatch(
         pack_rows=most,
         retry=RETRY,
     )
-    return dispatcher.dispatch(changes)
+
+
+def _dispatch(sqs: MemorySQS, changes: Iterable[Change], **settings: Any) -> Dispatched:
+    return _dispatcher(sqs, **settings).dispatch(changes)
+
+
+def _send(sqs: MemorySQS, rows: Iterable[Change], **settings: Any) -> int:
+    return _dispatcher(sqs, **settings).send_records(Record.from_item(row.new) for row in rows)
 
 
 def _row(row: int, *, data: str = '{"a":1}', batch: str = "offices-1", chunk: int = 0, heavy: bool = False) -> Change:
@@ -84,7 +90,7 @@ def test_new_rows_are_packed_in_order_to_the_most_that_a_message_takes() -> None
     """With their content, so that the worker reads nothing."""
     sqs = MemorySQS()
     rows = [_row(row, data=f'{{"a":{row}}}', chunk=row // 4) for row in range(7)]
-    assert _dispatch(sqs, rows) == Dispatched(rows=7)
+    assert _send(sqs, rows) == 7
     messages = _work(sqs)
     assert [[row.row for row in message.rows] for message in messages] == [[0, 1, 2], [3, 4, 5], [6]]
     assert [row.chunk for message in messages for row in message.rows] == [0, 0, 0, 0, 1, 1, 1]
@@ -96,7 +102,7 @@ def test_no_message_is_longer_than_the_queue_takes(sizes: list[int]) -> None:
     """However the rows fall, and whatever characters they have; none is lost, none changes places."""
     sqs = MemorySQS()
     rows = [_row(position, data=f'"{"é" * (size // 2)}"') for position, size in enumerate(sizes)]
-    _dispatch(sqs, rows, most=100)
+    _send(sqs, rows, most=100)
     assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for body in sqs.bodies[WORK])
     sent = [row for message in _work(sqs) for row in message.rows]
     assert [row.row for row in sent] == list(range(len(sizes)))
@@ -106,7 +112,7 @@ def test_no_message_is_longer_than_the_queue_takes(sizes: list[int]) -> None:
 def test_a_row_too_large_for_a_message_travels_by_its_key() -> None:
     """And leaves the rows around it as they are."""
     sqs = MemorySQS()
-    _dispatch(sqs, [_row(0), _row(1, data=f'"{"x" * MAX_MESSAGE_BYTES}"'), _row(2)])
+    _send(sqs, [_row(0), _row(1, data=f'"{"x" * MAX_MESSAGE_BYTES}"'), _row(2)])
     (message,) = _work(sqs)
     assert [(row.row, bytes(row.data)) for row in message.rows] == [(0, b'{"a":1}'), (1, b""), (2, b'{"a":1}')]
 
@@ -116,7 +122,7 @@ def test_a_row_that_escapes_make_too_large_travels_by_its_key() -> None:
     sqs = MemorySQS()
     data = '"' + "\uffff" * (MAX_MESSAGE_BYTES // 5) + '"'
     assert len(data.encode()) < MAX_MESSAGE_BYTES
-    _dispatch(sqs, [_row(0, data=data)])
+    _send(sqs, [_row(0, data=data)])
     (body,) = sqs.bodies[WORK]
     assert len(body.encode()) <= MAX_MESSAGE_BYTES
     assert bytes(_work(sqs)[0].rows[0].data) == b""
@@ -126,7 +132,7 @@ def test_batches_do_not_share_messages() -> None:
     """A message names its batch once."""
     sqs = MemorySQS()
     rows = [_row(row, batch=f"offices-{row % 2}") for row in range(4)]
-    assert _dispatch(sqs, rows) == Dispatched(rows=4)
+    assert _send(sqs, rows) == 4
     assert [(message.batch, [row.row for row in message.rows]) for message in _work(sqs)] == [
         ("offices-0", [0, 2]),
         ("offices-1", [1, 3]),
@@ -142,14 +148,15 @@ def test_changes_of_what_is_there_are_none_of_its_business() -> None:
     assert not sqs.bodies
 
 
-def test_markers_batches_and_deletions_are_not_sent() -> None:
-    """A marker's key resembles a row's; a deletion has no image."""
+def test_rows_markers_batches_and_deletions_are_not_sent() -> None:
+    """New rows are sent by ingest, all of a chunk together; a deletion has no image."""
     sqs = MemorySQS()
     marker = Marker(chunk=ChunkKey("offices-1", 0), row=0, outcome=Outcome.FAILED).to_item(at=NOW, expires_at=1)
     batch = {"pk": {"S": "batch#offices-1"}, "sk": {"S": "batch"}}
     changed = [
         Change(inserted=True, old={}, new=marker),
         Change(inserted=True, old={}, new=batch),
+        _row(0),
         Change(inserted=False, old=_row(0).new, new={}, removed=True),
     ]
     assert _dispatch(sqs, changed) == Dispatched()
@@ -161,9 +168,10 @@ def test_markers_batches_and_deletions_are_not_sent() -> None:
 def test_what_a_worker_that_died_did_not_send_is_sent_by_the_next(fault: Fault, position: int) -> None:
     """The stream delivers all of it again; some messages come twice, none is missing."""
     sqs = MemorySQS()
-    changed = [_chunk(0), _row(0), _row(1)]
-    assert killed(lambda: _dispatch(sqs, changed, faults=at_call(position, fault)))
-    _dispatch(sqs, changed)
+    changed = [_chunk(0), *_taken_back(0, 1)]
+    dynamodb = _recorded(_row(0), _row(1))
+    assert killed(lambda: _dispatch(sqs, changed, dynamodb=dynamodb, faults=at_call(position, fault)))
+    _dispatch(sqs, changed, dynamodb=dynamodb)
     assert set(sqs.bodies[INGEST]) == {'{"batch":"offices-1","chunk":0}'}
     assert {row.row for message in _work(sqs) for row in message.rows} == {0, 1}
 
@@ -171,14 +179,14 @@ def test_what_a_worker_that_died_did_not_send_is_sent_by_the_next(fault: Fault, 
 def test_a_queue_that_does_not_take_them_raises() -> None:
     """A stream handler that returned would have lost them."""
     with pytest.raises(ThrottledError):
-        _dispatch(MemorySQS(), [_row(0)], faults=lambda _: Fault.THROTTLED)
+        _dispatch(MemorySQS(), [_chunk(0)], faults=lambda _: Fault.THROTTLED)
 
 
 def test_heavy_rows_go_to_their_own_queue_one_a_message() -> None:
     """So that one that takes minutes, or kills its worker, holds up no other."""
     sqs = MemorySQS()
     rows = [_row(0), _row(1, heavy=True), _row(2), _row(3, heavy=True)]
-    assert _dispatch(sqs, rows, most=100) == Dispatched(rows=4)
+    assert _send(sqs, rows, most=100) == 4
     assert [[row.row for row in message.rows] for message in _work(sqs)] == [[0, 2]]
     assert [[row.row for row in message.rows] for message in _work(sqs, HEAVY)] == [[1], [3]]
 
@@ -186,7 +194,7 @@ def test_heavy_rows_go_to_their_own_queue_one_a_message() -> None:
 def test_a_heavy_row_too_large_for_a_message_travels_by_its_key() -> None:
     """As any other does."""
     sqs = MemorySQS()
-    _dispatch(sqs, [_row(0, data=f'"{"x" * MAX_MESSAGE_BYTES}"', heavy=True)])
+    _send(sqs, [_row(0, data=f'"{"x" * MAX_MESSAGE_BYTES}"', heavy=True)])
     (message,) = _work(sqs, HEAVY)
     assert [bytes(row.data) for row in message.rows] == [b""]
 

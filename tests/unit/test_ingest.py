@@ -8,7 +8,7 @@ import pytest
 from chalicelib.errors import FixItError, MessageError, UnknownOutcomeError
 from chalicelib.ingest import MOST_RECORD_BYTES, Ingested, Ingester
 from chalicelib.items import BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Record, number
-from chalicelib.messages import ChunkMessage
+from chalicelib.messages import ChunkMessage, WorkMessage, decode
 from tests.support.builders import (
     NOW,
     RETENTION,
@@ -16,6 +16,7 @@ from tests.support.builders import (
     at_call,
     calls_of,
     chunk_of,
+    dispatcher,
     faulty,
     killed,
     ledger,
@@ -26,7 +27,7 @@ from tests.support.builders import (
 )
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, Pipeline
+from tests.support.pipeline import MemoryS3, MemorySQS, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
 MIXED = HEADER + b"o1,1,2\n\no2,x,2\no3,0,1\n,,\no5,5,6\n"
@@ -39,6 +40,7 @@ class World:
     def __init__(self, content: bytes = MIXED, *, chunk_rows: int = 1000) -> None:
         self.dynamodb = MemoryDynamoDB()
         self.s3 = MemoryS3()
+        self.sqs = MemorySQS()
         self.batch = planner(self.dynamodb, self.s3, chunk_rows=chunk_rows, chunk_bytes=2**20).plan(
             uploaded(self.s3, content)
         )
@@ -48,7 +50,13 @@ class World:
         """Ingest a chunk, with faults at any call to either service."""
         dynamodb: Any = faulty(self.dynamodb, faults)
         s3: Any = faulty(self.s3, faults)
-        ingester = Ingester(table=table(dynamodb), s3=s3, ledger=ledger(dynamodb), retry=RETRY)
+        ingester = Ingester(
+            table=table(dynamodb),
+            s3=s3,
+            ledger=ledger(dynamodb),
+            dispatcher=dispatcher(dynamodb, faulty(self.sqs, faults)),
+            retry=RETRY,
+        )
         return ingester.ingest(ChunkMessage(self.batch.id, position))
 
     def chunk(self) -> Chunk:
@@ -64,6 +72,10 @@ class World:
         found = [item for (_, sk), item in self.dynamodb.items.items() if sk.startswith("row#")]
         records = [Record.from_item(item) for item in found]
         return {record.row: record for record in records if record.chunk == self.key}
+
+    def sent(self) -> list[int]:
+        """Return the rows that were sent to be processed, in order."""
+        return [row.row for body in self.sqs.bodies["work"] for row in decode(body, WorkMessage).rows]
 
     def close(self) -> None:
         """Close the first chunk, as settle does."""
@@ -104,7 +116,7 @@ def test_records_expire_with_their_batch() -> None:
 
 
 def test_ingesting_again_writes_nothing_new() -> None:
-    """The stream stays silent, so nothing is dispatched a second time."""
+    """No item is another one than it was; rows that have no outcome yet are sent again, and counted once."""
     world = World(MANY)
     world.ingest()
     length = len(world.dynamodb.stream)
@@ -112,8 +124,43 @@ def test_ingesting_again_writes_nothing_new() -> None:
     assert len(world.dynamodb.stream) == length
 
 
+def test_rows_are_sent_on_once_they_are_durable_in_full_messages() -> None:
+    """One chunk's rows share messages, so that their outcomes share transactions; rejected rows are done."""
+    world = World(MANY)
+    world.ingest()
+    messages = [decode(body, WorkMessage) for body in world.sqs.bodies["work"]]
+    assert world.sent() == sorted(world.records())
+    assert [len(message.rows) for message in messages] == [3] * 26 + [2]
+
+
+def test_rows_that_have_an_outcome_are_not_sent_again() -> None:
+    """The job would run a second time over all that a chunk's first delivery had brought to its end."""
+    world = World()
+    world.ingest()
+    ledger(world.dynamodb).record(world.key, [Marker(chunk=world.key, row=2, outcome=Outcome.SUCCEEDED)])
+    world.sqs.bodies.clear()
+    world.ingest()
+    assert world.sent() == [0, 4]
+
+
+def test_rows_that_were_written_and_not_sent_are_sent_when_their_chunk_is_given_up() -> None:
+    """The worker died between the two; their chunk's letter is dead, and they still have to come to an outcome."""
+    world = World()
+    sends = [
+        position
+        for position, name in enumerate(calls_of(lambda faults: World().ingest(faults=faults)))
+        if "send" in name
+    ]
+    assert killed(lambda: world.ingest(faults=at_call(sends[0], Fault.KILLED_BEFORE)))
+    assert world.sent() == []
+    world.s3.objects.clear()
+    assert world.ingest() == Ingested(rows=5, rejected=0)
+    assert world.sent() == [0, 2, 4]
+    assert sorted(world.markers()) == [1, 3]
+
+
 def test_outcomes_that_came_before_the_total_are_in_the_balance() -> None:
-    """Rows are dispatched while ingest still writes: ``remaining`` was below zero until now."""
+    """Rows are on their way before the total is written: ``remaining`` was below zero until now."""
     world = World()
     ledger(world.dynamodb).record(world.key, [Marker(chunk=world.key, row=0, outcome=Outcome.SUCCEEDED)])
     world.ingest()
@@ -225,8 +272,11 @@ def test_a_worker_that_dies_anywhere_leaves_no_total_without_its_rows(fault: Fau
     assert killed(lambda: world.ingest(faults=at_call(position, fault)))
     if world.chunk().rows is not None:
         assert len(world.records()) + len(world.markers()) == 120
+    if world.chunk().rows is not None:
+        assert set(world.sent()) == set(world.records())
     world.ingest()
     assert world.dynamodb.items == undisturbed.dynamodb.items
+    assert set(world.sent()) == set(world.records())
 
 
 @pytest.mark.parametrize("position", range(len(calls_of(lambda faults: World(MANY).ingest(faults=faults)))))

@@ -1,0 +1,174 @@
+"""``python -m bench``: measures, prints one table, and says which goals are missed."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from bench import counts, floor, local, rivals, samples
+from bench.line import Line
+from bench.pipeline import Run, process, running
+from bench.samples import Sample
+from tally import cli
+from tally.errors import ExitCode, OperatorError
+from tally.output import Output, print_error
+from tally.stage import Stage
+from tally.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARTS = ("local", "speed", "counts", "textbook")
+_STAGE = "bench"
+_PARSED_ROWS = 100_000
+_PLANNED_ROWS = 500_000
+_CHUNK = {"chunk_rows": 495, "chunk_bytes": 262_144}
+
+
+class Bench:
+    """One run: its stage, its folder, and the lines so far."""
+
+    def __init__(self, output: Output, workspace: Workspace) -> None:
+        self.output, self.workspace = output, workspace
+        self.folder = workspace.home / "check" / "bench"
+        self.lines: list[Line] = []
+        self.seconds: dict[int, float] = {}
+
+    def sample(self, rows: int) -> Sample:
+        """Return a sample of so many rows."""
+        return samples.make(self.folder / "samples", rows)
+
+    def add(self, *lines: Line) -> None:
+        """Keep lines and say them at once: the table comes minutes later."""
+        for line in lines:
+            self.output.say("   ".join(filter(None, line.cells())))
+        self.lines += lines
+
+    def local(self, stage: Stage) -> None:
+        """Measure what needs no pipeline."""
+        self.add(*local.parsing(self.sample(_PARSED_ROWS)))
+        self.add(local.planning(stage, self.sample(_PLANNED_ROWS)))
+        self.add(local.cold_start(self.workspace.repo))
+
+    def speed(self, stage: Stage, sizes: tuple[int, ...]) -> None:
+        """Measure the pipeline against the floor, at each size, and how both grow."""
+        with self.output.step("warm-up: 2,000 rows, so that no file pays for starting the functions"):
+            process(stage, self.sample(2_000))
+        per_write: dict[int, float] = {}
+        runs: dict[int, Run] = {}
+        for rows in sorted(sizes):
+            sample = self.sample(rows)
+            with self.output.step(f"floor: {rows:,} rows"):
+                bare = floor.measure(sample.file, self.folder, **_CHUNK)
+            with self.output.step(f"pipeline: {rows:,} rows"):
+                runs[rows] = run = process(stage, sample)
+            self.seconds[rows] = run.seconds
+            per_write[rows] = run.seconds / bare.seconds
+            self.add(
+                Line(
+                    name=f"pipeline / floor, {rows:,} rows",
+                    value=run.seconds / bare.seconds,
+                    unit="x",
+                    most=2.0 if rows >= 100_000 else None,  # noqa: PLR2004  the goal's size
+                    raw={
+                        "pipeline s": run.seconds,
+                        "floor s": bare.seconds,
+                        "pipeline ms/row": run.seconds / rows * 1000,
+                        "floor requests": bare.requests,
+                    },
+                )
+            )
+        smallest, largest = min(runs), max(runs)
+        if smallest == largest:
+            return
+        each = {f"{rows:,} rows ms/row": run.seconds / rows * 1000 for rows, run in runs.items()}
+        self.add(
+            Line(
+                name=f"scaling: {largest:,} rows / {smallest:,}, in units of the floor",
+                value=per_write[largest] / per_write[smallest],
+                unit="x",
+                most=1.2,
+                raw=each,
+            ),
+            *_memory(runs[smallest], runs[largest]),
+        )
+
+    def counts(self, stage: Stage, rows: int) -> None:
+        """Count units and requests."""
+        with self.output.step(f"counts: {rows:,} rows, every request written down"):
+            counted = rivals.tally(stage, self.sample(rows), self.folder)
+        self.add(*counts.lines(counted.traffic, rows))
+
+    def textbook(self, stage: Stage, rows: int) -> None:
+        """Measure the textbook; a fifth of the rows where time is not the question."""
+        sample, small = self.sample(rows), self.sample(rows // 5)
+        seconds = self.seconds.get(rows) or process(stage, sample).seconds
+        with self.output.step(f"textbook: {rows:,} rows; counts, faults and prices over {small.rows:,}"):
+            lines = rivals.lines(stage, sample, small, self.folder, self.workspace.repo, seconds=seconds)
+        self.add(*lines)
+
+
+def _memory(small: Run, large: Run) -> list[Line]:
+    grown = {name: large.megabytes[name] / size for name, size in small.megabytes.items() if name in large.megabytes}
+    raw = {name: f"{small.megabytes[name]}>{large.megabytes[name]}" for name in sorted(grown)}
+    name = f"memory of the function that grows most, {large.rows:,} rows / {small.rows:,}"
+    return [Line(name=name, value=max(grown.values()), unit="x", most=1.3, raw={"MB": raw})] if grown else []
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only these; default all.")
+@click.option(
+    "--rows", "sizes", multiple=True, type=click.IntRange(1_000), default=(10_000, 100_000), show_default=True,
+    help="Rows of the files that the pipeline is timed with; may be given several times.",
+)  # fmt: skip
+@click.option("--count-rows", type=click.IntRange(1_000), default=10_000, show_default=True, help="Rows of the others.")
+@click.option("--keep", is_flag=True, help="Leave the stage up, to measure again sooner.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
+def bench(parts: tuple[str, ...], sizes: tuple[int, ...], count_rows: int, keep: bool, as_json: bool) -> ExitCode:
+    """Measure Tally on a local stage of its own; each line is a ratio whose sides were measured in this run.
+
+    Nothing else should run on the machine. Exits with 1 when a goal is missed.
+    """
+    output = Output.make(as_json=as_json)
+    run = Bench(output, Workspace.find(os.environ))
+    wanted = parts or PARTS
+    began = datetime.now(UTC)
+    with running(run.workspace, output, name=_STAGE, keep=keep, **_CHUNK) as stage:
+        steps: dict[str, Callable[[], None]] = {
+            "local": lambda: run.local(stage),
+            "speed": lambda: run.speed(stage, sizes),
+            "counts": lambda: run.counts(stage, count_rows),
+            "textbook": lambda: run.textbook(stage, count_rows),
+        }
+        for part, measure in steps.items():
+            if part in wanted:
+                measure()
+    output.say("")
+    output.table("", ("what", "measured", "goal", "", "figures"), [line.cells() for line in run.lines])
+    missed = [line.name for line in run.lines if line.met is False]
+    seconds = (datetime.now(UTC) - began).total_seconds()
+    output.say(f"{len(run.lines)} lines, {len(missed)} goals missed, {seconds:.0f} s on {os.cpu_count()} cores")
+    output.result({"began": began, "cores": os.cpu_count(), "lines": [line.as_json() for line in run.lines]})
+    return ExitCode.NOT_AS_HOPED if missed else ExitCode.OK
+
+
+def main() -> ExitCode:
+    """Run the command and return its exit status."""
+    try:
+        returned = bench.main(standalone_mode=False)
+        return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except OperatorError as error:
+        known = cli.explain(error)
+        print_error(known)
+        return known.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What needs no AWS at all: cleaning and parsing, planning, and importing the handlers, each on one core."""
+
+import csv
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.line import Line
+from bench.samples import Sample
+from chalicelib import jobs
+from chalicelib.boundaries import split
+from chalicelib.retry import Retry
+from chalicelib.source import ObjectReader
+from tally.stage import Stage
+from tally.submit import upload
+
+_SEED_ROWS, _SEED_SECONDS = 558_000, 90.0
+"""What the script that Tally replaces took, by its author's account."""
+_IMPORTS = 7
+_IMPORT = "import time; began = time.perf_counter(); import app; print(time.perf_counter() - began)"
+
+
+def parsing(sample: Sample) -> list[Line]:
+    """Clean, parse and validate every row, against the csv module doing nothing but reading cells."""
+    job = jobs.require("transactions")
+    data = sample.file.read_bytes()
+    start = data.index(b"\n") + 1
+    header = job.schema.header(data[: start - 1].decode().split(","), 1)
+    ranges = list(split([data[start:]], max_rows=500, max_bytes=262_144, offset=start, first_line=2))
+    chunks = [(data[found.start : found.end], found.first_line) for found in ranges]
+
+    def tally() -> None:
+        rows = sum(1 for chunk, line in chunks for _ in job.schema.read(chunk, header, line))
+        assert rows == sample.rows
+
+    def module() -> None:
+        for chunk, _ in chunks:
+            for _ in csv.reader(io.StringIO(chunk.decode("utf-8", "replace"), newline="")):
+                pass
+
+    ours, alone = _best(tally, 1), _best(module, 2)
+    scaled = ours * _SEED_ROWS / sample.rows
+    raw = {"rows": sample.rows, "Tally s": ours, "csv module s": alone, "rows/s": round(sample.rows / ours)}
+    return [
+        Line(name="cleaning and parsing / csv module", value=ours / alone, unit="x", most=3, raw=raw),
+        Line(
+            name=f"cleaning and parsing {_SEED_ROWS:,} rows", value=scaled, unit="s", most=6,
+            raw={"the script before, s": _SEED_SECONDS, "times faster": _SEED_SECONDS / scaled},
+        ),
+    ]  # fmt: skip
+
+
+def planning(stage: Stage, sample: Sample) -> Line:
+    """Cut an object into chunks as it is read, against reading it and nothing else; both from the local S3."""
+    size = sample.file.stat().st_size
+    key = f"bench/{sample.file.name}"  # not the inbox: nothing is to process it
+    source = upload(stage.s3, sample.file, stage.resources.inbox_bucket, key, lambda _: None)
+    reader = ObjectReader(s3=stage.s3, source=source, retry=Retry())
+
+    def read() -> None:
+        for _ in reader.blocks(0, size):
+            pass
+
+    def plan() -> None:
+        for _ in split(reader.blocks(0, size), max_rows=500, max_bytes=262_144, offset=0, first_line=1):
+            pass
+
+    reading, planned = _best(read, 3), _best(plan, 3)
+    raw = {"MB": size / 1e6, "MB/s planned": size / 1e6 / planned, "MB/s read": size / 1e6 / reading}
+    return Line(name="planning / plain read of the object", value=reading / planned, unit="x", least=0.5, raw=raw)
+
+
+def cold_start(repo: Path) -> Line:
+    """Import app.py in fresh processes, with the environment that a stage gives its functions."""
+    environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(repo / "app")}
+    environ |= _settings()
+    took = []
+    for _ in range(_IMPORTS):
+        done = subprocess.run([sys.executable, "-c", _IMPORT], env=environ, capture_output=True, check=True)
+        took.append(float(done.stdout) * 1000)
+    raw = {"fastest ms": min(took), "slowest ms": max(took), "imports": _IMPORTS}
+    return Line(name="cold start: import app", value=statistics.median(took), unit="ms", most=250, raw=raw)
+
+
+def _settings() -> dict[str, str]:
+    queue = {"url": "http://127.0.0.1/queue", "arn": "arn:aws:sqs:us-east-1:000000000000:queue"}
+    names = ("ingest", "work", "heavy", "finished", "work-dlq", "buried")
+    functions = ("ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle")
+    return {
+        "TALLY_STAGE": "bench",
+        "TALLY_TABLE": "tally-bench",
+        "TALLY_STREAM_ARN": "arn:aws:dynamodb:us-east-1:000000000000:table/tally-bench/stream/2026-01-01T00:00:00.000",
+        "TALLY_INBOX_BUCKET": "inbox",
+        "TALLY_EVENT_BUS": "tally-bench",
+        "TALLY_QUEUES": json.dumps(dict.fromkeys(names, queue)),
+        "TALLY_FUNCTIONS": json.dumps({name: {"batch_size": 10} for name in functions}),
+        "TALLY_RETENTION_DAYS": "30",
+        "TALLY_CHUNK_ROWS": "500",
+        "TALLY_CHUNK_BYTES": "262144",
+        "TALLY_PACK_ROWS": "250",
+        "TALLY_RECONCILE_MINUTES": "5",
+    }
+
+
+def _best(operation: Callable[[], None], times: int) -> float:
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        operation()
+        took.append(time.perf_counter() - began)
+    return min(took)

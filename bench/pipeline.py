@@ -1,0 +1,90 @@
+"""The pipeline under a clock: a deployed local stage, from the upload to the batch's end."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from bench.samples import Sample
+from chalicelib.items import Batch
+from chalicelib.plan import batch_id
+from tally.batches import Reader
+from tally.errors import OperatorError
+from tally.localstack import LocalStack
+from tally.output import Output
+from tally.sample import Expected
+from tally.stage import Stage
+from tally.submit import inbox_key, upload
+from tally.workspace import Workspace
+
+_STALL_SECONDS = 180.0
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One file through the pipeline; ``megabytes`` is the largest resident size of each function's processes."""
+
+    batch: Batch
+    rows: int
+    seconds: float
+    megabytes: dict[str, int]
+
+
+@contextmanager
+def running(workspace: Workspace, output: Output, *, name: str, keep: bool, **variables: Any) -> Iterator[Stage]:
+    """Bring a stage up for the block, with Terraform variables of the caller's."""
+    stack = LocalStack(workspace=workspace, name=name, output=output, environ=os.environ, variables=variables)
+    try:
+        yield stack.up(None)
+    finally:
+        if not keep:
+            stack.down()
+
+
+def process(stage: Stage, sample: Sample) -> Run:
+    """Upload a sample and wait for its end; raises when its outcomes are not the sample's."""
+    began = time.monotonic()
+    key = inbox_key("transactions", f"bench-{sample.rows}-{time.time_ns()}.csv")
+    source = upload(stage.s3, sample.file, stage.resources.inbox_bucket, key, lambda _: None)
+    batch, megabytes = _await(stage, batch_id("transactions", source))
+    seconds = time.monotonic() - began
+    counts = batch.counts
+    found = Expected(rows=batch.rows, succeeded=counts.succeeded, failed=counts.failed, rejected=counts.rejected)
+    if found != sample.expected:
+        raise OperatorError(f"{batch.id} ended with {found}: the sample must give {sample.expected}.")
+    return Run(batch=batch, rows=sample.rows, seconds=seconds, megabytes=megabytes)
+
+
+def _await(stage: Stage, batch: str) -> tuple[Batch, dict[str, int]]:
+    reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+    megabytes: dict[str, int] = {}
+    moved, before = time.monotonic(), None
+    while time.monotonic() - moved < _STALL_SECONDS:
+        found = reader.batch(batch)
+        if found and found.status.final:
+            return found, megabytes
+        if found != before:
+            moved, before = time.monotonic(), found
+        _weigh(stage, megabytes)
+        time.sleep(_POLL_SECONDS)
+    raise OperatorError(f"{batch} has not moved for {_STALL_SECONDS:.0f} s: {stage.where_to_look}.")
+
+
+def _weigh(stage: Stage, megabytes: dict[str, int]) -> None:
+    """Raise each function's mark to the size of its processes, which are the local AWS's children."""
+    assert stage.server is not None
+    prefix = f"tally-{stage.name}-"
+    try:
+        for child in psutil.Process(stage.server.pid).children(recursive=True):
+            with child.oneshot():
+                function = child.environ().get("AWS_LAMBDA_FUNCTION_NAME", "").removeprefix(prefix)
+                size = child.memory_info().rss // 2**20
+            if function:
+                megabytes[function] = max(size, megabytes.get(function, 0))
+    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+        pass  # it ended meanwhile

@@ -1,0 +1,69 @@
+"""Prices and what a million rows cost at them, by service, from counts that were measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CHECKED = "2026-11-22"
+"""us-east-1, on demand. The day when these were looked up; they change."""
+
+WRITE_UNIT = 0.625e-6
+READ_UNIT = 0.125e-6
+SQS_REQUEST = 0.40e-6
+LAMBDA_REQUEST = 0.20e-6
+LAMBDA_GB_SECOND = 0.0000166667
+S3_GET = 0.0004e-3
+S3_PUT = 0.005e-3
+TRANSITION = 25e-6
+"""Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
+EXPRESS_REQUEST = 1e-6
+EXPRESS_GB_SECOND = 0.00001667
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What one row takes, on average."""
+
+    write_units: float
+    read_units: float
+    sqs_requests: float
+    invocations: float
+    gb_seconds: float
+    s3_gets: float = 0.0
+
+    def dollars(self) -> dict[str, float]:
+        """Return what a million rows cost, by service."""
+        return {
+            "DynamoDB": MILLION * (self.write_units * WRITE_UNIT + self.read_units * READ_UNIT),
+            "SQS": MILLION * self.sqs_requests * SQS_REQUEST,
+            "Lambda": MILLION * (self.invocations * LAMBDA_REQUEST + self.gb_seconds * LAMBDA_GB_SECOND),
+            "S3": MILLION * self.s3_gets * S3_GET,
+        }
+
+
+def distributed_map(gb_seconds: float, rows_a_child: int) -> Mapping[str, dict[str, float]]:
+    """Return what a million rows cost in a Distributed Map, whose children call one Lambda function a row or a batch.
+
+    ``gb_seconds`` is a row's own time in the job: the same as in Tally's ``process``, so that the price is of the
+    counting. One transition starts a child; a standard child has two of its own (it enters its task and it ends), an
+    express one is billed by request and time. No result goes to a table: it ends in the map's result file in S3.
+    """
+
+    def lambda_(batches: float) -> float:
+        return batches * LAMBDA_REQUEST + MILLION * gb_seconds * LAMBDA_GB_SECOND
+
+    batches = MILLION / rows_a_child
+    # An express child is billed for at least 64 MB and 100 ms.
+    express = EXPRESS_REQUEST + 0.1 * (64 / 1024) * EXPRESS_GB_SECOND
+    return {
+        "Distributed Map, standard": {"Step Functions": MILLION * 3 * TRANSITION, "Lambda": lambda_(MILLION)},
+        "Distributed Map, express": {
+            "Step Functions": MILLION * (TRANSITION + express),
+            "Lambda": lambda_(MILLION),
+        },
+        f"Distributed Map, express, {rows_a_child} rows a child": {
+            "Step Functions": batches * (TRANSITION + express),
+            "Lambda": lambda_(batches),
+        },
+    }

@@ -1,0 +1,78 @@
+"""What requests cost: write units by the sizes of their items, and requests by name."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tally.sizes import item_size, write_units
+
+_IN_TRANSACTION = 2
+
+
+@dataclass(slots=True)
+class Meter:
+    """Adds up what a client's calls cost; give it to as many clients as there are."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
+
+    def meters(self, client: Any) -> Any:
+        """Return a client that does the same and is metered."""
+        return _Metered(client, self)
+
+
+class _Metered:
+    def __init__(self, client: Any, meter: Meter) -> None:
+        self._client, self._meter = client, meter
+
+    def __getattr__(self, operation: str) -> Any:
+        call = getattr(self._client, operation)
+
+        def metered(**request: Any) -> Any:
+            name = _name(operation, request)
+            self._meter.requests[name] += 1
+            before = _sizes(self._client, request)
+            try:
+                return call(**request)
+            except ClientError:
+                self._meter.units[name] += sum(before) * _factor(request)  # a failed condition is billed too
+                before = []
+                raise
+            finally:
+                if before:
+                    # Billed by the larger of the item as it was and as it is.
+                    after = _sizes(self._client, request)
+                    units = sum(max(pair) for pair in zip(before, after, strict=True))
+                    self._meter.units[name] += units * _factor(request)
+
+        return metered
+
+
+def _name(operation: str, request: Mapping[str, Any]) -> str:
+    """Return the operation and, of a write, the prefix of the first item's sort key, which tells what is written."""
+    keys = [target.get("Key") or target["Item"] for target in _targets(request)]
+    return f"{operation} {keys[0]['sk']['S'].partition('#')[0]}" if keys else operation
+
+
+def _factor(request: Mapping[str, Any]) -> int:
+    return _IN_TRANSACTION if "TransactItems" in request else 1
+
+
+def _sizes(client: Any, request: Mapping[str, Any]) -> list[int]:
+    """Return the units of the items that a write concerns, as they are in the table at this moment."""
+    keys = [target.get("Key") or target["Item"] for target in _targets(request)]
+    return [write_units(item_size(client.items.get((key["pk"]["S"], key["sk"]["S"]), {}))) for key in keys]
+
+
+def _targets(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if "TransactItems" in request:
+        return [target for action in request["TransactItems"] for target in action.values()]
+    if "RequestItems" in request:
+        (asked,) = request["RequestItems"].values()
+        return [each["PutRequest"] for each in asked] if isinstance(asked, list) else []
+    if "Item" in request or "UpdateExpression" in request:
+        return [request]
+    return []

@@ -1,0 +1,89 @@
+"""What a row costs, in write units and requests: a regression here is money, a million times over."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.samples import without_failures
+from chalicelib import services
+from tally.batches import Reader
+from tally.cost import estimate
+from tests.support import memory_dynamodb
+from tests.support.metering import Meter
+from tests.support.pipeline import Pipeline
+
+ROWS = 10_000
+RECORDS, MARKERS = "batch_write_item row", "transact_write_items mark"
+VARIABLES = Path(__file__).parents[2] / "infra" / "variables.tf"
+
+
+def _defaults(*names: str) -> dict[str, int]:
+    """Return the sizes that Terraform deploys unless it is told others."""
+    text = VARIABLES.read_text(encoding="utf-8")
+    found = {name: re.search(rf'variable "{name}" {{.*?default\s+= (\d+)', text, re.DOTALL) for name in names}
+    return {name: int(match[1]) for name, match in found.items() if match}
+
+
+@pytest.fixture(scope="module")
+def metered() -> tuple[Meter, Pipeline, str]:
+    """Take a batch of the 16-column job from upload to event, nothing going wrong, every request metered."""
+    meter = Meter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_dynamodb, "PAGE", 1_000)  # short pages are for those who forget to turn them
+        as_deployed = msgspec.structs.replace(
+            services.settings(), **_defaults("chunk_rows", "chunk_bytes", "pack_rows")
+        )
+        patch.setattr(services, "settings", lambda: as_deployed)
+        pipeline = Pipeline(patch)
+        for name, client in pipeline.clients.items():
+            pipeline.clients[name] = meter.meters(client._client)
+        written = BytesIO()
+        expected = without_failures(written, ROWS)
+        batch = pipeline.upload("inbox/transactions/sample.csv", written.getvalue())
+        pipeline.drain()
+        assert pipeline.batch(batch).counts.total == expected.rows == ROWS
+    return meter, pipeline, batch
+
+
+@pytest.fixture(scope="module")
+def meter(metered: tuple[Meter, Pipeline, str]) -> Meter:
+    """Return what the batch took."""
+    return metered[0]
+
+
+def test_a_row_costs_no_more_than_three_units_and_a_little(meter: Meter) -> None:
+    """1 for its record, 2 for its marker, and its share of counters: the limit is 3.02."""
+    assert meter.units.total() / ROWS <= 3.05
+
+
+def test_records_and_markers_go_in_full_groups(meter: Meter) -> None:
+    """25 records and 99 markers to a request; a chunk may leave a group of each unfilled, and one of rejected rows."""
+    chunks = meter.requests["update_item chunk"]
+    assert meter.requests[RECORDS] <= ROWS / 25 + chunks
+    assert meter.requests[MARKERS] <= ROWS / 99 + 2 * chunks
+
+
+def test_nothing_else_is_asked_for_each_row(meter: Meter) -> None:
+    """Reads, messages and events: fewer than one for twenty rows."""
+    others = meter.requests.total() - meter.requests[RECORDS] - meter.requests[MARKERS]
+    assert others / ROWS <= 0.05
+
+
+def test_the_estimate_of_a_batch_is_what_was_metered(metered: tuple[Meter, Pipeline, str]) -> None:
+    """Within two in a hundred, from ten of its chunks: nothing was written down while it ran."""
+    meter, pipeline, batch = metered
+    reader = Reader(dynamodb=pipeline.dynamodb, table="tally-test")  # type: ignore[arg-type]
+    cost = estimate(reader, reader.require(batch), {})
+    dynamodb = sum(
+        count
+        for name, count in meter.requests.items()
+        if name.partition(" ")[0] not in {"send_message_batch", "put_events", "get_object"}
+    )
+    assert cost.rows == ROWS
+    assert cost.sampled < cost.chunks
+    assert cost.write_units == pytest.approx(meter.units.total(), rel=0.02)
+    assert cost.dynamodb_requests == pytest.approx(dynamodb, rel=0.1)
+    assert cost.s3_requests == pytest.approx(meter.requests["get_object"], abs=2)
