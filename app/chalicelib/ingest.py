@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MOST_RECORD_BYTES = 380_000
 """An item holds 400 KB, names and keys included; what a marker with its result needs has the same bound."""
 _MOST_REASON_CHARACTERS = 1_000
+_MOST_CHARACTER_BYTES = 4
+"""A character in UTF-8."""
 
 ROWS_UNKNOWN = "attribute_not_exists(#rows)"
 """The total is added to ``remaining`` once, whichever of several ingests of the chunk comes first."""
@@ -114,7 +116,9 @@ class Ingester:
             if isinstance(row, RejectedRow):
                 markers.append(_rejected(chunk.key, row.row, row.reason))
                 continue
-            size = len(row.data.encode())
+            size = len(row.data)
+            if size > MOST_RECORD_BYTES // _MOST_CHARACTER_BYTES:
+                size = len(row.data.encode())
             if size > MOST_RECORD_BYTES:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MOST_RECORD_BYTES:,} can be kept"
                 markers.append(_rejected(chunk.key, row.row, reason))
