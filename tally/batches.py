@@ -1,34 +1,30 @@
 """Reading batches: the item, its chunks, what failed. Reads only; never a scan."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
-    LISTING,
     MARKER_PREFIX,
     Batch,
     Chunk,
     ChunkKey,
     Counts,
-    Item,
+    Listing,
     Marker,
     Outcome,
     batch_pk,
-    key,
     text,
 )
+from chalicelib.retry import Retry
+from chalicelib.table import MOST_KEYS, Table
 from tally.errors import ExitCode, OperatorError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-_MOST_KEYS = 100
-"""BatchGetItem takes 100 keys."""
-_MOST_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +83,8 @@ class Reader:
 
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None while there is none of that id."""
-        answer = self.dynamodb.get_item(
-            TableName=self.table, Key=key(batch_pk(batch_id), BATCH_SK), ConsistentRead=True
-        )
-        return Batch.from_item(answer["Item"]) if "Item" in answer else None
+        item = self._table.get(batch_pk(batch_id), BATCH_SK)
+        return Batch.from_item(item) if item else None
 
     def require(self, batch_id: str) -> Batch:
         """Return a batch; raises when there is none of that id."""
@@ -115,33 +109,19 @@ class Reader:
 
     def chunk(self, chunk: ChunkKey) -> Chunk:
         """Return a chunk as it is now."""
-        return Chunk.from_item(self._get([key(chunk.pk, CHUNK_SK)])[0])
+        (item,) = self._table.get_all([(chunk.pk, CHUNK_SK)])
+        return Chunk.from_item(item)
 
     def chunks(self, batch: Batch) -> dict[int, Chunk]:
         """Return every chunk of a batch that exists, by number."""
         return self._open_chunks(batch, {})
 
     def newest(self, limit: int) -> list[Batch]:
-        """Return the newest batches, newest first."""
-        keys: list[Item] = []
-        page: dict[str, Any] = {}
-        while len(keys) < limit:
-            answer = self.dynamodb.query(
-                TableName=self.table,
-                IndexName="batches",
-                KeyConditionExpression="listing = :listing",
-                ExpressionAttributeValues={":listing": text(LISTING)},
-                ScanIndexForward=False,
-                Limit=limit - len(keys),
-                **page,
-            )
-            keys += [{"pk": item["pk"], "sk": item["sk"]} for item in answer["Items"]]
-            if "LastEvaluatedKey" not in answer:
-                break
-            page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        found = {batch.id: batch for batch in map(Batch.from_item, self._get(keys))}
-        ids = [item["pk"]["S"].removeprefix("batch#") for item in keys]
-        return [found[batch_id] for batch_id in ids if batch_id in found]
+        """Return the newest batches, open and ended, newest first."""
+        # A set: between the two a batch may have gone from one list to the other.
+        keys = {found for listing in Listing for found in self._table.newest(listing, limit=limit)}
+        batches = map(Batch.from_item, self._table.get_all(keys))
+        return sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
 
     def markers(self, chunk: ChunkKey, outcome: Outcome) -> Iterator[Marker]:
         """Yield the markers of a chunk that carry an outcome, in row order, page by page."""
@@ -174,35 +154,18 @@ class Reader:
         found: dict[int, Chunk] = {}
         start = 0
         while batch.chunks is None or start < batch.chunks:
-            stop = start + _MOST_KEYS if batch.chunks is None else min(start + _MOST_KEYS, batch.chunks)
+            stop = start + MOST_KEYS if batch.chunks is None else min(start + MOST_KEYS, batch.chunks)
             numbers = [number for number in range(start, stop) if number not in settled]
-            items = self._get([key(ChunkKey(batch.id, number).pk, CHUNK_SK) for number in numbers]) if numbers else []
+            items = self._table.get_all((ChunkKey(batch.id, number).pk, CHUNK_SK) for number in numbers)
             found |= {chunk.key.number: chunk for chunk in map(Chunk.from_item, items)}
             if batch.chunks is None and len(items) < len(numbers):
                 break
             start = stop
         return found
 
-    def _get(self, keys: Sequence[Item]) -> list[dict[str, Any]]:
-        """Get items, 100 keys to a request, in any order; those that do not exist are left out."""
-        found: list[dict[str, Any]] = []
-        for start in range(0, len(keys), _MOST_KEYS):
-            wanted: list[Any] = list(keys[start : start + _MOST_KEYS])
-            for attempt in range(_MOST_TRIES):
-                answer = self.dynamodb.batch_get_item(
-                    RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
-                )
-                found += answer["Responses"].get(self.table, [])
-                wanted = list(answer.get("UnprocessedKeys", {}).get(self.table, {"Keys": []})["Keys"])
-                if not wanted:
-                    break
-                self.sleep(min(0.05 * 2**attempt, 2.0))
-            else:
-                raise OperatorError(
-                    f"{self.table} did not answer for {len(wanted)} items: throttled, try again.",
-                    code=ExitCode.UNEXPECTED,
-                )
-        return found
+    @property
+    def _table(self) -> Table:
+        return Table(dynamodb=self.dynamodb, name=self.table, retry=Retry(sleep=self.sleep))
 
 
 def _reopened(before: Batch, batch: Batch) -> bool:

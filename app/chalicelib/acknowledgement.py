@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import TallyError
+from chalicelib.errors import BusyError, TallyError
 from chalicelib.logs import logger
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ class Acknowledgement:
         handle(messages, failures)
         if not failures.errors:
             return {"batchItemFailures": []}
-        error = next(iter(failures.errors.values()))
-        if len(failures.errors) == len(messages):
+        # The first that is a fault, if any is: what is only put back must not show as an error of the function.
+        error = min(failures.errors.values(), key=lambda found: isinstance(found, BusyError))
+        if len(failures.errors) == len(messages) and not isinstance(error, BusyError):
             raise error
         if not self._reports_partial_failures(records[0]["eventSourceARN"]):
             raise RedeliverError(f"{len(failures.errors)} of {len(messages)} messages failed") from error

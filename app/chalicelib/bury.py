@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.errors import MessageError
-from chalicelib.heavy import BusyError
+from chalicelib.errors import BusyError, MessageError
 from chalicelib.items import ChunkKey, Marker, Outcome, marker_sk
 from chalicelib.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 

@@ -25,6 +25,10 @@ class ThrottledError(TryAgainError):
     """The service asked for a slower pace; nothing was applied."""
 
 
+class BusyError(TryAgainError):
+    """Another worker has the row and is alive: its message is put back, which is nobody's fault."""
+
+
 class UnknownOutcomeError(TryAgainError):
     """A 500, a timeout or a lost connection: the write may have been applied, only its answer is missing."""
 

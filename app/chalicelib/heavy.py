@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.errors import MessageError, TallyError, TryAgainError
+from chalicelib.errors import BusyError, MessageError, TallyError
 from chalicelib.items import ChunkKey, Outcome, marker_sk
 from chalicelib.logs import logger
 from chalicelib.process import Processed
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 _BEATS_PER_LEASE = 3
 _UNTIL_COUNTED_SECONDS = 900
 """How long a row that succeeded stays claimed: while its outcome waits to be counted, a second delivery waits too."""
-
-
-class BusyError(TryAgainError):
-    """Another worker has the row and is alive: the message is put back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

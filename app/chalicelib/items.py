@@ -14,8 +14,13 @@ CHUNK_SK = "chunk"
 ROW_PREFIX = "row#"
 MARKER_PREFIX = "mark#"
 CLAIM_PREFIX = "claim#"
-LISTING = "batch"
-"""The hash key of the sparse index: one value, for batches are few."""
+
+
+class Listing(StrEnum):
+    """Which list of the sparse index a batch is in: those that somebody has to look after are in one of their own."""
+
+    OPEN = "open"  # its end was not announced yet
+    ENDED = "ended"
 
 
 class BatchStatus(StrEnum):
@@ -203,7 +208,7 @@ class Batch:
         """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
         item = {
             **key(batch_pk(self.id), BATCH_SK),
-            "listing": text(LISTING),
+            "listing": text(Listing.OPEN),
             "created_at": text(self.created_at),
             "job": text(self.job),
             "bucket": text(self.source.bucket),

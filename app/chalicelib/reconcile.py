@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chalicelib.errors import described
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
-    LISTING,
     MARKER_PREFIX,
     ROW_PREFIX,
     Batch,
@@ -18,6 +17,7 @@ from chalicelib.items import (
     ChunkKey,
     Counts,
     Hold,
+    Listing,
     Marker,
     Record,
     batch_pk,
@@ -80,6 +80,13 @@ class Repairs:
         )
 
 
+class _Watch(NamedTuple):
+    """How a batch looked, and how many repairs have not changed that."""
+
+    looks: str
+    repairs: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
     """Pushes batches on. Whatever it sends may be on its way already: a duplicate, which every consumer takes."""
@@ -96,8 +103,12 @@ class Reconciler:
         repaired = []
         for batch in batches:
             settled = batch.status.final and batch.published_attempt == batch.attempt
-            if settled or batch.hold is Hold.PAUSED or not self._stands_still(batch):
+            watch = None if settled or batch.hold is Hold.PAUSED else self._stalled(batch)
+            if watch is None:
                 continue
+            # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
+            # and keep the others waiting.
+            self._note(batch.id, watch.looks, repairs=watch.repairs + 1)
             try:
                 repairs = self.repair(batch.id)
             except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
@@ -105,14 +116,13 @@ class Reconciler:
                 continue
             # An operator should know: something was lost, or a queue is much slower than the schedule.
             logger.warning("batch.repaired", extra=_fields(repairs))
-            self._note(batch.id, self._looks(self._batch(batch.id)), repairs=self._repairs(batch.id) + 1)
             repaired.append(repairs)
         return repaired
 
     def open_batches(self) -> list[Batch]:
-        """Return the newest thousand batches; an older one that is still open needs `tally audit --repair`."""
-        keys = self.table.newest(LISTING, limit=1000)
-        return [Batch.from_item(item) for item in self.table.get_all(keys)]
+        """Return every batch whose end was not announced yet, the newest first."""
+        found = map(Batch.from_item, self.table.get_all(self.table.newest(Listing.OPEN)))
+        return sorted(found, key=lambda batch: batch.created_at, reverse=True)
 
     def repair(self, batch_id: str, on_chunk: Callable[[], None] = lambda: None) -> Repairs:
         """Do at once for a batch what can be done; safe to repeat, and to run while the batch is running."""
@@ -203,24 +213,21 @@ class Reconciler:
             batch = self._batch(batch_id)
         repairs.completed = self.settler.complete(batch)
 
-    def _stands_still(self, batch: Batch) -> bool:
-        """Tell whether a batch looks as it did ``patience`` ago; remembers how it looks.
+    def _stalled(self, batch: Batch) -> _Watch | None:
+        """Return what was seen of a batch that looks as it did ``patience`` ago; otherwise remember how it looks.
 
         Each repair that moved nothing doubles the patience: a batch that only waits behind another's rows must not
         get a copy of all its own every few minutes.
         """
         looks = self._looks(batch)
         seen = self.table.get(batch_pk(batch.id), _WATCH_SK)
-        if seen and seen["looks"]["S"] == looks:
-            patience = self.patience.total_seconds() * 2 ** self._repairs(batch.id)
-            stood = self.clock().timestamp() - int(seen["since"]["N"])
-            return bool(stood >= min(patience, _MOST_PATIENCE.total_seconds()))
-        self._note(batch.id, looks)
-        return False
-
-    def _repairs(self, batch_id: str) -> int:
-        seen = self.table.get(batch_pk(batch_id), _WATCH_SK)
-        return int(seen["repairs"]["N"]) if seen else 0
+        if seen is None or seen["looks"]["S"] != looks:
+            self._note(batch.id, looks)
+            return None
+        repairs = int(seen["repairs"]["N"])
+        patience = min(self.patience.total_seconds() * 2**repairs, _MOST_PATIENCE.total_seconds())
+        stood = self.clock().timestamp() - int(seen["since"]["N"])
+        return _Watch(looks, repairs) if stood >= patience else None
 
     def _looks(self, batch: Batch) -> str:
         chunks = self._chunks(batch)

@@ -14,6 +14,7 @@ from chalicelib.items import (
     BatchStatus,
     Chunk,
     ChunkKey,
+    Listing,
     Marker,
     Outcome,
     batch_pk,
@@ -154,7 +155,7 @@ def _reopen_batch(batch: Batch, chunk: Chunk) -> Update:
     return Update(
         pk=batch_pk(batch.id),
         sk=BATCH_SK,
-        expression="SET #status = :running, attempt = :next "
+        expression="SET #status = :running, attempt = :next, listing = :open "
         "ADD remaining :one, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected "
         "REMOVE completed_at",
         condition=BATCH_IS_AS_READ,
@@ -162,6 +163,7 @@ def _reopen_batch(batch: Batch, chunk: Chunk) -> Update:
             ":status": text(batch.status),
             ":attempt": number(batch.attempt),
             ":running": text(BatchStatus.RUNNING),
+            ":open": text(Listing.OPEN),
             ":next": number(batch.attempt + batch.status.final),
             ":one": number(1),
             ":rows": number(-(chunk.rows or 0)),

@@ -23,6 +23,7 @@ from chalicelib.items import (
     Chunk,
     Counts,
     Hold,
+    Listing,
     batch_pk,
     number,
     text,
@@ -210,9 +211,9 @@ class Settler:
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET published_attempt = :attempt",
+                expression="SET published_attempt = :attempt, listing = :ended",
                 condition="attempt = :attempt",
-                values={":attempt": number(batch.attempt)},
+                values={":attempt": number(batch.attempt), ":ended": text(Listing.ENDED)},
             )
         )
 

@@ -21,7 +21,7 @@ MOST_ACTIONS = 100
 """Actions of one TransactWriteItems."""
 _MOST_PUTS = 25
 """Requests of one BatchWriteItem."""
-_MOST_KEYS = 100
+MOST_KEYS = 100
 """Keys of one BatchGetItem."""
 
 
@@ -72,7 +72,7 @@ class Table:
         """Return those of the items that exist, as they are now, in no order."""
         waiting = iter(keys)
         found: list[Item] = []
-        while group := list(islice(waiting, _MOST_KEYS)):
+        while group := list(islice(waiting, MOST_KEYS)):
             self.retry(self._get_some, [key(pk, sk) for pk, sk in group], found)
         return found
 
@@ -120,8 +120,8 @@ class Table:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def newest(self, listing: str, *, limit: int) -> list[tuple[str, str]]:
-        """Return the keys of the newest items of the sparse index, newest first."""
+    def newest(self, listing: str, *, limit: int | None = None) -> list[tuple[str, str]]:
+        """Return the keys of the newest items of one list of the sparse index, or of all of it, newest first."""
         keys: list[tuple[str, str]] = []
         request: dict[str, Any] = {
             "TableName": self.name,
@@ -130,8 +130,10 @@ class Table:
             "ExpressionAttributeValues": {":listing": text(listing)},
             "ScanIndexForward": False,
         }
-        while len(keys) < limit:
-            answer = self.retry(self.dynamodb.query, **request, Limit=limit - len(keys))
+        while limit is None or len(keys) < limit:
+            if limit is not None:
+                request["Limit"] = limit - len(keys)
+            answer = self.retry(self.dynamodb.query, **request)
             keys += [(item["pk"]["S"], item["sk"]["S"]) for item in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 break

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.acknowledgement import Acknowledgement, Failures, Message, RedeliverError
-from chalicelib.errors import FixItError
+from chalicelib.errors import BusyError, FixItError
 from tests.support.builders import message_event
 from tests.support.faults import Killed
 from tests.support.memory_dynamodb import client_error
@@ -91,6 +91,31 @@ def test_all_failed_raises_the_first_error_itself() -> None:
     with pytest.raises(FixItError, match="cannot do a"):
         _answer(lambda_, _failing("a", "b"), "a", "b")
     assert lambda_.questions == []
+
+
+def _put_back(messages: Sequence[Message], failures: Failures) -> None:
+    for message in messages:
+        with failures.isolated(message):
+            raise FixItError("a bug") if message.body == "bug" else BusyError("somebody has it")
+
+
+def test_what_is_only_put_back_is_no_error_of_the_function() -> None:
+    """Or its alarm would ring for each second delivery of a heavy row whose worker is alive."""
+    answer = _answer(FakeLambda(REPORTS), _put_back, "a")
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+
+
+def test_what_is_put_back_raises_where_the_mapping_might_take_the_answer_for_success() -> None:
+    """An alarm too many is better than a lost row."""
+    with pytest.raises(RedeliverError) as raised:
+        _answer(FakeLambda(SILENT), _put_back, "a")
+    assert isinstance(raised.value.__cause__, BusyError)
+
+
+def test_a_fault_shows_even_where_other_messages_are_only_put_back() -> None:
+    """It is what an operator has to see."""
+    with pytest.raises(FixItError, match="a bug"):
+        _answer(FakeLambda(REPORTS), _put_back, "a", "bug", "b")
 
 
 def test_an_error_outside_of_any_message_raises() -> None:

@@ -10,8 +10,7 @@ from chalicelib import services
 from chalicelib.acknowledgement import Message
 from chalicelib.bury import Buried, Burier
 from chalicelib.claims import Claims
-from chalicelib.errors import FixItError, MessageError
-from chalicelib.heavy import BusyError
+from chalicelib.errors import BusyError, FixItError, MessageError
 from chalicelib.items import BatchStatus, ChunkKey, Counts, Marker, Outcome
 from chalicelib.messages import WorkMessage, decode, encode
 from chalicelib.redrive import Redriver

@@ -11,8 +11,8 @@ import pytest
 
 from chalicelib.acknowledgement import Message
 from chalicelib.claims import Claims
-from chalicelib.errors import MessageError
-from chalicelib.heavy import BusyError, HeavyProcessor
+from chalicelib.errors import BusyError, MessageError
+from chalicelib.heavy import HeavyProcessor
 from chalicelib.items import ChunkKey, Hold, Marker, Outcome, text
 from chalicelib.messages import FinishedMessage, WorkMessage, WorkRow, decode
 from chalicelib.process import Processed, Processor

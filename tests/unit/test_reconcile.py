@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,19 @@ import pytest
 
 from chalicelib import services
 from chalicelib.errors import TallyError
-from chalicelib.items import BatchStatus, ChunkKey, Counts, Hold, Marker, Outcome, batch_pk, marker_sk, number, text
+from chalicelib.items import (
+    BatchStatus,
+    ChunkKey,
+    Counts,
+    Hold,
+    Listing,
+    Marker,
+    Outcome,
+    batch_pk,
+    marker_sk,
+    number,
+    text,
+)
 from chalicelib.reconcile import Reconciler, Repairs
 from chalicelib.redrive import Redriver
 from tests.support.builders import NOW, Time, at_call, deployed_job, killed, ledger, table
@@ -382,7 +395,7 @@ def test_a_batch_that_was_stopped_is_brought_to_its_end(pipeline: Pipeline, time
 
 
 def test_a_batch_that_has_ended_and_was_announced_is_left_alone(pipeline: Pipeline, time: Time) -> None:
-    """Most of the newest thousand are such: not even a look is remembered."""
+    """Not even a look is remembered."""
     batch_id = _upload(pipeline)
     pipeline.drain()
     for _ in range(3):
@@ -458,13 +471,19 @@ def test_a_batch_whose_job_cannot_be_imported_does_not_keep_the_others_waiting(
     assert len(pipeline.waiting("ingest")) == 2
 
 
-def test_all_open_batches_are_looked_at_newest_first_whatever_else_is_in_the_table(pipeline: Pipeline) -> None:
-    """More than a page of them."""
+def test_all_open_batches_are_looked_at_newest_first_and_no_others(pipeline: Pipeline) -> None:
+    """More than a page of them; those that have ended are in a list of their own until a redrive opens them again."""
     made = [_upload(pipeline, name=f"day-{position}") for position in range(20)]
     pipeline.drain()
-    found = [pk for pk, _ in table(pipeline.dynamodb).newest("batch", limit=1_000)]
+    found = [pk for pk, _ in table(pipeline.dynamodb).newest(Listing.ENDED)]
     assert found == [batch_pk(batch_id) for batch_id in reversed(made)]
-    assert sorted(batch.id for batch in _reconciler().open_batches()) == sorted(made)
+    assert _reconciler().open_batches() == []
+    redriven = made[:15]
+    for batch_id in redriven:
+        _fail(pipeline, ChunkKey(batch_id, 0), 0)
+        Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
+    fresh = [_upload(pipeline, "upload", name=f"fresh-{position}") for position in range(5)]
+    assert [batch.id for batch in _reconciler().open_batches()] == [*reversed(fresh), *reversed(redriven)]
 
 
 def test_each_chunk_is_told_of(pipeline: Pipeline) -> None:
@@ -484,3 +503,19 @@ def test_the_watch_of_a_batch_goes_with_time() -> None:
         watch = pipeline.dynamodb.items[batch_pk(batch_id), "watch"]
         assert int(watch["since"]["N"]) == int(NOW.timestamp())
         assert int(watch["expires_at"]["N"]) > int(NOW.timestamp())
+
+
+def test_a_sweep_that_is_killed_in_a_repair_gives_the_other_batches_their_turn(pipeline: Pipeline, time: Time) -> None:
+    """A batch too large to repair in one invocation was tried: next time it waits as if that had moved nothing."""
+    other = _upload(pipeline, *READ)
+    large = _upload(pipeline, *READ, name="large")
+    _lose(pipeline, "work", "heavy", "ingest", "finished")
+    _sweep(time)
+    time.pass_by(PATIENCE.total_seconds())
+    queries = count()  # the first one lists the open batches
+    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if operation == "query" and next(queries) else Fault.NONE
+    assert killed(lambda: _sweep(time))
+    pipeline.faults = lambda _: Fault.NONE
+    assert [repairs.batch_id for repairs in _sweep(time)] == [other]
+    time.pass_by(2 * PATIENCE.total_seconds())
+    assert large in [repairs.batch_id for repairs in _sweep(time)]
