@@ -6,6 +6,11 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
+  # A plan whose time does not suffice has another invocation go on with it.
+  hand_over_plan = [
+    { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
+  ]
+
   consume_queue = {
     for queue in keys(local.queue_consumers) : queue => [
       {
@@ -41,7 +46,7 @@ locals {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
-    ])
+    ], local.hand_over_plan)
 
     ingest = concat(local.read_upload, local.consume_queue["ingest"], [
       {
@@ -100,7 +105,7 @@ locals {
     ])
 
     # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, [
+    reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {

@@ -175,6 +175,28 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far a plan came: the place in the object where the next chunk begins, the chunks before it and their rows."""
+
+    offset: int
+    line: int
+    chunks: int = 0
+    rows: int = 0
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self | None:
+        """Read the cursor of a batch; None if its plan has kept none."""
+        if "cursor_chunks" not in item:
+            return None
+        return cls(
+            offset=_number(item, "cursor_offset"),
+            line=_number(item, "cursor_line"),
+            chunks=_number(item, "cursor_chunks"),
+            rows=_number(item, "cursor_rows"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One uploaded object, one run to completion.
 
@@ -203,6 +225,7 @@ class Batch:
     attempt: int = 1
     published_attempt: int = 0
     hold: Hold | None = None
+    cursor: Cursor | None = None
 
     def to_item(self) -> dict[str, Any]:
         """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
@@ -258,6 +281,7 @@ class Batch:
             attempt=_number(item, "attempt"),
             published_attempt=_number(item, "published_attempt"),
             hold=Hold(_text(item, "hold")) if "hold" in item else None,
+            cursor=Cursor.from_item(item),
         )
 
 

@@ -24,6 +24,7 @@ from chalicelib.retry import Retry
 from chalicelib.settings import Settings
 from chalicelib.settle import Settler
 from chalicelib.table import Table
+from chalicelib.uploads import Handover
 
 _RESERVE_SECONDS = 2.0
 """What a function keeps of its time to answer instead of being killed."""
@@ -67,6 +68,11 @@ class Services:
             chunk_rows=self.settings.chunk_rows,
             chunk_bytes=self.settings.chunk_bytes,
             retention=self._retention,
+            hand_over=Handover(
+                lambda_client=lambda: self.client("lambda"),
+                function_name=f"tally-{self.settings.stage}-plan",
+                retry=self.retry,
+            ),
         )
 
     @property

@@ -401,6 +401,23 @@ run "lets_each_function_send_only_where_its_work_goes" {
   }
 }
 
+run "lets_only_plan_and_reconcile_begin_a_plan" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "lambda:InvokeFunction")]))
+      if anytrue([for s in statements : contains(s.actions, "lambda:InvokeFunction")])
+      } == {
+      plan      = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      reconcile = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+    }
+    error_message = "A plan goes on in another invocation of plan; nothing else invokes anything."
+  }
+}
+
 run "lets_each_function_consume_only_its_own_queue" {
   variables {
     stage = "alpha"

@@ -79,6 +79,12 @@ class MemoryLambda:
 
     def __init__(self) -> None:
         self.reports = True
+        self.uploads: list[dict[str, Any]] = []
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert (FunctionName, InvocationType) == ("tally-test-plan", "Event")
+        self.uploads.append(json.loads(Payload))
+        return {"StatusCode": 202}
 
     def list_event_source_mappings(self, **_: Any) -> dict[str, Any]:
         return {"EventSourceMappings": [{"FunctionResponseTypes": ["ReportBatchItemFailures"] if self.reports else []}]}
@@ -97,7 +103,7 @@ class Pipeline:
         self.events = MemoryEvents()
         self.s3 = MemoryS3()
         self.lambda_ = MemoryLambda()
-        self.uploads: list[dict[str, Any]] = []
+        self.uploads = self.lambda_.uploads
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
         self.positions = {"dispatch": 0, "settle": 0}
         self.faults = faults

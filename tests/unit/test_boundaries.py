@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -179,3 +181,23 @@ def test_records_read_by_line_are_those_of_the_csv_module(text: str) -> None:
     """Cells, physical lines and blank lines, whether or not a quote is closed."""
     read = [(line.split(",") if line else cells, lines) for line, cells, lines in read_lines(text)]
     assert read == [(record.cells, record.lines) for record in read_records(text)]
+
+
+def _peak(line: bytes, blocks: int) -> int:
+    block = line * (1_048_576 // len(line))
+    ranges = split(itertools.repeat(block, blocks), max_rows=500, max_bytes=262_144)
+    tracemalloc.start()
+    try:
+        assert sum(found.end - found.start for found in ranges) == blocks * len(block)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"a" * 200 + b",b\n", b"a" * 200 + b',"b, ""c""",d\n', b"a" * 200 + b',"b\n\nc"\n', b"x" * 700_000 + b"\n", b"x"],
+)
+def test_memory_does_not_grow_with_the_file(line: bytes) -> None:
+    """Nor with a line that never ends: a file of 10 GB takes what one of 4 MB does."""
+    assert _peak(line, 20) < 1.1 * _peak(line, 4)
