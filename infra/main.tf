@@ -26,6 +26,7 @@ module "table" {
   name                   = local.prefix
   deletion_protection    = !var.force_destroy
   point_in_time_recovery = var.point_in_time_recovery
+  provisioned            = var.table_capacity
 }
 
 module "queue" {

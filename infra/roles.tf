@@ -11,6 +11,11 @@ locals {
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
   ]
 
+  # How much the writers of rows have to share; asked of a table with provisioned capacity only.
+  see_capacity = var.table_capacity == null ? [] : [
+    { sid = "SeeCapacity", actions = ["dynamodb:DescribeTable"], resources = [module.table.arn] },
+  ]
+
   consume_queue = {
     for queue in keys(local.queue_consumers) : queue => [
       {
@@ -48,7 +53,7 @@ locals {
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
     ], local.hand_over_plan)
 
-    ingest = concat(local.read_upload, local.consume_queue["ingest"], [
+    ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
       {
         sid       = "WriteRecordsAndRejections"
         actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -75,7 +80,7 @@ locals {
       { sid = "SendRowAgain", actions = ["sqs:SendMessage"], resources = [module.queue["heavy"].arn] },
     ])
 
-    finish = concat(local.consume_queue["finished"], [
+    finish = concat(local.see_capacity, local.consume_queue["finished"], [
       # A transaction needs the rights of its actions; a late duplicate is told from a stray outcome by reading its chunk.
       { sid = "CountRows", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
     ])
@@ -95,7 +100,7 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    bury = concat(local.bury_dead_letters, [
+    bury = concat(local.see_capacity, local.bury_dead_letters, [
       {
         sid       = "FailRowsAndChunks"
         actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]

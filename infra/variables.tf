@@ -30,6 +30,32 @@ variable "point_in_time_recovery" {
   nullable    = false
 }
 
+variable "table_capacity" {
+  description = "Read and write units a second of the table, and of its index; null to pay by request."
+  type = object({
+    read_units  = number
+    write_units = number
+  })
+  default = null
+
+  validation {
+    condition     = var.table_capacity == null || try(min(var.table_capacity.read_units, var.table_capacity.write_units) >= 1, false)
+    error_message = "table_capacity must have at least 1 read_units and 1 write_units, or be null to pay by request."
+  }
+}
+
+variable "write_share" {
+  description = "Part of the table's write units that rows may take, shared evenly among all that ingest, finish and bury may run at once. Without effect on a table that is paid by request."
+  type        = number
+  default     = 0.8
+  nullable    = false
+
+  validation {
+    condition     = var.write_share > 0 && var.write_share <= 1
+    error_message = "write_share must be above 0 and at most 1."
+  }
+}
+
 variable "retention_days" {
   description = "Days until records, markers and replaced versions of an upload expire."
   type        = number

@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -131,7 +132,7 @@ class Planner:
 
     def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
         """Put the chunks that are not there yet, from the batch's cursor on."""
-        cursor = begun = batch.cursor or Cursor(offset=0, line=1)
+        cursor = batch.cursor or Cursor(offset=0, line=1)
         ranges = split(
             reader.blocks(cursor.offset, upload.size),
             max_rows=batch.chunk_rows,
@@ -139,18 +140,25 @@ class Planner:
             offset=cursor.offset,
             first_line=cursor.line,
         )
-        while group := list(islice(ranges, MOST_ACTIONS)):
-            cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
-            late = self.retry.remaining_seconds() < _HAND_OVER_SECONDS and cursor.chunks > begun.chunks
-            if late or (cursor.chunks > begun.chunks and cursor.chunks % _CHUNKS_BETWEEN_CURSORS == 0):
-                self._save(batch, cursor)
-            if late:
-                # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
-                self.hand_over(upload)
-                return replace(batch, cursor=cursor)
-            self._put_new([_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)])
-            rows = sum(found.rows for found in group)
-            cursor = replace(cursor, chunks=cursor.chunks + len(group), rows=cursor.rows + rows)
+        with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
+            writing: Future[None] | None = None
+            while group := list(islice(ranges, MOST_ACTIONS)):
+                cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
+                if writing:
+                    writing.result()
+                    late = self.retry.remaining_seconds() < _HAND_OVER_SECONDS
+                    if late or cursor.chunks % _CHUNKS_BETWEEN_CURSORS == 0:
+                        self._save(batch, cursor)
+                    if late:
+                        # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
+                        self.hand_over(upload)
+                        return replace(batch, cursor=cursor)
+                chunks = [_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)]
+                writing = writer.submit(self._put_new, chunks)
+                rows = sum(chunk.expected_rows for chunk in chunks)
+                cursor = replace(cursor, chunks=cursor.chunks + len(chunks), rows=cursor.rows + rows)
+            if writing:
+                writing.result()
         return self._finish(batch, cursor)
 
     def _save(self, batch: Batch, cursor: Cursor) -> None:

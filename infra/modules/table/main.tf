@@ -1,8 +1,11 @@
 resource "aws_dynamodb_table" "this" {
   name         = var.name
-  billing_mode = "PAY_PER_REQUEST"
+  billing_mode = var.provisioned == null ? "PAY_PER_REQUEST" : "PROVISIONED"
   hash_key     = "pk"
   range_key    = "sk"
+
+  read_capacity  = try(var.provisioned.read_units, null)
+  write_capacity = try(var.provisioned.write_units, null)
 
   # Every arrow of the flow starts here: what is written is what gets sent.
   stream_enabled   = true
@@ -36,6 +39,9 @@ resource "aws_dynamodb_table" "this" {
     hash_key        = "listing"
     range_key       = "created_at"
     projection_type = "KEYS_ONLY"
+
+    read_capacity  = try(var.provisioned.read_units, null)
+    write_capacity = try(var.provisioned.write_units, null)
   }
 
   ttl {

@@ -22,3 +22,17 @@ variable "point_in_time_recovery" {
   default     = true
   nullable    = false
 }
+
+variable "provisioned" {
+  description = "Read and write units a second of the table, and of its index; null to pay by request."
+  type = object({
+    read_units  = number
+    write_units = number
+  })
+  default = null
+
+  validation {
+    condition     = var.provisioned == null || try(min(var.provisioned.read_units, var.provisioned.write_units) >= 1, false)
+    error_message = "provisioned must have at least 1 read_units and 1 write_units, or be null to pay by request."
+  }
+}

@@ -59,3 +59,35 @@ run "rejects_a_name_dynamodb_would_refuse" {
 
   expect_failures = [var.name]
 }
+
+run "is_paid_by_request_unless_capacity_is_given" {
+  assert {
+    condition     = aws_dynamodb_table.this.billing_mode == "PAY_PER_REQUEST"
+    error_message = "Nobody has to plan for capacity."
+  }
+}
+
+run "gives_the_index_what_the_table_has" {
+  variables {
+    provisioned = { read_units = 3, write_units = 7 }
+  }
+
+  assert {
+    condition = (
+      aws_dynamodb_table.this.billing_mode == "PROVISIONED"
+      && aws_dynamodb_table.this.write_capacity == 7
+      && alltrue([for index in aws_dynamodb_table.this.global_secondary_index : index.read_capacity == 3 && index.write_capacity == 7])
+    )
+    error_message = "An index with less would hold the table's writes back."
+  }
+}
+
+run "rejects_a_table_without_write_units" {
+  command = plan
+
+  variables {
+    provisioned = { read_units = 3, write_units = 0 }
+  }
+
+  expect_failures = [var.provisioned]
+}
