@@ -1,9 +1,14 @@
 # What each function may do. The sid says why.
 locals {
   read_upload = [
-    { sid = "ReadUpload", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/inbox/*"] },
+    { sid = "ReadUpload", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/inbox/*", "${module.inbox.arn}/unpacked/*"] },
     # Without it S3 answers 403 for an object that is not there, which reads like a missing right.
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
+  ]
+
+  # What is in a gzip upload becomes a plain object.
+  unpack_upload = [
+    { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
   ]
 
   # A plan whose time does not suffice has another invocation go on with it.
@@ -51,7 +56,7 @@ locals {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
-    ], local.hand_over_plan)
+    ], local.hand_over_plan, local.unpack_upload)
 
     ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
       {
@@ -110,7 +115,7 @@ locals {
     ])
 
     # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, local.hand_over_plan, [
+    reconcile = concat(local.read_upload, local.hand_over_plan, local.unpack_upload, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {

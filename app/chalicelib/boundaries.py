@@ -184,34 +184,33 @@ def _cut_lines(window: bytes, max_rows: int, *, last: bool) -> _Cut | None:
         return None
     blank = lines.count(b"") + lines.count(b"\r")
     if b'"' in text:
-        return _cut_quoted(text, may_be_blank=blank > 0)
+        return _cut_quoted(text, lines, may_be_blank=blank > 0)
     return _Cut(len(text), len(lines), len(lines) - blank)
 
 
-def _cut_quoted(text: bytes, *, may_be_blank: bool) -> _Cut | None:
+def _cut_quoted(text: bytes, lines: list[bytes], *, may_be_blank: bool) -> _Cut | None:
     """Cut lines with quotes; None where any quote is neither an end of a cell nor half of a doubled one.
 
     A quote opens a cell only where a cell begins; elsewhere it is a character, and so may be all that follow it.
     """
-    parts = text.replace(b'""', b"__").split(b'"')  # by turns outside and inside of a quoted cell
+    parts = text.split(b'"')
     unclosed = len(parts) % 2 == 0
     if unclosed:
         parts.append(b"")
-    before_cells = set(parts[0 if parts[0] else 2 : -1 : 2])  # a text that begins with a cell has nothing before it
-    if not all(before.endswith((b",", b"\n")) for before in before_cells):
+    outside, inside = parts[::2], parts[1::2]  # between the halves of a doubled quote nothing is outside
+    if not {before[-1:] for before in outside[:-1]} <= {b",", b"\n", b""}:
         return None
-    outside = b'"'.join(parts[::2])  # a quote where a quoted cell was
-    length = len(text)
+    if not unclosed and not may_be_blank:
+        return _Cut(len(text), len(lines), len(lines) - b"".join(inside).count(b"\n"))
+    records = b'"'.join(outside)  # a quote where a quoted cell was
+    length, count = len(text), len(lines)
     if unclosed:
-        outside = outside[: outside.rfind(b"\n") + 1]
-        cells = parts[1 : 2 * outside.count(b'"') : 2]
-        length = len(outside) + len(cells) + sum(map(len, cells))
-    if not length:
-        return None
-    records = outside.split(b"\n") if may_be_blank else []
-    unended = not outside.endswith(b"\n")
-    blank = records[:-1].count(b"") + records[:-1].count(b"\r")
-    return _Cut(length, text.count(b"\n", 0, length) + unended, outside.count(b"\n") + unended - blank)
+        records = records[: records.rfind(b"\n") + 1]
+        cells = inside[: records.count(b'"')]
+        length = len(records) + len(cells) + sum(map(len, cells))
+        count = text.count(b"\n", 0, length)
+    found = records.removesuffix(b"\n").split(b"\n")
+    return _Cut(length, count, len(found) - found.count(b"") - found.count(b"\r")) if length else None
 
 
 def _cut_records(data: bytes, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:

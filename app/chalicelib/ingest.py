@@ -108,7 +108,7 @@ class Ingester:
             reason = f"line {chunk.first_line}: {chunk.unreadable}"
             return [], [Marker(chunk=chunk.key, row=0, outcome=Outcome.REJECTED, error=reason)]
         job = jobs.require(batch.job)
-        reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
+        reader = ObjectReader(s3=self.s3, source=batch.content, retry=self.retry)
         data = reader.read(chunk.start, chunk.end)
         records: list[Record] = []
         markers: list[Marker] = []

@@ -30,6 +30,7 @@ from chalicelib.ledger import Clock, utc_now
 from chalicelib.rows import HeaderError
 from chalicelib.source import ObjectReader
 from chalicelib.table import MOST_ACTIONS, Put, Update
+from chalicelib.unpack import GZIP_MAGIC, UNPACKED_PREFIX, Unpacker, UnpackError
 from chalicelib.uploads import Upload
 
 if TYPE_CHECKING:
@@ -111,17 +112,31 @@ class Planner:
             chunk_bytes=self.chunk_bytes,
         )
         try:
-            header, start, first_line = _header(job, reader, upload.size)
+            head = _head(job, reader, upload.size)
+            if head.startswith(GZIP_MAGIC):
+                content = self._unpacked(batch, upload)
+                batch = replace(batch, unpacked=content.source, unpacked_size=content.size)
+                reader = replace(reader, source=content.source)
+                head = _head(job, reader, content.size)
+            header, start, first_line = _header(job, head, batch.content_size)
             batch = self._create(replace(batch, header=header))
             if batch.chunks is not None or batch.status.final:
                 return batch  # planned before: a second event
             if batch.cursor is None:
                 batch = replace(batch, cursor=Cursor(offset=start, line=first_line))
             return self._plan_chunks(batch, reader, upload)
-        except (UnplannableError, HeaderError) as error:
+        except (UnplannableError, HeaderError, UnpackError) as error:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _unpacked(self, batch: Batch, upload: Upload) -> Upload:
+        """Return the plain object of a gzip one: that of the batch, if there is one already."""
+        item = self.table.get(batch_pk(batch.id), BATCH_SK)
+        standing = Batch.from_item(item) if item else batch
+        if standing.unpacked:
+            return Upload(source=standing.unpacked, size=standing.unpacked_size)
+        return Unpacker(s3=self.s3, retry=self.retry).unpack(upload, f"{UNPACKED_PREFIX}{batch.id}.csv")
 
     def _create(self, batch: Batch) -> Batch:
         """Put the batch if there is none; returns the one that stands."""
@@ -134,7 +149,7 @@ class Planner:
         """Put the chunks that are not there yet, from the batch's cursor on."""
         cursor = batch.cursor or Cursor(offset=0, line=1)
         ranges = split(
-            reader.blocks(cursor.offset, upload.size),
+            reader.blocks(cursor.offset, batch.content_size),
             max_rows=batch.chunk_rows,
             max_bytes=batch.chunk_bytes,
             offset=cursor.offset,
@@ -251,18 +266,21 @@ def _chunk(batch: str, position: int, found: Range) -> Chunk:
     )
 
 
-def _header(job_folder: str, reader: ObjectReader, size: int) -> tuple[tuple[str, ...], int, int]:
-    """Return the column names, and the offset and the line where the rows begin.
+def _head(job: str, reader: ObjectReader, size: int) -> bytes:
+    """Return the first bytes of an object, if there is such a job; raises UnplannableError."""
+    if jobs.find(job) is None:
+        known = ", ".join(jobs.names())
+        raise UnplannableError(
+            f"no job '{job}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
+        )
+    return reader.read(0, min(size, MAX_RECORD_BYTES))
+
+
+def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int]:
+    """Return the column names, and the offset and the line where the rows begin; ``data`` is the head of the file.
 
     Raises UnplannableError or HeaderError with a reason for the uploader.
     """
-    job = jobs.find(job_folder)
-    if job is None:
-        known = ", ".join(jobs.names())
-        raise UnplannableError(
-            f"no job '{job_folder}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
-        )
-    data = reader.read(0, min(size, MAX_RECORD_BYTES))
     if data.startswith(_UTF_16):
         raise UnplannableError("line 1: the file is UTF-16; save it as UTF-8")
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
@@ -278,6 +296,6 @@ def _header(job_folder: str, reader: ObjectReader, size: int) -> tuple[tuple[str
                 cells = [cell.encode("latin-1").decode() for cell in record.cells]
             except UnicodeDecodeError as error:
                 raise UnplannableError(f"line {line}: the header is not UTF-8: {error.reason}") from error
-            return job.schema.header(cells, line), start, line + record.lines
+            return jobs.require(job).schema.header(cells, line), start, line + record.lines
         line += record.lines
     raise UnplannableError("line 1: the object is empty, not even a header")

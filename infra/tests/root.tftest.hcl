@@ -508,9 +508,17 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
 
   assert {
     condition = alltrue([
-      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:PutObject", "s3:DeleteObject"], a)
+      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:DeleteObject"], a)
     ])
-    error_message = "Nothing scans the table or writes uploads."
+    error_message = "Nothing scans the table or deletes uploads."
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
+      if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
+    } == { plan = "${module.inbox.arn}/unpacked/*", reconcile = "${module.inbox.arn}/unpacked/*" }
+    error_message = "Only what was unpacked is written, beside the inbox, by those that plan."
   }
 }
 

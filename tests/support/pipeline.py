@@ -57,6 +57,28 @@ class MemoryS3:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+
+    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
+        version = f"v{1 + sum(key == Key for key, _ in self.objects)}"
+        self.objects[Key, version] = Body
+        return {"VersionId": version, "ETag": f'"{etag(version)}"'}
+
+    def create_multipart_upload(self, **_: Any) -> dict[str, Any]:
+        self.uploads[str(len(self.uploads))] = {}
+        return {"UploadId": str(len(self.uploads) - 1)}
+
+    def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.uploads[UploadId][PartNumber] = Body
+        return {"ETag": f'"{PartNumber}"'}
+
+    def complete_multipart_upload(self, *, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
+        parts = self.uploads.pop(UploadId)
+        assert MultipartUpload["Parts"] == [{"PartNumber": n, "ETag": f'"{n}"'} for n in range(1, len(parts) + 1)]
+        return self.put_object(Key=Key, Body=b"".join(parts[n] for n in sorted(parts)))
+
+    def abort_multipart_upload(self, *, UploadId: str, **_: Any) -> None:  # noqa: N803
+        del self.uploads[UploadId]
 
     def get_object(self, *, Key: str, Range: str, VersionId: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
         versions = [version for key, version in self.objects if key == Key]

@@ -110,3 +110,12 @@ run "rejects_multipart_upload_days_below_one" {
 
   expect_failures = [var.multipart_upload_days]
 }
+
+run "forgets_what_was_unpacked_when_its_rows_may_no_longer_be_read" {
+  assert {
+    condition = one([
+      for r in aws_s3_bucket_lifecycle_configuration.this.rule : "${r.filter[0].prefix} ${r.expiration[0].days}" if r.id == "expire-unpacked"
+    ]) == "unpacked/ 30"
+    error_message = "A plain copy of a gzip upload is kept as long as a replaced version of an upload, and no other object expires with it."
+  }
+}
