@@ -114,7 +114,10 @@ class Planner:
         try:
             head = _head(job, reader, upload.size)
             if head.startswith(GZIP_MAGIC):
-                content = self._unpacked(batch, upload)
+                standing = self._standing(batch.id)
+                if standing and standing.status.final:
+                    return standing
+                content = self._unpacked(standing or batch, upload)
                 batch = replace(batch, unpacked=content.source, unpacked_size=content.size)
                 reader = replace(reader, source=content.source)
                 head = _head(job, reader, content.size)
@@ -132,18 +135,19 @@ class Planner:
 
     def _unpacked(self, batch: Batch, upload: Upload) -> Upload:
         """Return the plain object of a gzip one: that of the batch, if there is one already."""
-        item = self.table.get(batch_pk(batch.id), BATCH_SK)
-        standing = Batch.from_item(item) if item else batch
-        if standing.unpacked:
-            return Upload(source=standing.unpacked, size=standing.unpacked_size)
+        if batch.unpacked:
+            return Upload(source=batch.unpacked, size=batch.unpacked_size)
         return Unpacker(s3=self.s3, retry=self.retry).unpack(upload, f"{UNPACKED_PREFIX}{batch.id}.csv")
+
+    def _standing(self, batch_id: str) -> Batch | None:
+        item = self.table.get(batch_pk(batch_id), BATCH_SK)
+        return Batch.from_item(item) if item else None
 
     def _create(self, batch: Batch) -> Batch:
         """Put the batch if there is none; returns the one that stands."""
         if self.table.put(Put(item=batch.to_item(), condition=IS_NEW)):
             return batch
-        standing = self.table.get(batch_pk(batch.id), BATCH_SK)
-        return Batch.from_item(standing) if standing else batch
+        return self._standing(batch.id) or batch
 
     def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
         """Put the chunks that are not there yet, from the batch's cursor on."""

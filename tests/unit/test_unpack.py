@@ -142,11 +142,13 @@ def test_a_small_file_is_one_object_and_an_empty_one_is_said_to_be() -> None:
 
 
 def test_a_second_event_unpacks_nothing() -> None:
-    """The batch knows its plain object."""
-    world = World()
+    """The batch knows its plain object, or that it never will have one."""
+    world, damaged = World(), World(gzip.compress(b"no,header,of,offices\n"))
     first = world.plan()
     assert world.plan().content == first.content
     assert len(world.unpacked()) == 1
+    assert damaged.plan() == damaged.plan()
+    assert len(damaged.unpacked()) == 1
 
 
 @given(data=st.data())
