@@ -26,10 +26,10 @@ ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo chaos bench bench-scale up down test test-unit test-e2e test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
+.PHONY: help venv demo chaos bench bench-scale bench-contention up down test test-unit test-e2e test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Variables: STAGE=$(STAGE) ROWS=$(ROWS) FILE= JOB=$(JOB) PORT= PYTHON=$(PYTHON)"
 
 venv: $(STAMP) ## Install the tools into .venv (needs Python 3.11 or newer)
@@ -59,6 +59,10 @@ bench: venv ## Measure Tally against its limits and the textbook (about ten minu
 
 bench-scale: venv ## Measure how a million rows compare with ten thousand (half an hour)
 	@$(BIN)/python -m bench --part speed --rows 10000 --rows 1000000
+
+bench-contention: venv ## Simulate finishers that meet on counters, and writers of a small table (seconds, no AWS)
+	@$(BIN)/python -m bench.contention
+	@$(BIN)/python -m bench.pacing
 
 up: venv ## Bring a local stage up, or bring it up to date
 	@$(BIN)/tally up --stage "$(STAGE)" $(if $(PORT),--port "$(PORT)")

@@ -1,7 +1,8 @@
 # Said once, here: visibility timeouts, the Chalice configuration and the mapping settings all derive from this.
 locals {
   function_defaults = {
-    plan = { timeout_seconds = 300, memory_mb = 512 }
+    # As long as Lambda allows, for a gzip file cannot be unpacked in turns; 1769 MB is one whole processor.
+    plan = { timeout_seconds = 900, memory_mb = 1769 }
     # One chunk at a time: ten in a row on one worker would keep nine from the others.
     ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
     # One message at a time: it is a pack of rows already, and one that kills its worker takes no other with it.

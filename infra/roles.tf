@@ -1,9 +1,24 @@
 # What each function may do. The sid says why.
 locals {
   read_upload = [
-    { sid = "ReadUpload", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/inbox/*"] },
+    { sid = "ReadUpload", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/inbox/*", "${module.inbox.arn}/unpacked/*"] },
     # Without it S3 answers 403 for an object that is not there, which reads like a missing right.
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
+  ]
+
+  # What is in a gzip upload becomes a plain object.
+  unpack_upload = [
+    { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
+  ]
+
+  # A plan whose time does not suffice has another invocation go on with it.
+  hand_over_plan = [
+    { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
+  ]
+
+  # How much the writers of rows have to share; asked of a table with provisioned capacity only.
+  see_capacity = var.provisioned_capacity == null ? [] : [
+    { sid = "SeeCapacity", actions = ["dynamodb:DescribeTable"], resources = [module.table.arn] },
   ]
 
   consume_queue = {
@@ -41,9 +56,9 @@ locals {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
-    ])
+    ], local.hand_over_plan, local.unpack_upload)
 
-    ingest = concat(local.read_upload, local.consume_queue["ingest"], [
+    ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
       {
         sid       = "WriteRecordsAndRejections"
         actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -71,7 +86,7 @@ locals {
       { sid = "SendRowAgain", actions = ["sqs:SendMessage"], resources = [module.queue["heavy"].arn] },
     ])
 
-    finish = concat(local.consume_queue["finished"], [
+    finish = concat(local.see_capacity, local.consume_queue["finished"], [
       # A transaction needs the rights of its actions; a late duplicate is told from a stray outcome by reading its chunk.
       { sid = "CountRows", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
     ])
@@ -91,7 +106,7 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    bury = concat(local.bury_dead_letters, [
+    bury = concat(local.see_capacity, local.bury_dead_letters, [
       {
         sid       = "FailRowsAndChunks"
         actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -103,7 +118,7 @@ locals {
     ])
 
     # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, [
+    reconcile = concat(local.read_upload, local.hand_over_plan, local.unpack_upload, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {

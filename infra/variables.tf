@@ -125,6 +125,18 @@ variable "access_log_bucket" {
   default     = null # null has a meaning here: no log
 }
 
+variable "write_share" {
+  description = "Part of the table's write units that rows may take, shared evenly among all that ingest, finish and bury may run at once. Without effect on a table that is paid by request."
+  type        = number
+  default     = 0.8
+  nullable    = false
+
+  validation {
+    condition     = var.write_share > 0 && var.write_share <= 1
+    error_message = "write_share must be above 0 and at most 1."
+  }
+}
+
 variable "retention_days" {
   description = "Days until records, markers and replaced versions of an upload expire."
   type        = number

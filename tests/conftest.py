@@ -35,6 +35,7 @@ os.environ.update(
         "TALLY_CHUNK_BYTES": "4096",
         "TALLY_PACK_ROWS": "3",
         "TALLY_RECONCILE_MINUTES": "5",
+        "TALLY_WRITE_SHARE": "0",
         "TALLY_LOG_LEVEL": "CRITICAL",
     }
 )

@@ -1,8 +1,8 @@
 """Where a CSV stream may be cut: byte ranges that end where a record ends, found without keeping the file.
 
 A record ends where Python's csv module says it does, so quoted line ends are inside a record, and a quote in the
-middle of a field is a character like any other. The fast path needs no csv module: where there is no quote and no
-lone carriage return, records are lines.
+middle of a field is a character like any other. The fast paths need no csv module: where there is no quote, records
+are lines, and where quotes are around whole cells, records end at the line ends outside of them.
 """
 
 import csv
@@ -130,28 +130,87 @@ def read_records(text: str) -> Iterator[CsvRecord]:
         length_before, lines_before = length, lines
 
 
+def read_lines(text: str) -> Iterator[tuple[str, list[str], int]]:
+    """Read every record of a text: as its line, where commas alone part its cells, or else as its cells.
+
+    The last is the number of its physical lines. The cells are those of ``read_records``; only a record that begins on
+    a line with a quote takes the csv module.
+    """
+    csv.field_size_limit(sys.maxsize)
+    lines = iter(io.StringIO(text, newline=""))
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        yield taken[0]
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    for line in lines:
+        if '"' not in line:
+            yield line.rstrip("\r\n"), [], 1
+        else:
+            taken[:] = [line]
+            cells = next(csv.reader(feed()))
+            yield "", cells, len(taken)
+
+
 def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
     """Cut one range from ``begin``, looking no further than ``end``; the file ends there if ``last``.
 
     None when there is nothing to cut, or no line ends.
     """
     window = data[begin : begin + max_bytes]
-    plain = b'"' not in window and window.count(b"\r") == window.count(b"\r\n") + window.endswith(b"\r")
-    cut = _cut_lines(window, max_rows, last=last and begin + len(window) == end) if plain else None
+    cut = _cut_lines(window, max_rows, last=last and begin + len(window) == end)
     return cut or _cut_records(data[begin:end], max_rows, max_bytes, last=last)
 
 
 def _cut_lines(window: bytes, max_rows: int, *, last: bool) -> _Cut | None:
-    """Cut after whole lines; every step runs at the speed of C."""
+    """Cut after the last record that ends in whole lines; every step runs at the speed of C.
+
+    None if there is none, or if only the csv module can tell.
+    """
     lines = window.split(b"\n", max_rows)
     rest = lines.pop()
     if last and rest and len(lines) < max_rows:
         lines.append(rest)
         rest = b""
-    if not lines:
+    text = window[: len(window) - len(rest)]
+    if not text or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n")):
+        return None
+    if b"\r" in rest and len(lines) < max_rows:
+        return None  # it may end a record that fits in as well
+    if len(text) > MAX_RECORD_BYTES and (b'"' in text or max(map(len, lines)) >= MAX_RECORD_BYTES):
         return None
     blank = lines.count(b"") + lines.count(b"\r")
-    return _Cut(len(window) - len(rest), len(lines), len(lines) - blank)
+    if b'"' in text:
+        return _cut_quoted(text, lines, may_be_blank=blank > 0)
+    return _Cut(len(text), len(lines), len(lines) - blank)
+
+
+def _cut_quoted(text: bytes, lines: list[bytes], *, may_be_blank: bool) -> _Cut | None:
+    """Cut lines with quotes; None where any quote is neither an end of a cell nor half of a doubled one.
+
+    A quote opens a cell only where a cell begins; elsewhere it is a character, and so may be all that follow it.
+    """
+    parts = text.split(b'"')
+    unclosed = len(parts) % 2 == 0
+    if unclosed:
+        parts.append(b"")
+    outside, inside = parts[::2], parts[1::2]  # between the halves of a doubled quote nothing is outside
+    if not {before[-1:] for before in outside[:-1]} <= {b",", b"\n", b""}:
+        return None
+    if not unclosed and not may_be_blank:
+        return _Cut(len(text), len(lines), len(lines) - b"".join(inside).count(b"\n"))
+    records = b'"'.join(outside)  # a quote where a quoted cell was
+    length, count = len(text), len(lines)
+    if unclosed:
+        records = records[: records.rfind(b"\n") + 1]
+        cells = inside[: records.count(b'"')]
+        length = len(records) + len(cells) + sum(map(len, cells))
+        count = text.count(b"\n", 0, length)
+    found = records.removesuffix(b"\n").split(b"\n")
+    return _Cut(length, count, len(found) - found.count(b"") - found.count(b"\r")) if length else None
 
 
 def _cut_records(data: bytes, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:

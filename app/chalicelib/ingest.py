@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MOST_RECORD_BYTES = 380_000
 """An item holds 400 KB, names and keys included; what a marker with its result needs has the same bound."""
 _MOST_REASON_CHARACTERS = 1_000
+_MOST_CHARACTER_BYTES = 4
+"""A character in UTF-8."""
 
 ROWS_UNKNOWN = "attribute_not_exists(#rows)"
 """The total is added to ``remaining`` once, whichever of several ingests of the chunk comes first."""
@@ -121,7 +123,7 @@ class Ingester:
             reason = f"line {chunk.first_line}: {chunk.unreadable}"
             return [], [Marker(chunk=chunk.key, row=0, outcome=Outcome.REJECTED, error=reason)]
         job = jobs.require(batch.job)
-        reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
+        reader = ObjectReader(s3=self.s3, source=batch.content, retry=self.retry)
         data = reader.read(chunk.start, chunk.end)
         records: list[Record] = []
         markers: list[Marker] = []
@@ -129,7 +131,9 @@ class Ingester:
             if isinstance(row, RejectedRow):
                 markers.append(_rejected(chunk.key, row.row, row.reason))
                 continue
-            size = len(row.data.encode())
+            size = len(row.data)
+            if size > MOST_RECORD_BYTES // _MOST_CHARACTER_BYTES:
+                size = len(row.data.encode())
             if size > MOST_RECORD_BYTES:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MOST_RECORD_BYTES:,} can be kept"
                 markers.append(_rejected(chunk.key, row.row, reason))

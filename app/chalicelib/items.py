@@ -175,6 +175,28 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far a plan came: the place in the object where the next chunk begins, the chunks before it and their rows."""
+
+    offset: int
+    line: int
+    chunks: int = 0
+    rows: int = 0
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self | None:
+        """Read the cursor of a batch; None if its plan has kept none."""
+        if "cursor_chunks" not in item:
+            return None
+        return cls(
+            offset=_number(item, "cursor_offset"),
+            line=_number(item, "cursor_line"),
+            chunks=_number(item, "cursor_chunks"),
+            rows=_number(item, "cursor_rows"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One uploaded object, one run to completion.
 
@@ -203,6 +225,19 @@ class Batch:
     attempt: int = 1
     published_attempt: int = 0
     hold: Hold | None = None
+    cursor: Cursor | None = None
+    unpacked: Source | None = None
+    unpacked_size: int = 0
+
+    @property
+    def content(self) -> Source:
+        """The object that has the rows: what was uploaded, or what was unpacked from it."""
+        return self.unpacked or self.source
+
+    @property
+    def content_size(self) -> int:
+        """How large that one is."""
+        return self.unpacked_size if self.unpacked else self.size
 
     def to_item(self) -> dict[str, Any]:
         """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
@@ -225,6 +260,13 @@ class Batch:
             "rows": number(0),
             **{outcome.value: number(0) for outcome in Outcome},
         }
+        if self.unpacked:
+            item |= {
+                "unpacked_key": text(self.unpacked.key),
+                "unpacked_version_id": text(self.unpacked.version_id),
+                "unpacked_etag": text(self.unpacked.etag),
+                "unpacked_size": number(self.unpacked_size),
+            }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
         return item
@@ -258,7 +300,21 @@ class Batch:
             attempt=_number(item, "attempt"),
             published_attempt=_number(item, "published_attempt"),
             hold=Hold(_text(item, "hold")) if "hold" in item else None,
+            cursor=Cursor.from_item(item),
+            unpacked=_unpacked(item),
+            unpacked_size=_number(item, "unpacked_size"),
         )
+
+
+def _unpacked(item: Item) -> Source | None:
+    if "unpacked_key" not in item:
+        return None
+    return Source(
+        bucket=_text(item, "bucket"),
+        key=_text(item, "unpacked_key"),
+        version_id=_text(item, "unpacked_version_id"),
+        etag=_text(item, "unpacked_etag"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

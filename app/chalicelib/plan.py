@@ -3,12 +3,12 @@
 import codecs
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_plus
+from typing import TYPE_CHECKING
 
 from chalicelib import jobs
 from chalicelib.boundaries import MAX_RECORD_BYTES, Range, read_records, split
@@ -19,6 +19,7 @@ from chalicelib.items import (
     BatchStatus,
     Chunk,
     ChunkKey,
+    Cursor,
     Source,
     batch_pk,
     number,
@@ -29,6 +30,8 @@ from chalicelib.ledger import Clock, utc_now
 from chalicelib.rows import HeaderError
 from chalicelib.source import ObjectReader
 from chalicelib.table import MOST_ACTIONS, Put, Update
+from chalicelib.unpack import GZIP_MAGIC, UNPACKED_PREFIX, Unpacker, UnpackError
+from chalicelib.uploads import Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,35 +47,18 @@ IS_NEW = "attribute_not_exists(pk)"
 """No plan has made this item; one that has may have been counted in since, so it is never written over."""
 IS_BEING_PLANNED = "#status = :planning"
 """Planning ends once, all chunks known or the file rejected: the number of chunks is added to ``remaining`` once."""
+IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
+"""A plan that is behind, or began anew, takes nothing back from one that is ahead."""
+
 _MOST_REASON_CHARACTERS = 1_000
+_HAND_OVER_SECONDS = 20.0
+"""Time left that is no longer enough for a read, with its retries, and a hundred chunks."""
+_CHUNKS_BETWEEN_CURSORS = 1_000
+"""What a plan that was killed does again."""
 
 
 class UnplannableError(TallyError):
     """The object cannot become rows of any job; the batch is rejected with this reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """One record of an S3 event."""
-
-    source: Source
-    size: int
-
-
-def uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
-    """Read the objects of an S3 event; the folder placeholders that consoles make are not uploads."""
-    for record in event.get("Records", []):
-        found = record["s3"]["object"]
-        name = unquote_plus(found["key"])
-        if name.endswith("/"):
-            continue
-        source = Source(
-            bucket=record["s3"]["bucket"]["name"],
-            key=name,
-            version_id=found.get("versionId", ""),
-            etag=found.get("eTag", "").strip('"'),
-        )
-        yield Upload(source=source, size=int(found.get("size", 0)))
 
 
 def job_name(object_key: str) -> str:
@@ -103,10 +89,14 @@ class Planner:
     chunk_rows: int
     chunk_bytes: int
     retention: timedelta
+    hand_over: Callable[[Upload], None]
     clock: Clock = utc_now
 
     def plan(self, upload: Upload) -> Batch:
-        """Make the batch and all its chunks durable; safe to repeat, also after dying anywhere in between."""
+        """Make the batch and all its chunks durable; safe to repeat, also after dying anywhere in between.
+
+        Where its time does not suffice it keeps how far it came and hands over: the batch is still being planned then.
+        """
         job = job_name(upload.source.key)
         now = self.clock()
         reader = ObjectReader(s3=self.s3, source=upload.source, retry=self.retry)
@@ -122,49 +112,92 @@ class Planner:
             chunk_bytes=self.chunk_bytes,
         )
         try:
-            header, start, first_line = _header(job, reader, upload.size)
+            head = _head(job, reader, upload.size)
+            if head.startswith(GZIP_MAGIC):
+                standing = self._standing(batch.id)
+                if standing and standing.status.final:
+                    return standing
+                content = self._unpacked(standing or batch, upload)
+                batch = replace(batch, unpacked=content.source, unpacked_size=content.size)
+                reader = replace(reader, source=content.source)
+                head = _head(job, reader, content.size)
+            header, start, first_line = _header(job, head, batch.content_size)
             batch = self._create(replace(batch, header=header))
             if batch.chunks is not None or batch.status.final:
                 return batch  # planned before: a second event
-            ranges = split(
-                reader.blocks(start, upload.size),
-                max_rows=batch.chunk_rows,
-                max_bytes=batch.chunk_bytes,
-                offset=start,
-                first_line=first_line,
-            )
-            return self._finish(batch, *self._write_chunks(batch.id, ranges))
-        except (UnplannableError, HeaderError) as error:
+            if batch.cursor is None:
+                batch = replace(batch, cursor=Cursor(offset=start, line=first_line))
+            return self._plan_chunks(batch, reader, upload)
+        except (UnplannableError, HeaderError, UnpackError) as error:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _unpacked(self, batch: Batch, upload: Upload) -> Upload:
+        """Return the plain object of a gzip one: that of the batch, if there is one already."""
+        if batch.unpacked:
+            return Upload(source=batch.unpacked, size=batch.unpacked_size)
+        return Unpacker(s3=self.s3, retry=self.retry).unpack(upload, f"{UNPACKED_PREFIX}{batch.id}.csv")
+
+    def _standing(self, batch_id: str) -> Batch | None:
+        item = self.table.get(batch_pk(batch_id), BATCH_SK)
+        return Batch.from_item(item) if item else None
 
     def _create(self, batch: Batch) -> Batch:
         """Put the batch if there is none; returns the one that stands."""
         if self.table.put(Put(item=batch.to_item(), condition=IS_NEW)):
             return batch
-        standing = self.table.get(batch_pk(batch.id), BATCH_SK)
-        return Batch.from_item(standing) if standing else batch
+        return self._standing(batch.id) or batch
 
-    def _write_chunks(self, batch: str, ranges: Iterable[Range]) -> tuple[int, int]:
-        """Put the chunks that are not there yet; returns how many there are in all, and their rows."""
-        chunks = rows = 0
-        chunk_items = (
-            Chunk(
-                key=ChunkKey(batch, position),
-                start=found.start,
-                end=found.end,
-                first_line=found.first_line,
-                expected_rows=found.rows,
-                unreadable=found.unreadable,
-            )
-            for position, found in enumerate(ranges)
+    def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
+        """Put the chunks that are not there yet, from the batch's cursor on."""
+        cursor = batch.cursor or Cursor(offset=0, line=1)
+        ranges = split(
+            reader.blocks(cursor.offset, batch.content_size),
+            max_rows=batch.chunk_rows,
+            max_bytes=batch.chunk_bytes,
+            offset=cursor.offset,
+            first_line=cursor.line,
         )
-        while group := list(islice(chunk_items, MOST_ACTIONS)):
-            self._put_new(group)
-            chunks += len(group)
-            rows += sum(chunk.expected_rows for chunk in group)
-        return chunks, rows
+        with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
+            writing: Future[None] | None = None
+            while group := list(islice(ranges, MOST_ACTIONS)):
+                cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
+                if writing:
+                    writing.result()
+                    late = self.retry.remaining_seconds() < _HAND_OVER_SECONDS
+                    if late or cursor.chunks % _CHUNKS_BETWEEN_CURSORS == 0:
+                        self._save(batch, cursor)
+                    if late:
+                        # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
+                        self.hand_over(upload)
+                        return replace(batch, cursor=cursor)
+                chunks = [_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)]
+                writing = writer.submit(self._put_new, chunks)
+                rows = sum(chunk.expected_rows for chunk in chunks)
+                cursor = replace(cursor, chunks=cursor.chunks + len(chunks), rows=cursor.rows + rows)
+            if writing:
+                writing.result()
+        return self._finish(batch, cursor)
+
+    def _save(self, batch: Batch, cursor: Cursor) -> None:
+        """Keep how far the plan came: every chunk before the cursor is durable."""
+        self.table.update(  # that the condition fails means that another plan is further, or done
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET cursor_offset = :offset, cursor_line = :line, cursor_chunks = :chunks, "
+                "cursor_rows = :rows",
+                condition=f"{IS_BEING_PLANNED} AND {IS_FURTHER}",
+                values={
+                    ":offset": number(cursor.offset),
+                    ":line": number(cursor.line),
+                    ":chunks": number(cursor.chunks),
+                    ":rows": number(cursor.rows),
+                    ":planning": text(BatchStatus.PLANNING),
+                },
+            )
+        )
 
     def _put_new(self, group: list[Chunk]) -> None:
         # A plain put would wipe the counters of a chunk that an earlier, interrupted plan made and finish has moved.
@@ -175,24 +208,27 @@ class Planner:
                 return
             pending = [chunk for position, chunk in enumerate(pending) if position not in there]
 
-    def _finish(self, batch: Batch, chunks: int, rows: int) -> Batch:
+    def _finish(self, batch: Batch, planned: Cursor) -> Batch:
         """Say how many chunks there are; chunks may have closed before, so ``remaining`` may have been below zero."""
         # A condition that fails means that an earlier call was applied, or another plan was faster: the same numbers.
         self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET chunks = :chunks, expected_rows = :rows, #status = :running ADD remaining :chunks",
+                expression="SET chunks = :chunks, expected_rows = :rows, #status = :running "
+                "REMOVE cursor_offset, cursor_line, cursor_chunks, cursor_rows ADD remaining :chunks",
                 condition=IS_BEING_PLANNED,
                 values={
-                    ":chunks": number(chunks),
-                    ":rows": number(rows),
+                    ":chunks": number(planned.chunks),
+                    ":rows": number(planned.rows),
                     ":running": text(BatchStatus.RUNNING),
                     ":planning": text(BatchStatus.PLANNING),
                 },
             )
         )
-        return replace(batch, chunks=chunks, expected_rows=rows, status=BatchStatus.RUNNING)
+        return replace(
+            batch, chunks=planned.chunks, expected_rows=planned.rows, status=BatchStatus.RUNNING, cursor=None
+        )
 
     def _reject(self, batch: Batch, reason: str, now: datetime) -> Batch:
         """Reject a batch that cannot be planned, or not to the end.
@@ -223,18 +259,32 @@ class Planner:
         return rejected if applied else replace(standing, status=BatchStatus.RUNNING)
 
 
-def _header(job_folder: str, reader: ObjectReader, size: int) -> tuple[tuple[str, ...], int, int]:
-    """Return the column names, and the offset and the line where the rows begin.
+def _chunk(batch: str, position: int, found: Range) -> Chunk:
+    return Chunk(
+        key=ChunkKey(batch, position),
+        start=found.start,
+        end=found.end,
+        first_line=found.first_line,
+        expected_rows=found.rows,
+        unreadable=found.unreadable,
+    )
+
+
+def _head(job: str, reader: ObjectReader, size: int) -> bytes:
+    """Return the first bytes of an object, if there is such a job; raises UnplannableError."""
+    if jobs.find(job) is None:
+        known = ", ".join(jobs.names())
+        raise UnplannableError(
+            f"no job '{job}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
+        )
+    return reader.read(0, min(size, MAX_RECORD_BYTES))
+
+
+def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int]:
+    """Return the column names, and the offset and the line where the rows begin; ``data`` is the head of the file.
 
     Raises UnplannableError or HeaderError with a reason for the uploader.
     """
-    job = jobs.find(job_folder)
-    if job is None:
-        known = ", ".join(jobs.names())
-        raise UnplannableError(
-            f"no job '{job_folder}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
-        )
-    data = reader.read(0, min(size, MAX_RECORD_BYTES))
     if data.startswith(_UTF_16):
         raise UnplannableError("line 1: the file is UTF-16; save it as UTF-8")
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
@@ -250,6 +300,6 @@ def _header(job_folder: str, reader: ObjectReader, size: int) -> tuple[tuple[str
                 cells = [cell.encode("latin-1").decode() for cell in record.cells]
             except UnicodeDecodeError as error:
                 raise UnplannableError(f"line {line}: the header is not UTF-8: {error.reason}") from error
-            return job.schema.header(cells, line), start, line + record.lines
+            return jobs.require(job).schema.header(cells, line), start, line + record.lines
         line += record.lines
     raise UnplannableError("line 1: the object is empty, not even a header")

@@ -28,8 +28,8 @@ from chalicelib.items import (
 from chalicelib.ledger import Clock, count, utc_now
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics
-from chalicelib.plan import Upload
 from chalicelib.table import Put, Update
+from chalicelib.uploads import Upload
 
 if TYPE_CHECKING:
     from chalicelib.dispatch import Dispatcher
@@ -248,7 +248,8 @@ class Reconciler:
     def _looks(self, batch: Batch) -> str:
         chunks = self._chunks(batch)
         counted = sum((chunk.counts for chunk in chunks), Counts()).total
-        return f"{batch.attempt} {batch.status} {len(chunks)} {batch.remaining} {counted}"
+        planned = batch.cursor.chunks if batch.cursor else len(chunks)
+        return f"{batch.attempt} {batch.status} {planned} {batch.remaining} {counted}"
 
     def _note(self, batch_id: str, looks: str, *, repairs: int = 0) -> None:
         now = self.clock()

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
 
-from chalicelib.boundaries import read_records
-from chalicelib.cleaning import clean
+from chalicelib.boundaries import read_lines
+from chalicelib.cleaning import clean, clean_cells
 from chalicelib.errors import TallyError
 
 _SHOWN_CHARACTERS = 40
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_encode = msgspec.json.Encoder().encode
 _SCHEMA_ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.(?P<name>\w+).*`)?", re.DOTALL)
 
 
@@ -33,18 +35,16 @@ class HeaderError(TallyError):
     """The header does not fit the job; the file is rejected as a whole with this message."""
 
 
-@dataclass(frozen=True, slots=True)
-class ValidRow:
-    """A row that the job takes: ``data`` is its JSON."""
+class ValidRow(msgspec.Struct, frozen=True):
+    """A row that the job takes: ``data`` is the JSON of what was ``parsed``."""
 
     row: int
     line: int
     data: str
-    parsed: Row | None = field(default=None, compare=False)
+    parsed: Row
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedRow:
+class RejectedRow(msgspec.Struct, frozen=True):
     """A record that never was a valid row, and why."""
 
     row: int
@@ -99,21 +99,19 @@ class Schema:
             text, undecodable = data.decode(errors="surrogateescape"), True
         line = first_line
         row = 0
-        for cells, _, lines, _ in read_records(text):
-            if cells:
-                yield self._read_row(cells, header, row, line, check_bytes=undecodable)
+        for plain, cells, lines in read_lines(text):
+            if plain or cells:
+                raw = plain or "".join(cells)
+                reason = _undecodable(cells or plain.split(","), header) if undecodable and not raw.isascii() else ""
+                if reason:
+                    yield RejectedRow(row, f"line {line}, {reason}")
+                else:
+                    yield self._read_row(clean_cells(plain, ",") if plain else _clean(cells), header, row, line)
                 row += 1
             line += lines
 
-    def _read_row(
-        self, cells: list[str], header: Sequence[str], row: int, line: int, *, check_bytes: bool
-    ) -> ValidRow | RejectedRow:
-        if check_bytes:
-            reason = _undecodable(cells, header)
-            if reason:
-                return RejectedRow(row, f"line {line}, {reason}")
-        values = [clean(cell) for cell in cells]
-        if not any(values):
+    def _read_row(self, values: list[str], header: Sequence[str], row: int, line: int) -> ValidRow | RejectedRow:
+        if not (values[0] or any(values)):
             return RejectedRow(row, f"line {line}: the row is empty, all {len(values)} of its columns")
         if len(values) != len(header):
             return RejectedRow(row, f"line {line}: {len(values)} columns, the header has {len(header)}")
@@ -126,7 +124,7 @@ class Schema:
             if [cell.lower() for cell in values] == list(header):
                 return RejectedRow(row, f"line {line}: the header again")
             return RejectedRow(row, f"line {line}, {_explained(error, header, named)}")
-        return ValidRow(row, line, msgspec.json.encode(parsed).decode(), parsed)
+        return ValidRow(row, line, _encode(parsed).decode(), parsed)
 
 
 def _takes_none(kind: Any) -> bool:
@@ -137,12 +135,18 @@ def _takes_none(kind: Any) -> bool:
     return True
 
 
+def _clean(cells: list[str]) -> list[str]:
+    """Clean cells that may have commas in them."""
+    joined = "|".join(cells)
+    return clean_cells(joined, "|") if joined.count("|") < len(cells) else list(map(clean, cells))
+
+
 def _undecodable(cells: list[str], header: Sequence[str]) -> str:
     for column, cell in enumerate(cells, start=1):
-        for position, character in enumerate(cell, start=1):
-            if "\udc80" <= character <= "\udcff":
-                byte = ord(character) - 0xDC00
-                return f"{_column(column, header)}: byte 0x{byte:02x} at character {position} is not UTF-8"
+        found = _ESCAPED_BYTE.search(cell)
+        if found:
+            byte = ord(found[0]) - 0xDC00
+            return f"{_column(column, header)}: byte 0x{byte:02x} at character {found.start() + 1} is not UTF-8"
     return ""
 
 

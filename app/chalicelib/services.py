@@ -19,6 +19,7 @@ from chalicelib.heavy import HeavyProcessor
 from chalicelib.ingest import Ingester
 from chalicelib.ledger import Ledger
 from chalicelib.metrics import Metrics
+from chalicelib.pacing import Pacer, Share
 from chalicelib.plan import Planner
 from chalicelib.process import Processor
 from chalicelib.reconcile import Reconciler
@@ -26,15 +27,37 @@ from chalicelib.retry import Retry
 from chalicelib.settings import Settings
 from chalicelib.settle import Settler
 from chalicelib.table import Table
+from chalicelib.uploads import Handover
 
 _RESERVE_SECONDS = 2.0
 """What a function keeps of its time to answer instead of being killed."""
+
+_WRITERS = ("ingest", "finish", "bury")
+"""The functions that write for each row. Any of their instances may write at the same time."""
 
 
 @cache
 def settings() -> Settings:
     """Return the settings of this process."""
     return Settings.from_env()
+
+
+_paced: list[Pacer] = []
+
+
+def _pacer(services: "Services") -> Pacer:
+    """Return the pacer of this process: what one invocation wrote, the next one waits for."""
+    if not _paced:
+        functions = services.settings.functions
+        share = Share(
+            dynamodb=services.client("dynamodb"),
+            table=services.settings.table,
+            share=services.settings.write_share,
+            writers=sum(functions[name].maximum_concurrency or 1 for name in _WRITERS),
+            retry=Retry(),  # this invocation's would be out of time in the next
+        )
+        _paced.append(Pacer(units_per_second=share.units_per_second))
+    return _paced[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +91,7 @@ class Services:
     @property
     def ledger(self) -> Ledger:
         """The marker-item transaction."""
-        return Ledger(table=self._table, retention=self._retention)
+        return Ledger(table=self._paced_table, retention=self._retention)
 
     @property
     def planner(self) -> Planner:
@@ -80,13 +103,18 @@ class Services:
             chunk_rows=self.settings.chunk_rows,
             chunk_bytes=self.settings.chunk_bytes,
             retention=self._retention,
+            hand_over=Handover(
+                lambda_client=lambda: self.client("lambda"),
+                function_name=f"tally-{self.settings.stage}-plan",
+                retry=self.retry,
+            ),
         )
 
     @property
     def ingester(self) -> Ingester:
         """What the handler of the ingest queue calls."""
         return Ingester(
-            table=self._table,
+            table=self._paced_table,
             s3=self.client("s3"),
             ledger=self.ledger,
             dispatcher=self.dispatcher,
@@ -187,6 +215,11 @@ class Services:
     @property
     def _table(self) -> Table:
         return Table(dynamodb=self.client("dynamodb"), name=self.settings.table, retry=self.retry)
+
+    @property
+    def _paced_table(self) -> Table:
+        """The table for what is written of each row; the rest is little, and fits into what the share leaves."""
+        return replace(self._table, pacer=_pacer(self)) if self.settings.write_share else self._table
 
     @property
     def _retention(self) -> timedelta:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Self, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import msgspec
 
@@ -27,7 +27,10 @@ class Trigger(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation."""
+    """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation.
+
+    ``write_share`` is the part of a provisioned table's write capacity that rows may take; 0 does without pacing.
+    """
 
     stage: str
     table: str
@@ -41,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chunk_bytes: int
     pack_rows: int
     reconcile_minutes: int
+    write_share: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -1,6 +1,7 @@
 """Reading the object version that a batch is made of, range by range."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,15 @@ class ObjectReader:
             return self.retry(self._read_once, start, end, VersionId=self.source.version_id)
 
     def blocks(self, start: int, end: int) -> Iterator[bytes]:
-        """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory."""
-        for begin in range(start, end, BLOCK_BYTES):
-            yield self.read(begin, min(begin + BLOCK_BYTES, end))
+        """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory, read one ahead."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            waiting: list[Future[bytes]] = []
+            for begin in range(start, end, BLOCK_BYTES):
+                waiting.append(pool.submit(self.read, begin, min(begin + BLOCK_BYTES, end)))
+                if len(waiting) > 1:
+                    yield waiting.pop(0).result()
+            for last in waiting:
+                yield last.result()
 
     def _read_once(self, start: int, end: int, **which: Any) -> bytes:
         source = self.source

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import CancelledError, ThrottledError
 from chalicelib.items import Item, key, text
+from chalicelib.pacing import item_size, write_units
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from chalicelib.pacing import Pacer
     from chalicelib.retry import Retry
 
 MOST_ACTIONS = 100
@@ -57,11 +59,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Reads and writes of one table."""
+    """Reads and writes of one table; with a ``pacer`` many writes at once wait for their share of its capacity."""
 
     dynamodb: "DynamoDBClient"
     name: str
     retry: "Retry"
+    pacer: "Pacer | None" = None
 
     def get(self, pk: str, sk: str) -> Item | None:
         """Return an item as it is now, None if there is none."""
@@ -146,6 +149,8 @@ class Table:
         A new call makes a new ClientRequestToken, so that a token never meets another set of actions; botocore
         keeps the token over its own retries of one call.
         """
+        # Counters are small: an action that is no put is a unit.
+        self._wait((action.item if isinstance(action, Put) else {} for action in actions), transactional=True)
         wire: Any = [self._action(action) for action in actions]
         try:
             self.retry(self.dynamodb.transact_write_items, TransactItems=wire)
@@ -157,7 +162,13 @@ class Table:
         """Put items without a condition, 25 to a request."""
         waiting = iter(items)
         while group := list(islice(waiting, _MOST_PUTS)):
+            self._wait(group)
             self.retry(self._write_some, [{"PutRequest": {"Item": item}} for item in group])
+
+    def _wait(self, items: Iterable[Item], *, transactional: bool = False) -> None:
+        if self.pacer:
+            units = sum(write_units(item_size(item), transactional=transactional) for item in items)
+            self.pacer.wait(units, self.retry.remaining_seconds())
 
     def _get_some(self, keys: list[dict[str, Any]], found: list[Item]) -> None:
         """Read what is left in ``keys`` and leave in it only what DynamoDB did not read."""

@@ -442,7 +442,7 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = toset(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables)) == toset([
       "TALLY_STAGE", "TALLY_TABLE", "TALLY_STREAM_ARN", "TALLY_INBOX_BUCKET", "TALLY_EVENT_BUS", "TALLY_QUEUES", "TALLY_FUNCTIONS",
-      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_PACK_ROWS", "TALLY_RECONCILE_MINUTES", "TALLY_LOG_LEVEL",
+      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_PACK_ROWS", "TALLY_RECONCILE_MINUTES", "TALLY_WRITE_SHARE", "TALLY_LOG_LEVEL",
       "POWERTOOLS_SERVICE_NAME",
     ])
     error_message = "The variables are a contract with the functions."
@@ -541,6 +541,70 @@ run "lets_each_function_send_only_where_its_work_goes" {
   }
 }
 
+run "lets_only_plan_and_reconcile_begin_a_plan" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "lambda:InvokeFunction")]))
+      if anytrue([for s in statements : contains(s.actions, "lambda:InvokeFunction")])
+      } == {
+      plan      = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      reconcile = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+    }
+    error_message = "A plan goes on in another invocation of plan; nothing else invokes anything."
+  }
+}
+
+run "paces_no_writer_of_a_table_that_is_paid_by_request" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_WRITE_SHARE == "0"
+    error_message = "Such a table has no capacity to share."
+  }
+
+  assert {
+    condition     = !anytrue([for s in flatten(values(local.statements)) : contains(s.actions, "dynamodb:DescribeTable")])
+    error_message = "Nobody has to know the capacity."
+  }
+}
+
+run "paces_the_writers_of_rows_of_a_provisioned_table" {
+  variables {
+    stage                = "alpha"
+    provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 50, max = 500 } }
+    write_share          = 0.5
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_WRITE_SHARE == "0.5"
+    error_message = "The functions must know their share."
+  }
+
+  assert {
+    condition = toset([
+      for name, statements in local.statements : name if anytrue([for s in statements : contains(s.actions, "dynamodb:DescribeTable")])
+    ]) == toset(["ingest", "finish", "bury"])
+    error_message = "Those that write for each row must see the capacity, and no other."
+  }
+}
+
+run "rejects_a_share_over_the_whole" {
+  command = plan
+
+  variables {
+    stage       = "alpha"
+    write_share = 1.1
+  }
+
+  expect_failures = [var.write_share]
+}
+
 run "lets_each_function_consume_only_its_own_queue" {
   variables {
     stage = "alpha"
@@ -573,9 +637,17 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
 
   assert {
     condition = alltrue([
-      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:PutObject", "s3:DeleteObject"], a)
+      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:DeleteObject"], a)
     ])
-    error_message = "Nothing scans the table or writes uploads."
+    error_message = "Nothing scans the table or deletes uploads."
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
+      if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
+    } == { plan = "${module.inbox.arn}/unpacked/*", reconcile = "${module.inbox.arn}/unpacked/*" }
+    error_message = "Only what was unpacked is written, beside the inbox, by those that plan."
   }
 }
 

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from chalicelib import jobs
 from chalicelib.dispatch import Dispatcher
 from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, number, text
 from chalicelib.ledger import Ledger
-from chalicelib.plan import Planner, Upload
+from chalicelib.plan import Planner
 from chalicelib.retry import Retry
 from chalicelib.streams import Change, changes
 from chalicelib.table import Table
+from chalicelib.uploads import Upload
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import MemoryS3, etag
@@ -51,12 +53,21 @@ def dispatcher(dynamodb: Any, sqs: Any, *, pack_rows: int = 3) -> Dispatcher:
     )
 
 
-def planner(dynamodb: Any, s3: Any, *, chunk_rows: int = 2, chunk_bytes: int = 4096) -> Planner:
+def planner(
+    dynamodb: Any,
+    s3: Any,
+    *,
+    chunk_rows: int = 2,
+    chunk_bytes: int = 4096,
+    hand_over: Callable[[Upload], None] = lambda _: None,
+    remaining_seconds: Callable[[], float] = RETRY.remaining_seconds,
+) -> Planner:
     """Return a planner over any clients."""
     return Planner(
         table=table(dynamodb),
         s3=s3,
-        retry=RETRY,
+        retry=replace(RETRY, remaining_seconds=remaining_seconds),
+        hand_over=hand_over,
         chunk_rows=chunk_rows,
         chunk_bytes=chunk_bytes,
         retention=RETENTION,

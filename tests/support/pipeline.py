@@ -57,6 +57,28 @@ class MemoryS3:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.uploads: dict[str, dict[int, bytes]] = {}
+
+    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
+        version = f"v{1 + sum(key == Key for key, _ in self.objects)}"
+        self.objects[Key, version] = Body
+        return {"VersionId": version, "ETag": f'"{etag(version)}"'}
+
+    def create_multipart_upload(self, **_: Any) -> dict[str, Any]:
+        self.uploads[str(len(self.uploads))] = {}
+        return {"UploadId": str(len(self.uploads) - 1)}
+
+    def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
+        self.uploads[UploadId][PartNumber] = Body
+        return {"ETag": f'"{PartNumber}"'}
+
+    def complete_multipart_upload(self, *, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
+        parts = self.uploads.pop(UploadId)
+        assert MultipartUpload["Parts"] == [{"PartNumber": n, "ETag": f'"{n}"'} for n in range(1, len(parts) + 1)]
+        return self.put_object(Key=Key, Body=b"".join(parts[n] for n in sorted(parts)))
+
+    def abort_multipart_upload(self, *, UploadId: str, **_: Any) -> None:  # noqa: N803
+        del self.uploads[UploadId]
 
     def get_object(self, *, Key: str, Range: str, VersionId: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
         versions = [version for key, version in self.objects if key == Key]
@@ -79,6 +101,12 @@ class MemoryLambda:
 
     def __init__(self) -> None:
         self.reports = True
+        self.uploads: list[dict[str, Any]] = []
+
+    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+        assert (FunctionName, InvocationType) == ("tally-test-plan", "Event")
+        self.uploads.append(json.loads(Payload))
+        return {"StatusCode": 202}
 
     def list_event_source_mappings(self, **_: Any) -> dict[str, Any]:
         return {"EventSourceMappings": [{"FunctionResponseTypes": ["ReportBatchItemFailures"] if self.reports else []}]}
@@ -97,7 +125,7 @@ class Pipeline:
         self.events = MemoryEvents()
         self.s3 = MemoryS3()
         self.lambda_ = MemoryLambda()
-        self.uploads: list[dict[str, Any]] = []
+        self.uploads = self.lambda_.uploads
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
         self.positions = {"dispatch": 0, "settle": 0}
         self.faults = faults

@@ -19,6 +19,22 @@ from tests.support.pipeline import Pipeline
 APP = Path(app.__file__).parent
 FILE = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,1,2\n" % row for row in range(6)) + b"bad,x,1\n"
 ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
+HEAVY = {
+    "boto3",
+    "s3transfer",
+    "urllib3",
+    "ssl",
+    "asyncio",
+    "aws_xray_sdk",
+    "pydantic",
+    "cryptography",
+    "xml",
+    "unittest",
+}
+HEAVY_UTILITIES = tuple(
+    f"aws_lambda_powertools.utilities.{name}"
+    for name in ("batch", "data_classes", "idempotency", "parser", "validation")
+)
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/tally-test/stream/1"
 
 
@@ -298,7 +314,10 @@ def test_importing_app_loads_neither_the_sdk_nor_a_job() -> None:
     loaded = _in_a_new_interpreter(program).split()
     assert "chalicelib.jobs" in loaded
     assert [name for name in loaded if name.startswith("chalicelib.jobs.")] == []
-    assert [name for name in loaded if name.partition(".")[0] in {"boto3", "s3transfer"}] == []
+    assert [name for name in loaded if name.partition(".")[0] in HEAVY] == []
+    sdk = {name for name in loaded if name.startswith("botocore.") and "vendored" not in name}
+    assert sdk <= {"botocore.compat", "botocore.exceptions"}
+    assert not any(name.startswith(HEAVY_UTILITIES) for name in loaded)
 
 
 def test_importing_app_without_settings_says_how_to_get_them() -> None:

@@ -2,16 +2,26 @@
 
 import csv
 import io
+import itertools
+import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib import boundaries
-from chalicelib.boundaries import Range, read_records, split
+from chalicelib.boundaries import CsvRecord, Range, read_lines, read_records, split
 
 # Few characters, so that every combination of quotes, commas and line ends comes up.
 TEXTS = st.text(alphabet='ab,"\n\r', max_size=60)
+# The pieces that the fast paths must tell apart.
+PIECES = st.lists(
+    st.sampled_from(
+        ["a", "b", " ", ",", '"', '""', "__", "\n", "\r\n", "\r", '"x"', ',"', '",', '"\n', '\n"', '"a\nb"']
+    ),
+    max_size=30,
+).map("".join)
 TABLES = st.lists(st.lists(st.text(alphabet="aé €\n\r\",'", max_size=8), min_size=1, max_size=4), max_size=12)
 
 
@@ -81,6 +91,36 @@ def test_lines_too_long_do_not_make_cuts_depend_on_how_the_stream_arrives(
         assert found.first_line == 1 + len(list(io.StringIO(data[: found.start].decode(), newline="")))
 
 
+@pytest.mark.parametrize("longest", [16, boundaries.MAX_RECORD_BYTES])
+@given(text=PIECES, max_rows=st.integers(1, 6), max_bytes=st.integers(1, 60))
+@example(text='"""a""",b\n"c\n', max_rows=5, max_bytes=60)
+@example(text='a"b,"c",",\n"\n', max_rows=5, max_bytes=60)
+@example(text='""\n\n"a\n\nb"\n', max_rows=6, max_bytes=60)
+@example(text="a\n\ra", max_rows=2, max_bytes=3)
+def test_the_fast_paths_cut_as_the_csv_module_does(longest: int, text: str, max_rows: int, max_bytes: int) -> None:
+    """Whatever stands around a quote."""
+    data = text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boundaries, "MAX_RECORD_BYTES", longest)
+        cut = _cut(data, max_rows=max_rows, max_bytes=max_bytes, block=len(data) + 1)
+        patch.setattr(boundaries, "_cut_lines", lambda *_, **__: None)
+        assert cut == _cut(data, max_rows=max_rows, max_bytes=max_bytes, block=len(data) + 1)
+
+
+def test_whole_quoted_cells_need_no_csv_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast path is taken where it matters: quoted line ends, commas and quotes."""
+    read: list[str] = []
+
+    def watch(text: str) -> Iterator[CsvRecord]:
+        read.append(text)
+        return read_records(text)
+
+    monkeypatch.setattr(boundaries, "read_records", watch)
+    data = b'a,"b, c"\r\n"d\ne","f ""g"""\r\n' * 4
+    assert [found.rows for found in _cut(data, max_rows=6, max_bytes=1000, block=1000)] == [4, 4]
+    assert read == [""]  # the end of the file
+
+
 def test_a_chunk_holds_no_more_lines_than_it_may() -> None:
     """The partition of a chunk stays small."""
     ranges = _cut(b"a,b\n" * 10, max_rows=4, max_bytes=1000, block=7)
@@ -132,3 +172,32 @@ def test_a_long_last_line_without_an_end_is_one_unreadable_row(short_records: No
     """No byte is lost at the end of the file either."""
     ranges = _cut(b"a\n" + b"x" * 400, max_rows=9, max_bytes=10, block=50)
     assert [(found.start, found.end, found.rows) for found in ranges] == [(0, 2, 1), (2, 402, 1)]
+
+
+@given(text=PIECES)
+@example(text='a\n"b\nc')
+@example(text='"a\n"')
+def test_records_read_by_line_are_those_of_the_csv_module(text: str) -> None:
+    """Cells, physical lines and blank lines, whether or not a quote is closed."""
+    read = [(line.split(",") if line else cells, lines) for line, cells, lines in read_lines(text)]
+    assert read == [(record.cells, record.lines) for record in read_records(text)]
+
+
+def _peak(line: bytes, blocks: int) -> int:
+    block = line * (1_048_576 // len(line))
+    ranges = split(itertools.repeat(block, blocks), max_rows=500, max_bytes=262_144)
+    tracemalloc.start()
+    try:
+        assert sum(found.end - found.start for found in ranges) == blocks * len(block)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"a" * 200 + b",b\n", b"a" * 200 + b',"b, ""c""",d\n', b"a" * 200 + b',"b\n\nc"\n', b"x" * 700_000 + b"\n", b"x"],
+)
+def test_memory_does_not_grow_with_the_file(line: bytes) -> None:
+    """Nor with a line that never ends: a file of 10 GB takes what one of 4 MB does."""
+    assert _peak(line, 20) < 1.1 * _peak(line, 4)

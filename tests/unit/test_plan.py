@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from chalicelib import jobs
 from chalicelib.boundaries import MAX_RECORD_BYTES
 from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, batch_pk, number
-from chalicelib.plan import Upload, batch_id, job_name, job_of, uploads
+from chalicelib.plan import batch_id, job_name, job_of
 from chalicelib.table import Update
 from tests.support.builders import (
     NOW,
@@ -380,30 +379,6 @@ def test_a_batch_whose_job_went_before_it_was_planned_comes_to_an_end(
         assert world.batch().status is BatchStatus.PLANNING
     world.plan()
     assert world.batch().status is BatchStatus.REJECTED
-
-
-def _event(key: str, **found: Any) -> dict[str, Any]:
-    return {"s3": {"bucket": {"name": "inbox"}, "object": {"key": key, **found}}}
-
-
-def test_keys_of_an_event_are_decoded() -> None:
-    """S3 sends them as a form would."""
-    event = {
-        "Records": [
-            _event("inbox/offices/a+b%2Bc%C3%BC.csv", size=12, versionId="v", eTag='"e"'),
-            _event("inbox/offices/plain.csv"),
-        ]
-    }
-    assert list(uploads(event)) == [
-        Upload(source=Source(bucket="inbox", key="inbox/offices/a b+cü.csv", version_id="v", etag="e"), size=12),
-        Upload(source=Source(bucket="inbox", key="inbox/offices/plain.csv", version_id="", etag=""), size=0),
-    ]
-
-
-def test_folder_placeholders_are_no_uploads() -> None:
-    """Consoles make them, with no content and a key that ends with a slash."""
-    assert list(uploads({"Records": [_event("inbox/offices/", size=0), _event("inbox/offices%2F", size=0)]})) == []
-    assert list(uploads({"Event": "s3:TestEvent"})) == []
 
 
 @pytest.mark.parametrize(

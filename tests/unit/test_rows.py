@@ -1,11 +1,16 @@
 """From the text of a chunk to rows and rejections."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib import rows
+from chalicelib.boundaries import read_records
+from chalicelib.cleaning import clean
 from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
 
 
@@ -62,9 +67,9 @@ def test_a_header_that_does_not_fit_says_why(cells: list[str], reason: str) -> N
 def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
     """Blank lines have no number; a quoted line end makes a record two lines long."""
     assert _read('a,1,,\n\n"b\nc",2,n,0.5\r\nd,3,,') == [
-        ValidRow(0, 2, '{"name":"a","size":1,"note":null}'),
-        ValidRow(1, 4, '{"name":"b c","size":2,"note":"n","share":0.5}'),
-        ValidRow(2, 6, '{"name":"d","size":3,"note":null}'),
+        ValidRow(0, 2, '{"name":"a","size":1,"note":null}', Row(name="a", size=1, note=None)),
+        ValidRow(1, 4, '{"name":"b c","size":2,"note":"n","share":0.5}', Row(name="b c", size=2, note="n", share=0.5)),
+        ValidRow(2, 6, '{"name":"d","size":3,"note":null}', Row(name="d", size=3, note=None)),
     ]
 
 
@@ -92,10 +97,31 @@ def test_bytes_that_are_not_utf8_leave_the_other_rows_of_the_chunk_alone() -> No
     """One bad row never hurts another."""
     read = _read(b"a\xff,1,,\n\xc3\xa9,2,,\n")
     assert isinstance(read[0], RejectedRow)
-    assert read[1] == ValidRow(1, 3, '{"name":"é","size":2,"note":null}')
+    assert read[1] == ValidRow(1, 3, '{"name":"é","size":2,"note":null}', Row(name="é", size=2, note=None))
 
 
 def test_the_idempotency_key_is_no_column() -> None:
     """A file cannot say what Tally says."""
     with pytest.raises(HeaderError, match="idempotency_key"):
         SCHEMA.header([*HEADER, "idempotency_key"], 1)
+
+
+CELLS = st.sampled_from(
+    ["a", "7", "-1", "", " ", "0.5", '"a, b"', '"7"', '"x\ny"', '"a | b"', "e\u0301", "\x07", "  b   c ", "x"]
+)
+LINES = st.lists(st.lists(CELLS, min_size=1, max_size=5).map(",".join), max_size=6)
+
+
+@given(lines=LINES, end=st.sampled_from(["\n", "\r\n", "\r"]), broken=st.booleans())
+def test_rows_do_not_depend_on_which_path_reads_them(lines: list[str], end: str, *, broken: bool) -> None:
+    """The csv module and a cell at a time give the same rows, and the same reasons, as the fast paths."""
+    data = end.join(lines).encode().replace(b"x", b"\xff" if broken else b"x")
+    fast = list(SCHEMA.read(data, HEADER, 2))
+
+    def slow_lines(text: str) -> Iterator[tuple[str, list[str], int]]:
+        return (("", record.cells, record.lines) for record in read_records(text))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "read_lines", slow_lines)
+        patch.setattr(rows, "_clean", lambda cells: [clean(cell) for cell in cells])
+        assert list(SCHEMA.read(data, HEADER, 2)) == fast

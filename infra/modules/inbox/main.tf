@@ -109,6 +109,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # What was unpacked is read by its batch alone, and is noncurrent, for as long again, once it has expired.
+  rule {
+    id     = "expire-unpacked"
+    status = "Enabled"
+
+    filter {
+      prefix = "unpacked/"
+    }
+
+    expiration {
+      days = var.noncurrent_version_days
+    }
+  }
+
   dynamic "rule" {
     for_each = var.object_expiration_days > 0 ? [var.object_expiration_days] : []
 

@@ -9,8 +9,8 @@ import pytest
 
 from chalicelib.items import Chunk
 from chalicelib.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
-from chalicelib.plan import uploads
 from chalicelib.streams import changes
+from chalicelib.uploads import uploads
 from tally.errors import ExitCode, OperatorError
 from tally.invoke import FakeContext, invoke
 

@@ -213,3 +213,12 @@ run "leaves_an_existing_bucket_as_it_is" {
     error_message = "The outputs must be those of the bucket that is there."
   }
 }
+
+run "forgets_what_was_unpacked_when_its_rows_may_no_longer_be_read" {
+  assert {
+    condition = one([
+      for r in aws_s3_bucket_lifecycle_configuration.this[0].rule : "${r.filter[0].prefix} ${r.expiration[0].days}" if r.id == "expire-unpacked"
+    ]) == "unpacked/ 30"
+    error_message = "A plain copy of a gzip upload is kept as long as a replaced version of an upload, and no other object expires with it."
+  }
+}
