@@ -159,7 +159,7 @@ def test_bury_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipeline) -> N
     _until(pipeline, "upload", "dispatch", "ingest", "dispatch")
     letter = pipeline.waiting("work").pop()
     answer = app.bury(_letters("work-dlq", "not JSON", letter), Context())
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
     assert pipeline.waiting("buried") == [letter]
 
 
