@@ -92,3 +92,9 @@ moved {
   from = module.dlq.aws_sqs_queue.this
   to   = aws_sqs_queue.dlq[0]
 }
+
+# Said, because Terraform does not conclude it for a queue that comes from another module.
+moved {
+  from = aws_sqs_queue.this
+  to   = aws_sqs_queue.this[0]
+}
