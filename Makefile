@@ -21,7 +21,7 @@ CHAOS_STAMP := $(CHAOS_ENV)/.installed
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo chaos up down test test-unit test-e2e test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
+.PHONY: help venv demo chaos up down test test-unit test-e2e test-iam test-chaos check format format-check lint types tf-fmt tf-validate tf-test lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ test-unit: venv ## Tests that need neither Terraform nor a local AWS
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(BIN)/pytest -q -m e2e
+
+test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (part of test-e2e)
+	@$(BIN)/pytest -q -m e2e tests/e2e/test_iam.py
 
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos

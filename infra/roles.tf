@@ -1,5 +1,5 @@
-# What each function may do. The sid says why. `make test-iam` uses every right but those that the Lambda service itself uses in a
-# function's name: to poll its queue or stream (Poll...), to keep what failed (KeepFailed...) and to write its logs.
+# What each function may do. The sid says why. The Lambda service itself uses some in a function's name: to poll its queue or stream
+# (Poll...), to keep what failed (KeepFailed...) and to write its logs; `make test-iam` cannot exercise those.
 locals {
   # Lambda's poller needs no other; what a function hides or sends itself it has a statement of its own for.
   poll_queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
