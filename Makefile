@@ -26,7 +26,7 @@ ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 
-.PHONY: help venv demo chaos bench bench-scale bench-contention up down test test-unit test-e2e test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
+.PHONY: help venv demo chaos bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,13 +70,16 @@ up: venv ## Bring a local stage up, or bring it up to date
 down: venv ## Stop a local stage and remove all of it
 	@$(BIN)/tally down --stage "$(STAGE)"
 
-test: test-unit test-e2e ## Every test
+test: test-unit test-e2e test-chaos ## Every test
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
 	@$(BIN)/pytest -q -m "not e2e and not chaos"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(BIN)/pytest -q -m e2e
+
+test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (part of test-e2e)
+	@$(BIN)/pytest -q -m e2e tests/e2e/test_iam.py
 
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos

@@ -1,5 +1,9 @@
-# What each function may do. The sid says why.
+# What each function may do. The sid says why. The Lambda service itself uses some in a function's name: to poll its queue or stream
+# (Poll...), to keep what failed (KeepFailed...) and to write its logs; `make test-iam` cannot exercise those.
 locals {
+  # Lambda's poller needs no other; what a function hides or sends itself it has a statement of its own for.
+  poll_queue = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+
   read_upload = [
     { sid = "ReadUpload", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/inbox/*", "${module.inbox.arn}/unpacked/*"] },
     # Without it S3 answers 403 for an object that is not there, which reads like a missing right.
@@ -21,34 +25,33 @@ locals {
     { sid = "SeeCapacity", actions = ["dynamodb:DescribeTable"], resources = [module.table.arn] },
   ]
 
-  consume_queue = {
-    for queue in keys(local.queue_consumers) : queue => [
-      {
-        sid       = "ConsumeOwnQueue"
-        actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
-        resources = [module.queue[queue].arn]
-      },
-      # Asked after a failure only: does the own mapping report partial batches?
-      { sid = "SeeOwnMapping", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
+  # Asked when a part of a batch failed, or a heavy row is put back: does the own mapping report that? AWS knows neither a resource nor a
+  # condition for it.
+  see_mappings = {
+    for name, f in local.functions : name => coalesce(f.batch_size, 1) == 1 && name != "process_heavy" ? [] : [
+      { sid = "SeeOwnMappings", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
     ]
   }
 
-  bury_dead_letters = [
-    {
-      sid       = "ConsumeDeadLetters"
-      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"]
-      resources = [for queue in module.queue : queue.dlq_arn]
-    },
-    { sid = "SeeOwnMappings", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
-  ]
+  consume_queue = {
+    for queue, consumer in local.queue_consumers : queue => concat(
+      [{ sid = "PollOwnQueue", actions = local.poll_queue, resources = [module.queue[queue].arn] }],
+      local.see_mappings[consumer],
+    )
+  }
+
+  bury_dead_letters = concat(
+    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = [for queue in module.queue : queue.dlq_arn] }],
+    local.see_mappings["bury"],
+  )
 
   read_stream = [
     {
-      sid       = "ReadStream"
+      sid       = "PollStream"
       actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
       resources = [module.table.stream_arn]
     },
-    { sid = "FindStream", actions = ["dynamodb:ListStreams"], resources = ["*"] },
+    { sid = "PollListOfStreams", actions = ["dynamodb:ListStreams"], resources = ["${module.table.arn}/stream/*"] },
     { sid = "KeepFailedRecords", actions = ["sqs:SendMessage"], resources = [module.stream_failures.arn] },
   ]
 
@@ -76,6 +79,8 @@ locals {
     ])
 
     process_heavy = concat(local.consume_queue["heavy"], [
+      # As long as the row takes, or until another worker's claim on it ends.
+      { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
       # A claim is taken, extended, taken over and given back; a row that has its marker is not worked on again.
       {
         sid       = "ClaimRow"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -35,11 +36,13 @@ class Server:
 
     pid: int
     port: int
+    certificate: str = ""
+    """The file to trust, of a server that enforces policies; empty for one that does not, and speaks plain HTTP."""
 
     @property
     def endpoint(self) -> str:
         """The URL of every service."""
-        return f"http://{HOST}:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://{HOST}:{self.port}"
 
 
 def environment(server: Server, environ: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +58,7 @@ def environment(server: Server, environ: Mapping[str, str]) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        **({"AWS_CA_BUNDLE": server.certificate} if server.certificate else {}),
         "NO_PROXY": unproxied,
         "no_proxy": unproxied,
     }
@@ -74,8 +78,13 @@ def running(folder: StageFolder) -> Server | None:
     return server if server and _is_ours(server.pid, folder) and _ready(server) else None
 
 
-def start(folder: StageFolder, *, port: int | None, sleep: Callable[[float], None] = time.sleep) -> Server:
+def start(
+    folder: StageFolder, *, port: int | None, iam: bool = False, sleep: Callable[[float], None] = time.sleep
+) -> Server:
     """Start a server for the stage and return it once it answers; ``port`` None takes a free one.
+
+    With ``iam`` it refuses what no policy allows, as AWS does, and keeps a trail of the calls (CloudTrail). It then
+    speaks TLS, for the policies of queues and bucket deny all else.
 
     Raises when the port is taken or the server ends before it answers.
     """
@@ -91,13 +100,14 @@ def start(folder: StageFolder, *, port: int | None, sleep: Callable[[float], Non
         process = subprocess.Popen(
             _command(folder),
             cwd=folder.root,
-            env=_server_environment(folder, chosen),
+            env=_server_environment(folder, chosen, iam=iam),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(pid=process.pid, port=chosen)
+    certificate = str(folder.tmp / "ministack-tls" / "server.crt") if iam else ""
+    server = Server(pid=process.pid, port=chosen, certificate=certificate)
     folder.server.write_text(json.dumps(asdict(server)), encoding="utf-8")
     for _ in range(_READY_SECONDS * 20):
         if process.poll() is not None:
@@ -152,21 +162,27 @@ def _command(folder: StageFolder) -> list[str]:
     return [sys.executable, "-X", f"tally-stage={folder.root}", "-m", "ministack"]
 
 
-def _server_environment(folder: StageFolder, port: int) -> dict[str, str]:
+def _server_environment(folder: StageFolder, port: int, *, iam: bool) -> dict[str, str]:
     # All of it is passed on to the functions, so nothing of the caller's own comes in but what finds programs.
     inherited = {
         name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "DYLD_LIBRARY_PATH") if name in os.environ
     }
-    return inherited | {
-        "LANG": "C.UTF-8",
-        "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(port),
-        "LOG_LEVEL": "WARNING",
-        "IOT_MTLS_ENABLED": "0",
-        "LAMBDA_EXECUTOR": "local",
-        "TMPDIR": str(folder.tmp),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    trail = {"CLOUDTRAIL_RECORDING": "1", "CLOUDTRAIL_MAX_EVENTS": "100000"}
+    enforced = {"AUTH": "true", "USE_SSL": "1", **trail} if iam else {}
+    return (
+        inherited
+        | enforced
+        | {
+            "LANG": "C.UTF-8",
+            "BIND_HOST": HOST,
+            "GATEWAY_PORT": str(port),
+            "LOG_LEVEL": "WARNING",
+            "IOT_MTLS_ENABLED": "0",
+            "LAMBDA_EXECUTOR": "local",
+            "TMPDIR": str(folder.tmp),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+    )
 
 
 def _is_ours(pid: int, folder: StageFolder) -> bool:
@@ -177,9 +193,12 @@ def _is_ours(pid: int, folder: StageFolder) -> bool:
 
 
 def _ready(server: Server) -> bool:
-    # An opener without proxies: loopback must never be asked for through one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        trusted = ssl.create_default_context(cafile=server.certificate or None)
+        # An opener without proxies: loopback must never be asked for through one.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
+        )
         with opener.open(f"{server.endpoint}/_ministack/ready", timeout=5) as answer:
             return bool(answer.status == _OK)
     except (OSError, urllib.error.URLError):

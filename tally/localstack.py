@@ -36,6 +36,7 @@ class LocalStack:
     output: Output
     environ: Mapping[str, str]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    iam: bool = False
 
     @property
     def folder(self) -> StageFolder:
@@ -74,6 +75,10 @@ class LocalStack:
                 f"`tally down --stage {self.name}`.",
                 code=ExitCode.USAGE,
             )
+        if server and self.iam and not server.certificate:
+            raise OperatorError(
+                f"Stage {self.name} runs without IAM: first `tally down --stage {self.name}`.", code=ExitCode.USAGE
+            )
         sources = [self.workspace.repo / name for name in SOURCES]
         current = fingerprint(sources, *self._deciders())
         if server and _read(self.folder.fingerprint) == current:
@@ -83,7 +88,7 @@ class LocalStack:
                 return Stage(name=self.name, resources=resources, server=server)
         if server is None:
             with self.output.step("local AWS: start") as step:
-                server = localaws.start(self._fresh_folder(), port=port)
+                server = localaws.start(self._fresh_folder(), port=port, iam=self.iam)
                 step.note = f"{server.endpoint}, process {server.pid}"
         stage = self._deploy(server, held)
         self.folder.fingerprint.write_text(current, encoding="utf-8")

@@ -18,10 +18,12 @@ from tally.output import Output
 from tally.stage import Stage
 
 
-@command("up", *BRING_UP)
-def up(*, output: Output, stage: str, port: int | None, variables: tuple[str, ...]) -> None:
+@command(
+    "up", *BRING_UP, click.option("--iam", is_flag=True, help="Refuse functions what their roles do not allow, as AWS.")
+)
+def up(*, output: Output, stage: str, port: int | None, variables: tuple[str, ...], iam: bool) -> None:
     """Bring a local stage up: a local AWS, Terraform, Chalice. Again: in seconds, if nothing changed."""
-    output.result(_described(_stack(output, stage, variables).up(port)))
+    output.result(_described(_stack(output, stage, variables, iam=iam).up(port)))
 
 
 @command("down", click.option("--all", "every", is_flag=True, help="Every local stage."))
@@ -121,8 +123,10 @@ def demo(
     return run(file=file, rows=rows, job=job, port=port)
 
 
-def _stack(output: Output, stage: str, variables: tuple[str, ...]) -> LocalStack:
-    return LocalStack(workspace=workspace(), name=stage, output=output, environ=os.environ, variables=parse(variables))
+def _stack(output: Output, stage: str, variables: tuple[str, ...], *, iam: bool = False) -> LocalStack:
+    return LocalStack(
+        workspace=workspace(), name=stage, output=output, environ=os.environ, variables=parse(variables), iam=iam
+    )
 
 
 def _described(stage: Stage) -> dict[str, Any]:

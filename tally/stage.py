@@ -94,23 +94,24 @@ class Stage:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """The table's client."""
-        return self.session.client("dynamodb", endpoint_url=self._endpoint, config=self._config)
+        return self.session.client("dynamodb", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
 
     @cached_property
     def s3(self) -> "S3Client":
         """The inbox's client."""
         path_style = Config(s3={"addressing_style": "path"} if self.server else {})
-        return self.session.client("s3", endpoint_url=self._endpoint, config=self._config.merge(path_style))
+        config = self._config.merge(path_style)
+        return self.session.client("s3", endpoint_url=self._endpoint, verify=self._verify, config=config)
 
     @cached_property
     def functions(self) -> "LambdaClient":
         """The functions' client."""
-        return self.session.client("lambda", endpoint_url=self._endpoint, config=self._config)
+        return self.session.client("lambda", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
 
     @cached_property
     def logs(self) -> Any:
         """The client of the functions' logs."""
-        return self.session.client("logs", endpoint_url=self._endpoint, config=self._config)
+        return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
 
     def client(self, service: str) -> Any:
         """Return the client of any service, by the name that boto3 has for it."""
@@ -122,11 +123,17 @@ class Stage:
             case "lambda":
                 return self.functions
             case _:
-                return self.session.client(service, endpoint_url=self._endpoint, config=self._config)  # type: ignore[call-overload]
+                return self.session.client(  # type: ignore[call-overload]
+                    service, endpoint_url=self._endpoint, verify=self._verify, config=self._config
+                )
 
     @property
     def _endpoint(self) -> str | None:
         return self.server.endpoint if self.server else None
+
+    @property
+    def _verify(self) -> str | None:
+        return self.server.certificate or None if self.server else None
 
     @property
     def _config(self) -> Config:

@@ -630,6 +630,43 @@ run "lets_each_function_consume_only_its_own_queue" {
   }
 }
 
+run "lets_functions_see_mappings_only_where_a_batch_can_fail_in_part" {
+  variables {
+    stage              = "alpha"
+    function_overrides = { process = { batch_size = 2 }, finish = { batch_size = 1 } }
+  }
+
+  assert {
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "lambda:ListEventSourceMappings")] == ["bury", "process", "process_heavy"]
+    error_message = "A batch of one fails as a whole, unless it is a heavy row that is put back: nothing has to be asked."
+  }
+}
+
+run "names_a_resource_for_every_right_that_aws_can_narrow" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["lambda:ListEventSourceMappings"])
+    error_message = "Resource * is only for what AWS has no narrower one for."
+  }
+}
+
+run "lets_only_process_heavy_hide_messages" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "sqs:ChangeMessageVisibility")])
+      if contains(flatten(statements[*].actions), "sqs:ChangeMessageVisibility")
+    } == { process_heavy = ["arn:aws:sqs:us-east-1:123456789012:heavy"] }
+    error_message = "Lambda's poller does not need it; the heartbeat of a heavy row does."
+  }
+}
+
 run "lets_nothing_scan_the_table_or_write_uploads" {
   variables {
     stage = "alpha"

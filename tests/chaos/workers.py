@@ -16,7 +16,7 @@ _PROC = Path("/proc")
 
 def kill_caller(port: int, *, server: int, folder: str) -> int | None:
     """End the worker whose connection has this local port, at once; returns its process id, None if none is known."""
-    pid = _owner(port, _workers(server, folder))
+    pid = _owner(port, workers(server, folder))
     if pid is None:
         return None
     with contextlib.suppress(ProcessLookupError):
@@ -24,7 +24,8 @@ def kill_caller(port: int, *, server: int, folder: str) -> int | None:
     return pid
 
 
-def _workers(server: int, folder: str) -> list[int]:
+def workers(server: int, folder: str) -> list[int]:
+    """Return the process ids of a server's workers."""
     shown = subprocess.run(
         ["ps", "-ww", "-A", "-o", "pid=,ppid=,command="], capture_output=True, encoding="utf-8", check=False
     ).stdout

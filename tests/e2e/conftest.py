@@ -39,11 +39,12 @@ class Tally:
 
     home: Path
     repo: Path
+    name: str = STAGE
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a ``tally`` command for the stage, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "tally", *arguments, "--stage", STAGE],
+            [sys.executable, "-m", "tally", *arguments, "--stage", self.name],
             env=self.environ,
             cwd=self.repo,
             capture_output=True,
@@ -64,7 +65,7 @@ class Tally:
         env = localaws.environment(server, self.environ) | {"TF_DATA_DIR": str(self.workspace.terraform_data)}
         return subprocess.run(
             command,
-            cwd=self.home / STAGE / folder,
+            cwd=self.home / self.name / folder,
             env=env | {"PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             encoding="utf-8",
@@ -85,7 +86,7 @@ class Tally:
     @property
     def stage(self) -> Stage:
         """The stage's resources and clients."""
-        return find(self.workspace, STAGE, environ=self.environ)
+        return find(self.workspace, self.name, environ=self.environ)
 
     @property
     def reader(self) -> Reader:
@@ -100,9 +101,9 @@ class Tally:
 
     def deploy_job(self, name: str, source: str) -> None:
         """Deploy a job of a test's own with the stage's copy of the sources, as a user would by hand."""
-        (self.home / STAGE / "app" / "chalicelib" / "jobs" / f"{name}.py").write_text(source)
+        (self.home / self.name / "app" / "chalicelib" / "jobs" / f"{name}.py").write_text(source)
         chalice = str(Path(sys.executable).parent / "chalice")
-        deployed = self.tool(chalice, "deploy", "--stage", STAGE, folder="app")
+        deployed = self.tool(chalice, "deploy", "--stage", self.name, folder="app")
         assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
 
     def ended(self, batch_id: str, *, attempt: int = 1, seconds: float = _WAIT_SECONDS) -> Batch:
