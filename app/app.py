@@ -8,10 +8,9 @@ from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, 
 from chalicelib.acknowledgement import Failures, Message
 from chalicelib.logs import logger
 from chalicelib.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
-from chalicelib.plan import INBOX_PREFIX
 from chalicelib.services import Services, settings
 from chalicelib.streams import changes
-from chalicelib.uploads import uploads
+from chalicelib.uploads import INBOX_PREFIX, uploads
 
 app = Chalice(app_name="tally")
 _settings = settings()

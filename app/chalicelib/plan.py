@@ -31,7 +31,7 @@ from chalicelib.rows import HeaderError
 from chalicelib.source import ObjectReader
 from chalicelib.table import MOST_ACTIONS, Put, Update
 from chalicelib.unpack import GZIP_MAGIC, UNPACKED_PREFIX, Unpacker, UnpackError
-from chalicelib.uploads import Upload
+from chalicelib.uploads import INBOX_PREFIX, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from chalicelib.retry import Retry
     from chalicelib.table import Table
 
-INBOX_PREFIX = "inbox/"
 _DIGEST_CHARACTERS = 20
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 

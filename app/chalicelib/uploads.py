@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from chalicelib.retry import Retry
 
+INBOX_PREFIX = "inbox/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:

@@ -10,6 +10,7 @@ import pytest
 from chalicelib import services as library
 from chalicelib.control import Controls
 from chalicelib.items import BatchStatus, Hold
+from chalicelib.metrics import Metrics
 from tally import batch_commands
 from tally.audit import audit
 from tally.batches import Reader
@@ -84,6 +85,12 @@ def planned(pipeline: Pipeline) -> str:
     batch_id = pipeline.upload("inbox/flaky/day.csv", ("kind\n" + "\n".join(ROWS)).encode())
     pipeline.drain_uploads()
     return batch_id
+
+
+@pytest.fixture(autouse=True)
+def _metrics_go_to_the_functions_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the handlers share the command's stdout."""
+    monkeypatch.setattr(Metrics, "flush", lambda _self, _stage: None)
 
 
 def mend(monkeypatch: pytest.MonkeyPatch) -> None:
