@@ -89,7 +89,7 @@ def planned(pipeline: Pipeline) -> str:
 
 @pytest.fixture(autouse=True)
 def _metrics_go_to_the_functions_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the handlers share the command's stdout."""
+    """Silence them: here the handlers share the command's stdout."""
     monkeypatch.setattr(Metrics, "flush", lambda _self, _stage: None)
 
 
