@@ -36,9 +36,8 @@ class Finisher:
         """
         by_chunk: dict[ChunkKey, _ChunkOutcomes] = defaultdict(_ChunkOutcomes)
         for message, body in finished.items():
-            for row in body.rows:
-                chunk = ChunkKey(body.batch, row.chunk)
-                by_chunk[chunk].markers.append(_marker(chunk, row.outcome))
+            for chunk, markers in _markers(body).items():
+                by_chunk[chunk].markers += markers
                 by_chunk[chunk].messages.add(message)
         counted = duplicates = 0
         for chunk, outcomes in by_chunk.items():
@@ -50,13 +49,16 @@ class Finisher:
 
     def count(self, body: "FinishedMessage") -> Recorded:
         """Count the outcomes of one message; raises when one of its chunks cannot be counted."""
-        chunks = {row.chunk for row in body.rows}
-        counted = 0
-        for number in sorted(chunks):
-            chunk = ChunkKey(body.batch, number)
-            markers = [_marker(chunk, row.outcome) for row in body.rows if row.chunk == number]
-            counted += self.ledger.record(chunk, markers).counted
+        counted = sum(self.ledger.record(chunk, markers).counted for chunk, markers in _markers(body).items())
         return Recorded(counted=counted, duplicates=len(body.rows) - counted)
+
+
+def _markers(body: "FinishedMessage") -> dict[ChunkKey, list[Marker]]:
+    by_chunk: dict[ChunkKey, list[Marker]] = defaultdict(list)
+    for row in body.rows:
+        chunk = ChunkKey(body.batch, row.chunk)
+        by_chunk[chunk].append(_marker(chunk, row.outcome))
+    return by_chunk
 
 
 def _marker(chunk: ChunkKey, outcome: "RowOutcome") -> Marker:

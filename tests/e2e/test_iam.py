@@ -66,7 +66,7 @@ def test_a_role_names_every_right_and_its_own_stage(enforced: Tally, function: s
 
 
 def test_a_batch_runs_to_its_end_with_every_right_enforced(enforced: Tally) -> None:
-    """Rows that succeed, rows that are rejected, and rows that are tried again and fail."""
+    """Rows that succeed and one that is rejected."""
     assert enforced.ended(enforced.submit("whole.csv", OFFICES)).counts == AFTER
 
 
