@@ -135,7 +135,7 @@ tf-scan: $(CHECKOV_STAMP) ## Scan the root module, its modules and their example
 	@$(CHECKOV_ENV)/bin/checkov --directory infra --framework terraform --skip-download --quiet --compact
 
 lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
-	for name in dev chaos checkov; do \
+	for name in dev mitmproxy checkov; do \
 	  uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import http  # type: ignore[import-not-found]  # in requirements/chaos.txt, not beside the tests
+from mitmproxy import http  # type: ignore[import-not-found]  # in requirements/mitmproxy.txt, not beside the tests
 
 from tests.chaos import wire, workers
 from tests.chaos.faults import Call, Fault, Policy, Rates
