@@ -89,6 +89,17 @@ class ChaliceProject:
             return []
         return list(recorded["resources"])
 
+    def require_record(self, *, adopted: int) -> None:
+        """Raise when Terraform has adopted triggers and the record that names them is missing.
+
+        Terraform would refuse to give them up, in the middle of an apply, and Chalice would make them a second time.
+        """
+        if adopted and not self.deployed_file.exists():
+            raise OperatorError(
+                f"Stage {self.stage} was deployed before, but {self.deployed_file} is missing, Chalice's record of it: "
+                "bring it back from where it was deployed last. docs/deploy.md says what to do if it is lost."
+            )
+
     def stale_streams(self, stream_arn: str) -> list[dict[str, Any]]:
         """Return the mappings that read a stream which is not the table's any more: Chalice would keep them."""
         return [entry for entry in self.deployed() if entry.get("stream_arn", stream_arn) != stream_arn]

@@ -116,6 +116,7 @@ def deploy_to_aws(
         plan_file = workspace.home / "aws" / f"{name}.tfplan"
         with deployer.step(f"terraform plan: stage {name}, account {account}, region {region}") as (step, tool):
             tool.select_workspace(name)
+            deployer.project.require_record(adopted=int(tool.outputs().get("adopted_mappings", 0)))
             written = tool.plan(deployer.variables, plan_file)
             step.note = terraform.summary(written)
         for destroyed in _DESTROYS.findall(written):

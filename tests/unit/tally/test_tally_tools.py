@@ -124,3 +124,14 @@ def test_wheels_for_lambda_run_on_linux_on_x86_only() -> None:
     assert runs_lambda_wheels("Linux", "x86_64")
     assert not runs_lambda_wheels("Linux", "aarch64")
     assert not runs_lambda_wheels("Darwin", "x86_64")
+
+
+def test_a_lost_record_of_adopted_triggers_stops_a_deployment_before_it_changes_anything(tmp_path: Path) -> None:
+    """A stage that is new, or whose first deployment was killed, has adopted none: it just goes on."""
+    chalice = ChaliceProject(folder=tmp_path, stage="prod")
+    chalice.require_record(adopted=0)
+    with pytest.raises(OperatorError, match=r"prod was deployed before, but .*prod\.json is missing"):
+        chalice.require_record(adopted=7)
+    chalice.deployed_file.parent.mkdir(parents=True)
+    chalice.deployed_file.write_text('{"resources": []}')
+    chalice.require_record(adopted=7)
