@@ -105,6 +105,7 @@ def _settings() -> dict[str, str]:
         "TALLY_CHUNK_BYTES": "262144",
         "TALLY_PACK_ROWS": "250",
         "TALLY_RECONCILE_MINUTES": "5",
+        "TALLY_WRITE_SHARE": "0",
     }
 
 
