@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Batch, Chunk
+from chalicelib.pacing import item_size, write_units
 from tally import prices
 from tally.batches import Reader
 from tally.output import Output
 from tally.prices import Use
-from tally.sizes import item_size, write_units
 from tally.stage import Stage
 
 SAMPLED_CHUNKS = 10

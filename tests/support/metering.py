@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tally.sizes import item_size, write_units
+from chalicelib.pacing import item_size, write_units
 
 _IN_TRANSACTION = 2
 
