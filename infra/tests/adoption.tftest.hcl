@@ -134,6 +134,15 @@ run "adopts_every_mapping_chalice_created" {
   }
 }
 
+run "alarms_on_a_deployed_reconcile_that_is_silent" {
+  command = plan
+
+  assert {
+    condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-unseen"], "docs/runbook.md#batch-without-progress.")
+    error_message = "A reconcile that does not run must alarm."
+  }
+}
+
 run "keys_mappings_by_function_and_uuid" {
   command = plan
 
