@@ -13,7 +13,7 @@ from bench.pipeline import Run, process, running
 from bench.samples import Sample
 from tally import cli
 from tally.errors import ExitCode, OperatorError
-from tally.output import Output, print_error
+from tally.output import Output
 from tally.stage import Stage
 from tally.workspace import Workspace
 
@@ -161,21 +161,5 @@ def bench(parts: tuple[str, ...], sizes: tuple[int, ...], count_rows: int, keep:
     return ExitCode.NOT_AS_HOPED if missed else ExitCode.OK
 
 
-def main() -> ExitCode:
-    """Run the command and return its exit status."""
-    try:
-        returned = bench.main(standalone_mode=False)
-        return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    except OperatorError as error:
-        known = cli.explain(error)
-        print_error(known)
-        return known.code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(sys.argv[1:], command=bench, name="python -m bench", explained=OperatorError))
