@@ -1,5 +1,6 @@
 """A file that one invocation cannot plan: it hands over, dies where it can, and the batch is exact all the same."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ pytestmark = pytest.mark.e2e
 PLAN = f"tally-{STAGE}-plan"
 ROWS, CHUNK_ROWS, CHUNKS_AN_INVOCATION = 2_000, 4, 100
 CONTENT = b"office_id,user_count,contract_count\n" + b"A,1,2\n" * ROWS
+LARGE_ROWS = 60
+LARGE = b"office_id,user_count,contract_count\nA,1,2\n" + (b"X" * 400_000 + b",1,1\n") * LARGE_ROWS
 OUT_OF_TIME = 21
-"""Seconds of timeout with which a plan hands over after its first hundred chunks: 20 are wanted for more, 2 kept."""
+"""Seconds with which a plan hands over after a hundred chunks, or one part: it wants 20 for more, and keeps 2."""
 
 
 @contextmanager
@@ -61,6 +64,20 @@ def test_a_plan_that_hands_over_and_dies_while_it_does_ends_as_one(tally: Tally,
     assert handovers.stat().st_size - 1 >= groups - 1
     ends = [line["status"] for line in _planned(tally, batch.id)]
     assert ends.count(BatchStatus.PLANNING) >= 2
+
+
+def test_a_gzip_file_is_unpacked_in_several_invocations_that_die(tally: Tally, tmp_path: Path) -> None:
+    """Three parts, one an invocation; it is listed while it is unpacked, and there is one plain object."""
+    with _short_of_time(tally, tmp_path / "handovers"):
+        batch = tally.ended(tally.submit("handed-over.csv.gz", gzip.compress(LARGE)))
+    assert batch.counts == Counts(succeeded=1, rejected=LARGE_ROWS)
+    assert batch.content_size == len(LARGE)
+    assert tally.json("audit", batch.id)["exact"] is True
+    assert BatchStatus.UNPACKING in [line["status"] for line in _planned(tally, batch.id)]
+    bucket = batch.source.bucket
+    (plain,) = tally.stage.s3.list_object_versions(Bucket=bucket, Prefix=batch.content.key)["Versions"]
+    assert plain["VersionId"] == batch.content.version_id
+    assert "Uploads" not in tally.stage.s3.list_multipart_uploads(Bucket=bucket)
 
 
 @pytest.mark.parametrize(
