@@ -10,9 +10,13 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # What is in a gzip upload becomes a plain object.
+  # What is in a gzip upload becomes a plain object; who goes on with one that was begun sees the parts that are stored.
   unpack_upload = [
-    { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
+    {
+      sid       = "UnpackUpload"
+      actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+      resources = ["${module.inbox.arn}/unpacked/*"]
+    },
   ]
 
   # A plan whose time does not suffice has another invocation go on with it.
@@ -123,7 +127,7 @@ locals {
     ])
 
     # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, local.hand_over_plan, local.unpack_upload, [
+    reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {

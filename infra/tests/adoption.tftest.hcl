@@ -210,6 +210,21 @@ run "keeps_uploads_that_plan_gave_up_on" {
   }
 }
 
+run "lets_functions_go_round_that_do_so_on_purpose" {
+  command = plan
+
+  assert {
+    condition = {
+      for function, config in aws_lambda_function_recursion_config.this : function => "${config.function_name} ${config.recursive_loop}"
+      } == {
+      plan          = "tally-alpha-plan Allow"
+      process       = "tally-alpha-process Allow"
+      process_heavy = "tally-alpha-process_heavy Allow"
+    }
+    error_message = "Lambda would stop a plan, a paused row or a row's next attempt after some sixteen rounds, and no other function goes round."
+  }
+}
+
 run "filters_what_dispatch_and_settle_need" {
   command = plan
 
