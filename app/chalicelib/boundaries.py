@@ -130,31 +130,6 @@ def read_records(text: str) -> Iterator[CsvRecord]:
         length_before, lines_before = length, lines
 
 
-def read_lines(text: str) -> Iterator[tuple[str, list[str], int]]:
-    """Read every record of a text: as its line, where commas alone part its cells, or else as its cells.
-
-    The last is the number of its physical lines. The cells are those of ``read_records``; only a record that begins on
-    a line with a quote takes the csv module.
-    """
-    csv.field_size_limit(sys.maxsize)
-    lines = iter(io.StringIO(text, newline=""))
-    taken: list[str] = []
-
-    def feed() -> Iterator[str]:
-        yield taken[0]
-        for line in lines:
-            taken.append(line)
-            yield line
-
-    for line in lines:
-        if '"' not in line:
-            yield line.rstrip("\r\n"), [], 1
-        else:
-            taken[:] = [line]
-            cells = next(csv.reader(feed()))
-            yield "", cells, len(taken)
-
-
 def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
     """Cut one range from ``begin``, looking no further than ``end``; the file ends there if ``last``.
 
