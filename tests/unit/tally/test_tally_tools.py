@@ -101,37 +101,7 @@ def test_a_configuration_of_another_stage_is_not_rendered(tmp_path: Path) -> Non
     assert not chalice.config_file.exists()
 
 
-def test_a_mapping_of_a_replaced_tables_stream_is_found_and_forgotten(tmp_path: Path) -> None:
-    chalice = ChaliceProject(folder=tmp_path, stage="local")
-    resources = [
-        {"name": "settle", "stream_arn": "old", "event_uuid": "1"},
-        {"name": "dispatch", "stream_arn": "new", "event_uuid": "2"},
-        {"name": "ingest", "queue_arn": "q", "event_uuid": "3"},
-    ]
-    chalice.deployed_file.parent.mkdir(parents=True)
-    chalice.deployed_file.write_text(json.dumps({"resources": resources}))
-    stale = chalice.stale_streams("new")
-    assert [entry["name"] for entry in stale] == ["settle"]
-    chalice.forget(stale)
-    assert [entry["name"] for entry in chalice.deployed()] == ["dispatch", "ingest"]
-
-
-def test_nothing_is_stale_before_the_first_deployment(tmp_path: Path) -> None:
-    assert ChaliceProject(folder=tmp_path, stage="local").stale_streams("new") == []
-
-
 def test_wheels_for_lambda_run_on_linux_on_x86_only() -> None:
     assert runs_lambda_wheels("Linux", "x86_64")
     assert not runs_lambda_wheels("Linux", "aarch64")
     assert not runs_lambda_wheels("Darwin", "x86_64")
-
-
-def test_a_lost_record_of_adopted_triggers_stops_a_deployment_before_it_changes_anything(tmp_path: Path) -> None:
-    """A stage that is new, or whose first deployment was killed, has adopted none: it just goes on."""
-    chalice = ChaliceProject(folder=tmp_path, stage="prod")
-    chalice.require_record(adopted=0)
-    with pytest.raises(OperatorError, match=r"prod was deployed before, but .*prod\.json is missing"):
-        chalice.require_record(adopted=7)
-    chalice.deployed_file.parent.mkdir(parents=True)
-    chalice.deployed_file.write_text('{"resources": []}')
-    chalice.require_record(adopted=7)
