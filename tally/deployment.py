@@ -20,6 +20,9 @@ from tally.process import Runner
 from tally.stage import Resources, Stage
 from tally.workspace import Workspace, exclusive
 
+ADOPTED = "module.mapping["
+"""Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
+
 _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)
 
 
@@ -56,8 +59,20 @@ class Deployer:
             return Sources()
         return Sources.of(self.project.environment_in(str(outputs["chalice_config"])))
 
+    def free_misnamed_mappings(self, tool: terraform.Terraform) -> None:
+        """Have Terraform forget mappings that it made itself, in the place of adopted ones that were deleted.
+
+        An apply by hand does so, from a record that still names the old one. The next plan would want the new one
+        gone, for its address has the UUID of the old; forgotten, it is adopted like any other.
+        """
+        for resource in tool.resources():
+            if resource.address.startswith(ADOPTED) and resource.values["id"] not in resource.address:
+                self.output.say(f"Terraform's state: {resource.address} is mapping {resource.values['id']} by now.")
+                tool.forget(resource.address)
+
     def provision(self) -> Resources:
         """Apply before Chalice has deployed, and render its configuration."""
+        self.free_misnamed_mappings(terraform.Terraform.at(self.infra, self.runner))
         with self.step("terraform apply: table, bucket, queues, roles") as (step, tool):
             step.note = tool.apply(self.variables)
         return self.render()
@@ -151,6 +166,7 @@ def deploy_to_aws(
         with deployer.step(f"terraform plan: stage {name}, {account}") as (step, tool):
             tool.select_workspace(name)
             deployer.record(account.stage(name)).mend(deployer.sources(tool.outputs()))
+            deployer.free_misnamed_mappings(tool)
             written = tool.plan(deployer.variables, plan_file)
             step.note = terraform.summary(written)
         for destroyed in _DESTROYS.findall(written):

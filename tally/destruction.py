@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tally.deployedrecord import DeployedRecord
-from tally.deployment import Account, Deployer, aws_deployer
+from tally.deployment import ADOPTED, Account, Deployer, aws_deployer
 from tally.errors import ChaliceError, ExitCode, OperatorError
 from tally.livestage import Entry, Sources
 from tally.output import Output
@@ -22,8 +22,6 @@ from tally.terraform import Resource
 from tally.workspace import Workspace
 
 _TABLE, _BUCKET = "aws_dynamodb_table", "aws_s3_bucket"
-_ADOPTED = "module.mapping["
-"""Mappings that Chalice deletes; Terraform protects them, and has to find them gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +94,7 @@ def destroy_in_aws(
                 _unprotect(deployer, remains)
             _delete_functions(deployer, remains)
             with deployer.step("terraform destroy: table, bucket, queues, roles") as (step, tool):
-                step.note = tool.destroy(_variables(deployer, delete_data=bool(protected)))
+                step.note = tool.destroy(deployer.variables)
         else:
             output.say(f"Stage {name} is gone: nothing of it is left in {account}.")
         _forget(workspace, deployer, name)
@@ -124,7 +122,7 @@ def _look(deployer: Deployer, account: Account, name: str) -> Remains:
         record=record,
         sources=sources,
         entries=record.entries(),
-        resources=[resource for resource in resources if not resource.address.startswith(_ADOPTED)],
+        resources=[resource for resource in resources if not resource.address.startswith(ADOPTED)],
     )
 
 
@@ -148,11 +146,7 @@ def _show(output: Output, remains: Remains) -> None:
 def _unprotect(deployer: Deployer, remains: Remains) -> None:
     addresses = [resource.address for resource in remains.resources if resource.type in {_TABLE, _BUCKET}]
     with deployer.step("terraform apply: let the data be destroyed") as (step, tool):
-        step.note = tool.apply(_variables(deployer, delete_data=True), targets=addresses)
-
-
-def _variables(deployer: Deployer, *, delete_data: bool) -> dict[str, Any]:
-    return {**deployer.variables, **({"force_destroy": True} if delete_data else {})}
+        step.note = tool.apply({**deployer.variables, "force_destroy": True}, targets=addresses)
 
 
 def _delete_functions(deployer: Deployer, remains: Remains) -> None:

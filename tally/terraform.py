@@ -92,6 +92,10 @@ class Terraform:
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color"))
         return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
 
+    def forget(self, address: str) -> None:
+        """Strike a resource from the state; it goes on living."""
+        self._check("state rm", self.command_line.cmd("state rm", address))
+
     def plan(self, variables: Mapping[str, Any], plan_file: Path) -> str:
         """Write a plan and return what it says."""
         answer = self.command_line.plan(
