@@ -10,11 +10,6 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # What is in a gzip upload becomes a plain object.
-  unpack_upload = [
-    { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
-  ]
-
   # A plan whose time does not suffice has another invocation go on with it.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
@@ -58,8 +53,10 @@ locals {
   statements = {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # What is in a gzip upload becomes a plain object.
+      { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
-    ], local.hand_over_plan, local.unpack_upload)
+    ], local.hand_over_plan)
 
     ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
       {
@@ -122,8 +119,8 @@ locals {
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
     ])
 
-    # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, local.hand_over_plan, local.unpack_upload, [
+    # A plan that died is gone on with, so the object is read again; a gzip one was unpacked before there was a batch.
+    reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {

@@ -683,8 +683,8 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*", reconcile = "${module.inbox.arn}/unpacked/*" }
-    error_message = "Only what was unpacked is written, beside the inbox, by those that plan."
+    } == { plan = "${module.inbox.arn}/unpacked/*" }
+    error_message = "Only what was unpacked is written, beside the inbox, by plan."
   }
 }
 
