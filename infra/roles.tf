@@ -142,8 +142,9 @@ module "role" {
   source   = "./modules/function_role"
   for_each = local.functions
 
-  function_name      = local.function_names[each.key]
-  statements         = local.statements[each.key]
-  log_retention_days = var.log_retention_days
-  kms_key_arn        = var.kms_key_arn
+  function_name            = local.function_names[each.key]
+  statements               = local.statements[each.key]
+  permissions_boundary_arn = var.permissions_boundary_arn
+  log_retention_days       = var.log_retention_days
+  kms_key_arn              = var.kms_key_arn
 }
