@@ -12,7 +12,8 @@ SEED ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-MODULES := $(notdir $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf)))
+# What stands alone, each in a folder of its own.
+MODULES := $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf infra/examples/*/versions.tf))
 # Where checks of the modules keep the provider, so that nothing is left in infra/.
 CHECK_DATA := $(CURDIR)/.tally/check
 # The proxy of `make chaos` has an environment of its own: it pins older versions of what the other tools need.
@@ -117,16 +118,16 @@ tf-validate: tf-fmt ## Validate the root module, and each module alone
 	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"
 	@for module in infra $(MODULES); do \
 	  echo "== $$module: validate"; \
-	  folder=infra; test "$$module" = infra || { cp -R "infra/modules/$$module" "$(ALONE)/"; folder="$(ALONE)/$$module"; }; \
-	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$module"; \
+	  name="$$(basename "$$module")"; folder=infra; test "$$module" = infra || { cp -R "$$module" "$(ALONE)/"; folder="$(ALONE)/$$name"; }; \
+	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$name"; \
 	  $(CHECK_ENV) terraform -chdir="$$folder" init -backend=false -input=false -no-color >"$(CHECK_DATA)/init.log" 2>&1 || { cat "$(CHECK_DATA)/init.log"; exit 1; }; \
 	  terraform -chdir="$$folder" validate -no-color || exit 1; \
 	done
 
-tf-test: tf-validate ## Test the root module, each module alone, and the example stages, with a mocked provider
+tf-test: tf-validate ## Test the root module, each module alone, and the examples, with a mocked provider
 	@printf '%s\n' infra $(MODULES) | xargs -n 1 -P 2 sh -c ' \
-	  folder=infra; test "$$0" = infra || folder="$(ALONE)/$$0"; log="$(CHECK_DATA)/test-$$0.log"; \
-	  TF_DATA_DIR="$(CHECK_DATA)/data/$$0" terraform -chdir="$$folder" test -no-color >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
+	  name="$$(basename "$$0")"; folder=infra; test "$$0" = infra || folder="$(ALONE)/$$name"; log="$(CHECK_DATA)/test-$$name.log"; \
+	  TF_DATA_DIR="$(CHECK_DATA)/data/$$name" terraform -chdir="$$folder" test -no-color >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
 	  echo "== $$0: test: $$(tail -n 1 "$$log")"'
 	@for stage in dev prod; do \
 	  echo "== infra: plan the stage $$stage"; \

@@ -521,6 +521,18 @@ run "lets_chalice_manage_no_role" {
   }
 }
 
+run "bounds_every_role" {
+  variables {
+    stage                    = "alpha"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in module.role : role.permissions_boundary_arn == "arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "No function may have more than the boundary allows."
+  }
+}
+
 run "lets_each_function_send_only_where_its_work_goes" {
   variables {
     stage = "alpha"
@@ -778,6 +790,17 @@ run "rejects_a_key_of_another_region" {
   }
 
   expect_failures = [var.kms_key_arn]
+}
+
+run "rejects_a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    stage                    = "alpha"
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
 }
 
 run "rejects_a_heavy_row_longer_than_its_worker_may_run" {
