@@ -18,6 +18,7 @@ from chalicelib.finish import Finisher
 from chalicelib.heavy import HeavyProcessor
 from chalicelib.ingest import Ingester
 from chalicelib.ledger import Ledger
+from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.pacing import Pacer, Share
 from chalicelib.plan import Planner
@@ -76,6 +77,8 @@ class Services:
         def remaining_seconds() -> float:
             return float(context.get_remaining_time_in_millis()) / 1000 - _RESERVE_SECONDS
 
+        # Every line says which invocation it is of: Lambda's own report of what that took has no other name for it.
+        logger.append_keys(request_id=getattr(context, "aws_request_id", ""))
         return cls(settings(), Retry(remaining_seconds=remaining_seconds))
 
     @classmethod
