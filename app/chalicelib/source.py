@@ -1,6 +1,6 @@
 """Reading the object version that a batch is made of, range by range."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ class ObjectReader:
                 raise
             return self.retry(self._read_once, start, end, VersionId=self.source.version_id)
 
-    def blocks(self, start: int, end: int) -> Iterator[bytes]:
+    def blocks(self, start: int, end: int) -> Generator[bytes]:
         """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory, read one ahead."""
         with ThreadPoolExecutor(max_workers=1) as pool:
             waiting: list[Future[bytes]] = []
