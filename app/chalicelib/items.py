@@ -339,6 +339,7 @@ class Chunk:
 
     ``expected_rows`` is the planner's count of records that are not blank; ``rows`` is set once, by ingest, when
     every record item is written. ``unreadable`` is the reason why the range holds no record that can be read.
+    ``redriven`` counts outcomes that were taken back, for whoever asks what the batch cost.
     """
 
     key: ChunkKey
@@ -350,6 +351,7 @@ class Chunk:
     rows: int | None = None
     remaining: int = 0
     counts: Counts = Counts()
+    redriven: int = 0
     closed: bool = False
 
     @property
@@ -382,6 +384,7 @@ class Chunk:
             rows=_number_or_none(item, "rows"),
             remaining=_number(item, "remaining"),
             counts=Counts.from_item(item),
+            redriven=_number(item, "redriven"),
             closed="closed" in item,
         )
 

@@ -74,12 +74,11 @@ def write_units(size: int, *, transactional: bool = False) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Share:
-    """What one of several concurrent writers may take of a table: the capacity is asked for, now and then."""
+    """What one writer may take of a table, a ``share`` of its write units: the capacity is asked for, now and then."""
 
     dynamodb: "DynamoDBClient"
     table: str
     share: float
-    writers: int
     retry: "Retry"
     clock: Callable[[], float] = time.monotonic
     _asked_at: float = field(default=float("-inf"), init=False)
@@ -91,7 +90,7 @@ class Share:
             table = self.retry(self.dynamodb.describe_table, TableName=self.table)["Table"]
             on_demand = table.get("BillingModeSummary", {}).get("BillingMode") == "PAY_PER_REQUEST"
             capacity = table.get("ProvisionedThroughput", {}).get("WriteCapacityUnits", 0)
-            self._units = capacity * self.share / self.writers if capacity and not on_demand else float("inf")
+            self._units = capacity * self.share if capacity and not on_demand else float("inf")
             self._asked_at = self.clock()
         return self._units
 

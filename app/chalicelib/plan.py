@@ -245,7 +245,8 @@ class Planner:
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET #status = :rejected, reason = :reason, completed_at = :now",
+                expression="SET #status = :rejected, reason = :reason, completed_at = :now "
+                "REMOVE unpack_read, unpack_upload_id",
                 condition=IS_STILL_PLANNED,
                 values={
                     ":rejected": text(BatchStatus.REJECTED),

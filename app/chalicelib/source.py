@@ -1,7 +1,7 @@
 """Reading the object version that a batch is made of, range by range."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class ObjectReader:
                 raise
             return self.retry(self._read_once, start, end, VersionId=self.source.version_id)
 
-    def blocks(self, start: int, end: int) -> Iterator[bytes]:
+    def blocks(self, start: int, end: int) -> Generator[bytes]:
         """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory, the next ones being read.
 
         S3 gives a connection some 90 MB a second, so several read at once.

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
@@ -95,31 +95,36 @@ class Unpacker:
     def _unpack(self, batch: Batch) -> Batch:
         if batch.size > _MOST_BYTES:
             raise UnpackError(f"the gzip file has {batch.size:,} bytes, and at most {_MOST_BYTES:,} can be unpacked")
-        where: dict[str, Any] = {"Bucket": batch.source.bucket, "Key": f"{UNPACKED_PREFIX}{batch.id}.csv"}
         reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
-        packed = _Counted(reader.blocks(0, batch.size))
-        plain = _Counted(parts(iter(packed)))
-        content = _bounded(plain, batch.size)
+        with closing(reader.blocks(0, batch.size)) as blocks:
+            packed = _Counted(blocks)
+            plain = _Counted(parts(iter(packed)))
+            stored = self._stored(batch, _bounded(plain, batch.size), packed)
+        return replace(batch, unpacked=stored, unpacked_size=plain.total) if stored else batch
+
+    def _stored(self, batch: Batch, content: Iterator[bytes], packed: "_Counted") -> Source | None:
+        """Store parts as one object; returns None if the time does not suffice."""
+        where: dict[str, Any] = {"Bucket": batch.source.bucket, "Key": f"{UNPACKED_PREFIX}{batch.id}.csv"}
         first = list(islice(content, 2))
         if len(first) < 2:  # noqa: PLR2004  one part is an object by itself
             stored: Any = self.retry(self.s3.put_object, **where, Body=b"".join(first))
         else:
-            where["UploadId"], there = self._upload(batch, where)
+            upload_id, there = self._upload(batch, where)
+            upload = where | {"UploadId": upload_id}
             try:
-                done = self._store(batch, where, there, chain(first, content), packed)
+                done = self._store(batch, upload, there, chain(first, content), packed)
             except UnpackError:
-                self.retry(self.s3.abort_multipart_upload, **where)
+                self.retry(self.s3.abort_multipart_upload, **upload)
                 raise
             if done is None:
-                return batch
-            stored = self.retry(self.s3.complete_multipart_upload, **where, MultipartUpload={"Parts": done})
-        source = Source(
+                return None
+            stored = self.retry(self.s3.complete_multipart_upload, **upload, MultipartUpload={"Parts": done})
+        return Source(
             bucket=where["Bucket"],
             key=where["Key"],
             version_id=stored.get("VersionId", ""),
             etag=stored["ETag"].strip('"'),
         )
-        return replace(batch, unpacked=source, unpacked_size=plain.total)
 
     def _upload(self, batch: Batch, where: dict[str, Any]) -> tuple[str, "_Parts"]:
         """Return the multipart upload that was begun, or a new one, and what is stored in it."""
@@ -136,7 +141,7 @@ class Unpacker:
         return standing, self._parts(where | {"UploadId": standing})
 
     def _store(
-        self, batch: Batch, where: dict[str, Any], there: "_Parts", content: Iterator[bytes], packed: "_Counted"
+        self, batch: Batch, upload: dict[str, Any], there: "_Parts", content: Iterator[bytes], packed: "_Counted"
     ) -> list[Any] | None:
         """Store the parts that are not stored yet; returns all of them, None if the time does not suffice.
 
@@ -149,9 +154,9 @@ class Unpacker:
             size, etag = there.get(position, (0, ""))
             if size != len(part):
                 if fresh and remaining < HAND_OVER_SECONDS:
-                    self._keep(batch, Unpacking(read=packed.total, upload_id=where["UploadId"]))
+                    self._keep(batch, Unpacking(read=packed.total, upload_id=upload["UploadId"]))
                     return None
-                etag = self.retry(self.s3.upload_part, **where, PartNumber=position, Body=part)["ETag"]
+                etag = self.retry(self.s3.upload_part, **upload, PartNumber=position, Body=part)["ETag"]
                 fresh += 1
             elif remaining < _GIVE_UP_SECONDS:
                 raise UnpackError(
@@ -160,7 +165,7 @@ class Unpacker:
                 )
             done.append({"PartNumber": position, "ETag": etag})
             if position % _PARTS_BETWEEN_NOTES == 0:
-                self._keep(batch, Unpacking(read=packed.total, upload_id=where["UploadId"]))
+                self._keep(batch, Unpacking(read=packed.total, upload_id=upload["UploadId"]))
         return done
 
     def _parts(self, where: dict[str, Any]) -> "_Parts":
