@@ -290,17 +290,6 @@ def test_plans_that_die_or_run_out_of_time_while_they_unpack_end_as_one(data: st
     assert chunks == {key: item for key, item in undisturbed.dynamodb.items.items() if key[1] == "chunk"}
 
 
-@given(position=st.integers(0, 16), fault=st.sampled_from([Fault.KILLED_BEFORE, Fault.KILLED_AFTER]))
-def test_whoever_goes_on_with_a_plan_unpacks_nothing(position: int, fault: Fault) -> None:
-    """It is done before there is a batch, which names the plain object: reconcile may not write any."""
-    world = World()
-    killed(lambda: world.plan(at_call(position, fault)))
-    before = len(world.unpacked())
-    stands = any(sk == "batch" for _, sk in world.dynamodb.items)
-    world.plan()
-    assert not stands or len(world.unpacked()) == before
-
-
 def test_rows_of_a_gzip_upload_are_processed_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ingest reads the plain object."""
     pipeline = Pipeline(monkeypatch)
