@@ -26,8 +26,8 @@ CHECKOV_STAMP := $(CHECKOV_ENV)/.installed
 ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
-# Tests on stages wait more than they work: two stages at a time.
-DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadgroup
+# Tests on stages wait more than they work: two files at a time.
+DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
 .PHONY: help venv demo chaos bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
 

@@ -52,12 +52,3 @@ def pytest_configure(config: pytest.Config) -> None:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     settings.load_profile("tally")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one stage on one worker: a second stage of the same kind would cost minutes."""
-    for item in items:
-        if item.get_closest_marker("e2e") or item.get_closest_marker("chaos"):
-            stage = "e2e" if "tally" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(stage))
