@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench import counts, floor, local, memory, rivals, samples
+from bench import counts, floor, local, memory, rivals, samples, sizes
 from bench.line import Line
 from bench.pipeline import Run, process, running
 from bench.samples import Sample
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTS = ("local", "speed", "counts", "textbook")
+_SIZES = "sizes"
+"""A part by itself: it chooses settings, it holds no goal."""
 _STAGE = "bench"
 _PARSED_ROWS = 100_000
 _PLANNED_ROWS = 500_000
@@ -52,7 +54,7 @@ class Bench:
         """Measure what needs no pipeline."""
         self.add(*local.parsing(self.sample(_PARSED_ROWS)))
         planned = self.sample(_PLANNED_ROWS)
-        self.add(local.planning(stage, planned), memory.planning_memory(stage, planned))
+        self.add(*local.planning(stage, planned), memory.planning_memory(stage, planned))
         self.add(local.cold_start(self.workspace.repo))
 
     def speed(self, stage: Stage, sizes: tuple[int, ...]) -> None:
@@ -117,6 +119,11 @@ class Bench:
             lines = rivals.lines(stage, sample, small, self.folder, self.workspace.repo, seconds=seconds)
         self.add(*lines)
 
+    def sizes(self, stage: Stage, rows: int) -> None:
+        """Compare sizes of chunks and packs."""
+        with self.output.step(f"sizes: {len(sizes.SIZES)} of them, {2 * rows:,} rows timed and {rows:,} counted"):
+            self.add(*sizes.lines(stage, self.sample(2 * rows), self.sample(rows), self.sample(2_000), self.folder))
+
 
 def _memory(small: Run, large: Run) -> list[Line]:
     """Compare each function's memory but plan's, whose blocks a small file does not fill: it has a line of its own."""
@@ -130,15 +137,17 @@ def _memory(small: Run, large: Run) -> list[Line]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Only these; default all.")
 @click.option(
-    "--rows", "sizes", multiple=True, type=click.IntRange(1_000), default=(10_000, 100_000), show_default=True,
+    "--part", "parts", multiple=True, type=click.Choice([*PARTS, _SIZES]), help=f"Only these; default all but {_SIZES}."
+)
+@click.option(
+    "--rows", "timed_rows", multiple=True, type=click.IntRange(1_000), default=(10_000, 100_000), show_default=True,
     help="Rows of the files that the pipeline is timed with; may be given several times.",
 )  # fmt: skip
 @click.option("--count-rows", type=click.IntRange(1_000), default=10_000, show_default=True, help="Rows of the others.")
 @click.option("--keep", is_flag=True, help="Leave the stage up, to measure again sooner.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
-def bench(parts: tuple[str, ...], sizes: tuple[int, ...], count_rows: int, keep: bool, as_json: bool) -> ExitCode:
+def bench(parts: tuple[str, ...], timed_rows: tuple[int, ...], count_rows: int, keep: bool, as_json: bool) -> ExitCode:
     """Measure Tally on a local stage of its own; each line is a ratio whose sides were measured in this run.
 
     Nothing else should run on the machine. Exits with 1 when a goal is missed.
@@ -150,9 +159,10 @@ def bench(parts: tuple[str, ...], sizes: tuple[int, ...], count_rows: int, keep:
     with running(run.workspace, output, name=_STAGE, keep=keep, **_CHUNK) as stage:
         steps: dict[str, Callable[[], None]] = {
             "local": lambda: run.local(stage),
-            "speed": lambda: run.speed(stage, sizes),
+            "speed": lambda: run.speed(stage, timed_rows),
             "counts": lambda: run.counts(stage, count_rows),
             "textbook": lambda: run.textbook(stage, count_rows),
+            _SIZES: lambda: run.sizes(stage, count_rows),
         }
         for part, measure in steps.items():
             if part in wanted:
