@@ -1,17 +1,7 @@
 # A stage as its variables file describes it, planned on a mocked AWS:
 #   terraform test -test-directory=examples -var-file=examples/prod.example.tfvars
 mock_provider "aws" {
-  mock_data "aws_caller_identity" {
-    defaults = { account_id = "123456789012" }
-  }
-
-  mock_data "aws_region" {
-    defaults = { id = "us-east-1" }
-  }
-
-  mock_data "aws_partition" {
-    defaults = { partition = "aws" }
-  }
+  source = "./tests/aws"
 }
 
 variables {

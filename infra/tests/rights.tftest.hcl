@@ -1,0 +1,236 @@
+# What each function may do, and no more.
+mock_provider "aws" {
+  source = "./tests/aws"
+}
+
+variables {
+  deployed_file = "tests/fixtures/not-deployed.json"
+}
+
+run "lets_chalice_manage_no_role" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = alltrue([
+      for f in values(jsondecode(output.chalice_config).stages.alpha.lambda_functions) : f.manage_iam_role == false && f.iam_role_arn != ""
+    ])
+    error_message = "Terraform owns the roles."
+  }
+}
+
+run "bounds_every_role" {
+  variables {
+    stage                    = "alpha"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in module.role : role.permissions_boundary_arn == "arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "No function may have more than the boundary allows."
+  }
+}
+
+run "lets_each_function_send_only_where_its_work_goes" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", sort([
+        for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:SendMessage")]) : reverse(split(":", arn))[0]
+      ]))
+      } == {
+      plan          = "plan-failures"
+      ingest        = "heavy work"
+      process       = "finished work"
+      process_heavy = "finished heavy"
+      finish        = ""
+      dispatch      = "heavy ingest stream-failures work"
+      settle        = "stream-failures"
+      bury          = "buried heavy work"
+      reconcile     = "heavy ingest work"
+    }
+    error_message = "Each function sends along its own arrow of the flow only."
+  }
+}
+
+run "lets_only_plan_and_reconcile_begin_a_plan" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "lambda:InvokeFunction")]))
+      if anytrue([for s in statements : contains(s.actions, "lambda:InvokeFunction")])
+      } == {
+      plan      = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      reconcile = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+    }
+    error_message = "A plan goes on in another invocation of plan; nothing else invokes anything."
+  }
+}
+
+run "paces_no_writer_of_a_table_that_is_paid_by_request" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_WRITE_SHARE == "0"
+    error_message = "Such a table has no capacity to share."
+  }
+
+  assert {
+    condition     = !anytrue([for s in flatten(values(local.statements)) : contains(s.actions, "dynamodb:DescribeTable")])
+    error_message = "Nobody has to know the capacity."
+  }
+}
+
+run "paces_the_writers_of_rows_of_a_provisioned_table" {
+  variables {
+    stage                = "alpha"
+    provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 50, max = 500 } }
+    write_share          = 0.5
+  }
+
+  assert {
+    condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_WRITE_SHARE == "0.5"
+    error_message = "The functions must know their share."
+  }
+
+  assert {
+    condition = toset([
+      for name, statements in local.statements : name if anytrue([for s in statements : contains(s.actions, "dynamodb:DescribeTable")])
+    ]) == toset(["ingest", "finish", "bury"])
+    error_message = "Those that write for each row must see the capacity, and no other."
+  }
+}
+
+run "lets_each_function_consume_only_its_own_queue" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", sort([
+        for arn in flatten([for s in statements : s.resources if contains(s.actions, "sqs:DeleteMessage")]) : reverse(split(":", arn))[0]
+      ]))
+      } == {
+      plan          = ""
+      ingest        = "ingest"
+      process       = "work"
+      process_heavy = "heavy"
+      finish        = "finished"
+      dispatch      = ""
+      settle        = ""
+      bury          = "finished-dlq heavy-dlq ingest-dlq work-dlq"
+      reconcile     = ""
+    }
+    error_message = "Each queue has one consumer."
+  }
+}
+
+run "lets_functions_see_mappings_only_where_a_batch_can_fail_in_part" {
+  variables {
+    stage              = "alpha"
+    function_overrides = { process = { batch_size = 2 }, finish = { batch_size = 1 } }
+  }
+
+  assert {
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "lambda:ListEventSourceMappings")] == ["bury", "process", "process_heavy"]
+    error_message = "A batch of one fails as a whole, unless it is a heavy row that is put back: nothing has to be asked."
+  }
+}
+
+run "names_a_resource_for_every_right_that_aws_can_narrow" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["lambda:ListEventSourceMappings"])
+    error_message = "Resource * is only for what AWS has no narrower one for."
+  }
+}
+
+run "lets_only_process_heavy_hide_messages" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "sqs:ChangeMessageVisibility")])
+      if contains(flatten(statements[*].actions), "sqs:ChangeMessageVisibility")
+    } == { process_heavy = ["arn:aws:sqs:us-east-1:123456789012:heavy"] }
+    error_message = "Lambda's poller does not need it; the heartbeat of a heavy row does."
+  }
+}
+
+run "lets_nothing_scan_the_table_or_write_uploads" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = alltrue([
+      for a in flatten([for statements in local.statements : statements[*].actions]) : !contains(["dynamodb:Scan", "s3:DeleteObject"], a)
+    ])
+    error_message = "Nothing scans the table or deletes uploads."
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
+      if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
+    } == { plan = "${module.inbox.arn}/unpacked/*" }
+    error_message = "Only what was unpacked is written, beside the inbox, by the one that has the time."
+  }
+}
+
+run "lets_only_process_heavy_delete_from_the_table" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = [
+      for name, statements in local.statements : name if contains(flatten(statements[*].actions), "dynamodb:DeleteItem")
+    ] == ["process_heavy"]
+    error_message = "Claims are given back; nothing else is ever deleted."
+  }
+}
+
+run "lets_nothing_query_but_chunks_that_are_read_again" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
+      if contains(flatten(statements[*].actions), "dynamodb:Query")
+      } == {
+      ingest    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      bury      = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+    }
+    error_message = "reconcile lists batches by the index and reads the items of one; ingest and bury look which rows of a chunk were read before."
+  }
+}
+
+run "lets_only_settle_and_reconcile_announce" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "events:PutEvents")] == ["reconcile", "settle"]
+    error_message = "The end of a batch is announced by settle, and by reconcile where settle's announcement was lost."
+  }
+}
