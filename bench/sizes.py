@@ -1,45 +1,46 @@
 """Chunks and packs of other sizes on one stage: what each costs in units and requests a row, and in time."""
 
+from collections import defaultdict
 from pathlib import Path
 
 from bench import counts, recording, rivals
 from bench.line import Line
 from bench.pipeline import process
+from bench.recording import Traffic
 from bench.samples import Sample
 from tally.stage import Stage
 
 DEFAULT = (495, 198)
 """Rows of a chunk and of a pack, as a stage has them."""
-SIZES = (DEFAULT, (99, 99), (198, 198), (297, 297), (495, 99), (495, 297), (495, 495), (990, 198), (990, 495), DEFAULT)
-"""The default comes first and last: what lies between its two times is the machine's own drift."""
+SIZES = (DEFAULT, (99, 99), (198, 198), (297, 297), (495, 99), (495, 297), (495, 495), (990, 198), (990, 495))
+ROUNDS = 3
+"""All sizes in turn, and again: the machine's drift and the table's growth fall on each alike. The best time counts."""
 
 
 def lines(stage: Stage, timed: Sample, counted: Sample, warm: Sample, folder: Path) -> list[Line]:
     """Return a line for each size: its time in units of the default's, measured in this run."""
     names = recording.functions_of(stage)
-    found: list[Line] = []
-    usual = 0.0
-    for chunk_rows, pack_rows in SIZES:
-        sizes = {"TALLY_CHUNK_ROWS": str(chunk_rows), "TALLY_PACK_ROWS": str(pack_rows)}
-        with recording.variables(stage.functions, names, sizes):
+    seconds: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    traffic: dict[tuple[int, int], Traffic] = {}
+    for size in SIZES * ROUNDS:
+        chunk_rows, pack_rows = map(str, size)
+        with recording.variables(
+            stage.functions, names, {"TALLY_CHUNK_ROWS": chunk_rows, "TALLY_PACK_ROWS": pack_rows}
+        ):
             process(stage, warm)
-            seconds = min(process(stage, timed).seconds for _ in range(2))
-            traffic = rivals.tally(stage, counted, folder).traffic
-        usual = usual or seconds
-        units, others = (line.value for line in counts.lines(traffic, counted.rows)[:2])
-        found.append(
-            Line(
-                name=f"chunks of {chunk_rows}, packs of {pack_rows}: time / that of {DEFAULT[0]}, {DEFAULT[1]}",
-                value=seconds / usual,
-                unit="x",
-                raw={
-                    "s": seconds,
-                    "rows": timed.rows,
-                    "write units a row": round(units, 4),
-                    "requests a row": round(traffic.requests.total() / counted.rows, 4),
-                    "beside the writes": round(others, 4),
-                    "messages": traffic.messages,
-                },
-            )
-        )
-    return found
+            seconds[size].append(process(stage, timed).seconds)
+            if size not in traffic:
+                traffic[size] = rivals.tally(stage, counted, folder).traffic
+    usual = min(seconds[DEFAULT])
+    return [_line(size, min(seconds[size]) / usual, seconds[size], traffic[size], counted.rows) for size in SIZES]
+
+
+def _line(size: tuple[int, int], ratio: float, seconds: list[float], traffic: Traffic, rows: int) -> Line:
+    units, others = (line.value for line in counts.lines(traffic, rows)[:2])
+    raw = {
+        "s": " ".join(f"{each:.1f}" for each in seconds),
+        "write units a row": f"{units:.3f}",
+        "requests a row": f"{traffic.requests.total() / rows:.3f}",
+        "beside the writes": f"{others:.3f}",
+    }
+    return Line(name=f"time of chunks of {size[0]} and packs of {size[1]} rows", value=ratio, unit="x", raw=raw)
