@@ -19,9 +19,9 @@ import msgspec
 from bench.line import Line
 from bench.samples import Sample
 from chalicelib import jobs
+from chalicelib.batch import Source
 from chalicelib.boundaries import split
 from chalicelib.cells import read_cells
-from chalicelib.items import Source
 from chalicelib.retry import Retry
 from chalicelib.rows import RejectedRow, Schema, ValidRow
 from chalicelib.source import BLOCK_BYTES, ObjectReader

@@ -14,8 +14,8 @@ import psutil
 
 from bench.line import Line
 from bench.samples import Sample
+from chalicelib.batch import Source
 from chalicelib.boundaries import split
-from chalicelib.items import Source
 from chalicelib.retry import Retry
 from chalicelib.source import ObjectReader
 from tally import localaws

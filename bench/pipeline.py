@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from bench.samples import Sample
-from chalicelib.items import Batch
+from chalicelib.batch import Batch
 from chalicelib.plan import batch_id
 from tally.batches import Reader
 from tally.errors import OperatorError

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Batch, BatchStatus, Chunk, ChunkKey, Counts, Outcome
+from chalicelib.batch import Batch, BatchStatus
+from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Counts, Outcome
 from tally.batches import Reader
 from tally.output import Output
 from tally.watch import status_of

@@ -5,20 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.items import (
-    BATCH_SK,
-    CHUNK_SK,
-    MARKER_PREFIX,
-    Batch,
-    Chunk,
-    ChunkKey,
-    Counts,
-    Listing,
-    Marker,
-    Outcome,
-    batch_pk,
-    text,
-)
+from chalicelib.batch import Batch, Listing
+from chalicelib.items import BATCH_SK, CHUNK_SK, MARKER_PREFIX, Chunk, ChunkKey, Counts, Marker, Outcome, batch_pk, text
 from chalicelib.retry import Retry
 from chalicelib.table import MOST_KEYS, Table
 from tally.errors import ExitCode, OperatorError

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.batch import Batch, Hold
 from chalicelib.control import Controls
-from chalicelib.items import Batch, Hold
 from tally.batches import Reader
 from tally.errors import ExitCode
 from tally.output import Output

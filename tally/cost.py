@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Batch, Chunk
+from chalicelib.batch import Batch
+from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Chunk
 from chalicelib.pacing import item_size, write_units
 from tally import prices
 from tally.batches import Reader

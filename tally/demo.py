@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from chalicelib.items import BatchStatus
+from chalicelib.batch import BatchStatus
 from chalicelib.ledger import Clock, utc_now
 from tally import audit, cost, sample
 from tally.audit import Audit

@@ -2,7 +2,7 @@
 
 import click
 
-from chalicelib.items import Hold
+from chalicelib.batch import Hold
 from tally import control, redrive, tune
 from tally.errors import ExitCode
 from tally.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace

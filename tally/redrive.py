@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from chalicelib.batch import Batch, BatchStatus, Hold
 from chalicelib.control import Controls
-from chalicelib.items import Batch, BatchStatus, Hold
 from chalicelib.redrive import Redriver
 from tally.batches import Reader
 from tally.errors import ExitCode, OperatorError

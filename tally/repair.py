@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from chalicelib.items import Hold
+from chalicelib.batch import Hold
 from tally.batches import Reader
 from tally.output import Output
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from chalicelib.items import Source
+from chalicelib.batch import Source
 from chalicelib.plan import batch_id
 from tally.output import Output
 from tally.stage import Stage

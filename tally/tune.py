@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Batch, Chunk, Marker, Outcome
+from chalicelib.batch import Batch
+from chalicelib.items import MARKER_PREFIX, ROW_PREFIX, Chunk, Marker, Outcome
 from tally.batches import Reader
 from tally.output import Output
 

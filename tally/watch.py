@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from chalicelib.items import Batch, BatchStatus, Hold
+from chalicelib.batch import Batch, BatchStatus, Hold
 from chalicelib.ledger import Clock, utc_now
 from tally.batches import Progress, Reader
 from tally.errors import ExitCode, OperatorError

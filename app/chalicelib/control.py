@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.items import BATCH_SK, BatchStatus, Hold, batch_pk, number, text
+from chalicelib.batch import BatchStatus, Hold
+from chalicelib.items import BATCH_SK, batch_pk, number, text
 from chalicelib.table import Update
 
 if TYPE_CHECKING:

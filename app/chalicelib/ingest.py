@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, Hold
 from chalicelib.errors import FixItError, MessageError, SourceGoneError, described
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
     MARKER_PREFIX,
     ROW_PREFIX,
-    Batch,
     Chunk,
     ChunkKey,
-    Hold,
     Marker,
     Outcome,
     Record,

@@ -11,21 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, BatchStatus, Cursor, Source
 from chalicelib.boundaries import MAX_RECORD_BYTES, Range, read_records, split
 from chalicelib.errors import SourceGoneError, TallyError
-from chalicelib.items import (
-    BATCH_SK,
-    Batch,
-    BatchStatus,
-    Chunk,
-    ChunkKey,
-    Cursor,
-    Source,
-    batch_pk,
-    number,
-    text,
-    timestamp,
-)
+from chalicelib.items import BATCH_SK, Chunk, ChunkKey, batch_pk, number, text, timestamp
 from chalicelib.ledger import Clock, utc_now
 from chalicelib.rows import HeaderError
 from chalicelib.source import ObjectReader

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, Hold
 from chalicelib.errors import FixItError, PermanentError, described
-from chalicelib.items import BATCH_SK, Batch, ChunkKey, Hold, Outcome, Record, batch_pk, row_id, row_sk
+from chalicelib.items import BATCH_SK, ChunkKey, Outcome, Record, batch_pk, row_id, row_sk
 from chalicelib.messages import (
     MAX_PART_BYTES,
     FinishedMessage,

@@ -5,19 +5,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from chalicelib.batch import Batch, BatchStatus, Hold, Listing
 from chalicelib.errors import described
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
     MARKER_PREFIX,
     ROW_PREFIX,
-    Batch,
-    BatchStatus,
     Chunk,
     ChunkKey,
     Counts,
-    Hold,
-    Listing,
     Marker,
     Record,
     batch_pk,

@@ -5,16 +5,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.batch import Batch, BatchStatus, Listing
 from chalicelib.errors import ConflictError, TallyError
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
     MARKER_PREFIX,
-    Batch,
-    BatchStatus,
     Chunk,
     ChunkKey,
-    Listing,
     Marker,
     Outcome,
     batch_pk,

@@ -13,22 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, BatchStatus, Hold, Listing
 from chalicelib.control import Controls
 from chalicelib.errors import ThrottledError
-from chalicelib.items import (
-    BATCH_SK,
-    CHUNK_SK,
-    Batch,
-    BatchStatus,
-    Chunk,
-    Counts,
-    Hold,
-    Listing,
-    batch_pk,
-    number,
-    text,
-    timestamp,
-)
+from chalicelib.items import BATCH_SK, CHUNK_SK, Chunk, Counts, batch_pk, number, text, timestamp
 from chalicelib.ledger import Clock, utc_now
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
+from chalicelib.batch import Source
 from chalicelib.errors import FixItError, SourceGoneError, UnknownOutcomeError
-from chalicelib.items import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

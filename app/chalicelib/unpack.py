@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.batch import Batch, BatchStatus, Source, Unpacking
 from chalicelib.errors import TallyError, UploadEndedError
-from chalicelib.items import BATCH_SK, Batch, BatchStatus, Source, Unpacking, batch_pk, number, text, texts
+from chalicelib.items import BATCH_SK, batch_pk, number, text, texts
 from chalicelib.source import ObjectReader
 from chalicelib.table import Update
 from chalicelib.uploads import HAND_OVER_SECONDS

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
-from chalicelib.items import Source
+from chalicelib.batch import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

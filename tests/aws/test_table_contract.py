@@ -10,23 +10,11 @@ import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
 from chalicelib import services
+from chalicelib.batch import Batch, BatchStatus, Hold, Source
 from chalicelib.claims import Claims
 from chalicelib.control import Controls
 from chalicelib.errors import FixItError
-from chalicelib.items import (
-    Batch,
-    BatchStatus,
-    Chunk,
-    ChunkKey,
-    Counts,
-    Hold,
-    Marker,
-    Outcome,
-    Source,
-    key,
-    number,
-    text,
-)
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, key, number, text
 from chalicelib.ledger import Recorded
 from chalicelib.redrive import Redriver
 from chalicelib.settle import Settler

@@ -17,7 +17,7 @@ from tally.submit import inbox_key, upload
 from tests.chaos.replay import Replayed, Replays, client
 
 if TYPE_CHECKING:
-    from chalicelib.items import Source
+    from chalicelib.batch import Source
     from tally.sample import Expected
     from tally.stage import Stage
     from tests.chaos.faults import Rates

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 
 if TYPE_CHECKING:
-    from chalicelib.items import Source
+    from chalicelib.batch import Source
     from tally.stage import Stage
 
 _GROUP = 25

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from chalicelib.items import Batch
+from chalicelib.batch import Batch
 from tally import localaws
 from tally.batches import Reader
 from tally.stage import Stage, find

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.recording import variables
-from chalicelib.items import BatchStatus, Counts
+from chalicelib.batch import BatchStatus
+from chalicelib.items import Counts
 from tests.e2e.conftest import STAGE, Tally
 
 pytestmark = pytest.mark.e2e

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.batch import BatchStatus
 from chalicelib.dispatch import Dispatcher
-from chalicelib.items import BatchStatus, Counts, Record
+from chalicelib.items import Counts, Record
 from chalicelib.messages import ChunkMessage, encode
 from chalicelib.retry import Retry
 from chalicelib.table import Table

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.items import BatchStatus, Counts
+from chalicelib.batch import BatchStatus
+from chalicelib.items import Counts
 from tests.e2e.conftest import STAGE, Tally
 
 pytestmark = pytest.mark.e2e

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.items import BatchStatus, Counts
+from chalicelib.batch import BatchStatus
+from chalicelib.items import Counts
 from tests.chaos.workers import workers
 from tests.e2e.conftest import STAGE, Tally, wait_for
 

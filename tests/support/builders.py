@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, BatchStatus, Source
 from chalicelib.dispatch import Dispatcher
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, number, text
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, number, text
 from chalicelib.ledger import Ledger
 from chalicelib.plan import Planner
 from chalicelib.retry import Retry

@@ -8,7 +8,8 @@ from typing import Any
 
 import app
 from chalicelib import services
-from chalicelib.items import BATCH_SK, CHUNK_SK, Batch, Chunk, Marker, Source, batch_pk
+from chalicelib.batch import Batch, Source
+from chalicelib.items import BATCH_SK, CHUNK_SK, Chunk, Marker, batch_pk
 from chalicelib.plan import batch_id, job_name
 from chalicelib.retry import Retry
 from tests.support.faults import Fault, FaultyClient, Killed

@@ -10,7 +10,8 @@ import pytest
 
 import app
 from chalicelib import services
-from chalicelib.items import BatchStatus, Counts, number
+from chalicelib.batch import BatchStatus
+from chalicelib.items import Counts, number
 from chalicelib.messages import FinishedMessage, WorkMessage, decode, encode
 from tests.support.builders import message_event
 from tests.support.faults import Fault

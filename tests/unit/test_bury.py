@@ -8,10 +8,11 @@ import pytest
 
 from chalicelib import services
 from chalicelib.acknowledgement import Message
+from chalicelib.batch import BatchStatus
 from chalicelib.bury import Buried, Burier
 from chalicelib.claims import Claims
 from chalicelib.errors import BusyError, FixItError, MessageError
-from chalicelib.items import BatchStatus, ChunkKey, Counts, Marker, Outcome
+from chalicelib.items import ChunkKey, Counts, Marker, Outcome
 from chalicelib.messages import WorkMessage, decode, encode
 from chalicelib.redrive import Redriver
 from tests.support.builders import Requests, at_call, deployed_job, killed, ledger, table

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.items import BatchStatus, Outcome
+from chalicelib.batch import BatchStatus
+from chalicelib.items import Outcome
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
 

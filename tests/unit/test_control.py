@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, BatchStatus, Hold
 from chalicelib.control import Controls
-from chalicelib.items import BATCH_SK, Batch, BatchStatus, Counts, Hold, batch_pk, text
+from chalicelib.items import BATCH_SK, Counts, batch_pk, text
 from chalicelib.redrive import Redriver
 from tests.support.builders import at_call, deployed_job, faulty, plant_batch, table
 from tests.support.faults import Fault

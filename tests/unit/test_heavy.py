@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from chalicelib.acknowledgement import Message
+from chalicelib.batch import Hold
 from chalicelib.claims import Claims
 from chalicelib.errors import BusyError, MessageError
 from chalicelib.heavy import HeavyProcessor
-from chalicelib.items import ChunkKey, Hold, Marker, Outcome, text
+from chalicelib.items import ChunkKey, Marker, Outcome, text
 from chalicelib.messages import FinishedMessage, WorkMessage, WorkRow, decode
 from chalicelib.process import Processed, Processor
 from tests.support.builders import NOW, RETRY, Requests, Time, at_call, deployed_job, faulty, killed, plant_batch, table

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.batch import BatchStatus
 from chalicelib.errors import FixItError, MessageError, UnknownOutcomeError
 from chalicelib.ingest import MOST_RECORD_BYTES, Ingested, Ingester
-from chalicelib.items import BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Record, number
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, Record, number
 from chalicelib.messages import ChunkMessage, WorkMessage, decode
 from tests.support.builders import (
     NOW,

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib import services
+from chalicelib.batch import BatchStatus, Hold
 from chalicelib.control import Controls
-from chalicelib.items import BatchStatus, Hold, Outcome
+from chalicelib.items import Outcome
 from chalicelib.reconcile import Reconciler
 from chalicelib.redrive import Redriver
 from chalicelib.table import Table

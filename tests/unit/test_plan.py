@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
+from chalicelib.batch import Batch, BatchStatus, Source
 from chalicelib.boundaries import MAX_RECORD_BYTES
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, batch_pk, number
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, batch_pk, number
 from chalicelib.plan import batch_id, job_name, job_of
 from chalicelib.table import Update
 from tests.support.builders import (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from chalicelib import plan as plan_module
 from chalicelib import services
 from chalicelib import source as source_module
-from chalicelib.items import Batch, BatchStatus, ChunkKey, Cursor
+from chalicelib.batch import Batch, BatchStatus, Cursor
+from chalicelib.items import ChunkKey
 from tests.support.builders import Requests, at_call, calls_of, chunk_of, faulty, killed, planner, uploaded
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
+from chalicelib.batch import Hold
 from chalicelib.errors import FixItError, UnknownOutcomeError
-from chalicelib.items import ChunkKey, Hold, Outcome, Record, text
+from chalicelib.items import ChunkKey, Outcome, Record, text
 from chalicelib.messages import MAX_MESSAGE_BYTES, FinishedMessage, FinishedRow, WorkMessage, WorkRow, decode
 from chalicelib.process import Processed, Processor
 from chalicelib.retry import Retry

@@ -12,20 +12,9 @@ from typing import Any
 import pytest
 
 from chalicelib import services
+from chalicelib.batch import BatchStatus, Hold, Listing
 from chalicelib.errors import TallyError
-from chalicelib.items import (
-    BatchStatus,
-    ChunkKey,
-    Counts,
-    Hold,
-    Listing,
-    Marker,
-    Outcome,
-    batch_pk,
-    marker_sk,
-    number,
-    text,
-)
+from chalicelib.items import ChunkKey, Counts, Marker, Outcome, batch_pk, marker_sk, number, text
 from chalicelib.reconcile import Reconciler, Repairs
 from chalicelib.redrive import Redriver
 from tests.support.builders import NOW, Time, at_call, deployed_job, killed, ledger, table

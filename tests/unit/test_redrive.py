@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs, services
+from chalicelib.batch import BatchStatus, Hold
 from chalicelib.control import Controls
-from chalicelib.items import BatchStatus, Chunk, ChunkKey, Counts, Hold, Marker, Outcome, number, text
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, number, text
 from chalicelib.redrive import NotRedrivableError, Redriver
 from tests.support.builders import (
     NOW,

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from chalicelib.batch import Batch, BatchStatus, Source
 from chalicelib.errors import FixItError, ThrottledError
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Source, batch_pk, number, text
+from chalicelib.items import Chunk, ChunkKey, Counts, batch_pk, number, text
 from chalicelib.settle import Settled, Settler
 from chalicelib.streams import Change
 from tests.support.builders import (

@@ -9,8 +9,8 @@ from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from botocore.response import StreamingBody
 
 from chalicelib import source as source_module
+from chalicelib.batch import Source
 from chalicelib.errors import FixItError, SourceGoneError, UnknownOutcomeError
-from chalicelib.items import Source
 from chalicelib.source import ObjectReader
 from tests.support.builders import RETRY
 from tests.support.memory_dynamodb import client_error

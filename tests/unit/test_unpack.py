@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chalicelib import source as source_module
 from chalicelib import unpack
-from chalicelib.items import Batch, BatchStatus
+from chalicelib.batch import Batch, BatchStatus
 from chalicelib.unpack import UnpackError, parts
 from tests.support.builders import Requests, at_call, faulty, killed, planner, uploaded
 from tests.support.faults import Fault

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.items import Source
+from chalicelib.batch import Source
 from chalicelib.uploads import Handover, Upload, event_of, uploads
 from tests.support.builders import RETRY, Requests, faulty, in_turn
 from tests.support.faults import Fault

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chalicelib.batch import BatchStatus, Hold
 from chalicelib.items import (
     BATCH_SK,
     CHUNK_SK,
-    BatchStatus,
     ChunkKey,
-    Hold,
     Marker,
     Outcome,
     batch_pk,

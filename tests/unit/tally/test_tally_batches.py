@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Marker, Outcome, Source, number
+from chalicelib.batch import Batch, BatchStatus, Source
+from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, number
 from chalicelib.ledger import utc_now
 from tally.batches import Progress, Reader
 from tally.errors import ExitCode, OperatorError

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Source
+from chalicelib.batch import Batch, BatchStatus, Source
+from chalicelib.items import Chunk, ChunkKey, Counts
 from tally import sample
 from tally.audit import Audit, Difference
 from tally.batches import Progress

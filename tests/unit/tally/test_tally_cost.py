@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.items import Batch, BatchStatus, Source
+from chalicelib.batch import Batch, BatchStatus, Source
 from tally import prices
 from tally.cli import run
 from tally.cost import Cost, show, used

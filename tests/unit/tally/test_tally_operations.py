@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chalicelib import services as library
+from chalicelib.batch import BatchStatus, Hold
 from chalicelib.control import Controls
-from chalicelib.items import BatchStatus, Hold
 from chalicelib.metrics import Metrics
 from tally import batch_commands
 from tally.audit import audit

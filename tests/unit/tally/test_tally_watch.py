@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Hold, Source, Unpacking
+from chalicelib.batch import Batch, BatchStatus, Hold, Source, Unpacking
+from chalicelib.items import Chunk, ChunkKey, Counts
 from tally.batches import Progress
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
