@@ -53,8 +53,12 @@ locals {
   statements = {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
-      # What is in a gzip upload becomes a plain object.
-      { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
+      # What is in a gzip upload becomes a plain object; who goes on with one that was begun sees the parts that are stored.
+      {
+        sid       = "UnpackUpload"
+        actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+        resources = ["${module.inbox.arn}/unpacked/*"]
+      },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
     ], local.hand_over_plan)
 
@@ -119,7 +123,7 @@ locals {
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
     ])
 
-    # A plan that died is gone on with, so the object is read again; a gzip one was unpacked before there was a batch.
+    # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.

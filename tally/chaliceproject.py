@@ -1,11 +1,11 @@
-"""The Chalice project of a stage: its rendered configuration, its deployment, and what it deployed."""
+"""The Chalice project of a stage: its rendered configuration, its deployment and its deletion."""
 
+import contextlib
 import json
 import platform
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from zipfile import ZipFile
 
 from tally.errors import ChaliceError, OperatorError
@@ -34,32 +34,53 @@ class ChaliceProject:
 
     def render(self, chalice_config: str) -> None:
         """Write the configuration; raises when it does not know the stage, which Chalice itself would not notice."""
-        if self.stage not in json.loads(chalice_config).get("stages", {}):
-            raise OperatorError(
-                f"Terraform's output chalice_config has no stage {self.stage!r}: is this workspace another's?"
-            )
+        self.environment_in(chalice_config)
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(chalice_config, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that the stage's functions get."""
         try:
-            config = json.loads(self.config_file.read_text(encoding="utf-8"))
+            return self.environment_in(self.config_file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise OperatorError(
                 f"Stage {self.stage} has no {self.config_file}: bring it up first (tally up or tally deploy)."
             ) from error
+
+    def environment_in(self, chalice_config: str) -> dict[str, str]:
+        """Return the environment variables that a configuration gives the stage's functions; raises if it has none."""
+        config = json.loads(chalice_config)
+        if self.stage not in config.get("stages", {}):
+            raise OperatorError(
+                f"Terraform's output chalice_config has no stage {self.stage!r}: is this workspace another's?"
+            )
         variables = config["stages"][self.stage].get("environment_variables", {})
         return {**config.get("environment_variables", {}), **variables}
 
     def deploy(self, runner: Runner) -> None:
         """Package and deploy; raises ChaliceError with what Chalice said."""
+        self._run("deploy", runner)
+
+    def delete(self, runner: Runner) -> None:
+        """Delete all that is recorded; raises ChaliceError with what Chalice said, also when some of it was gone."""
+        self._run("delete", runner)
+
+    def forget(self) -> None:
+        """Remove the record and the configuration of a stage that is gone; the configuration may be another's."""
+        self.deployed_file.unlink(missing_ok=True)
+        with contextlib.suppress(OperatorError):
+            self.environment()
+            self.config_file.unlink()
+
+    def _run(self, command: str, runner: Runner) -> None:
         script = Path(sysconfig.get_path("scripts")) / "chalice"
-        argv = [str(script), "--project-dir", str(self.folder), "deploy", "--stage", self.stage]
+        # Bytecode would enter the package, and change its digest from one deployment to the next.
+        runner = replace(runner, env={**runner.env, "PYTHONDONTWRITEBYTECODE": "1"})
+        argv = [str(script), "--project-dir", str(self.folder), command, "--stage", self.stage]
         finished = runner(argv, cwd=self.folder)
         if finished.returncode:
             raise ChaliceError(
-                f"chalice deploy failed in {self.folder}: read below what it says (all of it: {runner.log}).",
+                f"chalice {command} failed in {self.folder}: read below what it says (all of it: {runner.log}).",
                 detail=(finished.stdout + finished.stderr).strip(),
             )
 
@@ -80,36 +101,6 @@ class ChaliceProject:
                 f"The Lambda package lacks {', '.join(missing)}: pip found no wheel for Lambda's Linux and this Python "
                 f"({platform.python_version()}); check app/requirements.txt and pip's index, or use another Python."
             )
-
-    def deployed(self) -> list[dict[str, Any]]:
-        """Return what Chalice created, as it recorded it; nothing before the first deployment."""
-        try:
-            recorded = json.loads(self.deployed_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        return list(recorded["resources"])
-
-    def require_record(self, *, adopted: int) -> None:
-        """Raise when Terraform has adopted triggers and the record that names them is missing.
-
-        Terraform would refuse to give them up, in the middle of an apply, and Chalice would make them a second time.
-        """
-        if adopted and not self.deployed_file.exists():
-            raise OperatorError(
-                f"Stage {self.stage} was deployed before, but {self.deployed_file} is missing, Chalice's record of it: "
-                "bring it back from where it was deployed last. docs/deploy.md says what to do if it is lost."
-            )
-
-    def stale_streams(self, stream_arn: str) -> list[dict[str, Any]]:
-        """Return the mappings that read a stream which is not the table's any more: Chalice would keep them."""
-        return [entry for entry in self.deployed() if entry.get("stream_arn", stream_arn) != stream_arn]
-
-    def forget(self, entries: list[dict[str, Any]]) -> None:
-        """Strike resources from Chalice's record, so that its next deployment makes them anew."""
-        names = {entry["name"] for entry in entries}
-        recorded = json.loads(self.deployed_file.read_text(encoding="utf-8"))
-        recorded["resources"] = [entry for entry in recorded["resources"] if entry["name"] not in names]
-        self.deployed_file.write_text(json.dumps(recorded, indent=2), encoding="utf-8")
 
 
 def runs_lambda_wheels(system: str, machine: str) -> bool:

@@ -16,8 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tally import localaws, terraform
 from tally.chaliceproject import ChaliceProject, runs_lambda_wheels
+from tally.deployedrecord import DeployedRecord
 from tally.deployment import Deployer
 from tally.errors import ExitCode, OperatorError, TerraformError
+from tally.livestage import Sources
 from tally.localaws import Server
 from tally.output import Output
 from tally.process import Runner
@@ -81,11 +83,11 @@ class LocalStack:
             )
         sources = [self.workspace.repo / name for name in SOURCES]
         current = fingerprint(sources, *self._deciders())
-        if server and _read(self.folder.fingerprint) == current:
-            resources = Resources.read(self.folder.outputs)
-            if resources:
+        if server and (resources := Resources.read(self.folder.outputs)):
+            stage = Stage(name=self.name, resources=resources, server=server)
+            if not self._mend_record(stage) and _read(self.folder.fingerprint) == current:
                 self.output.say(f"Stage {self.name} is up and current: {server.endpoint}")
-                return Stage(name=self.name, resources=resources, server=server)
+                return stage
         if server is None:
             with self.output.step("local AWS: start") as step:
                 server = localaws.start(self._fresh_folder(), port=port, iam=self.iam)
@@ -94,6 +96,12 @@ class LocalStack:
         self.folder.fingerprint.write_text(current, encoding="utf-8")
         self.output.say(f"Stage {self.name} is up: {server.endpoint}")
         return stage
+
+    def _mend_record(self, stage: Stage) -> bool:
+        """Have Chalice's record name what lives; tell whether it did not, so that the stage has to be deployed."""
+        project = ChaliceProject(folder=self.folder.app, stage=self.name)
+        record = DeployedRecord.of(stage, project.deployed_file, say=self.output.say)
+        return record.mend(Sources.of(project.environment()))
 
     def _usable_server(self) -> Server | None:
         """Return the running server if what it holds can be relied on; else remove what is left of the stage."""

@@ -1,4 +1,4 @@
-"""The commands about a stage: up, down, deploy, env, demo; each thin, the work is in the module it calls."""
+"""The commands about a stage: up, down, deploy, destroy, demo ...; each thin, the work is in the module it calls."""
 
 import os
 import time
@@ -11,6 +11,7 @@ import click
 from tally import localaws
 from tally.demo import Demo
 from tally.deployment import deploy_to_aws
+from tally.destruction import destroy_in_aws
 from tally.errors import ExitCode, OperatorError
 from tally.localstack import LocalStack
 from tally.options import BRING_UP, TIMEOUT, VARIABLES, command, find_stage, parse, workspace
@@ -55,6 +56,28 @@ def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool)
     )
     output.say(f"Stage {stage} is deployed. Next: tally submit FILE --job JOB --stage {stage}")
     output.result(_described(deployed))
+
+
+@command(
+    "destroy",
+    VARIABLES,
+    click.option("--delete-data", is_flag=True, help="Table and inbox too where they are protected, for good."),
+    click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
+)
+def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_data: bool, yes: bool) -> None:
+    """Destroy a stage in AWS: shows what goes and has you type the stage's name. Fine if it is gone."""
+    remains = destroy_in_aws(
+        workspace(),
+        stage,
+        variables=parse(variables),
+        output=output,
+        environ=os.environ,
+        delete_data=delete_data,
+        confirm=lambda: yes or click.prompt("Type the stage's name to destroy it", err=True) == stage,
+    )
+    if remains:
+        output.say(f"Stage {stage} is destroyed.")
+    output.result({"stage": stage, "functions": remains.functions, "resources": len(remains.resources)})
 
 
 @command("env")
@@ -141,4 +164,4 @@ def _described(stage: Stage) -> dict[str, Any]:
     }
 
 
-COMMANDS = [up, down, deploy, env, logs, demo]
+COMMANDS = [up, down, deploy, destroy, env, logs, demo]

@@ -73,10 +73,9 @@ class Stage:
     def session(self) -> boto3.Session:
         """The session: the caller's own default chain in AWS; with a local AWS neither profile nor file of theirs."""
         if self.server is None:
-            region = (
-                None if os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") else self.resources.region
-            )
-            return boto3.Session(region_name=region or None)
+            # The SDK itself reads AWS_DEFAULT_REGION only.
+            known = None if os.environ.get("AWS_DEFAULT_REGION") else self.resources.region
+            return boto3.Session(region_name=os.environ.get("AWS_REGION") or known or None)
         isolated = botocore.session.Session(
             session_vars={
                 "profile": (None, None, None, None),

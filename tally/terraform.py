@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +15,21 @@ from tally.errors import OperatorError, TerraformError
 from tally.process import Runner
 
 OLDEST = (1, 9)
+DEFAULT_WORKSPACE = "default"
 WHERE_TO_GET = "https://developer.hashicorp.com/terraform/install"
 
-_CHANGED = re.compile(r"^(?:Apply complete!|Plan:|No changes\.).*$", re.MULTILINE)
+_CHANGED = re.compile(r"^(?:Apply complete!|Destroy complete!|Plan:|No changes\.).*$", re.MULTILINE)
 # A warning about a CLI configuration file that is not there; it precedes every answer and is no error.
 _ABOUT_CLI_CONFIG = re.compile(r"There are some problems with the CLI configuration:.*?╵\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A resource in Terraform's state."""
+
+    address: str
+    type: str
+    values: Mapping[str, Any]
 
 
 class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the package carries no types
@@ -66,6 +76,26 @@ class Terraform:
         """Work in the workspace of that name, made if need be."""
         self._check("workspace select", self.command_line.cmd("workspace select", "-or-create=true", name))
 
+    def workspaces(self) -> set[str]:
+        """Return the names of the workspaces that there are."""
+        written = self._check("workspace list", self.command_line.cmd("workspace list"))
+        return {line.lstrip("* ").strip() for line in written.splitlines()} - {""}
+
+    def delete_workspace(self, name: str) -> None:
+        """Delete a workspace; Terraform refuses while its state holds anything, and keeps its default."""
+        self.select_workspace(DEFAULT_WORKSPACE)
+        if name != DEFAULT_WORKSPACE:
+            self._check("workspace delete", self.command_line.cmd("workspace delete", name))
+
+    def resources(self) -> list[Resource]:
+        """Return what the state holds, without what is merely read."""
+        written = self._check("show", self.command_line.cmd("show", "-json", "-no-color"))
+        return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
+
+    def forget(self, address: str) -> None:
+        """Strike a resource from the state; it goes on living."""
+        self._check("state rm", self.command_line.cmd("state rm", address))
+
     def plan(self, variables: Mapping[str, Any], plan_file: Path) -> str:
         """Write a plan and return what it says."""
         answer = self.command_line.plan(
@@ -73,11 +103,18 @@ class Terraform:
         )
         return self._check("plan", answer)
 
-    def apply(self, variables: Mapping[str, Any], *, refresh_only: bool = False) -> str:
-        """Apply without asking; returns Terraform's own summary."""
-        options = {"refresh_only": python_terraform.IsFlagged} if refresh_only else {}
-        written = self._check("apply", self.command_line.apply(skip_plan=True, var=dict(variables), **options))
-        return summary(written)
+    def apply(self, variables: Mapping[str, Any], *, targets: Sequence[str] = ()) -> str:
+        """Apply without asking, only to ``targets`` where there are any; returns Terraform's own summary."""
+        answer = self.command_line.apply(skip_plan=True, var=dict(variables), target=list(targets))
+        return summary(self._check("apply", answer))
+
+    def destroy(self, variables: Mapping[str, Any]) -> str:
+        """Destroy all that the state holds, without asking; returns Terraform's own summary."""
+        # python-terraform's default is an option that Terraform has no longer.
+        answer = self.command_line.destroy(
+            force=python_terraform.IsNotFlagged, auto_approve=python_terraform.IsFlagged, var=dict(variables)
+        )
+        return summary(self._check("destroy", answer))
 
     def apply_plan(self, plan_file: Path) -> str:
         """Apply a plan that was shown; returns Terraform's own summary."""
@@ -105,6 +142,14 @@ def summary(written: str) -> str:
     """Return the line in which Terraform says what it changed or would change."""
     found = _CHANGED.findall(written)
     return str(found[-1]) if found else ""
+
+
+def _managed(module: Mapping[str, Any]) -> Iterator[Resource]:
+    for found in module.get("resources", []):
+        if found["mode"] == "managed":
+            yield Resource(address=found["address"], type=found["type"], values=found["values"])
+    for child in module.get("child_modules", []):
+        yield from _managed(child)
 
 
 def require(environ: Mapping[str, str]) -> str:

@@ -1,17 +1,23 @@
 """Bringing a local stage up: what is relied on, and when everything starts afresh."""
 
+import os
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from tally import localaws
+from tally import localaws, terraform
+from tally.chaliceproject import ChaliceProject
+from tally.deployedrecord import DeployedRecord
 from tally.errors import ChaliceError, TerraformError
+from tally.livestage import Survey
 from tally.localaws import Server
 from tally.localstack import LocalStack
 from tally.output import Output
+from tally.stage import Resources
 from tally.workspace import Workspace
+from tests.unit.tally.deployed_stage import PLACE, STAGE, Aws, whole
 
 
 @pytest.fixture
@@ -90,3 +96,27 @@ def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stac
     assert (variables["alarms"], variables["dashboard"]) == (False, False)
     assert set(variables["function_overrides"]) == {"ingest", "process", "process_heavy", "finish"}
     assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True
+
+
+def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(
+    stack: LocalStack, living: Server, monkeypatch: pytest.MonkeyPatch, said: StringIO
+) -> None:
+    """Nothing of the sources has changed, but somebody has deleted what they made."""
+    aws, deployed = Aws(whole()), []
+    survey = Survey(place=PLACE, client=aws.client, sleep=aws.sleep)
+    monkeypatch.setattr(DeployedRecord, "of", lambda _, path, say: DeployedRecord(path=path, survey=survey, say=say))
+    monkeypatch.setattr(ChaliceProject, "environment", lambda _project: dict(os.environ))
+    monkeypatch.setattr(LocalStack, "_holds_table", lambda *_: True)
+    monkeypatch.setattr(LocalStack, "_deploy", lambda stack, *_: deployed.append(stack.name))
+    monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
+    for folder in ("infra", "app"):
+        (stack.workspace.repo / folder).mkdir()
+    stack = replace(stack, name=STAGE)
+    Resources(table="t", inbox_bucket="inbox").save(stack.folder.outputs)
+    stack.up(None)
+    stack.up(None)
+    assert deployed == [STAGE], "the first time"
+    aws.mappings = [mapping for mapping in aws.mappings if mapping["UUID"] != "uuid-finish"]
+    stack.up(None)
+    assert deployed == [STAGE, STAGE]
+    assert "struck finish-sqs-event-source" in said.getvalue()

@@ -81,6 +81,16 @@ run "rejects_a_wildcard_resource" {
   expect_failures = [var.statements]
 }
 
+run "rejects_a_wildcard_resource_for_what_takes_a_stream" {
+  command = plan
+
+  variables {
+    statements = [{ sid = "ListStreams", actions = ["dynamodb:ListStreams"], resources = ["*"] }]
+  }
+
+  expect_failures = [var.statements]
+}
+
 run "accepts_a_wildcard_resource_where_aws_has_no_narrower_one" {
   command = plan
 
