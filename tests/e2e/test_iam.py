@@ -1,112 +1,355 @@
-"""Least privilege: a batch runs to its end with every right enforced, and with one of them less it visibly does not."""
+"""Least privilege: every right that a function has is used, it has no other, and without one the work stands still.
 
+The tests run in this order, on one stage; the last one looks at what all of them together have called.
+"""
+
+import gzip
 import json
-import time
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
-from chalicelib.items import Counts
-from tests.e2e.conftest import VARIABLES, Tally, wait_for
+from chalicelib.claims import Claims
+from chalicelib.items import BatchStatus, ChunkKey, Counts, Outcome
+from chalicelib.messages import FinishedMessage, FinishedRow, RowOutcome, encode
+from chalicelib.retry import Retry
+from chalicelib.table import Table
+from chalicelib.uploads import Upload, event_of
+from tests.e2e.account import REPOSITORY, Account
+from tests.e2e.conftest import VARIABLES, wait_for
+from tests.e2e.enforced import AFTER, CONTENT, FAILING, HEADER, REJECTED, Enforced
+from tests.e2e.neighbour import Neighbour
+from tests.e2e.roles import FUNCTIONS, Right, Roles
+from tests.e2e.trail import Trail
 
 pytestmark = pytest.mark.e2e
 
-FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle", "reconcile")
-OFFICES = b"office_id,user_count,contract_count\nA,1,2\nB,x,1\nC,1,1\n"
-AFTER = Counts(succeeded=2, rejected=1)
-
-
-def _policy(tally: Tally, function: str) -> Any:
-    role = f"tally-{tally.name}-{function}"
-    document = tally.stage.client("iam").get_role_policy(RoleName=role, PolicyName=role)["PolicyDocument"]
-    return json.loads(document) if isinstance(document, str) else document
-
-
-def _set_policy(tally: Tally, function: str, policy: Any) -> None:
-    role = f"tally-{tally.name}-{function}"
-    tally.stage.client("iam").put_role_policy(RoleName=role, PolicyName=role, PolicyDocument=json.dumps(policy))
+STAGE = "iam"
+SUBJECT = f"repo:{REPOSITORY}:environment:{STAGE}"
+# By function, sid and action. AWS itself asks for most of them in a function's name; the local AWS does not.
+UNSEEN = {
+    "*/PollOwnQueue/*": "Lambda receives and deletes the messages of the mapping",
+    "bury/PollDeadLetters/*": "Lambda receives and deletes the messages of the mappings",
+    "*/PollStream/*": "Lambda reads the stream of the mapping",
+    "*/PollListOfStreams/*": "Lambda looks for the stream of the mapping",
+    "plan/KeepFailedUploads/*": "Lambda sends what plan gave up on to its destination",
+    "*/KeepFailedRecords/*": "Lambda sends what dispatch and settle gave up on to the mapping's destination",
+    "*/WriteOwnLogs/*": "Lambda's runtime writes what the function prints",
+    "*/TellMissingFromForbidden/*": "S3 looks for it when a key is not there, to answer 404 instead of 403",
+    "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
+    "ingest/*/dynamodb:GetItem": "asked only when a chunk closes between being read and being counted: a race",
+}
+NO_NARROWER_RESOURCE = {"lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it"}
 
 
 @pytest.fixture(scope="module")
-def enforced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tally]:
-    """Bring a stage up that enforces IAM, and take it down at the end."""
-    made = Tally(home=tmp_path_factory.mktemp("iam"), repo=Path(__file__).resolve().parents[2], name="iam")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """Open an account that refuses what no policy allows, and close it at the end."""
+    opened = Account.open(tmp_path_factory.mktemp("iam"), Path(__file__).resolve().parents[2])
     try:
-        up = made.run("up", "--iam", *VARIABLES)
-        assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
-        for function in FUNCTIONS:
-            policy = _policy(made, function)
-            # The local AWS asks for a right that AWS does not have: there SendMessageBatch needs SendMessage.
-            for statement in policy["Statement"]:
-                if "sqs:SendMessage" in statement["Action"]:
-                    statement["Action"].append("sqs:SendMessageBatch")
-            _set_policy(made, function, policy)
-        # A message that failed comes again at once, so that a right that is back is seen to be enough.
-        sqs = made.stage.client("sqs")
-        for queue in ("ingest", "work", "heavy", "finished"):
-            url = sqs.get_queue_url(QueueName=f"tally-{made.name}-{queue}")["QueueUrl"]
-            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "2"})
-        yield made
+        yield opened
     finally:
-        made.run("down")
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def deploy_role(account: Account) -> str:
+    """Return the ARN of the role of infra/examples/deploy_role for the stage."""
+    return account.make_role(STAGE)
+
+
+@pytest.fixture(scope="module")
+def enforced(account: Account, deploy_role: str) -> Enforced:
+    """Deploy the stage as its pipeline does, with the rights of its role and no others."""
+    deployed = account.tally(STAGE, account.assume(deploy_role, SUBJECT)).run("deploy", "--yes", *VARIABLES)
+    assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
+    tally = account.tally(STAGE)
+    made = Enforced(tally=tally, stage=tally.stage, roles=Roles.of(tally.stage))
+    tally.ended(made.submit("first.csv", CONTENT))  # a worker that only starts must not look like one that fails
+    made.hasten()
+    return made
+
+
+@pytest.fixture(scope="module")
+def neighbour(enforced: Enforced) -> Neighbour:
+    """Return what another stage of the same account has, whose name begins like this one's."""
+    made = Neighbour(stage=enforced.stage, prefix=f"tally-{STAGE}-two")
+    made.make(role_arn=enforced.stage.client("iam").get_role(RoleName=enforced.roles.name("plan"))["Role"]["Arn"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def paused(enforced: Enforced) -> str:
+    """Return a batch that was paused and resumed at once: its rows come back after a minute."""
+    with enforced.held("process", "process_heavy"):
+        batch_id = enforced.submit("paused.csv", CONTENT)
+        wait_for(lambda: enforced.waiting("work", "heavy"), what="rows to pause")
+        enforced.tally.json("pause", batch_id)
+    wait_for(lambda: enforced.waiting("work", "heavy", delayed=True), what="rows to be put back")
+    enforced.tally.json("resume", batch_id)
+    return batch_id
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        f"repo:{REPOSITORY}:ref:refs/heads/main",
+        f"repo:{REPOSITORY}:environment:another",
+        f"repo:{REPOSITORY}-fork:environment:{STAGE}",
+    ],
+)
+def test_no_other_workflow_gets_the_role_that_deploys(account: Account, deploy_role: str, subject: str) -> None:
+    """Only one of the repository's that runs in the environment."""
+    with pytest.raises(ClientError, match="AccessDenied"):
+        account.assume(deploy_role, subject)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_role_names_every_right_and_its_own_stage(enforced: Tally, function: str) -> None:
-    """No wildcard action; a resource is named by its ARN, and it is of this stage, but where AWS has none."""
-    for statement in _policy(enforced, function)["Statement"]:
+def test_a_role_names_every_right_and_its_own_stage(enforced: Enforced, function: str) -> None:
+    """No wildcard action; a resource is named by its ARN, of this stage, but where AWS has none; the sid says why."""
+    statements = enforced.roles.policies[function]["Statement"]
+    for statement in statements:
+        assert set(statement) == {"Sid", "Effect", "Action", "Resource"}
+        assert statement["Effect"] == "Allow"
+        assert re.fullmatch("([A-Z][a-z]+){2,}", statement["Sid"])
         assert not any("*" in action for action in statement["Action"])
-        if statement["Action"] == ["lambda:ListEventSourceMappings"]:
+        if statement["Resource"] == ["*"]:
+            assert NO_NARROWER_RESOURCE.keys() >= set(statement["Action"])
             continue
-        for resource in statement["Resource"]:
-            name = f"tally-{enforced.name}"
-            assert any(f"{before}{name}{after}" in f"{resource}$" for before in ":/" for after in ("-", "/", "$"))
+        assert all(re.search(f"[:/]tally-{STAGE}(-|/|$)", resource) for resource in statement["Resource"])
+    assert len({statement["Sid"] for statement in statements}) == len(statements)
+    iam, role = enforced.stage.client("iam"), enforced.roles.name(function)
+    assert iam.list_role_policies(RoleName=role)["PolicyNames"] == [role]
+    assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+    (trust,) = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")
 
 
-def test_a_batch_runs_to_its_end_with_every_right_enforced(enforced: Tally) -> None:
-    """Rows that succeed and one that is rejected."""
-    assert enforced.ended(enforced.submit("whole.csv", OFFICES)).counts == AFTER
+def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, paused: str) -> None:
+    """Light and heavy rows, those that fail, one that is rejected; the end goes out over the bus, once an attempt."""
+    batch_id = enforced.submit("whole.csv", CONTENT + FAILING)
+    assert enforced.tally.ended(batch_id).counts == replace(AFTER, failed=2)
+    enforced.tally.json("redrive", batch_id)
+    assert enforced.tally.ended(batch_id, attempt=2).counts == replace(AFTER, failed=2)
+    completions = enforced.peek(enforced.stage.resources.completions_queue_url)
+    ends = [json.loads(completion)["detail"]["event_id"] for completion in completions]
+    assert sorted(end for end in ends if batch_id in end) == [f"{batch_id}#1", f"{batch_id}#2"]
 
 
 @pytest.mark.parametrize(
     ("function", "right"),
     [
         ("plan", "s3:GetObject"),
+        ("plan", "s3:PutObject"),
         ("dispatch", "sqs:SendMessageBatch"),
         ("ingest", "dynamodb:BatchWriteItem"),
         ("process", "dynamodb:GetItem"),
+        ("process_heavy", "dynamodb:PutItem"),
         ("finish", "dynamodb:PutItem"),
         ("settle", "dynamodb:UpdateItem"),
     ],
 )
-def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Tally, function: str, right: str) -> None:
-    """The function's log says that it was refused; once the right is back, the batch goes on by itself."""
-    began = int(time.time() * 1000)
-    whole = _policy(enforced, function)
-    less = {
-        **whole,
-        "Statement": [
-            {**s, "Action": kept} for s in whole["Statement"] if (kept := [a for a in s["Action"] if a != right])
-        ],
-    }
-    _set_policy(enforced, function, less)
-    try:
-        batch_id = enforced.submit(f"without-{function}.csv", OFFICES)
-        group = f"/aws/lambda/tally-{enforced.name}-{function}"
-        wait_for(lambda: _denied(enforced, group, began), what=f"{function} to be refused {right}", seconds=60)
-        batch = enforced.reader.batch(batch_id)
-        assert batch is None or not batch.status.final
-    finally:
-        _set_policy(enforced, function, whole)
-    assert enforced.ended(batch_id, seconds=90).counts == AFTER
+def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforced, function: str, right: str) -> None:
+    """The function's log names the right that it was refused; once that is back, the batch goes on by itself."""
+    with enforced.roles.without(function, right) as refused:
+        batch_id = enforced.submit(f"without-{function}.csv.gz", gzip.compress(CONTENT))
+        wait_for(refused, what=f"{function} to be refused {right}", seconds=60)
+        assert enforced.stands_still(batch_id)
+    assert enforced.tally.ended(batch_id, seconds=90).counts == AFTER
 
 
-def _denied(tally: Tally, group: str, began: int) -> bool:
-    pages = tally.stage.logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=began)
-    return any(
-        "AccessDenied" in event["message"] or "not authorized" in event["message"]
-        for page in pages
-        for event in page["events"]
-    )
+def test_a_row_that_dies_waits_for_bury_and_a_redrive_mends_it(enforced: Enforced) -> None:
+    """The row's function may not read the batch until its message is a dead letter, which bury may not count."""
+    with enforced.roles.without("process", "dynamodb:GetItem"):
+        with enforced.roles.without("bury", "dynamodb:PutItem") as refused:
+            batch_id = enforced.submit("dead.csv", CONTENT)
+            wait_for(refused, what="bury to be refused", seconds=90)
+            assert enforced.stands_still(batch_id)
+        assert enforced.tally.ended(batch_id).counts == Counts(succeeded=1, failed=1, rejected=1)
+    enforced.tally.json("redrive", batch_id)
+    assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
+
+
+def test_rows_that_a_dead_ingest_could_not_send_are_sent_by_bury(enforced: Enforced) -> None:
+    """No row of the chunk is lost: those that were read before run, although the chunk was given up."""
+    with enforced.roles.without("ingest", "sqs:SendMessageBatch"):
+        batch_id = enforced.submit("unsent.csv", CONTENT)
+        assert enforced.tally.ended(batch_id).counts == AFTER
+    wait_for(lambda: any(batch_id in letter for letter in enforced.peek(enforced.queue("buried"))), what="the letter")
+
+
+def test_a_cancelled_batch_ends_and_a_redrive_reads_it_after_all(enforced: Enforced) -> None:
+    """The chunk that was never read is given up, and read when its failures are taken back."""
+    with enforced.held("ingest"):
+        batch_id = enforced.submit("cancelled.csv", CONTENT)
+        wait_for(lambda: enforced.waiting("ingest"), what="a chunk")
+        enforced.tally.json("cancel", batch_id)
+    assert enforced.tally.ended(batch_id).counts == Counts(failed=3)
+    enforced.tally.json("redrive", batch_id)
+    assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
+
+
+def test_a_damaged_gzip_leaves_no_parts_behind(enforced: Enforced) -> None:
+    """It is cut off after parts of it were unpacked and stored."""
+    packed = gzip.compress(HEADER + REJECTED * 2_000_000, compresslevel=1)
+    batch = enforced.tally.ended(enforced.submit("cut.csv.gz", packed[:-100]))
+    assert batch.status is BatchStatus.REJECTED
+    assert "cut off" in batch.reason
+    bucket = enforced.stage.resources.inbox_bucket
+    assert "Uploads" not in enforced.stage.s3.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: Enforced) -> None:
+    """Neither has the time for a hundred chunks and more: plan is refused to hand over, then each does."""
+    rows = 501
+    with (
+        enforced.hurried("plan", "reconcile", seconds=20),
+        enforced.told("plan", TALLY_CHUNK_ROWS="1"),
+        enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"),
+    ):
+        with enforced.roles.without("plan", "lambda:InvokeFunction") as refused:
+            batch_id = enforced.submit("long.csv", HEADER + REJECTED * rows)
+            wait_for(refused, what="plan to be refused", seconds=60)
+            wait_for(lambda: enforced.waiting("plan-failures"), what="plan to give up")
+            assert enforced.stands_still(batch_id)
+        enforced.sweep_until(lambda: enforced.planned(batch_id), what="the whole plan")
+    batch = enforced.tally.ended(batch_id)
+    assert (batch.chunks, batch.counts) == (rows, Counts(rejected=rows))
+
+
+def test_lost_messages_wait_for_reconcile(enforced: Enforced) -> None:
+    """Those of a chunk, then those of its rows, light and heavy; what is lost stays so while reconcile may not send."""
+    with enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"), enforced.held("process", "process_heavy"):
+        with enforced.held("ingest"):
+            batch_id = enforced.submit("lost.csv", CONTENT)
+            wait_for(lambda: enforced.waiting("ingest"), what="a chunk")
+            enforced.lose("ingest")
+            with enforced.roles.without("reconcile", "sqs:SendMessageBatch") as refused:
+                enforced.sweep_until(refused, what="reconcile to be refused")
+                assert enforced.stands_still(batch_id)
+            enforced.sweep_until(lambda: enforced.waiting("ingest"), what="the chunk again")
+        wait_for(lambda: enforced.waiting("work", "heavy"), what="rows")
+        enforced.lose("work", "heavy")
+        enforced.sweep_until(lambda: enforced.waiting("work", "heavy"), what="the rows again")
+    assert enforced.tally.ended(batch_id).counts == AFTER
+
+
+def test_an_end_that_settle_may_not_announce_is_announced_by_reconcile(enforced: Enforced) -> None:
+    """The batch has ended, and nobody but its table knows."""
+    with (
+        enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"),
+        enforced.roles.without("settle", "events:PutEvents") as refused,
+    ):
+        batch_id = enforced.submit("unannounced.csv", CONTENT)
+        wait_for(refused, what="settle to be refused")
+        assert enforced.stands_still(batch_id)
+        enforced.sweep_until(lambda: not enforced.stands_still(batch_id), what="the announcement")
+    assert enforced.tally.ended(batch_id).counts == AFTER
+
+
+def test_an_object_that_was_replaced_is_read_by_its_version(enforced: Enforced) -> None:
+    """By the plan that comes again, by the one that reconcile begins, and by ingest; each needs the right to it."""
+    version = "s3:GetObjectVersion"
+    with enforced.roles.without("ingest", version) as ingest_refused:
+        with enforced.held("ingest"), enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"):
+            with enforced.roles.without("plan", "dynamodb:UpdateItem") as refused:
+                batch_id = enforced.submit("replaced.csv.gz", gzip.compress(CONTENT))
+                wait_for(refused, what="plan to be refused")
+                batch = enforced.tally.reader.require(batch_id)
+                for source in (batch.source, batch.unpacked):
+                    assert source
+                    enforced.stage.s3.delete_object(Bucket=source.bucket, Key=source.key)
+                with enforced.roles.without("reconcile", version) as reconcile_refused:
+                    enforced.sweep_until(reconcile_refused, what="reconcile to be refused")
+                    assert not enforced.planned(batch_id)
+                enforced.sweep_until(lambda: enforced.planned(batch_id), what="the plan")
+            with enforced.roles.without("plan", version) as plan_refused:
+                with pytest.raises(AssertionError, match=version):
+                    enforced.invoke("plan", event_of(Upload(source=batch.source, size=batch.size)))
+                assert plan_refused()
+        wait_for(ingest_refused, what="ingest to be refused")
+        assert enforced.stands_still(batch_id)
+    assert enforced.tally.ended(batch_id).counts == AFTER
+
+
+@pytest.mark.parametrize(("function", "queue"), [("finish", "finished"), ("bury", "finished-dlq")])
+def test_what_is_counted_already_is_told_from_what_cannot_be_read(
+    enforced: Enforced, function: str, queue: str
+) -> None:
+    """Of two messages one fails: only that one comes again, which the function knows from its own mapping."""
+    batch_id = enforced.submit(f"again-{function}.csv", CONTENT)
+    enforced.tally.ended(batch_id)
+    late = FinishedMessage(batch_id, [FinishedRow(0, RowOutcome(0, Outcome.SUCCEEDED, msgspec.Raw(b"1")))])
+    answer = enforced.invoke(function, enforced.delivery(queue, encode(late), "no message of Tally's"))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert enforced.tally.reader.require(batch_id).counts == AFTER
+
+
+def test_a_heavy_row_that_is_claimed_is_put_back(enforced: Enforced) -> None:
+    """Another worker has it for a few seconds; until then its message waits."""
+    with enforced.held("process_heavy"):
+        batch_id = enforced.submit("claimed.csv", CONTENT)
+        wait_for(lambda: enforced.waiting("heavy"), what="the heavy row")
+        table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
+        assert Claims(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
+    assert enforced.tally.ended(batch_id).counts == AFTER
+
+
+def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
+    """Its rows, light and heavy, were put back, and have come again by now."""
+    assert enforced.tally.ended(paused).counts == AFTER
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_reaches_nothing_of_another_stage(
+    account: Account, enforced: Enforced, neighbour: Neighbour, function: str
+) -> None:
+    """Not even where the other's name begins with its own: what the account's owner may do is refused to the role."""
+    credentials = enforced.roles.credentials(function)
+    for service, call in neighbour.calls():
+        call(account.client(service))
+        with pytest.raises(ClientError, match=f"{enforced.roles.name(function)} is not authorized to perform"):
+            call(account.client(service, credentials))
+
+
+def test_the_role_that_deploys_reaches_nothing_else(
+    account: Account, enforced: Enforced, neighbour: Neighbour, deploy_role: str
+) -> None:
+    """Neither another stage's, nor its own rights, nor what its stage processes; and it destroys no data."""
+    credentials = account.assume(deploy_role, SUBJECT)
+    own, role = neighbour.calls(), deploy_role.rpartition("/")[2]
+    inbox, table = enforced.stage.resources.inbox_bucket, enforced.stage.resources.table
+    allow = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    more: list[tuple[str, Callable[[Any], object]]] = [
+        *neighbour.deployment(),
+        ("iam", lambda client: client.put_role_policy(RoleName=role, PolicyName="more", PolicyDocument=allow)),
+        ("iam", lambda client: client.update_assume_role_policy(RoleName=role, PolicyDocument=allow)),
+        ("s3", lambda client: client.get_object(Bucket=inbox, Key="inbox/documents/whole.csv")),
+        ("dynamodb", lambda client: client.scan(TableName=table)),
+        ("dynamodb", lambda client: client.delete_table(TableName=table)),
+        ("sqs", lambda client: client.receive_message(QueueUrl=enforced.queue("work"))),
+        ("lambda", lambda client: client.invoke(FunctionName=enforced.roles.name("plan"), InvocationType="DryRun")),
+    ]
+    for service, call in [*own, *more]:
+        with pytest.raises(ClientError, match=f"{role}/.* is not authorized to perform"):
+            call(account.client(service, credentials))
+
+
+def test_every_right_is_used(enforced: Enforced) -> None:
+    """Of all that the roles grant the tests above have left nothing unused, but for what is listed with its reason."""
+    trail = Trail(cloudtrail=enforced.stage.client("cloudtrail"), since=enforced.began)
+    keys = {function: enforced.roles.key(function) for function in FUNCTIONS}
+    granted = enforced.roles.granted()
+    table = next(right.resource for right in granted if right.action == "dynamodb:PutItem")
+    surplus = Right(function="plan", sid="Surplus", action="dynamodb:Scan", resource=table)  # what must be found
+    unused = {right for right in [*granted, surplus] if not trail.shows(keys[right.function], right)}
+    excused = {pattern: {right for right in granted if fnmatchcase(right.path, pattern)} for pattern in UNSEEN}
+    assert [pattern for pattern, rights in excused.items() if not rights or rights - unused] == []
+    assert unused - set().union(*excused.values()) == {surplus}

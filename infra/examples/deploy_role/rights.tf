@@ -41,8 +41,7 @@ locals {
     ["${local.state}/${var.workspace_key_prefix}/${var.stage}.json"],
   )
 
-  of_this_stage = { StringEquals = { "aws:ResourceTag/Name" = "${local.prefix}-alarms" } }
-  bounded       = var.permissions_boundary_arn == null ? {} : { StringEquals = { "iam:PermissionsBoundary" = var.permissions_boundary_arn } }
+  bounded = var.permissions_boundary_arn == null ? {} : { StringEquals = { "iam:PermissionsBoundary" = var.permissions_boundary_arn } }
 
   statements = {
     state = concat(
@@ -183,10 +182,11 @@ locals {
       { sid = "SeeLogGroups", actions = ["logs:DescribeLogGroups"], resources = ["*"], condition = {} },
       {
         sid       = "SetUpAlarms"
-        actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"]
+        actions   = ["cloudwatch:DeleteAlarms", "cloudwatch:ListTagsForResource", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource", "cloudwatch:UntagResource"]
         resources = [local.alarms]
         condition = {}
       },
+      { sid = "SeeAlarms", actions = ["cloudwatch:DescribeAlarms"], resources = ["*"], condition = {} },
       { sid = "SetUpDashboard", actions = ["cloudwatch:DeleteDashboards", "cloudwatch:GetDashboard", "cloudwatch:PutDashboard"], resources = [local.dashboard], condition = {} },
       {
         sid       = "SetUpAlarmTopic"
@@ -194,18 +194,16 @@ locals {
         resources = [local.topic]
         condition = {}
       },
-      # The topic's own key. It has no name before it is there, and is known by its tag and alias after.
-      { sid = "MakeAlarmKey", actions = ["kms:CreateKey"], resources = ["*"], condition = { StringEquals = { "aws:RequestTag/Name" = "${local.prefix}-alarms" } } },
+      # The topic's own key. No condition tells it from other keys that could not be made true of those, so the role may make one and
+      # turn it on, but neither use, delete nor change the policy of any.
+      { sid = "MakeAlarmKey", actions = ["kms:CreateKey"], resources = ["*"], condition = {} },
       {
-        sid = "SetUpAlarmKey"
-        actions = [
-          "kms:CreateAlias", "kms:Decrypt", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GenerateDataKey", "kms:GetKeyPolicy",
-          "kms:GetKeyRotationStatus", "kms:ListResourceTags", "kms:PutKeyPolicy", "kms:TagResource", "kms:UpdateKeyDescription",
-        ]
+        sid       = "SetUpAlarmKey"
+        actions   = ["kms:CreateAlias", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"]
         resources = [local.keys]
-        condition = local.of_this_stage
+        condition = {}
       },
-      { sid = "NameAlarmKey", actions = ["kms:CreateAlias", "kms:UpdateAlias", "kms:DeleteAlias"], resources = [local.key_alias], condition = {} },
+      { sid = "NameAlarmKey", actions = ["kms:CreateAlias", "kms:DeleteAlias"], resources = [local.key_alias], condition = {} },
       { sid = "SeeAliases", actions = ["kms:ListAliases"], resources = ["*"], condition = {} },
     ]
 
@@ -220,7 +218,6 @@ locals {
       { sid = "TakeRolesDown", actions = ["iam:DeleteRole"], resources = local.roles, condition = {} },
       { sid = "TakeLogsDown", actions = ["logs:DeleteLogGroup"], resources = [for arn in local.log_groups : "${arn}:*"], condition = {} },
       { sid = "TakeAlarmTopicDown", actions = ["sns:DeleteTopic"], resources = [local.topic], condition = {} },
-      { sid = "TakeAlarmKeyDown", actions = ["kms:ScheduleKeyDeletion"], resources = [local.keys], condition = local.of_this_stage },
     ]
   }
 

@@ -23,9 +23,6 @@ resource "aws_kms_key" "this" {
   enable_key_rotation     = true
   deletion_window_in_days = 7
 
-  # A key's ARN is a number: this is how a policy tells which it is about.
-  tags = { Name = var.name }
-
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [

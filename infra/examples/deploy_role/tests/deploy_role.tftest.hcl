@@ -75,6 +75,7 @@ run "names_every_resource_that_aws_can_name" {
     condition = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset([
       "application-autoscaling:DescribeScalableTargets",
       "application-autoscaling:DescribeScalingPolicies",
+      "cloudwatch:DescribeAlarms",
       "kms:CreateKey",
       "kms:ListAliases",
       "lambda:ListEventSourceMappings",
@@ -106,13 +107,28 @@ run "reaches_nothing_of_a_stage_whose_name_begins_with_its_own" {
   }
 }
 
-run "knows_mappings_and_keys_by_what_they_belong_to" {
+run "maps_its_own_functions_only" {
   assert {
-    condition = alltrue([
-      for s in flatten([for statements in local.statements : [for s in statements : { actions = s.actions, condition = jsonencode(s.condition) } if contains(s.resources, local.mappings) || contains(s.resources, local.keys)]]) :
-      s.condition != "{}" || length(setsubtract(s.actions, ["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"])) == 0
+    condition = [for s in local.statements.functions : jsonencode(s.condition) if contains(s.actions, "lambda:UpdateEventSourceMapping")] == [
+      jsonencode({ ArnEquals = { "lambda:FunctionArn" = local.functions } })
+    ]
+    error_message = "A mapping's ARN is a number: a condition must tell whose it is."
+  }
+}
+
+run "uses_and_takes_no_key" {
+  variables {
+    may_destroy = true
+  }
+
+  assert {
+    condition = toset([
+      for action in flatten([for statements in local.statements : [for s in statements : s.actions]]) : action if startswith(action, "kms:")
+      ]) == toset([
+      "kms:CreateAlias", "kms:CreateKey", "kms:DeleteAlias", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKeyPolicy",
+      "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags",
     ])
-    error_message = "Their ARNs are numbers: a condition must tell whose they are."
+    error_message = "A right to any key that goes beyond turning it on could be turned on another's data."
   }
 }
 

@@ -1,0 +1,164 @@
+"""An AWS account on this machine that refuses what no policy allows, and a pipeline that deploys into it."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+
+from tally import localaws
+from tally.localaws import Server
+from tally.stage import Resources, Stage
+from tally.workspace import StageFolder
+from tests.e2e.conftest import Tally
+
+REPOSITORY = "your-org/your-repo"
+_ISSUER = "token.actions.githubusercontent.com"
+_STATE_BUCKET = "state-of-tally"
+# Of examples/backend.example.tf with what an endpoint of one's own needs.
+_BACKEND = f"""
+terraform {{
+  backend "s3" {{
+    bucket               = "{_STATE_BUCKET}"
+    key                  = "tally.tfstate"
+    region               = "{localaws.REGION}"
+    workspace_key_prefix = "tally"
+    use_lockfile         = true
+    use_path_style       = true
+  }}
+}}
+"""
+
+# The local AWS does not see which resource these are asked of, nor the condition lambda:FunctionArn.
+_ASKED_OF_ANYTHING = [
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:ListTagsForResource",
+    "cloudwatch:PutDashboard",
+    "cloudwatch:PutMetricAlarm",
+    "dynamodb:ListTagsOfResource",
+    "events:CreateEventBus",
+    "events:DescribeEventBus",
+    "events:ListTagsForResource",
+    "events:ListTargetsByRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "kms:CreateAlias",
+    "lambda:CreateEventSourceMapping",
+    "lambda:CreateFunction",
+    "lambda:GetEventSourceMapping",
+    "lambda:UpdateEventSourceMapping",
+    "sns:ListTagsForResource",
+]
+_LOCAL_ONLY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": _ASKED_OF_ANYTHING, "Resource": "*"}],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The account; ``checkout`` is the pipeline's copy of the sources."""
+
+    server: Server
+    folder: StageFolder
+    checkout: Path
+
+    @classmethod
+    def open(cls, root: Path, repo: Path) -> "Account":
+        """Start the account, and check the sources out."""
+        folder = StageFolder(name="account", root=root / "account")
+        folder.root.mkdir()
+        for name in ("infra", "app", "tally"):
+            ignored = shutil.ignore_patterns(".terraform*", "terraform.tfstate*", ".chalice", "__pycache__")
+            shutil.copytree(repo / name, root / "checkout" / name, ignore=ignored)
+        (root / "checkout" / "infra" / "backend.tf").write_text(_BACKEND)
+        return cls(server=localaws.start(folder, port=None, iam=True), folder=folder, checkout=root / "checkout")
+
+    def close(self) -> None:
+        """Stop the account."""
+        localaws.stop(self.folder)
+
+    def client(self, service: str, credentials: Mapping[str, str] | None = None, config: Config | None = None) -> Any:
+        """Return a client of the account's owner, or of whoever has the credentials."""
+        own = {"AWS_ACCESS_KEY_ID": localaws.CREDENTIAL, "AWS_SECRET_ACCESS_KEY": localaws.CREDENTIAL}
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.server.endpoint,
+            verify=self.server.certificate,
+            region_name=localaws.REGION,
+            config=config,
+            **{name.lower(): value for name, value in (credentials or own).items()},
+        )
+
+    def tally(self, stage: str, credentials: Mapping[str, str] | None = None) -> "Pipeline":
+        """Return the command line for a stage, of the account's owner or of whoever has the credentials."""
+        home = self.checkout.parent / "home"
+        return Pipeline(home=home, repo=self.checkout, name=stage, server=self.server, credentials=credentials or {})
+
+    def make_role(self, stage: str) -> str:
+        """Have the owner make the role that deploys a stage, and what it leans on; returns its ARN."""
+        self.client("iam").create_open_id_connect_provider(Url=f"https://{_ISSUER}", ClientIDList=["sts.amazonaws.com"])
+        self.client("s3").create_bucket(Bucket=_STATE_BUCKET)
+        variables = {"stage": stage, "repository": REPOSITORY, "state_bucket": _STATE_BUCKET}
+        self._terraform("init")
+        self._terraform("apply", "-auto-approve", *[f"-var={name}={value}" for name, value in variables.items()])
+        arn = self._terraform("output", "-raw", "role_arn")
+        self.client("iam").put_role_policy(
+            RoleName=arn.rpartition("/")[2], PolicyName="local", PolicyDocument=json.dumps(_LOCAL_ONLY)
+        )
+        return arn
+
+    def assume(self, role_arn: str, subject: str) -> dict[str, str]:
+        """Take a role as a workflow does whose identity token has this subject; returns it as an environment."""
+        claims = {"iss": f"https://{_ISSUER}", "aud": "sts.amazonaws.com", "sub": subject}
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
+        taken = self.client("sts", config=Config(signature_version=UNSIGNED)).assume_role_with_web_identity(
+            RoleArn=role_arn, RoleSessionName="workflow", WebIdentityToken=".".join([*parts, ""])
+        )["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": taken["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": taken["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": taken["SessionToken"],
+        }
+
+    def _terraform(self, command: str, *options: str) -> str:
+        done = subprocess.run(
+            ["terraform", command, "-no-color", *options],
+            env=localaws.environment(self.server, os.environ),
+            cwd=self.checkout / "infra" / "examples" / "deploy_role",
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline(Tally):
+    """The command line and the resources of a stage that is deployed as one in AWS is."""
+
+    server: Server
+    credentials: Mapping[str, str]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of a run: the account, and who asks."""
+        own = {"TALLY_HOME": str(self.home), **self.credentials}
+        return localaws.environment(self.server, os.environ) | own
+
+    @property
+    def stage(self) -> Stage:
+        """The stage's resources, and clients of the account's owner."""
+        resources = Resources.read(self.workspace.aws_outputs(self.name))
+        assert resources is not None
+        return Stage(name=self.name, resources=resources, server=self.server)
