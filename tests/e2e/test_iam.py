@@ -16,8 +16,9 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.batch import BatchStatus
 from chalicelib.claims import Claims
-from chalicelib.items import BatchStatus, ChunkKey, Counts, Outcome
+from chalicelib.items import ChunkKey, Counts, Outcome
 from chalicelib.messages import FinishedMessage, FinishedRow, RowOutcome, encode
 from chalicelib.retry import Retry
 from chalicelib.table import Table
