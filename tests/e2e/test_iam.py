@@ -44,6 +44,7 @@ UNSEEN = {
     "*/WriteOwnLogs/*": "Lambda's runtime writes what the function prints",
     "*/TellMissingFromForbidden/*": "S3 looks for it when a key is not there, to answer 404 instead of 403",
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
+    "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
     "ingest/*/dynamodb:GetItem": "asked only when a chunk closes between being read and being counted: a race",
 }
 NO_NARROWER_RESOURCE = {"lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it"}
@@ -206,6 +207,19 @@ def test_a_damaged_gzip_leaves_no_parts_behind(enforced: Enforced) -> None:
     assert "Uploads" not in enforced.stage.s3.list_multipart_uploads(Bucket=bucket)
 
 
+def test_a_gzip_upload_is_unpacked_in_turns(enforced: Enforced) -> None:
+    """None has the time for more than a part, and each has to see which are stored; the file is of no documents."""
+    packed = gzip.compress(b"no,header\n" + b"1,2\n" * 5_000_000, compresslevel=1)
+    with enforced.hurried("plan", seconds=20):
+        with enforced.roles.without("plan", "s3:ListMultipartUploadParts") as refused:
+            batch_id = enforced.submit("turns.csv.gz", packed)
+            wait_for(refused, what="plan to be refused", seconds=60)
+            assert enforced.stands_still(batch_id)
+        batch = enforced.tally.ended(batch_id)
+    assert batch.status is BatchStatus.REJECTED
+    assert "document_id" in batch.reason
+
+
 def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: Enforced) -> None:
     """Neither has the time for a hundred chunks and more: plan is refused to hand over, then each does."""
     rows = 501
@@ -215,7 +229,7 @@ def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: En
         enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"),
     ):
         with enforced.roles.without("plan", "lambda:InvokeFunction") as refused:
-            batch_id = enforced.submit("long.csv", HEADER + REJECTED * rows)
+            batch_id = enforced.submit("long.csv.gz", gzip.compress(HEADER + REJECTED * rows))
             wait_for(refused, what="plan to be refused", seconds=60)
             wait_for(lambda: enforced.waiting("plan-failures"), what="plan to give up")
             assert enforced.stands_still(batch_id)
@@ -260,12 +274,10 @@ def test_an_object_that_was_replaced_is_read_by_its_version(enforced: Enforced) 
     with enforced.roles.without("ingest", version) as ingest_refused:
         with enforced.held("ingest"), enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"):
             with enforced.roles.without("plan", "dynamodb:UpdateItem") as refused:
-                batch_id = enforced.submit("replaced.csv.gz", gzip.compress(CONTENT))
+                batch_id = enforced.submit("replaced.csv", CONTENT)
                 wait_for(refused, what="plan to be refused")
                 batch = enforced.tally.reader.require(batch_id)
-                for source in (batch.source, batch.unpacked):
-                    assert source
-                    enforced.stage.s3.delete_object(Bucket=source.bucket, Key=source.key)
+                enforced.stage.s3.delete_object(Bucket=batch.source.bucket, Key=batch.source.key)
                 with enforced.roles.without("reconcile", version) as reconcile_refused:
                     enforced.sweep_until(reconcile_refused, what="reconcile to be refused")
                     assert not enforced.planned(batch_id)
