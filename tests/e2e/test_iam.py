@@ -22,7 +22,7 @@ from chalicelib.messages import FinishedMessage, FinishedRow, RowOutcome, encode
 from chalicelib.retry import Retry
 from chalicelib.table import Table
 from chalicelib.uploads import Upload, event_of
-from tests.e2e.account import REPOSITORY, Account
+from tests.e2e.account import ASKED_OF_ANYTHING, REPOSITORY, Account
 from tests.e2e.conftest import VARIABLES, wait_for
 from tests.e2e.enforced import AFTER, CONTENT, FAILING, HEADER, REJECTED, Enforced
 from tests.e2e.neighbour import Neighbour
@@ -110,6 +110,11 @@ def test_no_other_workflow_gets_the_role_that_deploys(account: Account, deploy_r
     """Only one of the repository's that runs in the environment."""
     with pytest.raises(ClientError, match="AccessDenied"):
         account.assume(deploy_role, subject)
+
+
+def test_the_role_that_deploys_is_lent_no_action_that_it_has_not(account: Account, deploy_role: str) -> None:
+    """What this account lets it do to anything its policies allow for what is its own."""
+    assert set(ASKED_OF_ANYTHING) <= account.allowed(deploy_role)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
