@@ -144,9 +144,12 @@ def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, p
     assert enforced.tally.ended(batch_id).counts == replace(AFTER, failed=2)
     enforced.tally.json("redrive", batch_id)
     assert enforced.tally.ended(batch_id, attempt=2).counts == replace(AFTER, failed=2)
+    wait_for(lambda: _announced(enforced) >= {f"{batch_id}#1", f"{batch_id}#2"}, what="both completion events")
+
+
+def _announced(enforced: Enforced) -> set[str]:
     completions = enforced.peek(enforced.stage.resources.completions_queue_url)
-    ends = [json.loads(completion)["detail"]["event_id"] for completion in completions]
-    assert sorted(end for end in ends if batch_id in end) == [f"{batch_id}#1", f"{batch_id}#2"]
+    return {json.loads(completion)["detail"]["event_id"] for completion in completions}
 
 
 @pytest.mark.parametrize(
