@@ -246,6 +246,11 @@ def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: En
     assert (batch.chunks, batch.counts) == (rows, Counts(rejected=rows))
 
 
+def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
+    """Its rows, light and heavy, were put back, and come again before the tests below take messages away."""
+    assert enforced.tally.ended(paused).counts == AFTER
+
+
 def test_lost_messages_wait_for_reconcile(enforced: Enforced) -> None:
     """Those of a chunk, then those of its rows, light and heavy; what is lost stays so while reconcile may not send."""
     with enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"), enforced.held("process", "process_heavy"):
@@ -320,11 +325,6 @@ def test_a_heavy_row_that_is_claimed_is_put_back(enforced: Enforced) -> None:
         table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
         assert Claims(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
     assert enforced.tally.ended(batch_id).counts == AFTER
-
-
-def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
-    """Its rows, light and heavy, were put back, and have come again by now."""
-    assert enforced.tally.ended(paused).counts == AFTER
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
