@@ -38,7 +38,7 @@ terraform {{
 """
 
 # The local AWS does not see which resource these are asked of, nor the condition lambda:FunctionArn.
-_ASKED_OF_ANYTHING = [
+ASKED_OF_ANYTHING = [
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetDashboard",
     "cloudwatch:ListTagsForResource",
@@ -60,7 +60,7 @@ _ASKED_OF_ANYTHING = [
 ]
 _LOCAL_ONLY = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": _ASKED_OF_ANYTHING, "Resource": "*"}],
+    "Statement": [{"Effect": "Allow", "Action": ASKED_OF_ANYTHING, "Resource": "*"}],
 }
 
 
@@ -116,6 +116,17 @@ class Account:
             RoleName=arn.rpartition("/")[2], PolicyName="local", PolicyDocument=json.dumps(_LOCAL_ONLY)
         )
         return arn
+
+    def allowed(self, role_arn: str) -> set[str]:
+        """Return the actions that a role's policies name, without what the local AWS alone was told."""
+        iam = self.client("iam")
+        attached = iam.list_attached_role_policies(RoleName=role_arn.rpartition("/")[2])["AttachedPolicies"]
+        policies = [iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"] for policy in attached]
+        documents = [
+            iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
+            for policy in policies
+        ]
+        return {action for found in documents for s in found["Document"]["Statement"] for action in s["Action"]}
 
     def assume(self, role_arn: str, subject: str) -> dict[str, str]:
         """Take a role as a workflow does whose identity token has this subject; returns it as an environment."""

@@ -23,7 +23,7 @@ from chalicelib.messages import FinishedMessage, FinishedRow, RowOutcome, encode
 from chalicelib.retry import Retry
 from chalicelib.table import Table
 from chalicelib.uploads import Upload, event_of
-from tests.e2e.account import REPOSITORY, Account
+from tests.e2e.account import ASKED_OF_ANYTHING, REPOSITORY, Account
 from tests.e2e.conftest import VARIABLES, wait_for
 from tests.e2e.enforced import AFTER, CONTENT, FAILING, HEADER, REJECTED, Enforced
 from tests.e2e.neighbour import Neighbour
@@ -45,6 +45,7 @@ UNSEEN = {
     "*/WriteOwnLogs/*": "Lambda's runtime writes what the function prints",
     "*/TellMissingFromForbidden/*": "S3 looks for it when a key is not there, to answer 404 instead of 403",
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
+    "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
     "ingest/*/dynamodb:GetItem": "asked only when a chunk closes between being read and being counted: a race",
 }
 NO_NARROWER_RESOURCE = {"lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it"}
@@ -112,6 +113,11 @@ def test_no_other_workflow_gets_the_role_that_deploys(account: Account, deploy_r
         account.assume(deploy_role, subject)
 
 
+def test_the_role_that_deploys_is_lent_no_action_that_it_has_not(account: Account, deploy_role: str) -> None:
+    """What this account lets it do to anything its policies allow for what is its own."""
+    assert set(ASKED_OF_ANYTHING) <= account.allowed(deploy_role)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_role_names_every_right_and_its_own_stage(enforced: Enforced, function: str) -> None:
     """No wildcard action; a resource is named by its ARN, of this stage, but where AWS has none; the sid says why."""
@@ -139,9 +145,12 @@ def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, p
     assert enforced.tally.ended(batch_id).counts == replace(AFTER, failed=2)
     enforced.tally.json("redrive", batch_id)
     assert enforced.tally.ended(batch_id, attempt=2).counts == replace(AFTER, failed=2)
+    wait_for(lambda: _announced(enforced) >= {f"{batch_id}#1", f"{batch_id}#2"}, what="both completion events")
+
+
+def _announced(enforced: Enforced) -> set[str]:
     completions = enforced.peek(enforced.stage.resources.completions_queue_url)
-    ends = [json.loads(completion)["detail"]["event_id"] for completion in completions]
-    assert sorted(end for end in ends if batch_id in end) == [f"{batch_id}#1", f"{batch_id}#2"]
+    return {json.loads(completion)["detail"]["event_id"] for completion in completions}
 
 
 @pytest.mark.parametrize(
@@ -207,6 +216,19 @@ def test_a_damaged_gzip_leaves_no_parts_behind(enforced: Enforced) -> None:
     assert "Uploads" not in enforced.stage.s3.list_multipart_uploads(Bucket=bucket)
 
 
+def test_a_gzip_upload_is_unpacked_in_turns(enforced: Enforced) -> None:
+    """None has the time for more than a part, and each has to see which are stored; the file is of no documents."""
+    packed = gzip.compress(b"no,header\n" + b"1,2\n" * 5_000_000, compresslevel=1)
+    with enforced.hurried("plan", seconds=20):
+        with enforced.roles.without("plan", "s3:ListMultipartUploadParts") as refused:
+            batch_id = enforced.submit("turns.csv.gz", packed)
+            wait_for(refused, what="plan to be refused", seconds=60)
+            assert enforced.stands_still(batch_id)
+        batch = enforced.tally.ended(batch_id)
+    assert batch.status is BatchStatus.REJECTED
+    assert "document_id" in batch.reason
+
+
 def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: Enforced) -> None:
     """Neither has the time for a hundred chunks and more: plan is refused to hand over, then each does."""
     rows = 501
@@ -216,13 +238,18 @@ def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: En
         enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"),
     ):
         with enforced.roles.without("plan", "lambda:InvokeFunction") as refused:
-            batch_id = enforced.submit("long.csv", HEADER + REJECTED * rows)
+            batch_id = enforced.submit("long.csv.gz", gzip.compress(HEADER + REJECTED * rows))
             wait_for(refused, what="plan to be refused", seconds=60)
             wait_for(lambda: enforced.waiting("plan-failures"), what="plan to give up")
             assert enforced.stands_still(batch_id)
         enforced.sweep_until(lambda: enforced.planned(batch_id), what="the whole plan")
     batch = enforced.tally.ended(batch_id)
     assert (batch.chunks, batch.counts) == (rows, Counts(rejected=rows))
+
+
+def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
+    """Its rows, light and heavy, were put back, and come again before the tests below take messages away."""
+    assert enforced.tally.ended(paused).counts == AFTER
 
 
 def test_lost_messages_wait_for_reconcile(enforced: Enforced) -> None:
@@ -261,12 +288,10 @@ def test_an_object_that_was_replaced_is_read_by_its_version(enforced: Enforced) 
     with enforced.roles.without("ingest", version) as ingest_refused:
         with enforced.held("ingest"), enforced.told("reconcile", TALLY_RECONCILE_MINUTES="0"):
             with enforced.roles.without("plan", "dynamodb:UpdateItem") as refused:
-                batch_id = enforced.submit("replaced.csv.gz", gzip.compress(CONTENT))
+                batch_id = enforced.submit("replaced.csv", CONTENT)
                 wait_for(refused, what="plan to be refused")
                 batch = enforced.tally.reader.require(batch_id)
-                for source in (batch.source, batch.unpacked):
-                    assert source
-                    enforced.stage.s3.delete_object(Bucket=source.bucket, Key=source.key)
+                enforced.stage.s3.delete_object(Bucket=batch.source.bucket, Key=batch.source.key)
                 with enforced.roles.without("reconcile", version) as reconcile_refused:
                     enforced.sweep_until(reconcile_refused, what="reconcile to be refused")
                     assert not enforced.planned(batch_id)
@@ -301,11 +326,6 @@ def test_a_heavy_row_that_is_claimed_is_put_back(enforced: Enforced) -> None:
         table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
         assert Claims(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
     assert enforced.tally.ended(batch_id).counts == AFTER
-
-
-def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
-    """Its rows, light and heavy, were put back, and have come again by now."""
-    assert enforced.tally.ended(paused).counts == AFTER
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -35,11 +35,8 @@ locals {
   alarms    = "arn:${local.partition}:cloudwatch:${local.region}:${local.account}:alarm:${local.prefix}-*"
   dashboard = "arn:${local.partition}:cloudwatch::${local.account}:dashboard/${local.prefix}"
 
-  state = "arn:${local.partition}:s3:::${var.state_bucket}"
-  state_keys = concat(
-    [for key in [var.state_key, "${var.state_key}.tflock"] : "${local.state}/${var.workspace_key_prefix}/${var.stage}/${key}"],
-    ["${local.state}/${var.workspace_key_prefix}/${var.stage}.json"],
-  )
+  state      = "arn:${local.partition}:s3:::${var.state_bucket}"
+  state_keys = [for key in [var.state_key, "${var.state_key}.tflock"] : "${local.state}/${var.workspace_key_prefix}/${var.stage}/${key}"]
 
   bounded = var.permissions_boundary_arn == null ? {} : { StringEquals = { "iam:PermissionsBoundary" = var.permissions_boundary_arn } }
 
@@ -47,7 +44,7 @@ locals {
     state = concat(
       [
         { sid = "ListStates", actions = ["s3:ListBucket"], resources = [local.state], condition = { StringLike = { "s3:prefix" = [var.state_key, "${var.workspace_key_prefix}/*"] } } },
-        { sid = "KeepStateAndRecord", actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], resources = local.state_keys, condition = {} },
+        { sid = "KeepState", actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], resources = local.state_keys, condition = {} },
         # Terraform looks for a state outside any workspace before it goes to the stage's.
         { sid = "LookForDefaultState", actions = ["s3:GetObject"], resources = ["${local.state}/${var.state_key}"], condition = {} },
       ],
@@ -132,7 +129,8 @@ locals {
       },
       # A mapping's name is a number, and its tags do not tell its function.
       { sid = "TagMappings", actions = ["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"], resources = [local.mappings], condition = {} },
-      { sid = "ListMappings", actions = ["lambda:ListEventSourceMappings"], resources = ["*"], condition = {} },
+      # What lives of the stage, for Chalice's record of it.
+      { sid = "SeeWhatLives", actions = ["events:ListRules", "lambda:ListEventSourceMappings", "lambda:ListFunctions"], resources = ["*"], condition = {} },
       {
         sid       = "RunFunctionsAsTheirRoles"
         actions   = ["iam:PassRole"]

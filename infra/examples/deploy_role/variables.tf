@@ -33,7 +33,7 @@ variable "environment" {
 }
 
 variable "state_bucket" {
-  description = "Name of the bucket that keeps Terraform's state and Chalice's record of the stage."
+  description = "Name of the bucket that keeps Terraform's state of the stage."
   type        = string
   nullable    = false
 
@@ -56,7 +56,7 @@ variable "state_key" {
 }
 
 variable "workspace_key_prefix" {
-  description = "Prefix of the workspaces' states, as the backend says it. Chalice's record lies under it too, as <stage>.json."
+  description = "Prefix of the workspaces' states, as the backend says it."
   type        = string
   default     = "tally"
   nullable    = false

@@ -10,7 +10,7 @@ import pytest
 from tally import localaws, terraform
 from tally.chaliceproject import ChaliceProject
 from tally.deployedrecord import DeployedRecord
-from tally.errors import ChaliceError, TerraformError
+from tally.errors import ChaliceError, OperatorError, TerraformError
 from tally.livestage import Survey
 from tally.localaws import Server
 from tally.localstack import LocalStack
@@ -96,6 +96,36 @@ def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stac
     assert (variables["alarms"], variables["dashboard"]) == (False, False)
     assert set(variables["function_overrides"]) == {"ingest", "process", "process_heavy", "finish"}
     assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True
+
+
+@pytest.mark.parametrize("iam", [True, False])
+def test_a_stage_enforces_policies_only_when_told(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, iam: bool
+) -> None:
+    started: list[bool] = []
+
+    def start(*_: object, iam: bool, **__: object) -> Server:
+        started.append(iam)
+        return Server(pid=1, port=4567)
+
+    monkeypatch.setattr(localaws, "start", start)
+    monkeypatch.setattr(LocalStack, "_deploy", lambda *_: None)
+    monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
+    for folder in ("infra", "app"):
+        (stack.workspace.repo / folder).mkdir()
+    replace(stack, iam=iam).up(None)
+    assert started == [iam]
+
+
+def test_a_stage_that_runs_without_policies_is_not_taken_for_one_that_enforces_them(
+    stack: LocalStack, living: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
+    monkeypatch.setattr(LocalStack, "_holds_table", lambda *_: True)
+    for folder in ("infra", "app"):
+        (stack.workspace.repo / folder).mkdir()
+    with pytest.raises(OperatorError, match="runs without IAM: first `tally down --stage local`"):
+        replace(stack, iam=True).up(None)
 
 
 def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(

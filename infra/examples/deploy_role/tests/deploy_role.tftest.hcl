@@ -76,9 +76,11 @@ run "names_every_resource_that_aws_can_name" {
       "application-autoscaling:DescribeScalableTargets",
       "application-autoscaling:DescribeScalingPolicies",
       "cloudwatch:DescribeAlarms",
+      "events:ListRules",
       "kms:CreateKey",
       "kms:ListAliases",
       "lambda:ListEventSourceMappings",
+      "lambda:ListFunctions",
       "logs:DescribeLogGroups",
     ])
     error_message = "Resource * is only for what AWS has no narrower one for, and that shows names at most, or makes what is new."
@@ -220,7 +222,7 @@ run "keeps_the_state_of_its_stage_only" {
       for s in local.statements.state : s.sid => s.resources
       } == {
       ListStates          = ["arn:aws:s3:::example-terraform-state"]
-      KeepStateAndRecord  = [for key in ["tally/prod/tally.tfstate", "tally/prod/tally.tfstate.tflock", "tally/prod.json"] : "arn:aws:s3:::example-terraform-state/${key}"]
+      KeepState           = [for key in ["tally/prod/tally.tfstate", "tally/prod/tally.tfstate.tflock"] : "arn:aws:s3:::example-terraform-state/${key}"]
       LookForDefaultState = ["arn:aws:s3:::example-terraform-state/tally.tfstate"]
     }
     error_message = "The state of another stage names everything of it."
