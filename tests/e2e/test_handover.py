@@ -16,7 +16,7 @@ from tests.e2e.conftest import STAGE, Tally
 
 pytestmark = pytest.mark.e2e
 PLAN = f"tally-{STAGE}-plan"
-ROWS, CHUNK_ROWS, CHUNKS_AN_INVOCATION = 2_000, 4, 100
+ROWS, CHUNK_ROWS, CHUNKS_AN_INVOCATION = 1_600, 4, 100
 CONTENT = b"office_id,user_count,contract_count\n" + b"A,1,2\n" * ROWS
 LARGE_ROWS = 60
 LARGE = b"office_id,user_count,contract_count\nA,1,2\n" + (b"X" * 400_000 + b",1,1\n") * LARGE_ROWS
@@ -67,13 +67,14 @@ def test_a_plan_that_hands_over_and_dies_while_it_does_ends_as_one(tally: Tally,
 
 
 def test_a_gzip_file_is_unpacked_in_several_invocations_that_die(tally: Tally, tmp_path: Path) -> None:
-    """Three parts, one an invocation; it is listed while it is unpacked, and there is one plain object."""
-    with _short_of_time(tally, tmp_path / "handovers"):
+    """Three parts, one an invocation, so that both handovers are in the middle of it; there is one plain object."""
+    handovers = tmp_path / "handovers"
+    with _short_of_time(tally, handovers):
         batch = tally.ended(tally.submit("handed-over.csv.gz", gzip.compress(LARGE)))
     assert batch.counts == Counts(succeeded=1, rejected=LARGE_ROWS)
     assert batch.content_size == len(LARGE)
     assert tally.json("audit", batch.id)["exact"] is True
-    assert BatchStatus.UNPACKING in [line["status"] for line in _planned(tally, batch.id)]
+    assert handovers.stat().st_size >= 2
     bucket = batch.source.bucket
     (plain,) = tally.stage.s3.list_object_versions(Bucket=bucket, Prefix=batch.content.key)["Versions"]
     assert plain["VersionId"] == batch.content.version_id
