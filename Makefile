@@ -12,7 +12,8 @@ SEED ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-MODULES := $(notdir $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf)))
+# What stands alone, each in a folder of its own.
+MODULES := $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf infra/examples/*/versions.tf))
 # Where checks of the modules keep the provider, so that nothing is left in infra/.
 CHECK_DATA := $(CURDIR)/.tally/check
 # The proxy of `make chaos` has an environment of its own: it pins older versions of what the other tools need.
@@ -25,6 +26,8 @@ CHECKOV_STAMP := $(CHECKOV_ENV)/.installed
 ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
+# Tests on stages wait more than they work: two files at a time.
+DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
 .PHONY: help venv demo chaos bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
 
@@ -70,13 +73,14 @@ up: venv ## Bring a local stage up, or bring it up to date
 down: venv ## Stop a local stage and remove all of it
 	@$(BIN)/tally down --stage "$(STAGE)"
 
-test: test-unit test-e2e test-chaos ## Every test
+test: test-unit $(CHAOS_STAMP) ## Every test
+	@$(DEPLOYED) -m "e2e or chaos"
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
 	@$(BIN)/pytest -q -m "not e2e and not chaos"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
-	@$(BIN)/pytest -q -m e2e
+	@$(DEPLOYED) -m e2e
 
 test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (part of test-e2e)
 	@$(BIN)/pytest -q -m e2e tests/e2e/test_iam.py
@@ -114,18 +118,17 @@ tf-validate: tf-fmt ## Validate the root module, and each module alone
 	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"
 	@for module in infra $(MODULES); do \
 	  echo "== $$module: validate"; \
-	  folder=infra; test "$$module" = infra || { cp -R "infra/modules/$$module" "$(ALONE)/"; folder="$(ALONE)/$$module"; }; \
-	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$module"; \
+	  name="$$(basename "$$module")"; folder=infra; test "$$module" = infra || { cp -R "$$module" "$(ALONE)/"; folder="$(ALONE)/$$name"; }; \
+	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$name"; \
 	  $(CHECK_ENV) terraform -chdir="$$folder" init -backend=false -input=false -no-color >"$(CHECK_DATA)/init.log" 2>&1 || { cat "$(CHECK_DATA)/init.log"; exit 1; }; \
 	  terraform -chdir="$$folder" validate -no-color || exit 1; \
 	done
 
-tf-test: tf-validate ## Test the root module, each module alone, and the example stages, with a mocked provider
-	@for module in infra $(MODULES); do \
-	  echo "== $$module: test"; \
-	  folder=infra; test "$$module" = infra || folder="$(ALONE)/$$module"; \
-	  TF_DATA_DIR="$(CHECK_DATA)/data/$$module" terraform -chdir="$$folder" test -no-color || exit 1; \
-	done
+tf-test: tf-validate ## Test the root module, each module alone, and the examples, with a mocked provider
+	@printf '%s\n' infra $(MODULES) | xargs -n 1 -P 2 sh -c ' \
+	  name="$$(basename "$$0")"; folder=infra; test "$$0" = infra || folder="$(ALONE)/$$name"; log="$(CHECK_DATA)/test-$$name.log"; \
+	  TF_DATA_DIR="$(CHECK_DATA)/data/$$name" terraform -chdir="$$folder" test -no-color >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
+	  echo "== $$0: test: $$(tail -n 1 "$$log")"'
 	@for stage in dev prod; do \
 	  echo "== infra: plan the stage $$stage"; \
 	  TF_DATA_DIR="$(CHECK_DATA)/data/infra" terraform -chdir=infra test -no-color -test-directory=examples -var-file="examples/$$stage.example.tfvars" || exit 1; \

@@ -14,7 +14,6 @@ from chalicelib.uploads import INBOX_PREFIX, uploads
 
 app = Chalice(app_name="tally")
 _settings = settings()
-_TRIM_HORIZON = "TRIM_HORIZON"  # a new mapping must not miss what was written before it was there
 
 
 def _queue(queue: str, function: str) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def _stream(function: str) -> dict[str, Any]:
         "stream_arn": _settings.stream_arn,
         "batch_size": trigger.batch_size,
         "maximum_batching_window_in_seconds": trigger.maximum_batching_window_seconds,
-        "starting_position": _TRIM_HORIZON,
+        "starting_position": "TRIM_HORIZON",  # a new mapping must not miss what was written before it was there
     }
 
 
@@ -50,7 +49,7 @@ def plan(event: S3Event) -> None:
 def dispatch(event: DynamoDBEvent) -> None:
     """Send new chunks, and rows whose failure was taken back, to their queues."""
     sent = Services.of(event.context).dispatcher.dispatch(changes(event.to_dict()))
-    logger.info("outbox.sent", chunks=sent.chunks, rows=sent.rows)
+    logger.info("outbox.sent", batches=sent.batches, chunks=sent.chunks, rows=sent.rows)
 
 
 @app.on_sqs_message(**_queue("ingest", "ingest"))
@@ -112,7 +111,8 @@ def finish(event: SQSEvent) -> dict[str, Any]:
             with failures.isolated(message):
                 finished[message] = decode(message.body, FinishedMessage)
         done = services.finisher.finish(finished, failures)
-        logger.info("rows.counted", counted=done.counted, duplicates=done.duplicates)
+        batches = sorted({body.batch for body in finished.values()})
+        logger.info("rows.counted", batches=batches, counted=done.counted, duplicates=done.duplicates)
 
     return services.acknowledgement.answer(event.to_dict(), handle)
 
@@ -146,4 +146,4 @@ def settle(event: DynamoDBEvent) -> None:
     """Close chunks and batches whose counters say so, and announce those that have ended."""
     with Services.metered(event.context) as services:
         done = services.settler.settle(changes(event.to_dict()))
-    logger.info("batch.settled", chunks=done.chunks, batches=done.batches, events=done.events)
+    logger.info("batch.settled", batches=done.seen, chunks=done.chunks, ended=done.batches, events=done.events)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bench.localaws import fresh, make_table
+from bench.localaws import fresh
 from chalicelib import jobs
 from chalicelib.boundaries import split
 from chalicelib.items import Chunk, ChunkKey, Marker, Outcome, Record
@@ -21,6 +21,7 @@ from chalicelib.process import Processor
 from chalicelib.retry import Retry
 from chalicelib.rows import RejectedRow
 from chalicelib.table import Table
+from tests.support.tables import make_table
 
 _JOB = "transactions"
 _BATCH = "transactions-0123456789abcdef0123"

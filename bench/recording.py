@@ -98,7 +98,9 @@ def invocations(logs: Any, names: list[str], since: datetime) -> dict[str, Invoc
     """Return what the logs report of functions since a moment."""
     now = datetime.now(UTC) + timedelta(minutes=1)
     found = {name: reported(logs, name, since, now) for name in names}
-    return {name: Invocations(count=len(each), gb_seconds=sum(each)) for name, each in found.items()}
+    return {
+        name: Invocations(count=len(each), gb_seconds=sum(spent for _, spent in each)) for name, each in found.items()
+    }
 
 
 def _kind(request: Mapping[str, Any]) -> str:

@@ -78,6 +78,16 @@ resource "aws_lambda_function_event_invoke_config" "plan" {
   depends_on = [module.role]
 }
 
+# Lambda takes a function that one event has led to some sixteen times for a loop, and stops it: these go round on purpose, and come to an
+# end. A plan hands over what is left of its file; a worker sends rows again that wait for their next attempt, that a deadline left over,
+# or that are paused, each minute.
+resource "aws_lambda_function_recursion_config" "this" {
+  for_each = setintersection(local.deployed_functions, ["plan", "process", "process_heavy"])
+
+  function_name  = local.function_names[each.key]
+  recursive_loop = "Allow"
+}
+
 # A Chalice function has one queue, so Terraform gives bury the others. These are Terraform's from the start, and go when bury goes:
 # once `chalice delete` has emptied the deployed file, the next apply or destroy removes them.
 resource "aws_lambda_event_source_mapping" "bury" {

@@ -66,7 +66,8 @@ module "alarms" {
     stage             = var.stage
     reconcile_minutes = var.reconcile_minutes
     description       = "Batches stand still, and reconcile could not mend them. ${local.runbook}batch-without-progress."
-    unseen            = "reconcile does not run, so nobody would know of a batch that stands still. ${local.runbook}batch-without-progress."
+    # Before Chalice has deployed it, its silence says nothing.
+    unseen = contains(local.deployed_functions, "reconcile") ? "reconcile does not run, so nobody would know of a batch that stands still. ${local.runbook}batch-without-progress." : null
   }
 }
 

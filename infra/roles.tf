@@ -10,11 +10,6 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # What is in a gzip upload becomes a plain object.
-  unpack_upload = [
-    { sid = "UnpackUpload", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/unpacked/*"] },
-  ]
-
   # A plan whose time does not suffice has another invocation go on with it.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
@@ -58,8 +53,14 @@ locals {
   statements = {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # What is in a gzip upload becomes a plain object; who goes on with one that was begun sees the parts that are stored.
+      {
+        sid       = "UnpackUpload"
+        actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+        resources = ["${module.inbox.arn}/unpacked/*"]
+      },
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
-    ], local.hand_over_plan, local.unpack_upload)
+    ], local.hand_over_plan)
 
     ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
       {
@@ -122,8 +123,8 @@ locals {
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
     ])
 
-    # A plan that died is begun again, so the object is read again.
-    reconcile = concat(local.read_upload, local.hand_over_plan, local.unpack_upload, [
+    # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
+    reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {
@@ -145,8 +146,9 @@ module "role" {
   source   = "./modules/function_role"
   for_each = local.functions
 
-  function_name      = local.function_names[each.key]
-  statements         = local.statements[each.key]
-  log_retention_days = var.log_retention_days
-  kms_key_arn        = var.kms_key_arn
+  function_name            = local.function_names[each.key]
+  statements               = local.statements[each.key]
+  permissions_boundary_arn = var.permissions_boundary_arn
+  log_retention_days       = var.log_retention_days
+  kms_key_arn              = var.kms_key_arn
 }

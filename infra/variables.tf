@@ -119,6 +119,17 @@ variable "kms_key_arn" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds what every function's role may be allowed; null for none."
+  type        = string
+  default     = null # null has a meaning here: no boundary
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy."
+  }
+}
+
 variable "access_log_bucket" {
   description = "Name of the bucket that gets the access log of the inbox; null for none. It must let logging.s3.amazonaws.com write."
   type        = string
@@ -126,7 +137,7 @@ variable "access_log_bucket" {
 }
 
 variable "write_share" {
-  description = "Part of the table's write units that rows may take, shared evenly among all that ingest, finish and bury may run at once. Without effect on a table that is paid by request."
+  description = "Part of the table's write units that rows may take: a third of it for all that ingest may run at once, two thirds for finish and bury. Without effect on a table that is paid by request."
   type        = number
   default     = 0.8
   nullable    = false

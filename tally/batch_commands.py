@@ -4,8 +4,10 @@ import json
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
 import click
+from botocore.exceptions import ClientError
 
 from chalicelib import jobs
 from chalicelib.items import Marker, Outcome
@@ -14,6 +16,7 @@ from tally import audit as auditing
 from tally import cost as costing
 from tally import localaws, sample
 from tally import repair as repairing
+from tally.batches import Progress
 from tally.chaliceproject import ChaliceProject
 from tally.errors import ExitCode, OperatorError
 from tally.invoke import invoke
@@ -67,26 +70,33 @@ def submit(
     return None
 
 
-@command("status", BATCH, *WATCH, *RESOURCES)
+@command(
+    "status",
+    BATCH,
+    click.option("--cost/--no-cost", default=True, show_default=True, help="What it cost, once it has ended."),
+    *WATCH,
+    *RESOURCES,
+)
 def status(
     *,
     output: Output,
     stage: str,
     batch: str,
+    cost: bool,
     watch: bool,
     interval: float,
     timeout: float | None,
     table: str,
     bucket: str,
 ) -> ExitCode | None:
-    """Show where a batch stands; with --watch, live until its end."""
+    """Show where a batch stands, and what it cost once it has ended; with --watch, live until then."""
     found = find_stage(stage, table, bucket)
     if watch:
-        return _follow(output, found, batch, interval, timeout)
+        return _follow(output, found, batch, interval, timeout, cost=cost)
     progress = reader(found).progress(reader(found).require(batch).id)
     if progress is not None:
         show(output, progress, utc_now())
-        output.result(progress.as_json())
+        output.result(progress.as_json() | (_cost(output, found, progress) if cost else {}))
     return None
 
 
@@ -99,10 +109,25 @@ def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> 
     output.result({"id": batch, **took.as_json()})
 
 
-def _follow(output: Output, stage: Stage, batch: str, interval: float, timeout: float | None) -> ExitCode:
+def _follow(
+    output: Output, stage: Stage, batch: str, interval: float, timeout: float | None, *, cost: bool = True
+) -> ExitCode:
     progress = follow(output, reader(stage), stage.where_to_look, batch, interval=interval, timeout=timeout)
-    output.result(progress.as_json())
+    output.result(progress.as_json() | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
+
+
+def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
+    """Say what a batch cost that has ended; returns what ``--json`` shows of it."""
+    if not progress.batch.status.final or not progress.counts.total:
+        return {"cost": None}
+    try:
+        took = costing.of(stage, progress.batch, utc_now())
+    except ClientError as error:  # whoever may see a batch need not be allowed to see the logs
+        output.warn(f"what it cost is not known: {error}")
+        return {"cost": None}
+    output.say(f"It took {took.summary}: tally cost {progress.batch.id}")
+    return {"cost": took.as_json()}
 
 
 @command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)

@@ -60,6 +60,7 @@ class Progress:
             "reason": batch.reason,
             "source": {"bucket": batch.source.bucket, "key": batch.source.key, "version": batch.source.version},
             "size": batch.size,
+            "unpacking": {"bytes_read": batch.unpacking.read} if batch.unpacking else None,
             "rows": self.found,
             "succeeded": self.counts.succeeded,
             "failed": self.counts.failed,

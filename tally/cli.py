@@ -35,10 +35,19 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> ExitCode:
-    """Run one command and return its exit status, having said on stderr what went wrong."""
+def run(
+    arguments: list[str],
+    *,
+    command: click.Command = tally,
+    name: str = "tally",
+    explained: type[Exception] = Exception,  # the last resort: nothing may end in a traceback
+) -> ExitCode:
+    """Run one command and return its exit status, having said on stderr what went wrong.
+
+    Errors that are not ``explained`` are raised: a developer's tool wants their traceback.
+    """
     try:
-        returned = tally.main(args=arguments, prog_name="tally", standalone_mode=False)
+        returned = command.main(args=arguments, prog_name=name, standalone_mode=False)
         return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
     except click.ClickException as error:
         error.show()
@@ -46,7 +55,7 @@ def run(arguments: list[str]) -> ExitCode:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # the last resort: nothing may end in a traceback
+    except explained as error:
         if "--debug" in arguments:
             traceback.print_exc()
         known = explain(error)

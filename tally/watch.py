@@ -62,8 +62,11 @@ def duration(seconds: float | None) -> str:
 
 
 def status_of(batch: Batch) -> str:
-    """Return a batch's status and, if something holds it, what."""
-    return f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
+    """Return a batch's status and, if something holds it, what, and while it is unpacked, how far that is."""
+    shown = f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
+    if batch.status is not BatchStatus.UNPACKING:
+        return shown
+    return f"{shown}, {batch.unpacking.read if batch.unpacking else 0:,} of {batch.size:,} bytes read"
 
 
 def verdict(progress: Progress) -> ExitCode:
@@ -180,6 +183,8 @@ class Watch:
             )
 
     def _line(self, progress: Progress) -> str:
+        if progress.batch.status is BatchStatus.UNPACKING:
+            return f"{status_of(progress.batch)}; elapsed {duration(elapsed_seconds(progress, self.now()))}"
         counts, left = progress.counts, progress.found - progress.counts.total
         eta = duration(self._meter.eta_seconds(left))
         planning = "" if progress.batch.chunks is not None else " so far"

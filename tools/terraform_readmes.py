@@ -111,10 +111,11 @@ def current(readme: Path, version: str) -> str:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 when a README is not current.")
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=ROOT, show_default=True)
 def main(*, check: bool, root: Path) -> None:
-    """Write the tables of the root module's README and of its modules'."""
+    """Write the tables of the root module's README, of its modules' and of the examples that stand alone."""
     version = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     stale = []
-    for folder in [root, *sorted(path.parent for path in root.glob("modules/*/versions.tf"))]:
+    alone = [path.parent for group in ("modules", "examples") for path in root.glob(f"{group}/*/versions.tf")]
+    for folder in [root, *sorted(alone)]:
         readme = folder / "README.md"
         if not readme.is_file():
             raise click.ClickException(f"{folder} has no README.md.")

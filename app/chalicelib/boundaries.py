@@ -79,12 +79,13 @@ def split(
     # What a cut may have to look at: a whole range, and a record that begins at its very end.
     enough = max_bytes + MAX_RECORD_BYTES + 1
     data = b""
+    likely = max_bytes  # what a range takes, by the one before: no cut copies a window of which it needs a quarter
     dropped = 0  # bytes of a line too long for a record: forgotten as they come, so that memory stays bounded
     for block in blocks:
         data += block
         begin = 0
         while dropped or len(data) - begin >= enough:
-            cut = None if dropped else _cut(data, begin, begin + enough, max_rows, max_bytes, last=False)
+            cut = None if dropped else _cut(data, begin, begin + enough, max_rows, max_bytes, likely=likely, last=False)
             if cut is None:
                 end = _LINE_END.search(data, begin)
                 if end is None:
@@ -95,6 +96,7 @@ def split(
                 cut = _too_long(dropped + end.end() - begin)
                 begin -= dropped
                 dropped = 0
+            likely = cut.length + cut.length // 8
             yield at.range(cut)
             begin += cut.length
         data = data[begin:]
@@ -102,7 +104,7 @@ def split(
         yield at.range(_too_long(dropped + len(data)))
         return
     begin = 0
-    while cut := _cut(data, begin, len(data), max_rows, max_bytes, last=True):
+    while cut := _cut(data, begin, len(data), max_rows, max_bytes, likely=likely, last=True):
         yield at.range(cut)
         begin += cut.length
 
@@ -130,47 +132,27 @@ def read_records(text: str) -> Iterator[CsvRecord]:
         length_before, lines_before = length, lines
 
 
-def read_lines(text: str) -> Iterator[tuple[str, list[str], int]]:
-    """Read every record of a text: as its line, where commas alone part its cells, or else as its cells.
-
-    The last is the number of its physical lines. The cells are those of ``read_records``; only a record that begins on
-    a line with a quote takes the csv module.
-    """
-    csv.field_size_limit(sys.maxsize)
-    lines = iter(io.StringIO(text, newline=""))
-    taken: list[str] = []
-
-    def feed() -> Iterator[str]:
-        yield taken[0]
-        for line in lines:
-            taken.append(line)
-            yield line
-
-    for line in lines:
-        if '"' not in line:
-            yield line.rstrip("\r\n"), [], 1
-        else:
-            taken[:] = [line]
-            cells = next(csv.reader(feed()))
-            yield "", cells, len(taken)
-
-
-def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
+def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, likely: int, last: bool) -> _Cut | None:
     """Cut one range from ``begin``, looking no further than ``end``; the file ends there if ``last``.
 
-    None when there is nothing to cut, or no line ends.
+    None when there is nothing to cut, or no line ends. ``likely`` bytes are tried first, and do not change the cut.
     """
-    window = data[begin : begin + max_bytes]
-    cut = _cut_lines(window, max_rows, last=last and begin + len(window) == end)
+    size = min(likely, max_bytes)
+    while True:
+        window = data[begin : begin + size]
+        lines = window.split(b"\n", max_rows)
+        if len(lines) > max_rows or size == max_bytes:
+            break
+        size = min(2 * size, max_bytes)
+    cut = _cut_lines(window, lines, max_rows, last=last and begin + len(window) == end)
     return cut or _cut_records(data[begin:end], max_rows, max_bytes, last=last)
 
 
-def _cut_lines(window: bytes, max_rows: int, *, last: bool) -> _Cut | None:
+def _cut_lines(window: bytes, lines: list[bytes], max_rows: int, *, last: bool) -> _Cut | None:
     """Cut after the last record that ends in whole lines; every step runs at the speed of C.
 
     None if there is none, or if only the csv module can tell.
     """
-    lines = window.split(b"\n", max_rows)
     rest = lines.pop()
     if last and rest and len(lines) < max_rows:
         lines.append(rest)
@@ -182,7 +164,7 @@ def _cut_lines(window: bytes, max_rows: int, *, last: bool) -> _Cut | None:
         return None  # it may end a record that fits in as well
     if len(text) > MAX_RECORD_BYTES and (b'"' in text or max(map(len, lines)) >= MAX_RECORD_BYTES):
         return None
-    blank = lines.count(b"") + lines.count(b"\r")
+    blank = lines.count(b"") + (lines.count(b"\r") if b"\r" in text else 0)
     if b'"' in text:
         return _cut_quoted(text, lines, may_be_blank=blank > 0)
     return _Cut(len(text), len(lines), len(lines) - blank)

@@ -9,7 +9,7 @@ from chalicelib.table import Update
 if TYPE_CHECKING:
     from chalicelib.table import Table
 
-HAS_NOT_ENDED = "(#status = :planning OR #status = :running)"
+HAS_NOT_ENDED = "(#status = :unpacking OR #status = :planning OR #status = :running)"
 """A batch that has ended has nothing left to hold."""
 IS_FREE = "attribute_not_exists(#hold)"
 """Nothing holds it, so pausing it changes something."""
@@ -32,6 +32,7 @@ class Controls:
         clauses = [HAS_NOT_ENDED, IS_FREE if hold is Hold.PAUSED else IS_NOT_STOPPED]
         values = {
             ":hold": text(hold),
+            ":unpacking": text(BatchStatus.UNPACKING),
             ":planning": text(BatchStatus.PLANNING),
             ":running": text(BatchStatus.RUNNING),
         }

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatched:
-    """How much was sent on."""
+    """How much was sent on, and of which batches."""
 
     chunks: int = 0
     rows: int = 0
+    batches: Sequence[str] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class Dispatcher:
                 chunks.append(Chunk.from_item(change.new).key)
         records, unread = self._look_up(redriven)
         chunks += unread
-        return Dispatched(chunks=self.send_chunks(chunks), rows=self.send_records(records))
+        batches = {chunk.batch_id for chunk in chunks} | {marker.chunk.batch_id for marker in redriven}
+        return Dispatched(chunks=self.send_chunks(chunks), rows=self.send_records(records), batches=sorted(batches))
 
     def send_chunks(self, chunks: Sequence[ChunkKey]) -> int:
         """Ask ingest for chunks; returns how many."""

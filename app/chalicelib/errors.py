@@ -49,6 +49,10 @@ class SourceGoneError(TallyError):
     """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
 
 
+class UploadEndedError(FixItError):
+    """A multipart upload is no more: it was completed, perhaps by a call of ours that was not heard of, or aborted."""
+
+
 class PermanentError(TallyError):
     """For a job's own use: raised in ``process`` it fails the row at once, without another try."""
 
@@ -119,6 +123,7 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
     branches: list[tuple[bool, type[TallyError]]] = [
         (code in _THROTTLES, ThrottledError),
         (code in _CONFLICTS, ConflictError),
+        (code == "NoSuchUpload", UploadEndedError),
         (code in _SOURCE_GONE, SourceGoneError),
         (status >= _SERVER_ERROR, UnknownOutcomeError),
     ]

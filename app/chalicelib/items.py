@@ -1,6 +1,6 @@
 """The table's items and keys: the only code that knows DynamoDB's shape."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +26,7 @@ class Listing(StrEnum):
 class BatchStatus(StrEnum):
     """Where a batch stands. The last three are final until a redrive reopens the batch."""
 
+    UNPACKING = "unpacking"  # it is a gzip file, whose rows are not to be seen yet
     PLANNING = "planning"  # chunks are being found; some may be worked on already
     RUNNING = "running"  # every chunk is known
     COMPLETED = "completed"  # every row succeeded
@@ -35,7 +36,7 @@ class BatchStatus(StrEnum):
     @property
     def final(self) -> bool:
         """Tell whether nothing more will happen to the batch by itself."""
-        return self not in {BatchStatus.PLANNING, BatchStatus.RUNNING}
+        return self not in {BatchStatus.UNPACKING, BatchStatus.PLANNING, BatchStatus.RUNNING}
 
 
 class Outcome(StrEnum):
@@ -106,6 +107,11 @@ def key(pk: str, sk: str) -> dict[str, Any]:
 def text(value: str) -> dict[str, str]:
     """Encode a string attribute."""
     return {"S": value}
+
+
+def texts(values: Iterable[str]) -> dict[str, Any]:
+    """Encode a list of strings."""
+    return {"L": [text(value) for value in values]}
 
 
 def number(value: int) -> dict[str, str]:
@@ -197,6 +203,21 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacking:
+    """How far a gzip upload is unpacked: so many bytes of it were read, and the parts are in this multipart upload."""
+
+    read: int = 0
+    upload_id: str = ""
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self | None:
+        """Read how far a batch is; None if nothing was kept, or it is unpacked."""
+        if "unpack_upload_id" not in item:
+            return None
+        return cls(read=_number(item, "unpack_read"), upload_id=_text(item, "unpack_upload_id"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One uploaded object, one run to completion.
 
@@ -226,6 +247,7 @@ class Batch:
     published_attempt: int = 0
     hold: Hold | None = None
     cursor: Cursor | None = None
+    unpacking: Unpacking | None = None
     unpacked: Source | None = None
     unpacked_size: int = 0
 
@@ -251,7 +273,7 @@ class Batch:
             "version_id": text(self.source.version_id),
             "etag": text(self.source.etag),
             "size": number(self.size),
-            "header": {"L": [text(name) for name in self.header]},
+            "header": texts(self.header),
             "status": text(self.status),
             "row_expires_at": number(self.expires_at),
             "chunk_rows": number(self.chunk_rows),
@@ -260,13 +282,6 @@ class Batch:
             "rows": number(0),
             **{outcome.value: number(0) for outcome in Outcome},
         }
-        if self.unpacked:
-            item |= {
-                "unpacked_key": text(self.unpacked.key),
-                "unpacked_version_id": text(self.unpacked.version_id),
-                "unpacked_etag": text(self.unpacked.etag),
-                "unpacked_size": number(self.unpacked_size),
-            }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
         return item
@@ -301,6 +316,7 @@ class Batch:
             published_attempt=_number(item, "published_attempt"),
             hold=Hold(_text(item, "hold")) if "hold" in item else None,
             cursor=Cursor.from_item(item),
+            unpacking=Unpacking.from_item(item),
             unpacked=_unpacked(item),
             unpacked_size=_number(item, "unpacked_size"),
         )
@@ -323,6 +339,7 @@ class Chunk:
 
     ``expected_rows`` is the planner's count of records that are not blank; ``rows`` is set once, by ingest, when
     every record item is written. ``unreadable`` is the reason why the range holds no record that can be read.
+    ``redriven`` counts outcomes that were taken back, for whoever asks what the batch cost.
     """
 
     key: ChunkKey
@@ -334,6 +351,7 @@ class Chunk:
     rows: int | None = None
     remaining: int = 0
     counts: Counts = Counts()
+    redriven: int = 0
     closed: bool = False
 
     @property
@@ -366,6 +384,7 @@ class Chunk:
             rows=_number_or_none(item, "rows"),
             remaining=_number(item, "remaining"),
             counts=Counts.from_item(item),
+            redriven=_number(item, "redriven"),
             closed="closed" in item,
         )
 

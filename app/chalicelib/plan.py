@@ -30,8 +30,8 @@ from chalicelib.ledger import Clock, utc_now
 from chalicelib.rows import HeaderError
 from chalicelib.source import ObjectReader
 from chalicelib.table import MOST_ACTIONS, Put, Update
-from chalicelib.unpack import GZIP_MAGIC, UNPACKED_PREFIX, Unpacker, UnpackError
-from chalicelib.uploads import INBOX_PREFIX, Upload
+from chalicelib.unpack import GZIP_MAGIC, Unpacker, UnpackError
+from chalicelib.uploads import HAND_OVER_SECONDS, INBOX_PREFIX, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,12 +46,12 @@ IS_NEW = "attribute_not_exists(pk)"
 """No plan has made this item; one that has may have been counted in since, so it is never written over."""
 IS_BEING_PLANNED = "#status = :planning"
 """Planning ends once, all chunks known or the file rejected: the number of chunks is added to ``remaining`` once."""
+IS_STILL_PLANNED = "(#status = :unpacking OR #status = :planning)"
+"""A plan that gives a file up is not to undo one that came to its end."""
 IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
 """A plan that is behind, or began anew, takes nothing back from one that is ahead."""
 
 _MOST_REASON_CHARACTERS = 1_000
-_HAND_OVER_SECONDS = 20.0
-"""Time left that is no longer enough for a read, with its retries, and a hundred chunks."""
 _CHUNKS_BETWEEN_CURSORS = 1_000
 """What a plan that was killed does again."""
 
@@ -99,6 +99,7 @@ class Planner:
         job = job_name(upload.source.key)
         now = self.clock()
         reader = ObjectReader(s3=self.s3, source=upload.source, retry=self.retry)
+        unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
         batch = Batch(
             id=batch_id(job, upload.source),
             job=job,
@@ -113,15 +114,18 @@ class Planner:
         try:
             head = _head(job, reader, upload.size)
             if head.startswith(GZIP_MAGIC):
-                standing = self._standing(batch.id)
-                if standing and standing.status.final:
-                    return standing
-                content = self._unpacked(standing or batch, upload)
-                batch = replace(batch, unpacked=content.source, unpacked_size=content.size)
-                reader = replace(reader, source=content.source)
-                head = _head(job, reader, content.size)
+                batch = self._create(replace(batch, status=BatchStatus.UNPACKING))  # from the start, so that it is seen
+                if batch.status is BatchStatus.UNPACKING:
+                    batch = unpacker.unpack(batch)
+                if batch.status.final:
+                    return batch
+                if not batch.unpacked:
+                    return self._hand_over(batch, upload)
+                reader = replace(reader, source=batch.content)
+                head = _head(job, reader, batch.content_size)
             header, start, first_line = _header(job, head, batch.content_size)
-            batch = self._create(replace(batch, header=header))
+            batch = replace(batch, header=header)
+            batch = unpacker.name(batch) if batch.status is BatchStatus.UNPACKING else self._create(batch)
             if batch.chunks is not None or batch.status.final:
                 return batch  # planned before: a second event
             if batch.cursor is None:
@@ -131,12 +135,6 @@ class Planner:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
-
-    def _unpacked(self, batch: Batch, upload: Upload) -> Upload:
-        """Return the plain object of a gzip one: that of the batch, if there is one already."""
-        if batch.unpacked:
-            return Upload(source=batch.unpacked, size=batch.unpacked_size)
-        return Unpacker(s3=self.s3, retry=self.retry).unpack(upload, f"{UNPACKED_PREFIX}{batch.id}.csv")
 
     def _standing(self, batch_id: str) -> Batch | None:
         item = self.table.get(batch_pk(batch_id), BATCH_SK)
@@ -164,13 +162,11 @@ class Planner:
                 cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
                 if writing:
                     writing.result()
-                    late = self.retry.remaining_seconds() < _HAND_OVER_SECONDS
+                    late = self.retry.remaining_seconds() < HAND_OVER_SECONDS
                     if late or cursor.chunks % _CHUNKS_BETWEEN_CURSORS == 0:
                         self._save(batch, cursor)
                     if late:
-                        # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
-                        self.hand_over(upload)
-                        return replace(batch, cursor=cursor)
+                        return self._hand_over(replace(batch, cursor=cursor), upload)
                 chunks = [_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)]
                 writing = writer.submit(self._put_new, chunks)
                 rows = sum(chunk.expected_rows for chunk in chunks)
@@ -178,6 +174,11 @@ class Planner:
             if writing:
                 writing.result()
         return self._finish(batch, cursor)
+
+    def _hand_over(self, batch: Batch, upload: Upload) -> Batch:
+        # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
+        self.hand_over(upload)
+        return batch
 
     def _save(self, batch: Batch, cursor: Cursor) -> None:
         """Keep how far the plan came: every chunk before the cursor is durable."""
@@ -238,18 +239,20 @@ class Planner:
         shown = reason[:_MOST_REASON_CHARACTERS]
         rejected = replace(batch, status=BatchStatus.REJECTED, reason=shown, completed_at=timestamp(now))
         standing = self._create(rejected)
-        if standing.status is not BatchStatus.PLANNING:
+        if standing.status not in {BatchStatus.UNPACKING, BatchStatus.PLANNING}:
             return standing
         applied = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET #status = :rejected, reason = :reason, completed_at = :now",
-                condition=IS_BEING_PLANNED,
+                expression="SET #status = :rejected, reason = :reason, completed_at = :now "
+                "REMOVE unpack_read, unpack_upload_id",
+                condition=IS_STILL_PLANNED,
                 values={
                     ":rejected": text(BatchStatus.REJECTED),
                     ":reason": text(rejected.reason),
                     ":now": text(rejected.completed_at),
+                    ":unpacking": text(BatchStatus.UNPACKING),
                     ":planning": text(BatchStatus.PLANNING),
                 },
             )

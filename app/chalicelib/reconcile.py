@@ -141,8 +141,12 @@ class Reconciler:
         """Do at once for a batch what can be done; safe to repeat, and to run while the batch is running."""
         repairs = Repairs(batch_id)
         batch = self._batch(batch_id)
-        if batch.status is BatchStatus.PLANNING:
-            self.planner.plan(Upload(source=batch.source, size=batch.size))
+        upload = Upload(source=batch.source, size=batch.size)
+        if batch.status is BatchStatus.UNPACKING:
+            self.planner.hand_over(upload)  # unpacking wants all the time that there is, and plan has more of it
+            repairs.planned_again = True
+        elif batch.status is BatchStatus.PLANNING:
+            self.planner.plan(upload)
             repairs.planned_again = True
             batch = self._batch(batch_id)
         chunks = self._chunks(batch)
@@ -249,7 +253,8 @@ class Reconciler:
         chunks = self._chunks(batch)
         counted = sum((chunk.counts for chunk in chunks), Counts()).total
         planned = batch.cursor.chunks if batch.cursor else len(chunks)
-        return f"{batch.attempt} {batch.status} {planned} {batch.remaining} {counted}"
+        unpacked = batch.unpacking.read if batch.unpacking else 0
+        return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
 
     def _note(self, batch_id: str, looks: str, *, repairs: int = 0) -> None:
         now = self.clock()

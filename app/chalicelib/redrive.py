@@ -134,7 +134,7 @@ def _uncount(chunk: Chunk, rows: int) -> Update:
     return Update(
         pk=chunk.key.pk,
         sk=CHUNK_SK,
-        expression="ADD remaining :rows, #failed :less",
+        expression="ADD remaining :rows, #failed :less, redriven :rows",
         condition=CHUNK_IS_OPEN,
         values={":rows": number(rows), ":less": number(-rows)},
     )
@@ -144,7 +144,7 @@ def _reopen_chunk(chunk: Chunk, rows: int) -> Update:
     return Update(
         pk=chunk.key.pk,
         sk=CHUNK_SK,
-        expression="ADD remaining :rows, #failed :less REMOVE #closed",
+        expression="ADD remaining :rows, #failed :less, redriven :rows REMOVE #closed",
         condition=CHUNK_IS_CLOSED_AS_READ,
         values={":rows": number(rows), ":less": number(-rows), ":was_failed": number(chunk.counts.failed)},
     )

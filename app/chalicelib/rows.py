@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import msgspec
 
-from chalicelib.boundaries import read_lines
-from chalicelib.cleaning import clean, clean_cells
+from chalicelib.cells import read_cells
+from chalicelib.cleaning import clean
 from chalicelib.errors import TallyError
 
 _SHOWN_CHARACTERS = 40
@@ -92,30 +92,16 @@ class Schema:
 
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
-        try:
-            text, undecodable = data.decode(), False
-        except UnicodeDecodeError:
-            # Every other row of the chunk is sound: let the bytes stand for themselves until their cell is known.
-            text, undecodable = data.decode(errors="surrogateescape"), True
-        line = first_line
-        row = 0
-        for plain, cells, lines in read_lines(text):
-            if plain or cells:
-                raw = plain or "".join(cells)
-                reason = _undecodable(cells or plain.split(","), header) if undecodable and not raw.isascii() else ""
-                if reason:
-                    yield RejectedRow(row, f"line {line}, {reason}")
-                else:
-                    yield self._read_row(clean_cells(plain, ",") if plain else _clean(cells), header, row, line)
-                row += 1
-            line += lines
+        for row, (line, cells, sound) in enumerate(read_cells(data, first_line)):
+            reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
+            yield RejectedRow(row, f"line {line}, {reason}") if reason else self._read_row(cells, header, row, line)
 
     def _read_row(self, values: list[str], header: Sequence[str], row: int, line: int) -> ValidRow | RejectedRow:
-        if not (values[0] or any(values)):
+        named: dict[str, str | None] = {name: value for name, value in zip(header, values, strict=False) if value}
+        if not named and not any(values):
             return RejectedRow(row, f"line {line}: the row is empty, all {len(values)} of its columns")
         if len(values) != len(header):
             return RejectedRow(row, f"line {line}: {len(values)} columns, the header has {len(header)}")
-        named: dict[str, str | None] = {name: value for name, value in zip(header, values, strict=True) if value}
         for name in self.nullable_required:
             named.setdefault(name)
         try:
@@ -133,12 +119,6 @@ def _takes_none(kind: Any) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-def _clean(cells: list[str]) -> list[str]:
-    """Clean cells that may have commas in them."""
-    joined = "|".join(cells)
-    return clean_cells(joined, "|") if joined.count("|") < len(cells) else list(map(clean, cells))
 
 
 def _undecodable(cells: list[str], header: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from chalicelib.finish import Finisher
 from chalicelib.heavy import HeavyProcessor
 from chalicelib.ingest import Ingester
 from chalicelib.ledger import Ledger
+from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.pacing import Pacer, Share
 from chalicelib.plan import Planner
@@ -32,8 +33,8 @@ from chalicelib.uploads import Handover
 _RESERVE_SECONDS = 2.0
 """What a function keeps of its time to answer instead of being killed."""
 
-_WRITERS = ("ingest", "finish", "bury")
-"""The functions that write for each row. Any of their instances may write at the same time."""
+_WRITERS = ((1 / 3, ("ingest",)), (2 / 3, ("finish", "bury")))
+"""The functions that write for each row, and their part of it: a record is a unit, a marker in its transaction two."""
 
 
 @cache
@@ -45,15 +46,21 @@ def settings() -> Settings:
 _paced: list[Pacer] = []
 
 
+def _part(settings: Settings, function: str) -> float:
+    """Return the part of what rows may take that is one worker's: by what its function writes, and how many may run."""
+    part, names = next((found for found in _WRITERS if function in found[1]), _WRITERS[-1])
+    return part / sum(settings.functions[name].maximum_concurrency or 1 for name in names)
+
+
 def _pacer(services: "Services") -> Pacer:
     """Return the pacer of this process: what one invocation wrote, the next one waits for."""
     if not _paced:
-        functions = services.settings.functions
+        settings = services.settings
+        function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "").removeprefix(f"tally-{settings.stage}-")
         share = Share(
             dynamodb=services.client("dynamodb"),
-            table=services.settings.table,
-            share=services.settings.write_share,
-            writers=sum(functions[name].maximum_concurrency or 1 for name in _WRITERS),
+            table=settings.table,
+            share=settings.write_share * _part(settings, function),
             retry=Retry(),  # this invocation's would be out of time in the next
         )
         _paced.append(Pacer(units_per_second=share.units_per_second))
@@ -76,6 +83,8 @@ class Services:
         def remaining_seconds() -> float:
             return float(context.get_remaining_time_in_millis()) / 1000 - _RESERVE_SECONDS
 
+        # Every line says which invocation it is of: Lambda's own report of what that took has no other name for it.
+        logger.append_keys(request_id=getattr(context, "aws_request_id", ""))
         return cls(settings(), Retry(remaining_seconds=remaining_seconds))
 
     @classmethod

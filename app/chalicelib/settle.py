@@ -5,7 +5,7 @@ twice, late or out of order does nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -66,11 +66,12 @@ IS_RUNNING = "#status = :running AND attempt = :attempt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What one call brought to an end."""
+    """What one call brought to an end, and the batches that it saw."""
 
     chunks: int = 0
     batches: int = 0
     events: int = 0
+    seen: Sequence[str] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,11 @@ class Settler:
         done: dict[str, dict[int, Chunk]] = defaultdict(dict)
         batches: dict[str, Batch] = {}
         ended: dict[tuple[str, int], Batch] = {}
+        seen: set[str] = set()
         for change in changes:
             if change.sk == CHUNK_SK:
                 chunk = Chunk.from_item(change.new)
+                seen.add(chunk.key.batch_id)
                 if chunk.done and not chunk.closed:
                     done[chunk.key.batch_id][chunk.key.number] = chunk
             elif change.sk == BATCH_SK:
@@ -103,7 +106,8 @@ class Settler:
                     ended[batch.id, batch.attempt] = batch
         closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
         completed = sum(self.complete(batch) for batch in batches.values())
-        return Settled(chunks=closed, batches=completed, events=self.publish(ended.values()))
+        published = self.publish(ended.values())
+        return Settled(chunks=closed, batches=completed, events=published, seen=sorted(seen | batches.keys()))
 
     def _stop_at_limit(self, batch: Batch) -> None:
         """Hold a batch of which more rows have failed than its job allows; counted as chunks close.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from chalicelib.retry import Retry
 
 INBOX_PREFIX = "inbox/"
+HAND_OVER_SECONDS = 20.0
+"""Time left that is no longer enough for a read, with its retries, and a hundred chunks: another invocation goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,15 @@ run "adopts_every_mapping_chalice_created" {
   }
 }
 
+run "alarms_on_a_deployed_reconcile_that_is_silent" {
+  command = plan
+
+  assert {
+    condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-unseen"], "docs/runbook.md#batch-without-progress.")
+    error_message = "A reconcile that does not run must alarm."
+  }
+}
+
 run "keys_mappings_by_function_and_uuid" {
   command = plan
 
@@ -198,6 +207,21 @@ run "keeps_uploads_that_plan_gave_up_on" {
       && aws_lambda_function_event_invoke_config.plan[0].maximum_event_age_in_seconds == 21600
     )
     error_message = "plan is retried twice within six hours."
+  }
+}
+
+run "lets_functions_go_round_that_do_so_on_purpose" {
+  command = plan
+
+  assert {
+    condition = {
+      for function, config in aws_lambda_function_recursion_config.this : function => "${config.function_name} ${config.recursive_loop}"
+      } == {
+      plan          = "tally-alpha-plan Allow"
+      process       = "tally-alpha-process Allow"
+      process_heavy = "tally-alpha-process_heavy Allow"
+    }
+    error_message = "Lambda would stop a plan, a paused row or a row's next attempt after some sixteen rounds, and no other function goes round."
   }
 }
 

@@ -300,8 +300,13 @@ run "alarms_on_a_batch_without_progress" {
   }
 
   assert {
-    condition     = alltrue([for kind in ["stalled", "unseen"] : endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-${kind}"], "docs/runbook.md#batch-without-progress.")])
-    error_message = "A batch that reconcile cannot mend must alarm, and so must a reconcile that does not run."
+    condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-stalled"], "docs/runbook.md#batch-without-progress.")
+    error_message = "A batch that reconcile cannot mend must alarm."
+  }
+
+  assert {
+    condition     = !contains(keys(jsondecode(module.alarms[0].descriptions)), "tally-alpha-unseen")
+    error_message = "The silence of a reconcile that is not deployed must not alarm."
   }
 }
 
@@ -516,6 +521,18 @@ run "lets_chalice_manage_no_role" {
   }
 }
 
+run "bounds_every_role" {
+  variables {
+    stage                    = "alpha"
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in module.role : role.permissions_boundary_arn == "arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "No function may have more than the boundary allows."
+  }
+}
+
 run "lets_each_function_send_only_where_its_work_goes" {
   variables {
     stage = "alpha"
@@ -683,8 +700,8 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*", reconcile = "${module.inbox.arn}/unpacked/*" }
-    error_message = "Only what was unpacked is written, beside the inbox, by those that plan."
+    } == { plan = "${module.inbox.arn}/unpacked/*" }
+    error_message = "Only what was unpacked is written, beside the inbox, by the one that has the time."
   }
 }
 
@@ -773,6 +790,17 @@ run "rejects_a_key_of_another_region" {
   }
 
   expect_failures = [var.kms_key_arn]
+}
+
+run "rejects_a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    stage                    = "alpha"
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
 }
 
 run "rejects_a_heavy_row_longer_than_its_worker_may_run" {

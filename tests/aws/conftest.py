@@ -14,6 +14,7 @@ from tally import localaws
 from tally.workspace import StageFolder
 from tests.support import builders
 from tests.support.memory_dynamodb import MemoryDynamoDB
+from tests.support.tables import make_table
 
 TABLE = "tally-test"
 
@@ -58,24 +59,5 @@ def table(dynamodb: Any) -> Table:
 
 
 def _with_a_table(client: Any) -> Any:
-    client.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "listing", "created_at")
-        ],
-        KeySchema=_keys("pk", "sk"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "batches",
-                "KeySchema": _keys("listing", "created_at"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-        ],
-    )
-    client.get_waiter("table_exists").wait(TableName=TABLE)
+    make_table(client, TABLE)
     return client
-
-
-def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
-    return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]

@@ -15,7 +15,7 @@ import click
 from tally import cli
 from tally.errors import ExitCode, OperatorError
 from tally.localstack import LocalStack
-from tally.output import Output, print_error
+from tally.output import Output
 from tally.workspace import Workspace
 from tests.chaos import detour
 from tests.chaos.contest import Contest
@@ -149,21 +149,5 @@ def chaos(
     return ExitCode.OK if report.passed else ExitCode.NOT_AS_HOPED
 
 
-def main() -> ExitCode:
-    """Run the command and return its exit status."""
-    try:
-        returned = chaos.main(standalone_mode=False)
-        return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    except OperatorError as error:
-        known = cli.explain(error)
-        print_error(known)
-        return known.code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(sys.argv[1:], command=chaos, name="python -m tests.chaos", explained=OperatorError))

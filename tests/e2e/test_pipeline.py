@@ -99,6 +99,15 @@ def test_the_demo_counts_every_row_exactly(tally: Tally, demo: dict[str, Any]) -
     assert tally.json("audit", batch.id)["exact"] is True
 
 
+def test_what_the_demo_cost_is_told_from_the_logs_of_every_function(tally: Tally, demo: dict[str, Any]) -> None:
+    """Each function names the batches that it works for, and the invocation by which Lambda reports its time."""
+    cost = tally.json("status", demo["id"])["cost"]
+    assert {"plan", "dispatch", "ingest", "process", "finish", "settle"} <= set(cost["functions"])
+    assert all(each["gb_seconds"] > 0 for each in cost["functions"].values())
+    assert cost["work_messages"]["estimated"] is False
+    assert cost["write_units_per_row"] < 3.2
+
+
 def test_terraform_has_nothing_to_change_after_the_last_apply(tally: Tally) -> None:
     """Adoption leaves no drift: the next plan is empty."""
     plan = tally.tool("terraform", "plan", "-detailed-exitcode", "-input=false", "-no-color", folder="infra")

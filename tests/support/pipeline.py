@@ -58,6 +58,7 @@ class MemoryS3:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
+        self.uploads_begun = 0
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
         version = f"v{1 + sum(key == Key for key, _ in self.objects)}"
@@ -65,20 +66,36 @@ class MemoryS3:
         return {"VersionId": version, "ETag": f'"{etag(version)}"'}
 
     def create_multipart_upload(self, **_: Any) -> dict[str, Any]:
-        self.uploads[str(len(self.uploads))] = {}
-        return {"UploadId": str(len(self.uploads) - 1)}
+        self.uploads_begun += 1
+        self.uploads[str(self.uploads_begun)] = {}
+        return {"UploadId": str(self.uploads_begun)}
 
     def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
-        self.uploads[UploadId][PartNumber] = Body
+        self._upload(UploadId)[PartNumber] = Body
         return {"ETag": f'"{PartNumber}"'}
 
+    def list_parts(self, *, UploadId: str, PartNumberMarker: int = 0, **_: Any) -> dict[str, Any]:  # noqa: N803
+        """Return a page of two parts, so that nobody gets by without turning it."""
+        left = sorted(number for number in self._upload(UploadId) if number > PartNumberMarker)
+        sizes = {number: len(self.uploads[UploadId][number]) for number in left[:2]}
+        found = [{"PartNumber": number, "Size": size, "ETag": f'"{number}"'} for number, size in sizes.items()]
+        last = {"NextPartNumberMarker": left[1]} if len(left) > 2 else {}
+        return {"IsTruncated": bool(last), **last} | ({"Parts": found} if found else {})
+
     def complete_multipart_upload(self, *, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
-        parts = self.uploads.pop(UploadId)
+        parts = self._upload(UploadId)
         assert MultipartUpload["Parts"] == [{"PartNumber": n, "ETag": f'"{n}"'} for n in range(1, len(parts) + 1)]
+        del self.uploads[UploadId]
         return self.put_object(Key=Key, Body=b"".join(parts[n] for n in sorted(parts)))
 
     def abort_multipart_upload(self, *, UploadId: str, **_: Any) -> None:  # noqa: N803
+        self._upload(UploadId)
         del self.uploads[UploadId]
+
+    def _upload(self, upload_id: str) -> dict[int, bytes]:
+        if upload_id not in self.uploads:
+            raise client_error("NoSuchUpload", 404)
+        return self.uploads[upload_id]
 
     def get_object(self, *, Key: str, Range: str, VersionId: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
         versions = [version for key, version in self.objects if key == Key]

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib import boundaries
-from chalicelib.boundaries import CsvRecord, Range, read_lines, read_records, split
+from chalicelib.boundaries import CsvRecord, Range, read_records, split
 
 # Few characters, so that every combination of quotes, commas and line ends comes up.
 TEXTS = st.text(alphabet='ab,"\n\r', max_size=60)
@@ -172,15 +172,6 @@ def test_a_long_last_line_without_an_end_is_one_unreadable_row(short_records: No
     """No byte is lost at the end of the file either."""
     ranges = _cut(b"a\n" + b"x" * 400, max_rows=9, max_bytes=10, block=50)
     assert [(found.start, found.end, found.rows) for found in ranges] == [(0, 2, 1), (2, 402, 1)]
-
-
-@given(text=PIECES)
-@example(text='a\n"b\nc')
-@example(text='"a\n"')
-def test_records_read_by_line_are_those_of_the_csv_module(text: str) -> None:
-    """Cells, physical lines and blank lines, whether or not a quote is closed."""
-    read = [(line.split(",") if line else cells, lines) for line, cells, lines in read_lines(text)]
-    assert read == [(record.cells, record.lines) for record in read_records(text)]
 
 
 def _peak(line: bytes, blocks: int) -> int:

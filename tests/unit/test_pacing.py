@@ -11,6 +11,7 @@ from chalicelib import services
 from chalicelib.errors import ThrottledError
 from chalicelib.items import ChunkKey, Marker, Outcome, Record
 from chalicelib.pacing import Pacer, Share, item_size, write_units
+from chalicelib.settings import Trigger
 from chalicelib.table import Put, Table
 from tests.support.builders import NOW, RETRY, Requests
 from tests.support.memory_dynamodb import MemoryDynamoDB
@@ -95,6 +96,9 @@ def test_a_wait_that_does_not_fit_is_not_begun() -> None:
     assert time.slept == [5.0]
 
 
+CONCURRENCY = {"ingest": 20, "finish": 10, "bury": 2}
+
+
 class Described:
     """A table that says its capacity."""
 
@@ -105,12 +109,12 @@ class Described:
         return {"Table": self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]}
 
 
-def _share(client: Any, time: Time, *, share: float = 0.8, writers: int = 4) -> Share:
-    return Share(dynamodb=client, table="tally-test", share=share, writers=writers, retry=RETRY, clock=time)
+def _share(client: Any, time: Time) -> Share:
+    return Share(dynamodb=client, table="tally-test", share=0.2, retry=RETRY, clock=time)
 
 
-def test_a_writer_has_its_part_of_the_share() -> None:
-    """Fair, for each may take as much; and whatever the table has by now, for it may scale."""
+def test_a_writer_has_its_share_of_whatever_the_table_has_by_now() -> None:
+    """It may scale."""
     time = Time()
     share = _share(
         Described(
@@ -157,16 +161,35 @@ def test_writes_wait_for_what_their_items_cost() -> None:
     assert time.slept == pytest.approx([0.6, 0.2])
 
 
+def _services(share: float, units: int = 30) -> services.Services:
+    capacity = Described({"ProvisionedThroughput": {"WriteCapacityUnits": units}})
+    settings = msgspec.structs.replace(
+        services.settings(),
+        write_share=share,
+        functions={name: Trigger(batch_size=1, maximum_concurrency=most) for name, most in CONCURRENCY.items()},
+    )
+    return services.Services(settings, RETRY, lambda _: capacity)
+
+
 def test_only_the_writers_of_rows_are_paced_and_share_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan, a closing or a claim fits into what the share leaves."""
     monkeypatch.setattr(services, "_paced", [])
-    capacity = Described({"ProvisionedThroughput": {"WriteCapacityUnits": 30}})
-    settings = msgspec.structs.replace(services.settings(), write_share=0.5)
-    first, second = (services.Services(settings, RETRY, lambda _: capacity) for _ in range(2))
+    first, second = _services(0.5), _services(0.5)
     pacer = first.ledger.table.pacer
     assert pacer is not None
-    assert pacer.units_per_second() == 30 * 0.5 / 3
     assert first.ingester.table.pacer is second.finisher.ledger.table.pacer is pacer
     assert first.planner.table.pacer is first.settler.table.pacer is None
-    unpaced = services.Services(services.settings(), RETRY, lambda _: capacity)
-    assert unpaced.ledger.table.pacer is None
+    assert _services(0).ledger.table.pacer is None
+
+
+def test_a_row_waits_as_long_for_its_record_as_for_its_marker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one of the two queues up behind the other. All that may run at once take the share, and no more."""
+    taken = {}
+    for function, most in CONCURRENCY.items():
+        monkeypatch.setattr(services, "_paced", [])
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", f"tally-test-{function}")
+        pacer = _services(0.5).ledger.table.pacer
+        assert pacer is not None
+        taken[function] = most * pacer.units_per_second()
+    assert taken["finish"] + taken["bury"] == pytest.approx(2 * taken["ingest"])
+    assert sum(taken.values()) == pytest.approx(0.5 * 30)

@@ -1,5 +1,6 @@
 """Reconcile: what was lost is sent again, and what the markers prove wrong is mended, no more and no sooner."""
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -158,6 +159,25 @@ def test_a_plan_that_died_is_made_to_the_end(pipeline: Pipeline) -> None:
     assert pipeline.batch(batch_id).status is BatchStatus.PLANNING
     repairs = _reconciler().repair(batch_id)
     assert (repairs.planned_again, repairs.chunks_sent) == (True, 2)
+    _ends_exact(pipeline, batch_id)
+
+
+def test_a_gzip_upload_whose_plan_died_is_handed_to_another_plan(pipeline: Pipeline, time: Time) -> None:
+    """Reconcile has less time than plan, and would reject what is only large; while bytes are read, it waits."""
+    content = gzip.compress(("kind\n" + "\n".join(KINDS)).encode())
+    batch_id = pipeline.upload("inbox/plain/day.csv.gz", content)
+    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if operation == "put_object" else Fault.NONE
+    assert not pipeline.deliver("upload")
+    pipeline.uploads.clear()
+    pipeline.faults = lambda _: Fault.NONE
+    assert pipeline.batch(batch_id).status is BatchStatus.UNPACKING
+    assert _sweep(time) == []
+    time.pass_by(300)
+    _batch_item(pipeline, batch_id).update({"unpack_read": number(9), "unpack_upload_id": text("u")})
+    assert _sweep(time) == []
+    time.pass_by(300)
+    assert _sweep(time) == [Repairs(batch_id, planned_again=True)]
+    assert len(pipeline.uploads) == 1
     _ends_exact(pipeline, batch_id)
 
 

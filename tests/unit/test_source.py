@@ -1,6 +1,7 @@
 """Reading byte ranges of one object version and of no other."""
 
 import io
+import threading
 from typing import Any
 
 import pytest
@@ -103,6 +104,24 @@ def test_blocks_follow_each_other_to_the_end(monkeypatch: pytest.MonkeyPatch) ->
     blocks = list(_reader(s3).blocks(3, 2503))
     assert [len(block) for block in blocks] == [1000, 1000, 500]
     assert b"".join(blocks) == CONTENT[3:2503]
+
+
+def test_blocks_are_read_several_at_once_and_only_so_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is slower than the planner; memory holds a few blocks, however large the object."""
+    monkeypatch.setattr(source_module, "BLOCK_BYTES", 100)
+    together = threading.Barrier(source_module.READERS, timeout=60)
+
+    class Meeting(FakeS3):
+        def get_object(self, **request: Any) -> dict[str, Any]:
+            answer = super().get_object(**request)
+            together.wait()  # breaks unless so many are read at once
+            return answer
+
+    s3 = Meeting()
+    blocks = _reader(s3).blocks(0, 100 * 2 * source_module.READERS)
+    taken = [next(blocks)]
+    assert len(s3.requests) <= source_module.READERS + 1
+    assert b"".join([*taken, *blocks]) == CONTENT[: 100 * 2 * source_module.READERS]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The tables in the READMEs of Terraform modules: what they say, and that a stale one is noticed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,13 @@ def test_a_readme_tells_inputs_rules_outputs_and_resources(root: Path) -> None:
 def test_the_roots_readme_lists_the_modules(root: Path) -> None:
     run(root)
     assert "| [`queue`](modules/queue) | What it is for. |" in (root / "README.md").read_text()
+
+
+def test_an_example_that_stands_alone_has_tables_too(root: Path) -> None:
+    shutil.copytree(root / "modules" / "queue", root / "examples" / "queue")
+    run(root)
+    example, module = (root / folder / "queue" / "README.md" for folder in ("examples", "modules"))
+    assert example.read_text() == module.read_text()
 
 
 def test_what_is_outside_the_markers_stays(root: Path) -> None:

@@ -23,6 +23,9 @@ resource "aws_kms_key" "this" {
   enable_key_rotation     = true
   deletion_window_in_days = 7
 
+  # A key's ARN is a number: this is how a policy tells which it is about.
+  tags = { Name = var.name }
+
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -79,161 +82,104 @@ resource "aws_sns_topic" "this" {
   })
 }
 
-# Something waits, and nobody takes it.
-resource "aws_cloudwatch_metric_alarm" "waiting" {
-  for_each = var.failure_queues
-
-  alarm_name          = "${each.key}-waiting"
-  alarm_description   = each.value.description
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = each.key }
-  statistic           = "Maximum"
-  period              = local.period_seconds
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching" # a queue that was idle for hours reports nothing
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# Something came, and was taken before the other alarm could see it; or it is taken again and again.
-resource "aws_cloudwatch_metric_alarm" "received" {
-  for_each = { for name, queue in var.failure_queues : name => queue if queue.consumed }
-
-  alarm_name          = "${each.key}-received"
-  alarm_description   = each.value.description
-  namespace           = "AWS/SQS"
-  metric_name         = "NumberOfMessagesReceived"
-  dimensions          = { QueueName = each.key }
-  statistic           = "Sum"
-  period              = local.period_seconds
-  evaluation_periods  = 3 # a message that fails comes back after its visibility timeout: one alarm, not one each time
-  datapoints_to_alarm = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# Work waits for longer than it should.
-resource "aws_cloudwatch_metric_alarm" "oldest" {
-  for_each = var.queues
-
-  alarm_name          = "${each.key}-oldest"
-  alarm_description   = each.value.description
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateAgeOfOldestMessage"
-  dimensions          = { QueueName = each.key }
-  statistic           = "Maximum"
-  period              = local.period_seconds
-  evaluation_periods  = 1
-  threshold           = each.value.oldest_message_seconds
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# A consumer of a stream falls behind; what is older than 24 hours is gone.
-resource "aws_cloudwatch_metric_alarm" "behind" {
-  for_each = { for name, function in var.functions : name => function if function.behind_description != null }
-
-  alarm_name          = "${each.key}-behind"
-  alarm_description   = each.value.behind_description
-  namespace           = "AWS/Lambda"
-  metric_name         = "IteratorAge"
-  dimensions          = { FunctionName = each.key }
-  statistic           = "Maximum"
-  period              = local.period_seconds
-  evaluation_periods  = 1
-  threshold           = 1000 * var.iterator_age_seconds
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# A function fails again and again; a single failure is what redelivery is for.
-resource "aws_cloudwatch_metric_alarm" "errors" {
-  for_each = var.functions
-
-  alarm_name          = "${each.key}-errors"
-  alarm_description   = each.value.errors_description
-  namespace           = "AWS/Lambda"
-  metric_name         = "Errors"
-  dimensions          = { FunctionName = each.key }
-  statistic           = "Sum"
-  period              = local.period_seconds
-  evaluation_periods  = each.value.periods
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# Lambda refuses to run a function: the account's concurrency, or the function's own, is used up.
-resource "aws_cloudwatch_metric_alarm" "throttles" {
-  for_each = var.functions
-
-  alarm_name          = "${each.key}-throttles"
-  alarm_description   = each.value.throttles_description
-  namespace           = "AWS/Lambda"
-  metric_name         = "Throttles"
-  dimensions          = { FunctionName = each.key }
-  statistic           = "Sum"
-  period              = local.period_seconds
-  evaluation_periods  = each.value.periods
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# reconcile found batches that had stood still, and found them again in its next run: it could not mend them.
-resource "aws_cloudwatch_metric_alarm" "stalled" {
-  count = var.batches == null ? 0 : 1
-
-  alarm_name          = "${var.batches.name}-stalled"
-  alarm_description   = var.batches.description
-  namespace           = "Tally"
-  metric_name         = "BatchesStalled"
-  dimensions          = { stage = var.batches.stage }
-  statistic           = "Maximum"
-  period              = 60 * var.batches.reconcile_minutes
-  evaluation_periods  = 3
-  datapoints_to_alarm = 2
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
-# reconcile says at each run how many batches are open, be it none. Silence means that it does not run.
-resource "aws_cloudwatch_metric_alarm" "unseen" {
-  count = var.batches == null ? 0 : 1
-
-  alarm_name          = "${var.batches.name}-unseen"
-  alarm_description   = var.batches.unseen
-  namespace           = "Tally"
-  metric_name         = "BatchesOpen"
-  dimensions          = { stage = var.batches.stage }
-  statistic           = "SampleCount"
-  period              = 60 * var.batches.reconcile_minutes
-  evaluation_periods  = 3
-  threshold           = 1
-  comparison_operator = "LessThanThreshold"
-  treat_missing_data  = "breaching"
-  alarm_actions       = [aws_sns_topic.this.arn]
-}
-
 locals {
-  alarms = concat(
-    values(aws_cloudwatch_metric_alarm.waiting),
-    values(aws_cloudwatch_metric_alarm.received),
-    values(aws_cloudwatch_metric_alarm.oldest),
-    values(aws_cloudwatch_metric_alarm.behind),
-    values(aws_cloudwatch_metric_alarm.errors),
-    values(aws_cloudwatch_metric_alarm.throttles),
-    aws_cloudwatch_metric_alarm.stalled,
-    aws_cloudwatch_metric_alarm.unseen,
+  # What an alarm below does not say for itself: one value above zero within five minutes is enough.
+  usual = {
+    period      = local.period_seconds
+    periods     = 1
+    datapoints  = null
+    threshold   = 0
+    comparison  = "GreaterThanThreshold"
+    when_silent = "notBreaching" # an idle queue or function reports nothing
+  }
+
+  alarms = merge(
+    # Something waits, and nobody takes it.
+    { for name, queue in var.failure_queues : "${name}-waiting" => merge(local.usual, {
+      description = queue.description
+      metric      = "AWS/SQS ApproximateNumberOfMessagesVisible Maximum"
+      dimensions  = { QueueName = name }
+    }) },
+
+    # Something came, and was taken before the other alarm could see it; or it is taken again and again.
+    { for name, queue in var.failure_queues : "${name}-received" => merge(local.usual, {
+      description = queue.description
+      metric      = "AWS/SQS NumberOfMessagesReceived Sum"
+      dimensions  = { QueueName = name }
+      periods     = 3 # a message that fails comes back after its visibility timeout: one alarm, not one each time
+      datapoints  = 1
+    }) if queue.consumed },
+
+    # Work waits for longer than it should.
+    { for name, queue in var.queues : "${name}-oldest" => merge(local.usual, {
+      description = queue.description
+      metric      = "AWS/SQS ApproximateAgeOfOldestMessage Maximum"
+      dimensions  = { QueueName = name }
+      threshold   = queue.oldest_message_seconds
+    }) },
+
+    # A consumer of a stream falls behind; what is older than 24 hours is gone.
+    { for name, function in var.functions : "${name}-behind" => merge(local.usual, {
+      description = function.behind_description
+      metric      = "AWS/Lambda IteratorAge Maximum"
+      dimensions  = { FunctionName = name }
+      threshold   = 1000 * var.iterator_age_seconds
+    }) if function.behind_description != null },
+
+    # A function fails again and again; a single failure is what redelivery is for.
+    { for name, function in var.functions : "${name}-errors" => merge(local.usual, {
+      description = function.errors_description
+      metric      = "AWS/Lambda Errors Sum"
+      dimensions  = { FunctionName = name }
+      periods     = function.periods
+    }) },
+
+    # Lambda refuses to run a function: the account's concurrency, or the function's own, is used up.
+    { for name, function in var.functions : "${name}-throttles" => merge(local.usual, {
+      description = function.throttles_description
+      metric      = "AWS/Lambda Throttles Sum"
+      dimensions  = { FunctionName = name }
+      periods     = function.periods
+    }) },
+
+    # reconcile found batches that had stood still, and found them again in its next run: it could not mend them.
+    { for batches in var.batches[*] : "${batches.name}-stalled" => merge(local.usual, {
+      description = batches.description
+      metric      = "Tally BatchesStalled Maximum"
+      dimensions  = { stage = batches.stage }
+      period      = 60 * batches.reconcile_minutes
+      periods     = 3
+      datapoints  = 2
+    }) },
+
+    # reconcile says at each run how many batches are open, be it none. Silence means that it does not run.
+    { for batches in var.batches[*] : "${batches.name}-unseen" => merge(local.usual, {
+      description = batches.unseen
+      metric      = "Tally BatchesOpen SampleCount"
+      dimensions  = { stage = batches.stage }
+      period      = 60 * batches.reconcile_minutes
+      periods     = 3
+      threshold   = 1
+      comparison  = "LessThanThreshold"
+      when_silent = "breaching"
+    }) if batches.unseen != null },
   )
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  alarm_name          = each.key
+  alarm_description   = each.value.description
+  namespace           = split(" ", each.value.metric)[0]
+  metric_name         = split(" ", each.value.metric)[1]
+  statistic           = split(" ", each.value.metric)[2]
+  dimensions          = each.value.dimensions
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
+  datapoints_to_alarm = each.value.datapoints
+  threshold           = each.value.threshold
+  comparison_operator = each.value.comparison
+  treat_missing_data  = each.value.when_silent
+  alarm_actions       = [aws_sns_topic.this.arn]
 }

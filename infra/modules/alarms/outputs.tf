@@ -10,5 +10,5 @@ output "topic_name" {
 
 output "descriptions" {
   description = "What each alarm says, by name of the alarm, as JSON."
-  value       = jsonencode({ for alarm in local.alarms : alarm.alarm_name => alarm.alarm_description })
+  value       = jsonencode({ for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.alarm_description })
 }

@@ -106,18 +106,18 @@ variable "iterator_age_seconds" {
 }
 
 variable "batches" {
-  description = "The stage whose batches ought not to stand still: prefix of the alarm's name, value of the metric's stage, how often reconcile looks, what it means, and what it means when reconcile does not look. Null for none."
+  description = "The stage whose batches ought not to stand still: prefix of the alarm's name, value of the metric's stage, how often reconcile looks, what it means, and what it means when reconcile does not look (null: no alarm on that, as long as nothing is deployed that could). Null for none."
   type = object({
     name              = string
     stage             = string
     reconcile_minutes = number
     description       = string
-    unseen            = string
+    unseen            = optional(string)
   })
   default = null # null has a meaning here: none
 
   validation {
-    condition     = var.batches == null || try(alltrue([for text in [var.batches.description, var.batches.unseen] : length(text) >= 1 && length(text) <= 1024]), false)
+    condition     = var.batches == null || try(alltrue([for text in [var.batches.description, coalesce(var.batches.unseen, "-")] : length(text) >= 1 && length(text) <= 1024]), false)
     error_message = "Every description must have 1 to 1024 characters."
   }
 

@@ -7,8 +7,9 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_iam_role" "this" {
-  name        = var.function_name
-  description = "Runs the Lambda function ${var.function_name}."
+  name                 = var.function_name
+  description          = "Runs the Lambda function ${var.function_name}."
+  permissions_boundary = var.permissions_boundary_arn
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

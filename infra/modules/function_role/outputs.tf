@@ -18,3 +18,8 @@ output "policy" {
   description = "Policy of the role, as JSON."
   value       = aws_iam_role_policy.this.policy
 }
+
+output "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the role; null for none."
+  value       = aws_iam_role.this.permissions_boundary
+}

@@ -68,6 +68,17 @@ variable "log_retention_days" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds what the role may be allowed; null for none."
+  type        = string
+  default     = null # null has a meaning here: no boundary
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy."
+  }
+}
+
 variable "kms_key_arn" {
   description = "ARN of a KMS key of yours that encrypts the logs and what the function reads and writes; null for none. The key's policy must let CloudWatch Logs use it."
   type        = string

@@ -12,6 +12,7 @@ from tally import options
 from tally.batches import Reader
 from tally.output import Output
 from tally.stage import Resources, Stage
+from tests.support.tables import make_table
 from tests.unit.tally import finished_batch
 
 if TYPE_CHECKING:
@@ -29,24 +30,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> "Iterator[DynamoDBClient]":
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
-        client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "listing", "created_at")
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": "batches",
-                    "KeySchema": [
-                        {"AttributeName": "listing", "KeyType": "HASH"},
-                        {"AttributeName": "created_at", "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "KEYS_ONLY"},
-                }
-            ],
-        )
+        make_table(client, TABLE)
         yield client
 
 

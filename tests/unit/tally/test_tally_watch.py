@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Hold, Source
+from chalicelib.items import Batch, BatchStatus, Chunk, ChunkKey, Counts, Hold, Source, Unpacking
 from tally.batches import Progress
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
@@ -65,6 +65,14 @@ def test_it_waits_for_the_batch_to_appear_and_then_to_end(output: Output, said: 
     found = watch(output, None, at(BatchStatus.RUNNING, 40), at(BatchStatus.RUNNING, 80), end).until_final("b")
     assert found is end
     assert "running: 40 of 100 rows: 40 succeeded, 0 failed, 0 rejected; chunks 0 of 1" in said.getvalue()
+
+
+def test_a_gzip_upload_is_watched_while_it_is_unpacked(output: Output, said: StringIO) -> None:
+    """How much of it was read; there are no rows to speak of."""
+    begun = at(BatchStatus.UNPACKING)
+    batch = replace(begun.batch, size=5_000, chunks=None, expected_rows=0, unpacking=Unpacking(read=1_234))
+    watch(output, None, Progress(batch=batch, chunks={}), at(BatchStatus.COMPLETED, 100)).until_final("b")
+    assert "unpacking, 1,234 of 5,000 bytes read; elapsed 30.0 s" in said.getvalue()
 
 
 def test_a_standstill_is_hinted_at_once_with_where_to_look(output: Output, said: StringIO) -> None:

@@ -36,93 +36,68 @@ variables {
   batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still.", unseen = "Nobody looks." }
 }
 
-run "alarms_as_soon_as_a_message_waits" {
+run "alarms_on_what_each_metric_means" {
   assert {
-    condition = alltrue([
-      for queue, alarm in aws_cloudwatch_metric_alarm.waiting :
-      alarm.namespace == "AWS/SQS"
-      && alarm.metric_name == "ApproximateNumberOfMessagesVisible"
-      && alarm.dimensions == tomap({ QueueName = queue })
-      && alarm.statistic == "Maximum"
-      && alarm.comparison_operator == "GreaterThanThreshold"
-      && alarm.threshold == 0
-      && alarm.period * alarm.evaluation_periods == 300
-    ])
-    error_message = "One visible message within five minutes is enough."
+    condition = {
+      for name, alarm in aws_cloudwatch_metric_alarm.this : name =>
+      "${alarm.namespace} ${alarm.statistic} ${alarm.metric_name} of ${join(",", values(alarm.dimensions))} ${alarm.comparison_operator} ${alarm.threshold}"
+      } == {
+      tally-test-work-dlq-waiting      = "AWS/SQS Maximum ApproximateNumberOfMessagesVisible of tally-test-work-dlq GreaterThanThreshold 0"
+      tally-test-plan-failures-waiting = "AWS/SQS Maximum ApproximateNumberOfMessagesVisible of tally-test-plan-failures GreaterThanThreshold 0"
+      tally-test-work-dlq-received     = "AWS/SQS Sum NumberOfMessagesReceived of tally-test-work-dlq GreaterThanThreshold 0"
+      tally-test-work-oldest           = "AWS/SQS Maximum ApproximateAgeOfOldestMessage of tally-test-work GreaterThanThreshold 3600"
+      tally-test-settle-behind         = "AWS/Lambda Maximum IteratorAge of tally-test-settle GreaterThanThreshold 600000"
+      tally-test-plan-errors           = "AWS/Lambda Sum Errors of tally-test-plan GreaterThanThreshold 0"
+      tally-test-plan-throttles        = "AWS/Lambda Sum Throttles of tally-test-plan GreaterThanThreshold 0"
+      tally-test-process-errors        = "AWS/Lambda Sum Errors of tally-test-process GreaterThanThreshold 0"
+      tally-test-process-throttles     = "AWS/Lambda Sum Throttles of tally-test-process GreaterThanThreshold 0"
+      tally-test-settle-errors         = "AWS/Lambda Sum Errors of tally-test-settle GreaterThanThreshold 0"
+      tally-test-settle-throttles      = "AWS/Lambda Sum Throttles of tally-test-settle GreaterThanThreshold 0"
+      tally-test-stalled               = "Tally Maximum BatchesStalled of test GreaterThanThreshold 0"
+      tally-test-unseen                = "Tally SampleCount BatchesOpen of test LessThanThreshold 1"
+    }
+    error_message = "Every queue, function and stage must be watched for what can go wrong with it; a stream's age is in milliseconds."
   }
 
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.waiting) == ["tally-test-plan-failures", "tally-test-work-dlq"]
-    error_message = "Every queue has this alarm."
+    condition = {
+      for name, alarm in aws_cloudwatch_metric_alarm.this : one(keys(alarm.dimensions)) => alarm.namespace...
+      } == {
+      QueueName    = ["AWS/SQS", "AWS/SQS", "AWS/SQS", "AWS/SQS"]
+      FunctionName = ["AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda"]
+      stage        = ["Tally", "Tally"]
+    }
+    error_message = "A metric has the dimension its service reports it with, and no other."
+  }
+}
+
+run "alarms_as_soon_as_a_message_waits" {
+  assert {
+    condition = alltrue([
+      for name, alarm in aws_cloudwatch_metric_alarm.this : alarm.period * alarm.evaluation_periods == 300 if endswith(name, "-waiting")
+    ])
+    error_message = "One visible message within five minutes is enough."
   }
 }
 
 run "alarms_on_a_message_that_a_consumer_took_at_once" {
   assert {
-    condition     = keys(aws_cloudwatch_metric_alarm.received) == ["tally-test-work-dlq"]
-    error_message = "Queues with a consumer have this alarm, others have no use for it."
-  }
-
-  assert {
     condition = (
-      aws_cloudwatch_metric_alarm.received["tally-test-work-dlq"].metric_name == "NumberOfMessagesReceived"
-      && aws_cloudwatch_metric_alarm.received["tally-test-work-dlq"].statistic == "Sum"
-      && aws_cloudwatch_metric_alarm.received["tally-test-work-dlq"].dimensions == tomap({ QueueName = "tally-test-work-dlq" })
-      && aws_cloudwatch_metric_alarm.received["tally-test-work-dlq"].threshold == 0
-      && aws_cloudwatch_metric_alarm.received["tally-test-work-dlq"].datapoints_to_alarm == 1
+      aws_cloudwatch_metric_alarm.this["tally-test-work-dlq-received"].datapoints_to_alarm == 1
+      && aws_cloudwatch_metric_alarm.this["tally-test-work-dlq-received"].evaluation_periods == 3
     )
-    error_message = "One message received is enough."
-  }
-}
-
-run "alarms_on_a_message_that_waits_too_long" {
-  assert {
-    condition = (
-      keys(aws_cloudwatch_metric_alarm.oldest) == ["tally-test-work"]
-      && aws_cloudwatch_metric_alarm.oldest["tally-test-work"].metric_name == "ApproximateAgeOfOldestMessage"
-      && aws_cloudwatch_metric_alarm.oldest["tally-test-work"].dimensions == tomap({ QueueName = "tally-test-work" })
-      && aws_cloudwatch_metric_alarm.oldest["tally-test-work"].statistic == "Maximum"
-      && aws_cloudwatch_metric_alarm.oldest["tally-test-work"].threshold == 3600
-    )
-    error_message = "The age of the oldest message must be watched, in seconds."
-  }
-}
-
-run "alarms_on_a_stream_consumer_that_is_behind" {
-  assert {
-    condition = (
-      keys(aws_cloudwatch_metric_alarm.behind) == ["tally-test-settle"]
-      && aws_cloudwatch_metric_alarm.behind["tally-test-settle"].metric_name == "IteratorAge"
-      && aws_cloudwatch_metric_alarm.behind["tally-test-settle"].dimensions == tomap({ FunctionName = "tally-test-settle" })
-      && aws_cloudwatch_metric_alarm.behind["tally-test-settle"].statistic == "Maximum"
-      && aws_cloudwatch_metric_alarm.behind["tally-test-settle"].threshold == 600000
-    )
-    error_message = "Consumers of a stream, and only those, must be watched; the metric is in milliseconds."
-  }
-}
-
-run "alarms_on_errors_and_throttles_of_every_function" {
-  assert {
-    condition = {
-      for name, alarm in merge(
-        { for name, alarm in aws_cloudwatch_metric_alarm.errors : "${name}/errors" => alarm },
-        { for name, alarm in aws_cloudwatch_metric_alarm.throttles : "${name}/throttles" => alarm },
-      ) : name => "${alarm.namespace} ${alarm.metric_name} ${alarm.dimensions.FunctionName} ${alarm.statistic} ${alarm.comparison_operator} ${alarm.threshold}"
-      } == {
-      "tally-test-plan/errors"       = "AWS/Lambda Errors tally-test-plan Sum GreaterThanThreshold 0"
-      "tally-test-plan/throttles"    = "AWS/Lambda Throttles tally-test-plan Sum GreaterThanThreshold 0"
-      "tally-test-process/errors"    = "AWS/Lambda Errors tally-test-process Sum GreaterThanThreshold 0"
-      "tally-test-process/throttles" = "AWS/Lambda Throttles tally-test-process Sum GreaterThanThreshold 0"
-      "tally-test-settle/errors"     = "AWS/Lambda Errors tally-test-settle Sum GreaterThanThreshold 0"
-      "tally-test-settle/throttles"  = "AWS/Lambda Throttles tally-test-settle Sum GreaterThanThreshold 0"
-    }
-    error_message = "Every function must be watched for errors and for throttles."
+    error_message = "One message received is enough, and its coming back is no other alarm."
   }
 }
 
 run "bears_a_single_failure_unless_told" {
   assert {
-    condition     = { for name, alarm in aws_cloudwatch_metric_alarm.errors : name => alarm.evaluation_periods } == { tally-test-plan = 1, tally-test-process = 3, tally-test-settle = 3 }
+    condition = {
+      for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.evaluation_periods if endswith(name, "-errors") || endswith(name, "-throttles")
+      } == {
+      tally-test-plan-errors    = 1, tally-test-process-errors = 3, tally-test-settle-errors = 3
+      tally-test-plan-throttles = 1, tally-test-process-throttles = 3, tally-test-settle-throttles = 3
+    }
     error_message = "Redelivery mends a single failure; what runs seldom alarms on one."
   }
 }
@@ -130,44 +105,40 @@ run "bears_a_single_failure_unless_told" {
 run "alarms_on_batches_that_reconcile_cannot_mend" {
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.stalled[0].namespace == "Tally"
-      && aws_cloudwatch_metric_alarm.stalled[0].metric_name == "BatchesStalled"
-      && aws_cloudwatch_metric_alarm.stalled[0].dimensions == tomap({ stage = "test" })
-      && aws_cloudwatch_metric_alarm.stalled[0].statistic == "Maximum"
-      && aws_cloudwatch_metric_alarm.stalled[0].period == 300
-      && aws_cloudwatch_metric_alarm.stalled[0].datapoints_to_alarm == 2
+      aws_cloudwatch_metric_alarm.this["tally-test-stalled"].period == 300
+      && aws_cloudwatch_metric_alarm.this["tally-test-stalled"].datapoints_to_alarm == 2
     )
     error_message = "Two runs of reconcile that found a batch standing still must alarm."
   }
 }
 
-run "alarms_when_reconcile_is_silent" {
+run "stays_calm_while_nothing_is_reported_but_by_reconcile" {
   assert {
-    condition = (
-      aws_cloudwatch_metric_alarm.unseen[0].namespace == "Tally"
-      && aws_cloudwatch_metric_alarm.unseen[0].metric_name == "BatchesOpen"
-      && aws_cloudwatch_metric_alarm.unseen[0].dimensions == tomap({ stage = "test" })
-      && aws_cloudwatch_metric_alarm.unseen[0].statistic == "SampleCount"
-      && aws_cloudwatch_metric_alarm.unseen[0].comparison_operator == "LessThanThreshold"
-      && aws_cloudwatch_metric_alarm.unseen[0].threshold == 1
-      && aws_cloudwatch_metric_alarm.unseen[0].treat_missing_data == "breaching"
+    condition = [
+      for name, alarm in aws_cloudwatch_metric_alarm.this : name if alarm.treat_missing_data != "notBreaching"
+      ] == ["tally-test-unseen"] && (
+      aws_cloudwatch_metric_alarm.this["tally-test-unseen"].treat_missing_data == "breaching"
     )
-    error_message = "What watches the batches must be watched: no report is the alarm."
+    error_message = "An idle queue or function has no metrics, and that is no alarm; what watches the batches always reports."
   }
 }
 
-run "stays_calm_while_nothing_is_reported" {
+run "does_not_wait_for_a_reconcile_that_cannot_run_yet" {
+  command = plan
+
+  variables {
+    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still." }
+  }
+
   assert {
-    condition = alltrue([
-      for alarm in local.alarms : alarm.treat_missing_data == "notBreaching" if alarm.alarm_name != "tally-test-unseen"
-    ])
-    error_message = "An idle queue or function has no metrics; that is no alarm."
+    condition     = contains(keys(local.alarms), "tally-test-stalled") && !contains(keys(local.alarms), "tally-test-unseen")
+    error_message = "Without a text for it there must be no alarm on silence."
   }
 }
 
 run "tells_the_topic_and_what_to_do" {
   assert {
-    condition     = length(local.alarms) == 13 && alltrue([for alarm in local.alarms : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:tally-test-alarms"])])
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:tally-test-alarms"])])
     error_message = "Every alarm must publish to the topic."
   }
 

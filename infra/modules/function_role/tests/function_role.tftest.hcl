@@ -201,3 +201,24 @@ run "rejects_the_alias_of_a_key" {
 
   expect_failures = [var.kms_key_arn]
 }
+
+run "is_bounded_when_told" {
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
+    error_message = "The role must carry the caller's boundary."
+  }
+}
+
+run "rejects_a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}

@@ -1,0 +1,315 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { id = "us-east-1" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_iam_openid_connect_provider" {
+    defaults = { arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/r" }
+  }
+
+  mock_resource "aws_iam_policy" {
+    defaults = { arn = "arn:aws:iam::123456789012:policy/p" }
+  }
+}
+
+variables {
+  stage        = "prod"
+  repository   = "your-org/your-repo"
+  state_bucket = "example-terraform-state"
+}
+
+run "trusts_one_environment_of_one_repository" {
+  assert {
+    condition = jsondecode(aws_iam_role.this.assume_role_policy).Statement == [{
+      Sid       = "DeploysFromOneEnvironmentOnly"
+      Effect    = "Allow"
+      Principal = { Federated = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = {
+          "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com"
+          "token.actions.githubusercontent.com:sub" = "repo:your-org/your-repo:environment:prod"
+        }
+      }
+    }]
+    error_message = "A workflow of another repository, branch or environment must not get the role."
+  }
+}
+
+run "trusts_an_environment_of_another_name" {
+  variables {
+    environment = "production"
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.this.assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:your-org/your-repo:environment:production"
+    error_message = "The environment must be the caller's."
+  }
+}
+
+run "names_every_action" {
+  variables {
+    may_destroy = true
+  }
+
+  assert {
+    condition     = alltrue([for action in flatten([for statements in local.statements : [for s in statements : s.actions]]) : can(regex("^[a-z0-9-]+:[A-Za-z0-9]+$", action))])
+    error_message = "No action may have a wildcard."
+  }
+}
+
+run "names_every_resource_that_aws_can_name" {
+  assert {
+    condition = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset([
+      "application-autoscaling:DescribeScalableTargets",
+      "application-autoscaling:DescribeScalingPolicies",
+      "kms:CreateKey",
+      "kms:ListAliases",
+      "lambda:ListEventSourceMappings",
+      "logs:DescribeLogGroups",
+    ])
+    error_message = "Resource * is only for what AWS has no narrower one for, and that shows names at most, or makes what is new."
+  }
+}
+
+run "reaches_nothing_of_a_stage_whose_name_begins_with_its_own" {
+  variables {
+    may_destroy = true
+  }
+
+  assert {
+    condition = {
+      for subject, statements in local.statements : subject => flatten([for s in statements : [
+        for resource in s.resources : resource if strcontains(resource, "*") && strcontains(resource, "tally-prod") && !endswith(resource, "/*") && !endswith(resource, ":*")
+      ]])
+      } == {
+      data          = []
+      destruction   = []
+      functions     = []
+      observability = ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:tally-prod-*"]
+      roles         = []
+      state         = []
+    }
+    error_message = "Only alarms are named by a prefix."
+  }
+}
+
+run "knows_mappings_and_keys_by_what_they_belong_to" {
+  assert {
+    condition = alltrue([
+      for s in flatten([for statements in local.statements : [for s in statements : { actions = s.actions, condition = jsonencode(s.condition) } if contains(s.resources, local.mappings) || contains(s.resources, local.keys)]]) :
+      s.condition != "{}" || length(setsubtract(s.actions, ["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"])) == 0
+    ])
+    error_message = "Their ARNs are numbers: a condition must tell whose they are."
+  }
+}
+
+run "passes_its_own_roles_to_lambda_only" {
+  assert {
+    condition = [for s in local.statements.functions : { resources = s.resources, condition = jsonencode(s.condition) } if contains(s.actions, "iam:PassRole")] == [{
+      resources = [for name in ["plan", "dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle", "reconcile"] : "arn:aws:iam::123456789012:role/tally-prod-${name}"]
+      condition = jsonencode({ StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } })
+    }]
+    error_message = "A role that could be passed elsewhere, or another's, would be somebody else's rights."
+  }
+}
+
+run "changes_no_role_but_those_of_its_functions" {
+  assert {
+    condition = alltrue([
+      for resource in flatten([for s in local.statements.roles : s.resources]) : contains(local.roles, resource)
+    ])
+    error_message = "A role that could change itself could do anything."
+  }
+}
+
+run "grants_only_within_the_boundary" {
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
+    error_message = "The boundary must bound the role itself."
+  }
+
+  assert {
+    condition = {
+      for s in local.statements.roles : s.sid => jsonencode(s.condition) if length(setintersection(s.actions, ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"])) > 0
+    } == { GrantWithinBoundary = jsonencode({ StringEquals = { "iam:PermissionsBoundary" = "arn:aws:iam::123456789012:policy/boundary" } }) }
+    error_message = "A function could get more than the boundary allows."
+  }
+
+  assert {
+    condition     = !anytrue([for s in local.statements.roles : contains(s.actions, "iam:DeleteRolePermissionsBoundary")])
+    error_message = "A boundary that can be taken away bounds nothing."
+  }
+}
+
+run "deletes_no_data_unless_told" {
+  assert {
+    condition     = !contains(keys(aws_iam_policy.this), "destruction")
+    error_message = "A deployment destroys nothing that holds data."
+  }
+
+  assert {
+    condition = length(setintersection(
+      flatten([for subject, statements in local.statements : [for s in statements : s.actions] if subject != "destruction" && subject != "state"]),
+      ["dynamodb:DeleteTable", "lambda:DeleteFunction", "logs:DeleteLogGroup", "s3:DeleteBucket", "s3:DeleteObject", "s3:DeleteObjectVersion", "sqs:DeleteQueue", "sqs:PurgeQueue"],
+    )) == 0
+    error_message = "What destroys data must stand in one policy."
+  }
+}
+
+run "takes_the_stage_down_when_told" {
+  variables {
+    may_destroy = true
+  }
+
+  assert {
+    condition     = contains(keys(aws_iam_policy.this), "destruction")
+    error_message = "The stage must be taken down with the role that deployed it."
+  }
+}
+
+run "reads_no_upload_and_no_message" {
+  variables {
+    may_destroy = true
+  }
+
+  assert {
+    condition = length(setintersection(
+      flatten([for subject, statements in local.statements : [for s in statements : s.actions] if subject != "state"]),
+      ["s3:GetObject", "s3:PutObject", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:Scan", "sqs:ReceiveMessage", "sqs:SendMessage", "lambda:InvokeFunction"],
+    )) == 0
+    error_message = "Who deploys need not see what is processed."
+  }
+}
+
+run "keeps_the_state_of_its_stage_only" {
+  assert {
+    condition = {
+      for s in local.statements.state : s.sid => s.resources
+      } == {
+      ListStates          = ["arn:aws:s3:::example-terraform-state"]
+      KeepStateAndRecord  = [for key in ["tally/prod/tally.tfstate", "tally/prod/tally.tfstate.tflock", "tally/prod.json"] : "arn:aws:s3:::example-terraform-state/${key}"]
+      LookForDefaultState = ["arn:aws:s3:::example-terraform-state/tally.tfstate"]
+    }
+    error_message = "The state of another stage names everything of it."
+  }
+}
+
+run "uses_keys_when_told" {
+  variables {
+    kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+  }
+
+  assert {
+    condition     = one(flatten([for s in local.statements.state : s.resources if s.sid == "UseKeysOfYours"])) == "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+    error_message = "The keys must be the caller's."
+  }
+}
+
+run "fits_into_policies" {
+  variables {
+    stage       = "a-stage-of-20-letter"
+    may_destroy = true
+  }
+
+  assert {
+    condition     = max([for policy in local.policies : length(policy)]...) <= 6144
+    error_message = "A policy has 6,144 characters at most, also where the stage has the longest name."
+  }
+}
+
+run "rejects_a_stage_that_breaks_names" {
+  command = plan
+
+  variables {
+    stage = "Prod"
+  }
+
+  expect_failures = [var.stage]
+}
+
+run "rejects_every_repository_of_an_owner" {
+  command = plan
+
+  variables {
+    repository = "your-org/*"
+  }
+
+  expect_failures = [var.repository]
+}
+
+run "rejects_every_environment" {
+  command = plan
+
+  variables {
+    environment = "*"
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "rejects_every_state" {
+  command = plan
+
+  variables {
+    state_key = "*"
+  }
+
+  expect_failures = [var.state_key]
+}
+
+run "rejects_a_prefix_that_ends_with_a_slash" {
+  command = plan
+
+  variables {
+    workspace_key_prefix = "tally/"
+  }
+
+  expect_failures = [var.workspace_key_prefix]
+}
+
+run "rejects_a_bucket_that_is_none" {
+  command = plan
+
+  variables {
+    state_bucket = "arn:aws:s3:::state"
+  }
+
+  expect_failures = [var.state_bucket]
+}
+
+run "rejects_an_alias_for_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arns = ["arn:aws:kms:us-east-1:123456789012:alias/state"]
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "rejects_a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
