@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from botocore.loaders import Loader
+
 from tally.errors import ExitCode, OperatorError
 from tally.workspace import StageFolder
 
@@ -25,6 +27,7 @@ CREDENTIAL = "test"
 
 _READY_SECONDS = 30
 _STOP_SECONDS = 5
+_READY_POLL_SECONDS = 0.25
 _OK = 200
 # What of the caller's environment would send the tools to another AWS, workspace or stage.
 _FOREIGN_PREFIXES = ("AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "PYTHONPATH", "TALLY_")
@@ -124,6 +127,24 @@ def start(
     raise OperatorError(
         f"The local AWS did not answer on {server.endpoint} in {_READY_SECONDS} s.", detail=tail(folder.server_log)
     )
+
+
+def models(folder: StageFolder) -> Path:
+    """Write what the SDK waits by, with waits that suit a local AWS, and return the directory for AWS_DATA_PATH.
+
+    A function is ready here in half a second. Chalice asks as often as the SDK's own model says, which is every five.
+    """
+    loader = Loader()
+    version = loader.determine_latest_version("lambda", "waiters-2")
+    waiters = loader.load_service_model("lambda", "waiters-2", version)
+    for waiter in waiters["waiters"].values():
+        waiter["maxAttempts"] = int(waiter["maxAttempts"] * waiter["delay"] / _READY_POLL_SECONDS)
+        waiter["delay"] = _READY_POLL_SECONDS
+    directory = folder.root / "models"
+    written = directory / "lambda" / version / "waiters-2.json"
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(json.dumps(waiters), encoding="utf-8")
+    return directory
 
 
 def stop(folder: StageFolder, *, sleep: Callable[[float], None] = time.sleep) -> Server | None:

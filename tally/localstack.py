@@ -172,6 +172,7 @@ class LocalStack:
 
     def _deployer(self, server: Server, held: int, *, native: bool) -> Deployer:
         env = localaws.environment(server, self.environ) | {
+            "AWS_DATA_PATH": str(localaws.models(self.folder)),
             "TF_DATA_DIR": str(self.workspace.terraform_data),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",

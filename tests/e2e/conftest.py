@@ -23,14 +23,14 @@ T = TypeVar("T")
 STAGE = "e2e"
 _WAIT_SECONDS = 180
 # Visibility is six timeouts, and a message that kills its worker has to come five times: short ones end a test in time.
-_OVERRIDES = {
+OVERRIDES = {
     "ingest": {"maximum_concurrency": 2},
     "process": {"maximum_concurrency": 3, "timeout_seconds": 3},
     "process_heavy": {"maximum_concurrency": 2},
     "finish": {"maximum_concurrency": 2},
     "bury": {"maximum_concurrency": 2, "timeout_seconds": 10},
 }
-VARIABLES = ("--var", f"function_overrides={json.dumps(_OVERRIDES)}")
+VARIABLES = ("--var", f"function_overrides={json.dumps(OVERRIDES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,10 @@ class Tally:
         """Run Terraform or Chalice in the stage's own copy of a source folder, as a user would by hand."""
         server = self.stage.server
         assert server is not None
-        env = localaws.environment(server, self.environ) | {"TF_DATA_DIR": str(self.workspace.terraform_data)}
+        env = localaws.environment(server, self.environ) | {
+            "AWS_DATA_PATH": str(localaws.models(self.workspace.stage(self.name))),
+            "TF_DATA_DIR": str(self.workspace.terraform_data),
+        }
         return subprocess.run(
             command,
             cwd=self.home / self.name / folder,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.loaders import Loader, create_loader
 
 from tally import localaws
 from tally.errors import OperatorError
@@ -74,3 +75,17 @@ def test_a_started_server_is_known_as_ours_and_ends_when_told_to(folder: StageFo
         assert localaws.stop(folder) == server
     assert localaws.running(folder) is None
     assert localaws.stop(folder) is None
+
+
+def test_what_chalice_waits_for_it_asks_for_often_and_as_long_as_ever(folder: StageFolder) -> None:
+    """By the SDK's own models but for the steps; of all other services the SDK's stand."""
+    own = Loader()
+    quick = create_loader(str(localaws.models(folder)))
+    before, after = (loader.load_service_model("lambda", "waiters-2")["waiters"] for loader in (own, quick))
+    assert before.keys() == after.keys()
+    for name, waiter in after.items():
+        assert waiter["delay"] < 1
+        assert waiter["delay"] * waiter["maxAttempts"] == before[name]["delay"] * before[name]["maxAttempts"]
+        assert waiter["acceptors"] == before[name]["acceptors"]
+    assert quick.load_service_model("lambda", "service-2") == own.load_service_model("lambda", "service-2")
+    assert quick.list_available_services("service-2") == own.list_available_services("service-2")
