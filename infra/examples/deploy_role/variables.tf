@@ -91,7 +91,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "may_destroy" {
-  description = "Let the role take the stage down too, with its data. Off, it deletes nothing that holds any."
+  description = "Let the role take the stage down too, with its data; all but the key that it may have made for its alarms. Off, it deletes nothing that holds data."
   type        = bool
   default     = false
   nullable    = false
