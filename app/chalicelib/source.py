@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chalicelib.retry import Retry
 
 BLOCK_BYTES = 4 * 1_048_576
-READERS = 4
+READERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
