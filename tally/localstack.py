@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,9 @@ class LocalStack:
         current = fingerprint(sources, *self._deciders())
         if server and (resources := Resources.read(self.folder.outputs)):
             stage = Stage(name=self.name, resources=resources, server=server)
-            if not self._mend_record(stage) and _read(self.folder.fingerprint) == current:
+            record = self._record(stage)
+            record.mend(Sources.of(self._project.environment()))
+            if _read(self.folder.fingerprint) == _stamp(current, record):
                 self.output.say(f"Stage {self.name} is up and current: {server.endpoint}")
                 return stage
         if server is None:
@@ -93,15 +96,16 @@ class LocalStack:
                 server = localaws.start(self._fresh_folder(), port=port, iam=self.iam)
                 step.note = f"{server.endpoint}, process {server.pid}"
         stage = self._deploy(server, held)
-        self.folder.fingerprint.write_text(current, encoding="utf-8")
+        self.folder.fingerprint.write_text(_stamp(current, self._record(stage)), encoding="utf-8")
         self.output.say(f"Stage {self.name} is up: {server.endpoint}")
         return stage
 
-    def _mend_record(self, stage: Stage) -> bool:
-        """Have Chalice's record name what lives; tell whether it did not, so that the stage has to be deployed."""
-        project = ChaliceProject(folder=self.folder.app, stage=self.name)
-        record = DeployedRecord.of(stage, project.deployed_file, say=self.output.say)
-        return record.mend(Sources.of(project.environment()))
+    @property
+    def _project(self) -> ChaliceProject:
+        return ChaliceProject(folder=self.folder.app, stage=self.name)
+
+    def _record(self, stage: Stage) -> DeployedRecord:
+        return DeployedRecord.of(stage, self._project.deployed_file, say=self.output.say)
 
     def _usable_server(self) -> Server | None:
         """Return the running server if what it holds can be relied on; else remove what is left of the stage."""
@@ -179,7 +183,7 @@ class LocalStack:
         }
         return Deployer(
             infra=self.folder.infra,
-            project=ChaliceProject(folder=self.folder.app, stage=self.name),
+            project=self._project,
             runner=Runner(env=env, log=self.folder.tools_log, keep_open=(held,)),
             variables={},
             output=self.output,
@@ -216,6 +220,12 @@ class LocalStack:
         overrides = dict.fromkeys(_QUEUE_FUNCTIONS, processes)
         suited = {"force_destroy": True, "alarms": False, "dashboard": False, "function_overrides": overrides}
         return suited | dict(self.variables) | {"stage": self.name}
+
+
+def _stamp(sources: str, record: DeployedRecord) -> str:
+    """Return the mark of a deployment of these sources; another one once the record of what it made was mended."""
+    entries = sorted(record.entries(), key=itemgetter("name"))
+    return fingerprint([], sources, json.dumps(entries, sort_keys=True))
 
 
 def _read(path: Path) -> str:

@@ -15,7 +15,7 @@ from tally.livestage import Survey
 from tally.localaws import Server
 from tally.localstack import LocalStack
 from tally.output import Output
-from tally.stage import Resources
+from tally.stage import Resources, Stage
 from tally.workspace import Workspace
 from tests.unit.tally.deployed_stage import PLACE, STAGE, Aws, whole
 
@@ -131,13 +131,21 @@ def test_a_stage_that_runs_without_policies_is_not_taken_for_one_that_enforces_t
 def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(
     stack: LocalStack, living: Server, monkeypatch: pytest.MonkeyPatch, said: StringIO
 ) -> None:
-    """Nothing of the sources has changed, but somebody has deleted what they made."""
+    """Nothing of the sources has changed, but somebody deleted what they made; also after a kill."""
     aws, deployed = Aws(whole()), []
+
+    def deploy(stack: LocalStack, *_: object) -> Stage:
+        deployed.append(stack.name)
+        return Stage(name=STAGE, resources=Resources(table="t", inbox_bucket="inbox"))
+
+    def killed(*_: object) -> Stage:
+        raise KeyboardInterrupt
+
     survey = Survey(place=PLACE, client=aws.client, sleep=aws.sleep)
     monkeypatch.setattr(DeployedRecord, "of", lambda _, path, say: DeployedRecord(path=path, survey=survey, say=say))
     monkeypatch.setattr(ChaliceProject, "environment", lambda _project: dict(os.environ))
     monkeypatch.setattr(LocalStack, "_holds_table", lambda *_: True)
-    monkeypatch.setattr(LocalStack, "_deploy", lambda stack, *_: deployed.append(stack.name))
+    monkeypatch.setattr(LocalStack, "_deploy", deploy)
     monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
     for folder in ("infra", "app"):
         (stack.workspace.repo / folder).mkdir()
@@ -147,6 +155,11 @@ def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(
     stack.up(None)
     assert deployed == [STAGE], "the first time"
     aws.mappings = [mapping for mapping in aws.mappings if mapping["UUID"] != "uuid-finish"]
-    stack.up(None)
-    assert deployed == [STAGE, STAGE]
+    monkeypatch.setattr(LocalStack, "_deploy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        stack.up(None)
     assert "struck finish-sqs-event-source" in said.getvalue()
+    monkeypatch.setattr(LocalStack, "_deploy", deploy)
+    stack.up(None)
+    stack.up(None)
+    assert deployed == [STAGE, STAGE], "although the record is true by now"

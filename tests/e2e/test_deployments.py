@@ -1,0 +1,252 @@
+"""`tally deploy` and `tally destroy`, with a local AWS in the place of the real one.
+
+What was cut short, lost or changed by hand is mended; no mapping that lives is destroyed, and batches end exactly.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tally import localaws
+from tally.workspace import StageFolder
+from tests.e2e.conftest import OVERRIDES, Tally, wait_for
+
+pytestmark = pytest.mark.e2e
+STAGE = "recovery"
+PREFIX = f"tally-{STAGE}-"
+ROWS = 200
+CONTENT = b"office_id,user_count,contract_count\n" + b"A,1,2\n" * ROWS
+BY_TERRAFORM = 3
+"""Mappings of bury that Terraform makes itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployments(Tally):
+    """A checkout of its own, and an account that its tools take for AWS."""
+
+    server: localaws.Server
+    models: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of an operator with credentials and a region."""
+        aws = localaws.environment(self.server, super().environ)
+        aws |= {"AWS_DATA_PATH": str(self.models), "TALLY_HOME": str(self.home)}
+        del aws["AWS_DEFAULT_REGION"]  # the docs ask for AWS_REGION alone
+        return aws
+
+    @property
+    def record(self) -> Path:
+        """Chalice's record of the stage."""
+        return self.repo / "app" / ".chalice" / "deployed" / f"{STAGE}.json"
+
+    def client(self, service: str) -> Any:
+        """Return a client of the account."""
+        credentials = {"aws_access_key_id": localaws.CREDENTIAL, "aws_secret_access_key": localaws.CREDENTIAL}
+        return boto3.client(  # type: ignore[call-overload]
+            service, endpoint_url=self.server.endpoint, region_name=localaws.REGION, **credentials
+        )
+
+    def mappings(self) -> dict[str, str]:
+        """Return the functions of the mappings that live, by UUID."""
+        found = self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        return {one["UUID"]: one["FunctionArn"].rpartition(PREFIX)[2] for one in found}
+
+    def mapping(self, handler: str) -> str:
+        """Return the UUID of a handler's only mapping."""
+        (uuid,) = [uuid for uuid, name in self.mappings().items() if name == handler]
+        return uuid
+
+    def functions(self) -> set[str]:
+        """Return the functions that live."""
+        return {one["FunctionName"] for one in self.client("lambda").list_functions()["Functions"]}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command for the stage."""
+        argv = [sys.executable, "-m", "tally", *arguments, "--stage", STAGE]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, env=self.environ, cwd=self.repo, stdout=pipe, stderr=pipe, encoding="utf-8")
+
+    def deploy(self) -> str:
+        """Deploy, and return what was said."""
+        done = self.run("deploy", "--yes")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def terraform(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Terraform by hand where the stage was deployed from."""
+        return subprocess.run(
+            ["terraform", *arguments],
+            cwd=self.repo / "infra",
+            env=self.environ,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    def left(self) -> list[str]:
+        """Return what there is of the stage, in the account and in the checkout."""
+        names = [
+            *self.functions(),
+            *self.mappings(),
+            *self.client("dynamodb").list_tables()["TableNames"],
+            *(one["Name"] for one in self.client("s3").list_buckets()["Buckets"]),
+            *self.client("sqs").list_queues().get("QueueUrls", []),
+            *(one["RoleName"] for one in self.client("iam").list_roles()["Roles"]),
+            *(one["Name"] for one in self.client("events").list_rules()["Rules"]),
+            *(one["logGroupName"] for one in self.client("logs").describe_log_groups()["logGroups"]),
+        ]
+        files = [*(self.home / "aws").iterdir(), *self.record.parent.iterdir()]
+        workspaces = self.terraform("workspace", "list").stdout.split()
+        return [name for name in (*names, *map(str, files), *workspaces) if STAGE in name]
+
+    def kill_chalice(self) -> None:
+        """Kill the Chalice that deploys this checkout, without a warning."""
+        shown = subprocess.run(
+            ["ps", "-axww", "-o", "pid=,command="], capture_output=True, encoding="utf-8", check=True
+        )
+        ours = f"--project-dir {self.repo / 'app'} deploy"
+        (pid,) = [int(line.split()[0]) for line in shown.stdout.splitlines() if ours in line]
+        os.kill(pid, signal.SIGKILL)
+
+    def upload(self, name: str) -> str:
+        """Upload a file and return its batch's id."""
+        path = self.home / name
+        path.write_bytes(CONTENT)
+        return str(self.json("submit", str(path), "--job", "offices")["id"])
+
+    def check_batch(self, batch_id: str) -> None:
+        """Check that a batch ends exactly."""
+        assert self.json("status", batch_id, "--watch", "--timeout", "120")["succeeded"] == ROWS
+        assert self.json("audit", batch_id)["exact"] is True
+
+    def check(self) -> None:
+        """Check that nothing is left to do, every mapping of Chalice's is adopted, and a batch ends exactly."""
+        plan = self.terraform("plan", "-detailed-exitcode", "-no-color", "-var", f"stage={STAGE}")
+        assert plan.returncode == 0, plan.stdout
+        state = self.terraform("state", "list").stdout
+        adopted = {line.partition(":")[2][:36] for line in state.splitlines() if line.startswith("module.mapping[")}
+        live = self.mappings()
+        assert adopted <= set(live)
+        assert (len(adopted), len(live)) == (7, 7 + BY_TERRAFORM)
+        recorded = json.loads(self.record.read_text())["resources"]
+        assert {entry["event_uuid"] for entry in recorded if "event_uuid" in entry} == adopted
+        self.check_batch(self.upload(f"{len(list(self.home.iterdir()))}.csv"))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployments]:
+    """Start the account, and deploy into it for the first time, with a kill before Chalice has written its record."""
+    home = tmp_path_factory.mktemp("deployments")
+    account = StageFolder(name="account", root=home / "account")
+    account.root.mkdir()
+    original, checkout = Path(__file__).resolve().parents[2], home / "checkout"
+    for folder in ("tally", "app", "infra"):
+        ignored = shutil.ignore_patterns(
+            ".terraform*", "terraform.tfstate*", ".chalice", "__pycache__", "*.auto.tfvars*"
+        )
+        shutil.copytree(original / folder, checkout / folder, ignore=ignored)
+    variables = {"alarms": False, "dashboard": False, "function_overrides": OVERRIDES}
+    (checkout / "infra" / "recovery.auto.tfvars.json").write_text(json.dumps(variables))
+    made = Deployments(
+        home=home,
+        repo=checkout,
+        name=STAGE,
+        server=localaws.start(account, port=None),
+        models=localaws.models(account),
+    )
+    try:
+        yield made
+    finally:
+        localaws.stop(account)
+
+
+def test_a_first_deployment_that_is_killed_is_gone_on_with(stage: Deployments) -> None:
+    """Chalice has made functions and mappings that no record names when it is killed."""
+    killed = stage.start("deploy", "--yes")
+    wait_for(lambda: len(stage.mappings()) >= 2 or killed.poll() is not None, what="mappings", seconds=300)
+    stage.kill_chalice()
+    said, errors = killed.communicate()
+    assert killed.returncode == 3, f"{said}\n{errors}"
+    assert "chalice deploy failed" in errors
+    assert not stage.record.exists()
+    made = stage.mappings()
+    said = stage.deploy()
+    assert "Chalice's record: added plan-s3event" in said
+    assert all(uuid in said for uuid in made)
+    assert set(made) <= set(stage.mappings())
+    stage.check()
+
+
+def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_mended(stage: Deployments) -> None:
+    """A batch that was uploaded meanwhile ends exactly as well."""
+    lambda_, dynamodb, table = stage.client("lambda"), stage.client("dynamodb"), f"tally-{STAGE}"
+    old = {handler: stage.mapping(handler) for handler in ("ingest", "finish", "process_heavy", "dispatch", "settle")}
+    lambda_.delete_event_source_mapping(UUID=old["ingest"])
+    chalice = str(Path(sys.executable).parent / "chalice")
+    by_hand = subprocess.run(
+        [chalice, "deploy", "--stage", STAGE],
+        cwd=stage.repo / "app",
+        env=stage.environ | {"AWS_DEFAULT_REGION": localaws.REGION, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert by_hand.returncode == 0, by_hand.stderr
+    again = stage.mapping("ingest")
+    lambda_.delete_event_source_mapping(UUID=old["process_heavy"])
+    by_hand = stage.terraform("apply", "-auto-approve", "-no-color", "-var", f"stage={STAGE}")
+    assert by_hand.returncode == 0, by_hand.stderr
+    lambda_.delete_event_source_mapping(UUID=old["finish"])
+    batch_id = stage.upload("meanwhile.csv")
+    for specification in ({"StreamEnabled": False}, {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}):
+        dynamodb.update_table(TableName=table, StreamSpecification=specification)
+    stream = dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    said = stage.deploy()
+    assert f"Chalice's record: struck finish-sqs-event-source ({old['finish']}), which is gone." in said
+    assert f"dispatch: deleting its mapping {old['dispatch']}" in said
+    assert stage.mapping("ingest") == again != old["ingest"]
+    assert f'{old["process_heavy"]}"].aws_lambda_event_source_mapping.this is mapping' in said
+    for handler in ("dispatch", "settle"):
+        found = lambda_.get_event_source_mapping(UUID=stage.mapping(handler))
+        assert (found["EventSourceArn"], found["UUID"] == old[handler]) == (stream, False)
+    stage.check_batch(batch_id)
+    stage.check()
+
+
+def test_a_lost_record_costs_no_mapping(stage: Deployments) -> None:
+    """What a plan without it would destroy stays; Chalice updates what it would have made again."""
+    before = stage.mappings()
+    stage.record.unlink()
+    said = stage.deploy()
+    assert all(f"({uuid})" in said for uuid in before if before[uuid] != "bury")
+    assert stage.mappings() == before
+    stage.check()
+
+
+def test_a_stage_is_destroyed_when_told_so_twice_and_after_a_kill(stage: Deployments) -> None:
+    """Data is protected until it is said that it goes too; a destruction that was killed is gone on with."""
+    refused = stage.run("destroy", "--yes")
+    assert (refused.returncode, len(stage.functions())) == (2, 9), refused.stdout
+    assert f"the table tally-{STAGE} is protected from deletion" in refused.stderr
+    assert f"the bucket tally-{STAGE}-inbox-000000000000 is not empty" in refused.stderr
+    killed = stage.start("destroy", "--yes", "--delete-data")
+    wait_for(lambda: len(stage.functions()) < 9 or killed.poll() is not None, what="a deletion", seconds=300)
+    killed.kill()
+    said, errors = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, f"{said}\n{errors}"
+    done = stage.run("destroy", "--yes", "--delete-data")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert stage.left() == []
+    again = stage.json("destroy", "--yes")
+    assert again == {"stage": STAGE, "functions": [], "resources": 0}
