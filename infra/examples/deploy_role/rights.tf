@@ -14,13 +14,14 @@ locals {
     ) : "${local.prefix}-${name}"
   ]
 
-  bucket     = "arn:${local.partition}:s3:::${local.prefix}-inbox-${local.account}"
-  table      = "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${local.prefix}"
-  queues     = [for name in local.queue_names : "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}"]
-  bus        = "arn:${local.partition}:events:${local.region}:${local.account}:event-bus/${local.prefix}"
-  functions  = [for name in local.function_names : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${name}"]
-  mappings   = "arn:${local.partition}:lambda:${local.region}:${local.account}:event-source-mapping:*"
-  log_groups = [for name in local.function_names : "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${name}"]
+  bucket    = "arn:${local.partition}:s3:::${local.prefix}-inbox-${local.account}"
+  table     = "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${local.prefix}"
+  queues    = [for name in local.queue_names : "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}"]
+  bus       = "arn:${local.partition}:events:${local.region}:${local.account}:event-bus/${local.prefix}"
+  functions = [for name in local.function_names : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${name}"]
+  mappings  = "arn:${local.partition}:lambda:${local.region}:${local.account}:event-source-mapping:*"
+  # AWS names them with and without the asterisk, by action.
+  log_groups = flatten([for name in local.function_names : [for end in ["", ":*"] : "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${name}${end}"]])
   roles      = [for name in local.function_names : "arn:${local.partition}:iam::${local.account}:role/${name}"]
   topic      = "arn:${local.partition}:sns:${local.region}:${local.account}:${local.prefix}-alarms"
   keys       = "arn:${local.partition}:kms:${local.region}:${local.account}:key/*"
@@ -103,7 +104,7 @@ locals {
       },
       {
         sid       = "SetUpQueues"
-        actions   = ["sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ListQueueTags", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"]
+        actions   = ["sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:ListQueueTags", "sqs:SetQueueAttributes", "sqs:TagQueue", "sqs:UntagQueue"]
         resources = local.queues
         condition = {}
       },
@@ -114,8 +115,9 @@ locals {
         sid = "DeployFunctions"
         actions = [
           "lambda:AddPermission", "lambda:CreateFunction", "lambda:DeleteFunctionConcurrency", "lambda:DeleteFunctionEventInvokeConfig",
-          "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionEventInvokeConfig", "lambda:GetPolicy", "lambda:ListTags",
-          "lambda:PutFunctionConcurrency", "lambda:PutFunctionEventInvokeConfig", "lambda:RemovePermission", "lambda:TagResource",
+          "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionEventInvokeConfig",
+          "lambda:GetFunctionRecursionConfig", "lambda:GetPolicy", "lambda:ListTags", "lambda:PutFunctionConcurrency",
+          "lambda:PutFunctionEventInvokeConfig", "lambda:PutFunctionRecursionConfig", "lambda:RemovePermission", "lambda:TagResource",
           "lambda:UntagResource", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:UpdateFunctionEventInvokeConfig",
         ]
         resources = local.functions
@@ -174,7 +176,7 @@ locals {
           "logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:DisassociateKmsKey", "logs:ListTagsForResource", "logs:PutRetentionPolicy",
           "logs:TagResource", "logs:UntagResource",
         ]
-        resources = concat(local.log_groups, [for arn in local.log_groups : "${arn}:*"])
+        resources = local.log_groups
         condition = {}
       },
       { sid = "SeeLogGroups", actions = ["logs:DescribeLogGroups"], resources = ["*"], condition = {} },
@@ -214,7 +216,7 @@ locals {
       { sid = "TakeBusDown", actions = ["events:DeleteEventBus"], resources = [local.bus], condition = {} },
       { sid = "TakeFunctionsDown", actions = ["lambda:DeleteFunction"], resources = local.functions, condition = {} },
       { sid = "TakeRolesDown", actions = ["iam:DeleteRole"], resources = local.roles, condition = {} },
-      { sid = "TakeLogsDown", actions = ["logs:DeleteLogGroup"], resources = [for arn in local.log_groups : "${arn}:*"], condition = {} },
+      { sid = "TakeLogsDown", actions = ["logs:DeleteLogGroup"], resources = local.log_groups, condition = {} },
       { sid = "TakeAlarmTopicDown", actions = ["sns:DeleteTopic"], resources = [local.topic], condition = {} },
     ]
   }
