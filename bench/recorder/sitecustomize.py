@@ -20,8 +20,12 @@ _call, _send = client.BaseClient._make_api_call, httpsession.URLLib3Session.send
 
 
 def _asking(self, operation, parameters):  # noqa: ANN001, ANN202  the SDK's own signature
-    """Ask DynamoDB for what a request costs."""
-    if self.meta.service_model.service_name == "dynamodb":
+    """Ask DynamoDB for what a request costs, where it costs anything."""
+    model = self.meta.service_model
+    if (
+        model.service_name == "dynamodb"
+        and "ReturnConsumedCapacity" in model.operation_model(operation).input_shape.members
+    ):
         parameters = {**parameters, "ReturnConsumedCapacity": "TOTAL"}
     return _call(self, operation, parameters)
 

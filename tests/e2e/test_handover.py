@@ -1,11 +1,9 @@
 """A file that one invocation cannot plan: it hands over, dies where it can, and the batch is exact all the same."""
 
 import gzip
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,15 +40,6 @@ def _short_of_time(tally: Tally, handovers: Path) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=PLAN, Timeout=before)
 
 
-def _planned(tally: Tally, batch_id: str) -> list[dict[str, Any]]:
-    """Return what the plans of a batch logged when they had come as far as they did."""
-    pages = tally.stage.logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/{PLAN}", filterPattern='"batch.planned"'
-    )
-    lines = [json.loads(event["message"]) for page in pages for event in page["events"]]
-    return [line for line in lines if line["batch_id"] == batch_id]
-
-
 def test_a_plan_that_hands_over_and_dies_while_it_does_ends_as_one(tally: Tally, tmp_path: Path) -> None:
     """Dead before its handover was asked for, Lambda invokes it again; dead after, two plans go on at once."""
     handovers = tmp_path / "handovers"
@@ -60,10 +49,8 @@ def test_a_plan_that_hands_over_and_dies_while_it_does_ends_as_one(tally: Tally,
     assert batch.counts == Counts(succeeded=ROWS)
     assert batch.chunks == ROWS // CHUNK_ROWS
     assert tally.json("audit", batch.id)["exact"] is True
-    # After each hundred chunks but the last.
+    # After each hundred chunks but the last; all but the first of them were sent.
     assert handovers.stat().st_size >= ROWS // CHUNK_ROWS // CHUNKS_AN_INVOCATION - 1
-    ends = [line["status"] for line in _planned(tally, batch.id)]
-    assert ends.count(BatchStatus.PLANNING) >= 2
 
 
 def test_a_gzip_file_is_unpacked_in_several_invocations_that_die(tally: Tally, tmp_path: Path) -> None:
