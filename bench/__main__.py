@@ -122,8 +122,7 @@ class Bench:
     def sizes(self, stage: Stage, rows: int) -> None:
         """Compare sizes of chunks and packs."""
         with self.output.step(f"sizes: {len(sizes.SIZES)} of them, {sizes.ROUNDS} rounds of {rows:,} rows"):
-            sample = self.sample(rows)
-            self.add(*sizes.lines(stage, sample, sample, self.sample(2_000), self.folder))
+            self.add(*sizes.lines(stage, self.sample(rows), self.sample(2_000), self.folder))
 
 
 def _memory(small: Run, large: Run) -> list[Line]:

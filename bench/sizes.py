@@ -17,7 +17,7 @@ ROUNDS = 3
 """All sizes in turn, and again: the machine's drift and the table's growth fall on each alike. The best time counts."""
 
 
-def lines(stage: Stage, timed: Sample, counted: Sample, warm: Sample, folder: Path) -> list[Line]:
+def lines(stage: Stage, sample: Sample, warm: Sample, folder: Path) -> list[Line]:
     """Return a line for each size: its time in units of the default's, measured in this run."""
     names = recording.functions_of(stage)
     seconds: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
@@ -28,11 +28,11 @@ def lines(stage: Stage, timed: Sample, counted: Sample, warm: Sample, folder: Pa
             stage.functions, names, {"TALLY_CHUNK_ROWS": chunk_rows, "TALLY_PACK_ROWS": pack_rows}
         ):
             process(stage, warm)
-            seconds[size].append(process(stage, timed).seconds)
+            seconds[size].append(process(stage, sample).seconds)
             if size not in traffic:
-                traffic[size] = rivals.tally(stage, counted, folder).traffic
+                traffic[size] = rivals.tally(stage, sample, folder).traffic
     usual = min(seconds[DEFAULT])
-    return [_line(size, min(seconds[size]) / usual, seconds[size], traffic[size], counted.rows) for size in SIZES]
+    return [_line(size, min(seconds[size]) / usual, seconds[size], traffic[size], sample.rows) for size in SIZES]
 
 
 def _line(size: tuple[int, int], ratio: float, seconds: list[float], traffic: Traffic, rows: int) -> Line:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from chalicelib.retry import Retry
 
-BLOCK_BYTES = 4 * 1_048_576
-READERS = 3
+BLOCK_BYTES = 2 * 1_048_576
+READERS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class ObjectReader:
         with ThreadPoolExecutor(max_workers=READERS) as pool:
             waiting: deque[Future[bytes]] = deque()
             for begin in range(start, end, BLOCK_BYTES):
-                waiting.append(pool.submit(self.read, begin, min(begin + BLOCK_BYTES, end)))
-                if len(waiting) > READERS:
+                if len(waiting) == READERS:
                     yield waiting.popleft().result()
+                waiting.append(pool.submit(self.read, begin, min(begin + BLOCK_BYTES, end)))
             while waiting:
                 yield waiting.popleft().result()
 

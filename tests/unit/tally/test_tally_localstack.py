@@ -110,6 +110,8 @@ def test_a_stage_enforces_policies_only_when_told(
 
     monkeypatch.setattr(localaws, "start", start)
     monkeypatch.setattr(LocalStack, "_deploy", lambda *_: None)
+    monkeypatch.setattr(LocalStack, "_record", lambda *_: None)
+    monkeypatch.setattr("tally.localstack._stamp", lambda *_: "")
     monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
     for folder in ("infra", "app"):
         (stack.workspace.repo / folder).mkdir()
