@@ -126,14 +126,10 @@ class Bench:
 
 
 def _memory(small: Run, large: Run) -> list[Line]:
-    """Compare each function's memory but plan's, whose blocks a small file does not fill: it has a line of its own."""
-    both = sorted(small.megabytes.keys() & large.megabytes.keys() - {"plan"})
-    if not both:
-        return []
-    raw = {name: f"{small.megabytes[name]}>{large.megabytes[name]}" for name in [*both, "plan"]}
+    grown = {name: large.megabytes[name] / size for name, size in small.megabytes.items() if name in large.megabytes}
+    raw = {name: f"{small.megabytes[name]}>{large.megabytes[name]}" for name in sorted(grown)}
     name = f"memory of the function that grows most, {large.rows:,} rows / {small.rows:,}"
-    grown = max(large.megabytes[name] / small.megabytes[name] for name in both)
-    return [Line(name=name, value=grown, unit="x", most=1.3, raw={"MB": raw})]
+    return [Line(name=name, value=max(grown.values()), unit="x", most=1.3, raw={"MB": raw})] if grown else []
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -63,15 +63,16 @@ def parsing(sample: Sample) -> list[Line]:
     scaled = whole * _SEED_ROWS / sample.rows
     return [
         Line(
-            name="cleaning and parsing / csv module", value=parsed / alone, unit="x", most=3,
-            raw={"rows": sample.rows, "Tally s": parsed, "csv module s": alone},
+            name="cleaning and parsing / csv module", value=whole / alone, unit="x", most=3,
+            raw={"rows": sample.rows, "Tally s": whole, "csv module s": alone,
+                 "msgspec's part alone s": checked, "x": checked / alone},
         ),
         Line(
-            name="that, and the schema's checks and JSON / csv module", value=whole / alone, unit="x",
-            raw={"Tally s": whole, "msgspec's part alone s": checked, "x": checked / alone},
+            name="of it, bytes to clean cells / csv module", value=parsed / alone, unit="x",
+            raw={"Tally s": parsed},
         ),
         Line(
-            name=f"all of that for {_SEED_ROWS:,} rows", value=scaled, unit="s", most=6,
+            name=f"cleaning and parsing {_SEED_ROWS:,} rows", value=scaled, unit="s", most=6,
             raw={"rows/s": round(sample.rows / whole), "the script before, s": _SEED_SECONDS,
                  "times faster": _SEED_SECONDS / scaled},
         ),

@@ -12,7 +12,6 @@ SQS_REQUEST = 0.40e-6
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = 0.0000166667
 S3_GET = 0.0004e-3
-S3_PUT = 0.005e-3
 TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
