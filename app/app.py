@@ -5,12 +5,12 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, SQSEvent
 
-from chalicelib.acknowledgement import Failures, Message
 from chalicelib.logs import logger
-from chalicelib.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.services import Services, settings
-from chalicelib.streams import changes
-from chalicelib.uploads import INBOX_PREFIX, uploads
+from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.partial_batch_response import Failures, Message
+from chalicelib.transport.streams import changes
+from chalicelib.transport.uploads import INBOX_PREFIX, uploads
 
 app = Chalice(app_name="tally")
 _settings = settings()
@@ -57,16 +57,12 @@ def ingest(event: SQSEvent) -> dict[str, Any]:
     """Read chunks: make their rows durable and send them on."""
     services = Services.of(event.context)
 
-    def handle(messages: Sequence[Message], failures: Failures) -> None:
-        for message in messages:
-            with failures.isolated(message):
-                chunk = decode(message.body, ChunkMessage)
-                done = services.ingester.ingest(chunk)
-                logger.info(
-                    "chunk.ingested", batch_id=chunk.batch, chunk=chunk.chunk, rows=done.rows, rejected=done.rejected
-                )
+    def handle(message: Message) -> None:
+        chunk = decode(message.body, ChunkMessage)
+        done = services.ingester.ingest(chunk)
+        logger.info("chunk.ingested", batch_id=chunk.batch, chunk=chunk.chunk, rows=done.rows, rejected=done.rejected)
 
-    return services.acknowledgement.answer(event.to_dict(), handle)
+    return services.partial_batch_response.each(event.to_dict(), handle)
 
 
 @app.on_sqs_message(**_queue("work", "process"))
@@ -74,30 +70,26 @@ def process(event: SQSEvent) -> dict[str, Any]:
     """Run the job over rows and hand on the outcomes."""
     with Services.metered(event.context) as services:
 
-        def handle(messages: Sequence[Message], failures: Failures) -> None:
-            for message in messages:
-                with failures.isolated(message):
-                    work = decode(message.body, WorkMessage)
-                    done = services.processor.work(work, receive_count=message.receive_count)
-                    services.metrics.time_rows(done.run, done.seconds)
-                    logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
+        def handle(message: Message) -> None:
+            work = decode(message.body, WorkMessage)
+            done = services.processor.work(work, receive_count=message.receive_count)
+            services.metrics.time_rows(done.run, done.seconds)
+            logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
 
-        return services.acknowledgement.answer(event.to_dict(), handle)
+        return services.partial_batch_response.each(event.to_dict(), handle)
 
 
 @app.on_sqs_message(**_queue("heavy", "process_heavy"))
 def process_heavy(event: SQSEvent) -> dict[str, Any]:
-    """Run the job over one heavy row, claimed, with a heartbeat."""
+    """Run the job over one heavy row, leased, with a heartbeat."""
     services = Services.of(event.context)
 
-    def handle(messages: Sequence[Message], failures: Failures) -> None:
-        for message in messages:
-            with failures.isolated(message):
-                work = decode(message.body, WorkMessage)
-                done = services.heavy_processor.work(work, message)
-                logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
+    def handle(message: Message) -> None:
+        work = decode(message.body, WorkMessage)
+        done = services.heavy_processor.work(work, message)
+        logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
 
-    return services.acknowledgement.answer(event.to_dict(), handle)
+    return services.partial_batch_response.each(event.to_dict(), handle)
 
 
 @app.on_sqs_message(**_queue("finished", "finish"))
@@ -114,22 +106,20 @@ def finish(event: SQSEvent) -> dict[str, Any]:
         batches = sorted({body.batch for body in finished.values()})
         logger.info("rows.counted", batches=batches, counted=done.counted, duplicates=done.duplicates)
 
-    return services.acknowledgement.answer(event.to_dict(), handle)
+    return services.partial_batch_response.answer(event.to_dict(), handle)
 
 
-@app.on_sqs_message(**_queue("work-dlq", "bury"))
-def bury(event: SQSEvent) -> dict[str, Any]:
+@app.on_sqs_message(**_queue("work-dlq", "dead_letters"))
+def dead_letters(event: SQSEvent) -> dict[str, Any]:
     """Turn dead letters, of whatever queue, into outcomes."""
     services = Services.of(event.context)
     queue = event.to_dict()["Records"][0]["eventSourceARN"].rpartition(":")[2]
 
-    def handle(messages: Sequence[Message], failures: Failures) -> None:
-        for message in messages:
-            with failures.isolated(message):
-                done = services.burier.bury(message, queue)
-                logger.error("letter.buried", queue=queue, message_id=message.id, rows=done.rows, counted=done.counted)
+    def handle(message: Message) -> None:
+        done = services.dead_letter_handler.handle(message, queue)
+        logger.error("dead_letter.handled", queue=queue, message_id=message.id, rows=done.rows, counted=done.counted)
 
-    return services.acknowledgement.answer(event.to_dict(), handle)
+    return services.partial_batch_response.each(event.to_dict(), handle)
 
 
 @app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))

@@ -14,8 +14,8 @@ from bench.samples import Sample
 from tally import cli
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
-from tally.stage import Stage
-from tally.workspace import Workspace
+from tally.stages.stage import Stage
+from tally.stages.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ from typing import Any
 
 from bench.localaws import fresh
 from chalicelib import jobs
-from chalicelib.boundaries import split
-from chalicelib.items import Chunk, ChunkKey, Marker, Outcome, Record
-from chalicelib.ledger import Ledger
-from chalicelib.messages import WorkMessage, WorkRow
-from chalicelib.process import Processor
+from chalicelib.files.boundaries import split
 from chalicelib.retry import Retry
 from chalicelib.rows import RejectedRow
-from chalicelib.table import Table
+from chalicelib.steps.process import Processor
+from chalicelib.store.items import Chunk, ChunkKey, Marker, Outcome, Record
+from chalicelib.store.ledger import Ledger
+from chalicelib.store.table import Table
+from chalicelib.transport.messages import WorkMessage, WorkRow
 from tests.support.tables import make_table
 
 _JOB = "transactions"

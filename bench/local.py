@@ -19,14 +19,14 @@ import msgspec
 from bench.line import Line
 from bench.samples import Sample
 from chalicelib import jobs
-from chalicelib.batch import Source
-from chalicelib.boundaries import split
-from chalicelib.cells import read_cells
+from chalicelib.files.boundaries import split
+from chalicelib.files.cells import read_cells
+from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
 from chalicelib.rows import RejectedRow, Schema, ValidRow
-from chalicelib.source import ObjectReader
-from tally.stage import Stage
-from tally.submit import upload
+from chalicelib.store.batch import Source
+from tally.batch.submit import upload
+from tally.stages.stage import Stage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -175,8 +175,8 @@ def cold_start(repo: Path) -> Line:
 
 def _settings() -> dict[str, str]:
     queue = {"url": "http://127.0.0.1/queue", "arn": "arn:aws:sqs:us-east-1:000000000000:queue"}
-    names = ("ingest", "work", "heavy", "finished", "work-dlq", "buried")
-    functions = ("ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle")
+    names = ("ingest", "work", "heavy", "finished", "work-dlq", "dead-letters")
+    functions = ("ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle")
     return {
         "TALLY_STAGE": "bench",
         "TALLY_TABLE": "tally-bench",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tally import localaws
-from tally.stage import Resources, Stage
-from tally.workspace import StageFolder
+from tally.local import localaws
+from tally.stages.stage import Resources, Stage
+from tally.stages.workspace import StageFolder
 
 TABLE = "floor"
 

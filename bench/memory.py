@@ -14,13 +14,13 @@ import psutil
 
 from bench.line import Line
 from bench.samples import Sample
-from chalicelib.batch import Source
-from chalicelib.boundaries import split
+from chalicelib.files.boundaries import split
+from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
-from chalicelib.source import ObjectReader
-from tally import localaws
-from tally.stage import Stage
-from tally.submit import upload
+from chalicelib.store.batch import Source
+from tally.batch.submit import upload
+from tally.local import localaws
+from tally.stages.stage import Stage
 
 _TIMES = 4
 

@@ -13,8 +13,8 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib.pacing import Pacer, item_size, write_units
 from chalicelib.retry import _ATTEMPTS, _BASE_SECONDS, _CAP_SECONDS
+from chalicelib.store.pacing import Pacer, item_size, write_units
 
 REPORTS = 1_000
 WRITERS = 10

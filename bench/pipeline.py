@@ -10,16 +10,16 @@ from typing import Any
 import psutil
 
 from bench.samples import Sample
-from chalicelib.batch import Batch
-from chalicelib.plan import batch_id
-from tally.batches import Reader
+from chalicelib.steps.plan import batch_id
+from chalicelib.store.batch import Batch
+from tally.batch.reader import Reader
+from tally.batch.submit import inbox_key, upload
 from tally.errors import OperatorError
-from tally.localstack import LocalStack
+from tally.local.sample import Expected
+from tally.local.stack import LocalStack
 from tally.output import Output
-from tally.sample import Expected
-from tally.stage import Stage
-from tally.submit import inbox_key, upload
-from tally.workspace import Workspace
+from tally.stages.stage import Stage
+from tally.stages.workspace import Workspace
 
 _STALL_SECONDS = 180.0
 _POLL_SECONDS = 0.2

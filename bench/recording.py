@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tally.cost import reported
+from tally.batch.cost import reported
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-    from tally.stage import Stage
+    from tally.stages.stage import Stage
 
 _RECORDER = Path(__file__).with_name("recorder")
 _SQS_REQUEST_BYTES = 65_536

@@ -12,13 +12,13 @@ from bench.pipeline import Run, process
 from bench.recording import Invocations, Traffic
 from bench.samples import Sample
 from bench.textbook import run as textbook
-from tally import prices
-from tally.prices import Use
-from tally.stage import Stage
+from tally.batch import prices
+from tally.batch.prices import Use
+from tally.stages.stage import Stage
 
 AMBIGUOUS = 0.02
 """Share of the counting writes that are applied and answered with a 500."""
-_POLLED = ("ingest", "process", "process_heavy", "finish", "bury")
+_POLLED = ("ingest", "process", "process_heavy", "finish", "dead_letters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from tally import sample
-from tally.sample import Expected
+from tally.local import sample
+from tally.local.sample import Expected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

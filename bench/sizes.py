@@ -8,7 +8,7 @@ from bench.line import Line
 from bench.pipeline import process
 from bench.recording import Traffic
 from bench.samples import Sample
-from tally.stage import Stage
+from tally.stages.stage import Stage
 
 DEFAULT = (495, 198)
 """Rows of a chunk and of a pack, as a stage has them."""

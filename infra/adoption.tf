@@ -17,7 +17,7 @@ locals {
   # What a function of Chalice's mappings consumes.
   consumed_queue_arns = merge(
     { for queue, consumer in local.queue_consumers : consumer => module.queue[queue].arn },
-    { bury = module.queue[local.bury_mapped_by_chalice].dlq_arn },
+    { dead_letters = module.queue[local.dead_letters_mapped_by_chalice].dlq_arn },
   )
 
   deployed_functions = [for r in local.deployed_resources : r.name if r.resource_type == "lambda_function"]
@@ -88,19 +88,19 @@ resource "aws_lambda_function_recursion_config" "this" {
   recursive_loop = "Allow"
 }
 
-# A Chalice function has one queue, so Terraform gives bury the others. These are Terraform's from the start, and go when bury goes:
+# A Chalice function has one queue, so Terraform gives dead_letters the others. These are Terraform's from the start, and go when dead_letters goes:
 # once `chalice delete` has emptied the deployed file, the next apply or destroy removes them.
-resource "aws_lambda_event_source_mapping" "bury" {
-  for_each = contains(local.deployed_functions, "bury") ? local.bury_mapped_by_terraform : []
+resource "aws_lambda_event_source_mapping" "dead_letters" {
+  for_each = contains(local.deployed_functions, "dead_letters") ? local.dead_letters_mapped_by_terraform : []
 
-  function_name                      = local.function_names["bury"]
+  function_name                      = local.function_names["dead_letters"]
   event_source_arn                   = module.queue[each.key].dlq_arn
-  batch_size                         = local.functions["bury"].batch_size
-  maximum_batching_window_in_seconds = local.functions["bury"].window_seconds
+  batch_size                         = local.functions["dead_letters"].batch_size
+  maximum_batching_window_in_seconds = local.functions["dead_letters"].window_seconds
   function_response_types            = ["ReportBatchItemFailures"]
 
   scaling_config {
-    maximum_concurrency = local.functions["bury"].maximum_concurrency
+    maximum_concurrency = local.functions["dead_letters"].maximum_concurrency
   }
 
   # Lambda checks that the role may receive there.

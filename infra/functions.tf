@@ -11,10 +11,10 @@ locals {
     process_heavy = { timeout_seconds = 900, memory_mb = 1769, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
     finish        = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 20 }
     # Of each dead-letter queue: there is no hurry, and what floods one must not take what the live functions need.
-    bury      = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 2 }
-    dispatch  = { timeout_seconds = 30, memory_mb = 256, batch_size = 1000, window_seconds = 1, parallelization_factor = 2 }
-    settle    = { timeout_seconds = 30, memory_mb = 256, batch_size = 500, window_seconds = 1, parallelization_factor = 2 }
-    reconcile = { timeout_seconds = 300, memory_mb = 512 }
+    dead_letters = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 2 }
+    dispatch     = { timeout_seconds = 30, memory_mb = 256, batch_size = 1000, window_seconds = 1, parallelization_factor = 2 }
+    settle       = { timeout_seconds = 30, memory_mb = 256, batch_size = 500, window_seconds = 1, parallelization_factor = 2 }
+    reconcile    = { timeout_seconds = 300, memory_mb = 512 }
   }
 
   # The defaults with var.function_overrides laid over them; what a function has no use for is null.
@@ -29,11 +29,11 @@ locals {
   queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish" }
   stream_consumers = ["dispatch", "settle"]
 
-  # bury consumes the dead-letter queue of every queue above. Chalice maps it to the first, for a decorator names one queue.
-  bury_mapped_by_chalice   = "work"
-  bury_mapped_by_terraform = setsubtract(keys(local.queue_consumers), [local.bury_mapped_by_chalice])
+  # dead_letters consumes the dead-letter queue of every queue above. Chalice maps it to the first, for a decorator names one queue.
+  dead_letters_mapped_by_chalice   = "work"
+  dead_letters_mapped_by_terraform = setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice])
 
-  # A heavy row that waits for its claim, or for its retry, is received again: that is no failure, so it has more of them.
+  # A heavy row that waits for its lease, or for its retry, is received again: that is no failure, so it has more of them.
   max_receive_counts = { heavy = max(10, var.max_receive_count) }
 
   # Long enough for six runs and the wait before one, as AWS advises: throttled deliveries come again before the sixth is over.

@@ -52,16 +52,16 @@ module "queue" {
   max_receive_count             = try(var.existing_queues[each.key].max_receive_count, lookup(local.max_receive_counts, each.key, var.max_receive_count))
   kms_key_arn                   = var.kms_key_arn
 
-  # Its own, not the queue's: what bury could not do now it does again in minutes, not when a heavy row would be over.
-  dlq_consumer_timeout_seconds   = local.functions["bury"].timeout_seconds
-  dlq_visibility_timeout_seconds = try(var.existing_queues[each.key].dlq_visibility_timeout_seconds, local.visibility_timeout_seconds["bury"])
+  # Its own, not the queue's: what dead_letters could not do now it does again in minutes, not when a heavy row would be over.
+  dlq_consumer_timeout_seconds   = local.functions["dead_letters"].timeout_seconds
+  dlq_visibility_timeout_seconds = try(var.existing_queues[each.key].dlq_visibility_timeout_seconds, local.visibility_timeout_seconds["dead_letters"])
 }
 
-# Copies of the messages that bury has dealt with, for whoever wants to know what was in them. Nothing consumes it.
-module "buried" {
+# Copies of the messages that dead_letters has dealt with, for whoever wants to know what was in them. Nothing consumes it.
+module "dead_letters" {
   source = "./modules/dead_letters"
 
-  name                      = "${local.prefix}-buried"
+  name                      = "${local.prefix}-dead-letters"
   arn_prefix                = local.queue_arn_prefix
   message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
   kms_key_arn               = var.kms_key_arn

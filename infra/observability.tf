@@ -2,12 +2,12 @@
 locals {
   runbook = "See docs/runbook.md#"
 
-  # Every queue of what could not be done. The buried queue needs no alarm: what is in there has raised one.
+  # Every queue of what could not be done. The dead-letters queue needs no alarm: what is in there has raised one.
   failure_queues = merge(
     {
       for name, queue in module.queue : queue.dlq_name => {
         description = "Messages of the ${name} queue that ${local.queue_consumers[name]} gave up on. ${local.runbook}dead-letters-${name}."
-        # bury takes a dead letter within a second, long before anything counts it as waiting.
+        # dead_letters takes a dead letter within a second, long before anything counts it as waiting.
         consumed = true
       }
     },
@@ -36,8 +36,8 @@ locals {
     },
   )
 
-  # These run once in minutes, and bury after others have failed: one failure is worth a look.
-  seldom_run = ["plan", "bury", "reconcile"]
+  # These run once in minutes, and dead_letters after others have failed: one failure is worth a look.
+  seldom_run = ["plan", "dead_letters", "reconcile"]
 
   watched_functions = {
     for name in keys(local.functions) : local.function_names[name] => {

@@ -26,11 +26,11 @@ output "chalice_config" {
           TALLY_QUEUES = jsonencode(merge(
             { for name, queue in module.queue : name => { url = queue.url, arn = queue.arn } },
             {
-              "${local.bury_mapped_by_chalice}-dlq" = {
-                url = module.queue[local.bury_mapped_by_chalice].dlq_url
-                arn = module.queue[local.bury_mapped_by_chalice].dlq_arn
+              "${local.dead_letters_mapped_by_chalice}-dlq" = {
+                url = module.queue[local.dead_letters_mapped_by_chalice].dlq_url
+                arn = module.queue[local.dead_letters_mapped_by_chalice].dlq_arn
               }
-              buried = { url = module.buried.url, arn = module.buried.arn }
+              dead-letters = { url = module.dead_letters.url, arn = module.dead_letters.arn }
             },
           ))
 
@@ -102,9 +102,9 @@ output "stream_failures_queue_url" {
   value       = module.stream_failures.url
 }
 
-output "buried_queue_url" {
-  description = "URL of the queue of copies of the messages that bury has dealt with."
-  value       = module.buried.url
+output "dead_letters_queue_url" {
+  description = "URL of the queue of copies of the messages that dead_letters has dealt with."
+  value       = module.dead_letters.url
 }
 
 output "alarm_topic_arn" {

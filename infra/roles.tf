@@ -35,9 +35,9 @@ locals {
     )
   }
 
-  bury_dead_letters = concat(
+  consume_dead_letters = concat(
     [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = [for queue in module.queue : queue.dlq_arn] }],
-    local.see_mappings["bury"],
+    local.see_mappings["dead_letters"],
   )
 
   read_stream = [
@@ -80,11 +80,11 @@ locals {
     ])
 
     process_heavy = concat(local.consume_queue["heavy"], [
-      # As long as the row takes, or until another worker's claim on it ends.
+      # As long as the row takes, or until another worker's lease on it ends.
       { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
-      # A claim is taken, extended, taken over and given back; a row that has its marker is not worked on again.
+      # A lease is taken, extended, taken over and given back; a row that has its marker is not worked on again.
       {
-        sid       = "ClaimRow"
+        sid       = "LeaseRow"
         actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
         resources = [module.table.arn]
       },
@@ -112,7 +112,7 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    bury = concat(local.see_capacity, local.bury_dead_letters, [
+    dead_letters = concat(local.see_capacity, local.consume_dead_letters, [
       {
         sid       = "FailRowsAndChunks"
         actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -120,7 +120,7 @@ locals {
       },
       # Rows of a chunk that is given up which a dead ingest wrote and did not send.
       { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
-      { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.buried.arn] },
+      { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
     ])
 
     # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.

@@ -55,8 +55,8 @@ variable "existing_queues" {
   }
 
   validation {
-    condition     = alltrue([for queue in values(var.existing_queues) : queue.dlq_visibility_timeout_seconds >= local.visibility_timeout_seconds["bury"]])
-    error_message = "dlq_visibility_timeout_seconds must be at least 6 x the timeout of bury + its window."
+    condition     = alltrue([for queue in values(var.existing_queues) : queue.dlq_visibility_timeout_seconds >= local.visibility_timeout_seconds["dead_letters"]])
+    error_message = "dlq_visibility_timeout_seconds must be at least 6 x the timeout of dead_letters + its window."
   }
 
   validation {
@@ -71,7 +71,7 @@ variable "existing_queues" {
 
   validation {
     condition     = alltrue([for key, queue in var.existing_queues : queue.max_receive_count >= (key == "heavy" ? 10 : 5)])
-    error_message = "max_receive_count must be at least 5, of heavy at least 10: throttled receives count too, and a heavy row is put back while it is claimed."
+    error_message = "max_receive_count must be at least 5, of heavy at least 10: throttled receives count too, and a heavy row is put back while it is leased."
   }
 }
 
@@ -137,7 +137,7 @@ variable "access_log_bucket" {
 }
 
 variable "write_share" {
-  description = "Part of the table's write units that rows may take: a third of it for all that ingest may run at once, two thirds for finish and bury. Without effect on a table that is paid by request."
+  description = "Part of the table's write units that rows may take: a third of it for all that ingest may run at once, two thirds for finish and dead_letters. Without effect on a table that is paid by request."
   type        = number
   default     = 0.8
   nullable    = false
@@ -363,8 +363,8 @@ variable "function_overrides" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(keys(var.function_overrides), ["plan", "ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle", "reconcile"])) == 0
-    error_message = "function_overrides knows plan, ingest, process, process_heavy, finish, bury, dispatch, settle and reconcile."
+    condition     = length(setsubtract(keys(var.function_overrides), ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile"])) == 0
+    error_message = "function_overrides knows plan, ingest, process, process_heavy, finish, dead_letters, dispatch, settle and reconcile."
   }
 
   validation {
@@ -400,11 +400,11 @@ variable "function_overrides" {
   validation {
     condition = alltrue([
       for name, f in var.function_overrides :
-      (f.maximum_concurrency == null || contains(["ingest", "process", "process_heavy", "finish", "bury"], name))
+      (f.maximum_concurrency == null || contains(["ingest", "process", "process_heavy", "finish", "dead_letters"], name))
       && (f.parallelization_factor == null || contains(["dispatch", "settle"], name))
       && (f.batch_size == null && f.window_seconds == null || !contains(["plan", "reconcile"], name))
     ])
-    error_message = "maximum_concurrency is for ingest, process, process_heavy, finish and bury, parallelization_factor for dispatch and settle, batches for all but plan and reconcile."
+    error_message = "maximum_concurrency is for ingest, process, process_heavy, finish and dead_letters, parallelization_factor for dispatch and settle, batches for all but plan and reconcile."
   }
 
   # As it comes out, with the defaults of what is not overridden.

@@ -8,9 +8,11 @@ from types import FrameType
 import click
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from chalicelib.errors import TallyError, TryAgainError
-from chalicelib.redrive import NotRedrivableError
-from tally import batch_commands, operation_commands, stack_commands
+from chalicelib.errors import RetryableError, TallyError
+from chalicelib.steps.redrive import NotRedrivableError
+from tally.commands import batches as batch_commands
+from tally.commands import operations as operation_commands
+from tally.commands import stages as stack_commands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error
 
@@ -84,7 +86,7 @@ def explain(error: Exception) -> OperatorError:
 def _explain_library(error: TallyError) -> OperatorError:
     if isinstance(error, NotRedrivableError):
         return OperatorError(str(error), code=ExitCode.USAGE)
-    if isinstance(error, TryAgainError):
+    if isinstance(error, RetryableError):
         return OperatorError(f"AWS did not take it: {error}; run it again.", code=ExitCode.UNEXPECTED)
     if isinstance(error.__cause__, ClientError | BotoCoreError):
         return explain(error.__cause__)

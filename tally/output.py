@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tally.errors import OperatorError
 
-_MOST_DETAIL_LINES = 60
+_MAX_DETAIL_LINES = 60
 _PIPED_WIDTH = 240
 """A pipe has no width: wide enough for a table of batches not to be folded."""
 
@@ -96,6 +96,6 @@ def print_error(error: OperatorError) -> None:
     console.print(f"[red]error:[/red] {escape(str(error))}")
     if error.detail:
         lines = error.detail.splitlines()
-        if len(lines) > _MOST_DETAIL_LINES:
-            lines = ["[...]", *lines[-_MOST_DETAIL_LINES:]]
+        if len(lines) > _MAX_DETAIL_LINES:
+            lines = ["[...]", *lines[-_MAX_DETAIL_LINES:]]
         console.print(escape("\n".join(f"  {line}" for line in lines)))

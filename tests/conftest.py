@@ -7,8 +7,8 @@ import pytest
 
 _ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
 _TRIGGER = {"batch_size": 10}
-_FUNCTIONS = ("dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle")
-_QUEUES = ("ingest", "work", "heavy", "finished", "work-dlq", "buried")
+_FUNCTIONS = ("dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle")
+_QUEUES = ("ingest", "work", "heavy", "finished", "work-dlq", "dead-letters")
 
 os.environ.update(
     {

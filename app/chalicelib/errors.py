@@ -13,35 +13,35 @@ class TallyError(Exception):
     """The root of every error that Tally raises on purpose."""
 
 
-class TryAgainError(TallyError):
+class RetryableError(TallyError):
     """Wait and call again: nothing was applied, or it is unknown whether it was and a second time is safe."""
 
 
-class ConflictError(TryAgainError):
+class ConflictError(RetryableError):
     """Another transaction held one of the items; nothing was applied."""
 
 
-class ThrottledError(TryAgainError):
+class ThrottledError(RetryableError):
     """The service asked for a slower pace; nothing was applied."""
 
 
-class BusyError(TryAgainError):
+class BusyError(RetryableError):
     """Another worker has the row and is alive: its message is put back, which is nobody's fault."""
 
 
-class UnknownOutcomeError(TryAgainError):
+class UnknownOutcomeError(RetryableError):
     """A 500, a timeout or a lost connection: the write may have been applied, only its answer is missing."""
 
 
-class FixItError(TallyError):
+class FatalError(TallyError):
     """A bug, a missing right or a wrong setting: trying again is no help; the queue redelivers, then its DLQ alarms."""
 
 
-class SettingsError(FixItError):
+class SettingsError(FatalError):
     """A setting is missing or malformed."""
 
 
-class MessageError(FixItError):
+class MessageError(FatalError):
     """A message of a queue is not one that Tally wrote."""
 
 
@@ -49,7 +49,7 @@ class SourceGoneError(TallyError):
     """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
 
 
-class UploadEndedError(FixItError):
+class UploadEndedError(FatalError):
     """A multipart upload is no more: it was completed, perhaps by a call of ours that was not heard of, or aborted."""
 
 
@@ -112,7 +112,7 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
     if not isinstance(error, ClientError):
         # Timeouts, broken and refused connections; anything else of botocore's own is a wrong call or setting.
         network = isinstance(error, HTTPClientError | NoConnectionError)
-        return UnknownOutcomeError(str(error)) if network else FixItError(str(error))
+        return UnknownOutcomeError(str(error)) if network else FatalError(str(error))
     response: Mapping[str, Any] = error.response
     code = response.get("Error", {}).get("Code", "")
     if code == "TransactionCanceledException":
@@ -127,7 +127,7 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
         (code in _SOURCE_GONE, SourceGoneError),
         (status >= _SERVER_ERROR, UnknownOutcomeError),
     ]
-    kind = next((branch for applies, branch in branches if applies), FixItError)
+    kind = next((branch for applies, branch in branches if applies), FatalError)
     return kind(str(error))
 
 
@@ -140,4 +140,4 @@ def _translate_cancellation(codes: list[str]) -> TallyError:
         return ThrottledError(f"transaction throttled: {codes}")
     if any(code in _CONFLICTS for code in codes):
         return ConflictError(f"transaction conflict: {codes}")
-    return FixItError(f"transaction refused: {codes}")
+    return FatalError(f"transaction refused: {codes}")

@@ -11,7 +11,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
 if TYPE_CHECKING:
-    from chalicelib.items import Counts
+    from chalicelib.store.items import Counts
 
 NAMESPACE = "Tally"
 

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.errors import TryAgainError, translate
+from chalicelib.errors import RetryableError, translate
 from chalicelib.logs import logger
 
 P = ParamSpec("P")
@@ -38,13 +38,13 @@ class Retry:
         while True:
             try:
                 return operation(*args, **kwargs)
-            except (ClientError, BotoCoreError, TryAgainError) as caught:
-                error = caught if isinstance(caught, TryAgainError) else translate(caught)
+            except (ClientError, BotoCoreError, RetryableError) as caught:
+                error = caught if isinstance(caught, RetryableError) else translate(caught)
                 _notice_quota(caught)
                 attempt += 1
                 delay = self.random(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt))
                 may_wait = attempt < _ATTEMPTS and delay < self.remaining_seconds()
-                if not (isinstance(error, TryAgainError) and may_wait):
+                if not (isinstance(error, RetryableError) and may_wait):
                     raise error from (None if error is caught else caught)
             self.sleep(delay)
 

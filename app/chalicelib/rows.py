@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import msgspec
 
-from chalicelib.cells import read_cells
-from chalicelib.cleaning import clean
 from chalicelib.errors import TallyError
+from chalicelib.files.cells import read_cells
+from chalicelib.files.cleaning import clean
 
 _SHOWN_CHARACTERS = 40
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")

@@ -9,31 +9,31 @@ from functools import cache
 from typing import Any, Self
 from uuid import uuid4
 
-from chalicelib.acknowledgement import Acknowledgement
-from chalicelib.bury import Burier
-from chalicelib.claims import Claims
 from chalicelib.clients import client
-from chalicelib.dispatch import Dispatcher
-from chalicelib.finish import Finisher
-from chalicelib.heavy import HeavyProcessor
-from chalicelib.ingest import Ingester
-from chalicelib.ledger import Ledger
 from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
-from chalicelib.pacing import Pacer, Share
-from chalicelib.plan import Planner
-from chalicelib.process import Processor
-from chalicelib.reconcile import Reconciler
 from chalicelib.retry import Retry
 from chalicelib.settings import Settings
-from chalicelib.settle import Settler
-from chalicelib.table import Table
-from chalicelib.uploads import Handover
+from chalicelib.steps.dead_letters import DeadLetterHandler
+from chalicelib.steps.dispatch import Dispatcher
+from chalicelib.steps.finish import Finisher
+from chalicelib.steps.heavy import HeavyProcessor
+from chalicelib.steps.ingest import Ingester
+from chalicelib.steps.plan import Planner
+from chalicelib.steps.process import Processor
+from chalicelib.steps.reconcile import Reconciler
+from chalicelib.steps.settle import Settler
+from chalicelib.store.leases import Leases
+from chalicelib.store.ledger import Ledger
+from chalicelib.store.pacing import Pacer, Share
+from chalicelib.store.table import Table
+from chalicelib.transport.partial_batch_response import PartialBatchResponse
+from chalicelib.transport.uploads import Handover
 
 _RESERVE_SECONDS = 2.0
 """What a function keeps of its time to answer instead of being killed."""
 
-_WRITERS = ((1 / 3, ("ingest",)), (2 / 3, ("finish", "bury")))
+_WRITERS = ((1 / 3, ("ingest",)), (2 / 3, ("finish", "dead_letters")))
 """The functions that write for each row, and their part of it: a record is a unit, a marker in its transaction two."""
 
 
@@ -153,23 +153,23 @@ class Services:
         """What the handler of the heavy queue calls."""
         return HeavyProcessor(
             processor=self._processor("heavy"),
-            claims=self._claims,
+            leases=self._leases,
             table=self._table,
             sqs=self.client("sqs"),
             queue_url=self.settings.queues["heavy"].url,
         )
 
     @property
-    def burier(self) -> Burier:
+    def dead_letter_handler(self) -> DeadLetterHandler:
         """What the handler of the dead-letter queues calls."""
-        return Burier(
+        return DeadLetterHandler(
             table=self._table,
             sqs=self.client("sqs"),
             ledger=self.ledger,
             ingester=self.ingester,
             finisher=self.finisher,
-            claims=self._claims,
-            buried_queue_url=self.settings.queues["buried"].url,
+            leases=self._leases,
+            dead_letters_queue_url=self.settings.queues["dead-letters"].url,
             retry=self.retry,
         )
 
@@ -211,15 +211,15 @@ class Services:
         )
 
     @property
-    def acknowledgement(self) -> Acknowledgement:
+    def partial_batch_response(self) -> PartialBatchResponse:
         """What a queue handler answers with."""
-        return Acknowledgement(
+        return PartialBatchResponse(
             lambda_client=lambda: self.client("lambda"), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         )
 
     @property
-    def _claims(self) -> Claims:
-        return Claims(table=self._table, owner=uuid4().hex)
+    def _leases(self) -> Leases:
+        return Leases(table=self._table, owner=uuid4().hex)
 
     @property
     def _table(self) -> Table:

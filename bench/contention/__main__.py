@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.contention.model import GROUP_ROWS, Design, Outcome, run
-from chalicelib.pacing import TRANSACTIONAL_FACTOR
+from chalicelib.store.pacing import TRANSACTIONAL_FACTOR
 
 FINISHERS = (10, 100, 1000)
 TREE = Design(name="tree, chunks of 500", chunk_rows=500)

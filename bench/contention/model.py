@@ -21,7 +21,7 @@ GROUP_ROWS = 99
 TRANSACTION_SECONDS = (0.015, 0.035)
 PLAIN_WRITE_SECONDS = (0.003, 0.008)
 VISIBILITY_SECONDS = 180.0
-MOST_RECEIVES = 5
+MAX_RECEIVES = 5
 SETTLERS = 2
 SETTLED_AT_ONCE = 99
 
@@ -119,7 +119,7 @@ class _Run:
                     break
                 message.groups.pop(0)
                 self._counted(first, rows)
-            if message.groups and message.received < MOST_RECEIVES:
+            if message.groups and message.received < MAX_RECEIVES:
                 self.table.outcome.redeliveries += 1
                 self.table.env.process(self._again(message))
             elif message.groups:

@@ -22,7 +22,7 @@ from chalicelib.jobs import transactions
 
 _TABLE = os.environ["TABLE"]
 _QUEUE_URL = os.environ["QUEUE_URL"]
-_MOST_ENTRIES = 10
+_MAX_ENTRIES = 10
 
 dynamodb, sqs = boto3.client("dynamodb"), boto3.client("sqs")
 s3, events = boto3.client("s3"), boto3.client("events")
@@ -43,7 +43,7 @@ def split(event: dict[str, Any], _context: Any) -> None:
             cells = {name: cell.strip() for name, cell in row.items() if isinstance(cell, str) and cell.strip()}
             message = {"id": f"{key}#{total}", "batch": key, "cells": cells}
             entries.append({"Id": str(len(entries)), "MessageBody": json.dumps(message)})
-            if len(entries) == _MOST_ENTRIES:
+            if len(entries) == _MAX_ENTRIES:
                 sqs.send_message_batch(QueueUrl=_QUEUE_URL, Entries=entries)
                 entries = []
         if entries:

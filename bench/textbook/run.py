@@ -16,7 +16,7 @@ from bench.localaws import fresh
 from bench.recording import Invocations, Traffic
 from bench.samples import Sample
 from tally.errors import OperatorError
-from tally.stage import Stage
+from tally.stages.stage import Stage
 
 _HERE = Path(__file__).parent
 _ROLE = "arn:aws:iam::000000000000:role/textbook"

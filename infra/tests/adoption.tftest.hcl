@@ -36,7 +36,7 @@ override_resource {
 }
 
 override_resource {
-  target          = module.mapping["bury:00000000-0000-4000-8000-000000000007"].aws_lambda_event_source_mapping.this
+  target          = module.mapping["dead_letters:00000000-0000-4000-8000-000000000007"].aws_lambda_event_source_mapping.this
   override_during = plan
 }
 
@@ -77,13 +77,13 @@ run "buries_the_dead_letters_of_every_queue" {
 
   assert {
     condition = {
-      for queue, mapping in aws_lambda_event_source_mapping.bury : queue => reverse(split(":", mapping.event_source_arn))[0]
+      for queue, mapping in aws_lambda_event_source_mapping.dead_letters : queue => reverse(split(":", mapping.event_source_arn))[0]
     } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq" }
     error_message = "Terraform maps the dead-letter queues that the decorator does not name."
   }
 
   assert {
-    condition     = local.consumed_queue_arns["bury"] == "arn:aws:sqs:us-east-1:123456789012:work-dlq"
+    condition     = local.consumed_queue_arns["dead_letters"] == "arn:aws:sqs:us-east-1:123456789012:work-dlq"
     error_message = "The decorator names work-dlq; its mapping is adopted."
   }
 }
@@ -93,27 +93,27 @@ run "maps_dead_letters_as_chalice_would_and_reports_their_failures" {
 
   assert {
     condition = alltrue([
-      for mapping in aws_lambda_event_source_mapping.bury :
-      mapping.function_name == "tally-alpha-bury"
+      for mapping in aws_lambda_event_source_mapping.dead_letters :
+      mapping.function_name == "tally-alpha-dead_letters"
       && mapping.batch_size == 10
       && mapping.maximum_batching_window_in_seconds == 0
       && mapping.scaling_config[0].maximum_concurrency == 2
       && mapping.function_response_types == toset(["ReportBatchItemFailures"])
     ])
-    error_message = "Every mapping of bury must have bury's settings, and a partial answer must not lose messages."
+    error_message = "Every mapping of dead_letters must have dead_letters's settings, and a partial answer must not lose messages."
   }
 }
 
-run "maps_dead_letters_only_once_bury_is_deployed" {
+run "maps_dead_letters_only_once_their_handler_is_deployed" {
   command = plan
 
   variables {
-    deployed_file = "tests/fixtures/deployed-without-bury.json"
+    deployed_file = "tests/fixtures/deployed-without-dead-letters.json"
   }
 
   assert {
-    condition     = length(aws_lambda_event_source_mapping.bury) == 0
-    error_message = "There is nothing to map to before Chalice has created bury."
+    condition     = length(aws_lambda_event_source_mapping.dead_letters) == 0
+    error_message = "There is nothing to map to before Chalice has created dead_letters."
   }
 }
 

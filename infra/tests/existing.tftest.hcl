@@ -64,7 +64,7 @@ run "takes_what_is_there_already" {
 
   assert {
     condition     = local.consumed_queue_arns["process"] == "arn:aws:sqs:us-east-1:123456789012:orders" && module.queue["work"].dlq_arn == "arn:aws:sqs:us-east-1:123456789012:orders-dead"
-    error_message = "process must consume the queue given, bury its dead-letter queue."
+    error_message = "process must consume the queue given, dead_letters its dead-letter queue."
   }
 
   assert {
@@ -115,7 +115,7 @@ run "rejects_an_existing_queue_visible_before_its_consumer_is_done" {
   expect_failures = [var.existing_queues]
 }
 
-run "rejects_existing_dead_letters_visible_before_bury_is_done" {
+run "rejects_existing_dead_letters_visible_before_they_are_handled" {
   command = plan
 
   variables {

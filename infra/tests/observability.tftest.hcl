@@ -29,7 +29,7 @@ run "alarms_on_everything_that_could_not_be_done" {
       plan-failures-waiting   = "plan-failures"
       stream-failures-waiting = "stream-failures"
     }
-    error_message = "Every queue of failures must alarm and name its part of the runbook; what bury consumes must alarm on receipt too."
+    error_message = "Every queue of failures must alarm and name its part of the runbook; what dead_letters consumes must alarm on receipt too."
   }
 }
 
@@ -90,7 +90,7 @@ run "alarms_on_every_function" {
   }
 
   assert {
-    condition     = [for name, function in local.watched_functions : trimprefix(name, "tally-alpha-") if function.periods == 1] == ["bury", "plan", "reconcile"]
+    condition     = [for name, function in local.watched_functions : trimprefix(name, "tally-alpha-") if function.periods == 1] == ["dead_letters", "plan", "reconcile"]
     error_message = "What runs seldom must alarm on one failure."
   }
 }

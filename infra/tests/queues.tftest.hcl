@@ -21,7 +21,7 @@ run "hides_a_message_for_six_timeouts_of_its_consumer" {
 
   assert {
     condition     = alltrue([for queue in module.queue : queue.dlq_visibility_timeout_seconds == 360])
-    error_message = "bury runs for 60 s, whichever queue the dead letter is of."
+    error_message = "dead_letters runs for 60 s, whichever queue the dead letter is of."
   }
 
   assert {
@@ -52,10 +52,10 @@ run "derives_visibility_and_chalice_timeout_from_one_override" {
   }
 }
 
-run "derives_the_visibility_of_dead_letters_from_bury" {
+run "derives_the_visibility_of_dead_letters_from_their_handler" {
   variables {
     stage              = "alpha"
-    function_overrides = { bury = { timeout_seconds = 120 } }
+    function_overrides = { dead_letters = { timeout_seconds = 120 } }
   }
 
   assert {
@@ -76,7 +76,7 @@ run "delivers_a_heavy_row_ten_times" {
 
   assert {
     condition     = { for name, queue in module.queue : name => queue.max_receive_count } == { ingest = 5, work = 5, heavy = 10, finished = 5 }
-    error_message = "A heavy row that waits for its claim is received without having failed."
+    error_message = "A heavy row that waits for its lease is received without having failed."
   }
 }
 

@@ -50,7 +50,7 @@ run "lets_each_function_send_only_where_its_work_goes" {
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      bury          = "buried heavy work"
+      dead_letters  = "dead-letters heavy work"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."
@@ -105,7 +105,7 @@ run "paces_the_writers_of_rows_of_a_provisioned_table" {
   assert {
     condition = toset([
       for name, statements in local.statements : name if anytrue([for s in statements : contains(s.actions, "dynamodb:DescribeTable")])
-    ]) == toset(["ingest", "finish", "bury"])
+    ]) == toset(["ingest", "finish", "dead_letters"])
     error_message = "Those that write for each row must see the capacity, and no other."
   }
 }
@@ -128,7 +128,7 @@ run "lets_each_function_consume_only_its_own_queue" {
       finish        = "finished"
       dispatch      = ""
       settle        = ""
-      bury          = "finished-dlq heavy-dlq ingest-dlq work-dlq"
+      dead_letters  = "finished-dlq heavy-dlq ingest-dlq work-dlq"
       reconcile     = ""
     }
     error_message = "Each queue has one consumer."
@@ -142,7 +142,7 @@ run "lets_functions_see_mappings_only_where_a_batch_can_fail_in_part" {
   }
 
   assert {
-    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "lambda:ListEventSourceMappings")] == ["bury", "process", "process_heavy"]
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "lambda:ListEventSourceMappings")] == ["dead_letters", "process", "process_heavy"]
     error_message = "A batch of one fails as a whole, unless it is a heavy row that is put back: nothing has to be asked."
   }
 }
@@ -202,7 +202,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
     condition = [
       for name, statements in local.statements : name if contains(flatten(statements[*].actions), "dynamodb:DeleteItem")
     ] == ["process_heavy"]
-    error_message = "Claims are given back; nothing else is ever deleted."
+    error_message = "Leases are given back; nothing else is ever deleted."
   }
 }
 
@@ -216,11 +216,11 @@ run "lets_nothing_query_but_chunks_that_are_read_again" {
       for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
-      ingest    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      bury      = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the items of one; ingest and bury look which rows of a chunk were read before."
+    error_message = "reconcile lists batches by the index and reads the items of one; ingest and dead_letters look which rows of a chunk were read before."
   }
 }
 

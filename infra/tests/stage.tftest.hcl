@@ -17,7 +17,7 @@ run "names_everything_of_a_stage_after_it" {
       for name in
       concat(
         [module.table.name, module.inbox.name, module.completion.rule_name, module.completions.name],
-        [module.plan_failures.name, module.stream_failures.name, module.buried.name],
+        [module.plan_failures.name, module.stream_failures.name, module.dead_letters.name],
         [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
         [for r in module.role : r.name],
@@ -39,7 +39,7 @@ run "shares_no_name_with_another_stage" {
       for name in
       concat(
         [module.table.name, module.inbox.name, module.completion.rule_name, module.completions.name],
-        [module.plan_failures.name, module.stream_failures.name, module.buried.name],
+        [module.plan_failures.name, module.stream_failures.name, module.dead_letters.name],
         [module.alarms[0].topic_name], keys(jsondecode(module.alarms[0].descriptions)),
         flatten([for q in module.queue : [q.name, q.dlq_name]]),
         [for r in module.role : r.name],
@@ -77,7 +77,7 @@ run "encrypts_with_the_customers_key" {
   assert {
     condition = alltrue(concat(
       [for queue in concat(values(module.queue), [module.completions]) : queue.kms_key_arn == var.kms_key_arn],
-      [for queue in [module.buried, module.plan_failures, module.stream_failures] : queue.kms_key_arn == var.kms_key_arn],
+      [for queue in [module.dead_letters, module.plan_failures, module.stream_failures] : queue.kms_key_arn == var.kms_key_arn],
       [module.table.kms_key_arn == var.kms_key_arn, module.inbox.kms_key_arn == var.kms_key_arn],
     ))
     error_message = "Table, uploads and every queue must be encrypted with it."
@@ -113,13 +113,13 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = {
       for name, q in jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES) : name => reverse(split(":", q.arn))[0]
-    } == { for name in ["ingest", "work", "heavy", "finished", "work-dlq", "buried"] : name => name }
+    } == { for name in ["ingest", "work", "heavy", "finished", "work-dlq", "dead-letters"] : name => name }
     error_message = "Every queue must be told under its own name."
   }
 
   assert {
     condition = toset(keys(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_FUNCTIONS))) == toset([
-      "ingest", "process", "process_heavy", "finish", "bury", "dispatch", "settle",
+      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle",
     ])
     error_message = "Every function with a mapping must be told its settings, and no other."
   }
@@ -159,7 +159,7 @@ run "adopts_nothing_before_chalice_has_deployed" {
   }
 
   assert {
-    condition     = output.adopted_mappings == 0 && length(aws_lambda_function_event_invoke_config.plan) == 0 && length(aws_lambda_event_source_mapping.bury) == 0
+    condition     = output.adopted_mappings == 0 && length(aws_lambda_function_event_invoke_config.plan) == 0 && length(aws_lambda_event_source_mapping.dead_letters) == 0
     error_message = "Without a deployed file there is nothing to adopt, and no function to map queues to."
   }
 }

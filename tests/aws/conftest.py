@@ -9,9 +9,9 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from chalicelib.table import Table
-from tally import localaws
-from tally.workspace import StageFolder
+from chalicelib.store.table import Table
+from tally.local import localaws
+from tally.stages.workspace import StageFolder
 from tests.support import builders
 from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.tables import make_table

@@ -10,15 +10,15 @@ import pytest
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
 from chalicelib import services
-from chalicelib.batch import Batch, BatchStatus, Hold, Source
-from chalicelib.claims import Claims
-from chalicelib.control import Controls
-from chalicelib.errors import FixItError
-from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, key, number, text
-from chalicelib.ledger import Recorded
-from chalicelib.redrive import Redriver
-from chalicelib.settle import Settler
-from chalicelib.table import Delete, Put, Table, Update
+from chalicelib.errors import FatalError
+from chalicelib.steps.redrive import Redriver
+from chalicelib.steps.settle import Settler
+from chalicelib.store.batch import Batch, BatchStatus, Hold, Source
+from chalicelib.store.hold import Holds
+from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, key, number, text
+from chalicelib.store.leases import Leases
+from chalicelib.store.ledger import Recorded
+from chalicelib.store.table import Delete, Put, Table, Update
 from tests.support import builders
 from tests.support.builders import NOW, RETRY, Time
 from tests.support.faults import Fault
@@ -222,7 +222,7 @@ def test_the_ledger_counts_each_row_once_whatever_is_heard_of_it(table: Table, d
 def test_the_ledger_takes_nothing_for_a_closed_chunk_or_for_none(table: Table, dynamodb: Any) -> None:
     """The counter's condition fails at the last position, and the markers with it."""
     ledger = builders.ledger(dynamodb)
-    with pytest.raises(FixItError, match="which no plan has made"):
+    with pytest.raises(FatalError, match="which no plan has made"):
         ledger.record(KEY, _markers(Outcome.SUCCEEDED))
     assert table.get(KEY.pk, "mark#000000") is None
     _planned(table)
@@ -386,7 +386,7 @@ def test_the_newest_are_listed_first(table: Table) -> None:
     assert table.newest("nothing", limit=10) == []
 
 
-def _claim(owner: str, until: int) -> Put:
+def _lease(owner: str, until: int) -> Put:
     return Put(
         item=_item("a", owner=text(owner), until=number(until)),
         condition="attribute_not_exists(pk) OR #until < :now OR #owner = :owner",
@@ -400,8 +400,8 @@ def _claim(owner: str, until: int) -> Put:
 )
 def test_a_put_may_compare_what_is_there(table: Table, owner: str, until: int, taken: bool) -> None:
     """Numbers as numbers, strictly less; any one of the alternatives will do."""
-    assert table.put(_claim(owner, until)) is True
-    assert table.put(_claim("me", 5_000)) is taken
+    assert table.put(_lease(owner, until)) is True
+    assert table.put(_lease("me", 5_000)) is taken
     assert table.get("a", "x") == _item(
         "a", owner=text("me" if taken else owner), until=number(5_000 if taken else until)
     )
@@ -457,7 +457,7 @@ def test_set_add_and_remove_go_into_one_update(table: Table) -> None:
 def test_a_lease_is_one_workers_at_a_time(table: Table) -> None:
     """Taken, held, extended, expired, released: on whatever stands behind the table."""
     time = Time()
-    first, second = (Claims(table=table, owner=owner, seconds=60, clock=time) for owner in ("first", "second"))
+    first, second = (Leases(table=table, owner=owner, seconds=60, clock=time) for owner in ("first", "second"))
     assert [first.take(KEY, 0), second.take(KEY, 0), first.take(KEY, 0)] == [True, False, True]
     second.release(KEY, 0)
     assert second.seconds_left(KEY, 0) == 60
@@ -488,7 +488,7 @@ def test_a_redrive_takes_back_what_was_counted(table: Table, dynamodb: Any, sett
 def test_a_batch_is_held_and_let_go(table: Table) -> None:
     """By conditions on its status and on what holds it already."""
     table.write_all([BATCH.to_item()])
-    controls = Controls(table=table)
+    controls = Holds(table=table)
     assert controls.resume("offices-1") is False
     assert controls.hold("offices-1", Hold.PAUSED) is True
     assert controls.resume("offices-1") is True
@@ -543,10 +543,10 @@ def _operate(pipeline: Pipeline, batch_id: str) -> None:
     """Let everything happen to a batch that an operator or a loss can do to it."""
     made = services.Services.of(None)
     table = builders.table(pipeline.dynamodb)
-    controls = Controls(table=table)
-    claims = made.heavy_processor.claims
-    claims.take(ChunkKey(batch_id, 0), 0)
-    claims.release(ChunkKey(batch_id, 0), 0)
+    controls = Holds(table=table)
+    leases = made.heavy_processor.leases
+    leases.take(ChunkKey(batch_id, 0), 0)
+    leases.release(ChunkKey(batch_id, 0), 0)
     other = pipeline.upload("inbox/offices/other.csv", b"office_id,user_count,contract_count\no1,1,2\no2,1,2\n")
     assert pipeline.deliver("upload")
     controls.hold(other, Hold.PAUSED)

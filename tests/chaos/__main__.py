@@ -14,9 +14,9 @@ import click
 
 from tally import cli
 from tally.errors import ExitCode, OperatorError
-from tally.localstack import LocalStack
+from tally.local.stack import LocalStack
 from tally.output import Output
-from tally.workspace import Workspace
+from tally.stages.workspace import Workspace
 from tests.chaos import detour
 from tests.chaos.contest import Contest
 from tests.chaos.faults import Rates
@@ -32,7 +32,7 @@ _SHORT: dict[str, dict[str, int]] = {
     "process": {"timeout_seconds": 10, "maximum_concurrency": 2},
     "process_heavy": {"timeout_seconds": 10, "maximum_concurrency": 2},
     "finish": {"timeout_seconds": 15, "batch_size": 5, "maximum_concurrency": 2},
-    "bury": {"timeout_seconds": 15, "maximum_concurrency": 2},
+    "dead_letters": {"timeout_seconds": 15, "maximum_concurrency": 2},
 }
 _COUNTED_BY_DEFAULT = 600
 

@@ -16,7 +16,7 @@ from mitmproxy import http  # type: ignore[import-not-found]  # in requirements/
 from tests.chaos import wire, workers
 from tests.chaos.faults import Call, Fault, Policy, Rates
 
-_MOST_DELAY_SECONDS = 1.0
+_MAX_DELAY_SECONDS = 1.0
 
 
 class Chaos:
@@ -47,7 +47,7 @@ class Chaos:
             case Fault.KILL_BEFORE if await self._kill(flow):
                 self._lose(flow)
             case Fault.DELAY:
-                await asyncio.sleep(rng.uniform(0, _MOST_DELAY_SECONDS))
+                await asyncio.sleep(rng.uniform(0, _MAX_DELAY_SECONDS))
             case Fault.PARTIAL:
                 self._hold_back(flow, call, rng)
         if call.service == "dynamodb" and not flow.metadata.get("done"):

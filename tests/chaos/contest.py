@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 TABLE = "chaos-counters"
 _THREADS = 8
-_MOST_DELIVERIES = 5
+_MAX_DELIVERIES = 5
 _POLLS = 20
 """How often a total that is dear to know is asked for in a run."""
 
@@ -93,7 +93,7 @@ class _Run:
             try:
                 self._deliver(delivery)
             except (ClientError, BotoCoreError, TimeoutError, WorkerDiedError):
-                if delivery.tries < _MOST_DELIVERIES:
+                if delivery.tries < _MAX_DELIVERIES:
                     self.waiting.put(delivery)
                 else:
                     with self.lock:
@@ -211,7 +211,7 @@ class Contest:
 
 def _until_done(operation: Callable[[], T]) -> T:
     """Do, through whatever faults, what must be done before or after the contest."""
-    for _ in range(_MOST_DELIVERIES * 4):
+    for _ in range(_MAX_DELIVERIES * 4):
         try:
             return operation()
         except (ClientError, BotoCoreError):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tally.stage import Stage
+    from tally.stages.stage import Stage
 
 _VARIABLE = "AWS_ENDPOINT_URL"
 

@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.items import Counts
-from chalicelib.plan import batch_id
-from tally import audit, sample
-from tally.batches import Reader
-from tally.submit import inbox_key, upload
+from chalicelib.steps.plan import batch_id
+from chalicelib.store.items import Counts
+from tally.batch import audit
+from tally.batch.reader import Reader
+from tally.batch.submit import inbox_key, upload
+from tally.local import sample
 from tests.chaos.replay import Replayed, Replays, client
 
 if TYPE_CHECKING:
-    from chalicelib.batch import Source
-    from tally.sample import Expected
-    from tally.stage import Stage
+    from chalicelib.store.batch import Source
+    from tally.local.sample import Expected
+    from tally.stages.stage import Stage
     from tests.chaos.faults import Rates
 
 _JOB = "transactions"
@@ -202,7 +203,9 @@ class Pipeline:
         """Return the queues that hold what nobody could deal with, or those that are worked off."""
         urls: list[str] = client(self.stage, "sqs").list_queues(QueueNamePrefix=f"tally-{self.stage.name}")["QueueUrls"]
         names = {url: url.rpartition("/")[2] for url in urls}
-        is_dead = {url: any(word in name for word in ("dlq", "buried", "failures")) for url, name in names.items()}
+        is_dead = {
+            url: any(word in name for word in ("dlq", "dead-letters", "failures")) for url, name in names.items()
+        }
         return [url for url in urls if is_dead[url] == dead and url != self.stage.resources.completions_queue_url]
 
     def _waiting(self, url: str) -> int:

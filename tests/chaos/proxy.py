@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tally.errors import OperatorError
-from tally.localaws import HOST, Server
+from tally.local.localaws import HOST, Server
 from tests.chaos.faults import TALLY, Fault, Rates
 
 _READY_SECONDS = 30.0

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 
 if TYPE_CHECKING:
-    from chalicelib.batch import Source
-    from tally.stage import Stage
+    from chalicelib.store.batch import Source
+    from tally.stages.stage import Stage
 
 _GROUP = 25
 _AGE_SECONDS = 5.0

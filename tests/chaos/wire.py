@@ -82,7 +82,7 @@ def conflict(call: Call, rng: random.Random, body: bytes) -> Reply:
 
 
 def hold_back(call: Call, request: Document, rng: random.Random) -> list[int]:
-    """Take from a request what the service will claim not to have handled; returns the positions, none if too few."""
+    """Take from a request what the service will lease not to have handled; returns the positions, none if too few."""
     entries = _entries(call, request)
     fewest = 1 if call.service == "dynamodb" else 0  # DynamoDB throttles rather than take none of a batch
     most = len(entries) - fewest

@@ -14,10 +14,10 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from tally import localaws
-from tally.localaws import Server
-from tally.stage import Resources, Stage
-from tally.workspace import StageFolder
+from tally.local import localaws
+from tally.local.localaws import Server
+from tally.stages.stage import Resources, Stage
+from tally.stages.workspace import StageFolder
 from tests.e2e.conftest import Tally
 
 REPOSITORY = "your-org/your-repo"
@@ -130,8 +130,8 @@ class Account:
 
     def assume(self, role_arn: str, subject: str) -> dict[str, str]:
         """Take a role as a workflow does whose identity token has this subject; returns it as an environment."""
-        claims = {"iss": f"https://{_ISSUER}", "aud": "sts.amazonaws.com", "sub": subject}
-        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
+        leases = {"iss": f"https://{_ISSUER}", "aud": "sts.amazonaws.com", "sub": subject}
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, leases)]
         taken = self.client("sts", config=Config(signature_version=UNSIGNED)).assume_role_with_web_identity(
             RoleArn=role_arn, RoleSessionName="workflow", WebIdentityToken=".".join([*parts, ""])
         )["Credentials"]

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from chalicelib.batch import Batch
-from tally import localaws
-from tally.batches import Reader
-from tally.stage import Stage, find
-from tally.workspace import Workspace
+from chalicelib.store.batch import Batch
+from tally.batch.reader import Reader
+from tally.local import localaws
+from tally.stages.stage import Stage, find
+from tally.stages.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ OVERRIDES = {
     "process": {"maximum_concurrency": 3, "timeout_seconds": 3},
     "process_heavy": {"maximum_concurrency": 2},
     "finish": {"maximum_concurrency": 2},
-    "bury": {"maximum_concurrency": 2, "timeout_seconds": 10},
+    "dead_letters": {"maximum_concurrency": 2, "timeout_seconds": 10},
 }
 VARIABLES = ("--var", f"function_overrides={json.dumps(OVERRIDES)}")
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.recording import variables
-from chalicelib.items import Counts
 from chalicelib.jobs import documents
-from tally import localaws
-from tally.stage import Stage
+from chalicelib.store.items import Counts
+from tally.local import localaws
+from tally.stages.stage import Stage
 from tests.e2e.conftest import Tally, wait_for
 from tests.e2e.roles import ACCOUNT, Roles
 
 HEADER = b"document_id,title,parts\n"
-_MANY = b"|".join(b"p%d: text" % number for number in range(documents.MOST_LIGHT_PARTS + 1))
+_MANY = b"|".join(b"p%d: text" % number for number in range(documents.MAX_LIGHT_PARTS + 1))
 REJECTED = b"C,no part,\n"
 CONTENT = HEADER + b"A,light,p: text\nB,heavy," + _MANY + b"\n" + REJECTED
 FAILING = b"D,light,p: one|p: two\nE,heavy," + _MANY + b"|p0: two\n"

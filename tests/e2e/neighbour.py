@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 from zipfile import ZipFile
 
-from tally.stage import Stage
+from tally.stages.stage import Stage
 
 _KEY = {"pk": {"S": "batch#a"}, "sk": {"S": "batch"}}
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tally.stage import Stage
+from tally.stages.stage import Stage
 
-FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle", "reconcile")
+FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle", "reconcile")
 
 ACCOUNT = "000000000000"
 """The local AWS's own."""

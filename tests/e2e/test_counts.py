@@ -11,7 +11,7 @@ import pytest
 from bench import counts
 from bench.recording import Traffic, functions_of, read, recorded, variables
 from bench.samples import without_failures
-from chalicelib.batch import Batch, BatchStatus
+from chalicelib.store.batch import Batch, BatchStatus
 from tests.e2e.conftest import Tally
 
 pytestmark = pytest.mark.e2e

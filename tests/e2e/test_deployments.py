@@ -17,8 +17,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tally import localaws
-from tally.workspace import StageFolder
+from tally.local import localaws
+from tally.stages.workspace import StageFolder
 from tests.e2e.conftest import OVERRIDES, Tally, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,7 @@ PREFIX = f"tally-{STAGE}-"
 ROWS = 200
 CONTENT = b"office_id,user_count,contract_count\n" + b"A,1,2\n" * ROWS
 BY_TERRAFORM = 3
-"""Mappings of bury that Terraform makes itself."""
+"""Mappings of dead_letters that Terraform makes itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ def test_a_lost_record_costs_no_mapping(stage: Deployments) -> None:
     before = stage.mappings()
     stage.record.unlink()
     said = stage.deploy()
-    assert all(f"({uuid})" in said for uuid in before if before[uuid] != "bury")
+    assert all(f"({uuid})" in said for uuid in before if before[uuid] != "dead_letters")
     assert stage.mappings() == before
     stage.check()
 

@@ -16,13 +16,13 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.batch import BatchStatus
-from chalicelib.claims import Claims
-from chalicelib.items import ChunkKey, Counts, Outcome
-from chalicelib.messages import FinishedMessage, FinishedRow, RowOutcome, encode
 from chalicelib.retry import Retry
-from chalicelib.table import Table
-from chalicelib.uploads import Upload, event_of
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import ChunkKey, Counts, Outcome
+from chalicelib.store.leases import Leases
+from chalicelib.store.table import Table
+from chalicelib.transport.messages import FinishedMessage, FinishedRow, RowOutcome, encode
+from chalicelib.transport.uploads import Upload, event_of
 from tests.e2e.account import ASKED_OF_ANYTHING, REPOSITORY, Account
 from tests.e2e.conftest import VARIABLES, wait_for
 from tests.e2e.enforced import AFTER, CONTENT, FAILING, HEADER, REJECTED, Enforced
@@ -37,7 +37,7 @@ SUBJECT = f"repo:{REPOSITORY}:environment:{STAGE}"
 # By function, sid and action. AWS itself asks for most of them in a function's name; the local AWS does not.
 UNSEEN = {
     "*/PollOwnQueue/*": "Lambda receives and deletes the messages of the mapping",
-    "bury/PollDeadLetters/*": "Lambda receives and deletes the messages of the mappings",
+    "dead_letters/PollDeadLetters/*": "Lambda receives and deletes the messages of the mappings",
     "*/PollStream/*": "Lambda reads the stream of the mapping",
     "*/PollListOfStreams/*": "Lambda looks for the stream of the mapping",
     "plan/KeepFailedUploads/*": "Lambda sends what plan gave up on to its destination",
@@ -175,24 +175,26 @@ def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforce
     assert enforced.tally.ended(batch_id, seconds=90).counts == AFTER
 
 
-def test_a_row_that_dies_waits_for_bury_and_a_redrive_mends_it(enforced: Enforced) -> None:
-    """The row's function may not read the batch until its message is a dead letter, which bury may not count."""
+def test_a_row_that_dies_waits_in_its_dead_letter_queue_and_a_redrive_mends_it(enforced: Enforced) -> None:
+    """The function may not read the batch until its message is a dead letter, which dead_letters may not count."""
     with enforced.roles.without("process", "dynamodb:GetItem"):
-        with enforced.roles.without("bury", "dynamodb:PutItem") as refused:
+        with enforced.roles.without("dead_letters", "dynamodb:PutItem") as refused:
             batch_id = enforced.submit("dead.csv", CONTENT)
-            wait_for(refused, what="bury to be refused", seconds=90)
+            wait_for(refused, what="dead_letters to be refused", seconds=90)
             assert enforced.stands_still(batch_id)
         assert enforced.tally.ended(batch_id).counts == Counts(succeeded=1, failed=1, rejected=1)
     enforced.tally.json("redrive", batch_id)
     assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
 
 
-def test_rows_that_a_dead_ingest_could_not_send_are_sent_by_bury(enforced: Enforced) -> None:
+def test_rows_that_a_dead_ingest_could_not_send_are_sent_by_the_dead_letter_handler(enforced: Enforced) -> None:
     """No row of the chunk is lost: those that were read before run, although the chunk was given up."""
     with enforced.roles.without("ingest", "sqs:SendMessageBatch"):
         batch_id = enforced.submit("unsent.csv", CONTENT)
         assert enforced.tally.ended(batch_id).counts == AFTER
-    wait_for(lambda: any(batch_id in letter for letter in enforced.peek(enforced.queue("buried"))), what="the letter")
+    wait_for(
+        lambda: any(batch_id in letter for letter in enforced.peek(enforced.queue("dead-letters"))), what="the letter"
+    )
 
 
 def test_a_cancelled_batch_ends_and_a_redrive_reads_it_after_all(enforced: Enforced) -> None:
@@ -305,7 +307,7 @@ def test_an_object_that_was_replaced_is_read_by_its_version(enforced: Enforced) 
     assert enforced.tally.ended(batch_id).counts == AFTER
 
 
-@pytest.mark.parametrize(("function", "queue"), [("finish", "finished"), ("bury", "finished-dlq")])
+@pytest.mark.parametrize(("function", "queue"), [("finish", "finished"), ("dead_letters", "finished-dlq")])
 def test_what_is_counted_already_is_told_from_what_cannot_be_read(
     enforced: Enforced, function: str, queue: str
 ) -> None:
@@ -318,13 +320,13 @@ def test_what_is_counted_already_is_told_from_what_cannot_be_read(
     assert enforced.tally.reader.require(batch_id).counts == AFTER
 
 
-def test_a_heavy_row_that_is_claimed_is_put_back(enforced: Enforced) -> None:
+def test_a_heavy_row_that_is_leased_is_put_back(enforced: Enforced) -> None:
     """Another worker has it for a few seconds; until then its message waits."""
     with enforced.held("process_heavy"):
-        batch_id = enforced.submit("claimed.csv", CONTENT)
+        batch_id = enforced.submit("leased.csv", CONTENT)
         wait_for(lambda: enforced.waiting("heavy"), what="the heavy row")
         table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
-        assert Claims(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
+        assert Leases(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
     assert enforced.tally.ended(batch_id).counts == AFTER
 
 

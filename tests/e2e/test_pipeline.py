@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.batch import BatchStatus
-from chalicelib.dispatch import Dispatcher
-from chalicelib.items import Counts, Record
-from chalicelib.messages import ChunkMessage, encode
 from chalicelib.retry import Retry
-from chalicelib.table import Table
+from chalicelib.steps.dispatch import Dispatcher
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Counts, Record
+from chalicelib.store.table import Table
+from chalicelib.transport.messages import ChunkMessage, encode
 from tests.e2e.conftest import STAGE, VARIABLES, Tally, wait_for
 
 pytestmark = pytest.mark.e2e

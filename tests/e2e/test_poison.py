@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.batch import BatchStatus
-from chalicelib.items import Counts
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Counts
 from tests.e2e.conftest import STAGE, Tally
 
 pytestmark = pytest.mark.e2e

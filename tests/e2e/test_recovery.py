@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.batch import BatchStatus
-from chalicelib.items import Counts
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Counts
 from tests.chaos.workers import workers
 from tests.e2e.conftest import STAGE, Tally, wait_for
 

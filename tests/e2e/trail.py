@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tally import localaws
+from tally.local import localaws
 from tests.e2e.roles import ACCOUNT, Right
 
 _PAGE = 50

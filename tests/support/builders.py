@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
-from chalicelib.batch import Batch, BatchStatus, Source
-from chalicelib.dispatch import Dispatcher
-from chalicelib.items import Chunk, ChunkKey, Counts, Marker, Outcome, number, text
-from chalicelib.ledger import Ledger
-from chalicelib.plan import Planner
 from chalicelib.retry import Retry
-from chalicelib.streams import Change, changes
-from chalicelib.table import Table
-from chalicelib.uploads import Upload
+from chalicelib.steps.dispatch import Dispatcher
+from chalicelib.steps.plan import Planner
+from chalicelib.store.batch import Batch, BatchStatus, Source
+from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, number, text
+from chalicelib.store.ledger import Ledger
+from chalicelib.store.table import Table
+from chalicelib.transport.streams import Change, changes
+from chalicelib.transport.uploads import Upload
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import MemoryS3, etag

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.pacing import item_size, write_units
+from chalicelib.store.pacing import item_size, write_units
 
 _IN_TRANSACTION = 2
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import app
 from chalicelib import services
-from chalicelib.batch import Batch, Source
-from chalicelib.items import BATCH_SK, CHUNK_SK, Chunk, Marker, batch_pk
-from chalicelib.plan import batch_id, job_name
 from chalicelib.retry import Retry
+from chalicelib.steps.plan import batch_id, job_name
+from chalicelib.store.batch import Batch, Source
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, Chunk, Marker, batch_pk
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 
@@ -209,15 +209,15 @@ class Pipeline:
             work = self.work()
             if not work:
                 return
-            self.expire_claims()
+            self.expire_leases()
             for what in work:
                 # A heavy row that is delivered twice is put back while its first worker has it.
                 assert self.deliver(what, most=1000) or what == "heavy"
         raise AssertionError(f"never comes to rest: {work}")
 
-    def expire_claims(self) -> None:
+    def expire_leases(self) -> None:
         """Let the time pass after which a worker that is not heard of has lost its row."""
-        for key in [key for key in self.dynamodb.items if key[1].startswith("claim#")]:
+        for key in [key for key in self.dynamodb.items if key[1].startswith("lease#")]:
             del self.dynamodb.items[key]
 
     def drain_uploads(self) -> None:

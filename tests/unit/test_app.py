@@ -10,9 +10,9 @@ import pytest
 
 import app
 from chalicelib import services
-from chalicelib.batch import BatchStatus
-from chalicelib.items import Counts, number
-from chalicelib.messages import FinishedMessage, WorkMessage, decode, encode
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Counts, number
+from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode, encode
 from tests.support.builders import message_event
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
@@ -78,7 +78,7 @@ def test_each_handler_has_its_own_source() -> None:
         "app.ingest": f"{ARN}ingest",
         "app.process": f"{ARN}work",
         "app.process_heavy": f"{ARN}heavy",
-        "app.bury": f"{ARN}work-dlq",
+        "app.dead_letters": f"{ARN}work-dlq",
         "app.reconcile": None,
         "app.finish": f"{ARN}finished",
         "app.settle": STREAM,
@@ -135,7 +135,7 @@ def test_process_takes_a_pack_apart_that_lambda_says_comes_again(pipeline: Pipel
 
 
 def test_process_heavy_runs_a_row_from_its_own_queue(pipeline: Pipeline) -> None:
-    """Claimed until it is counted, its message put off by the heartbeat."""
+    """Leased until it is counted, its message put off by the heartbeat."""
     _until(pipeline, "upload", "dispatch", "ingest")
     (first, *_) = [decode(body, WorkMessage) for body in pipeline.waiting("work")]
     heavy = encode(WorkMessage(first.batch, first.rows[:1]))
@@ -143,7 +143,7 @@ def test_process_heavy_runs_a_row_from_its_own_queue(pipeline: Pipeline) -> None
     assert answer == {"batchItemFailures": []}
     (body,) = pipeline.waiting("finished")
     assert [row.outcome.row for row in decode(body, FinishedMessage).rows] == [0]
-    assert [sk for _, sk in pipeline.dynamodb.items if sk.startswith("claim#")] == ["claim#000000"]
+    assert [sk for _, sk in pipeline.dynamodb.items if sk.startswith("lease#")] == ["lease#000000"]
 
 
 def test_process_heavy_puts_a_row_back_that_somebody_works_on(pipeline: Pipeline) -> None:
@@ -160,24 +160,24 @@ def _letters(queue: str, *bodies: str) -> dict[str, Any]:
     return message_event(*bodies, arn=f"{ARN}{queue}")
 
 
-def test_bury_tells_queues_apart_by_the_arn_that_the_letters_come_from(pipeline: Pipeline) -> None:
+def test_the_handler_tells_queues_apart_by_the_arn_that_the_letters_come_from(pipeline: Pipeline) -> None:
     """One function for all dead-letter queues: Chalice declares one mapping, Terraform adds the others."""
     _until(pipeline, "upload", "dispatch")
     letter = pipeline.waiting("ingest").pop(0)
-    assert app.bury(_letters("ingest-dlq", letter), Context()) == {"batchItemFailures": []}
-    assert pipeline.waiting("buried") == [letter]
+    assert app.dead_letters(_letters("ingest-dlq", letter), Context()) == {"batchItemFailures": []}
+    assert pipeline.waiting("dead-letters") == [letter]
     pipeline.drain()
     ((pk, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
     assert pipeline.batch(pk.removeprefix("batch#")).counts == Counts(succeeded=2, failed=4, rejected=1)
 
 
-def test_bury_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipeline) -> None:
+def test_the_handler_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipeline) -> None:
     """The others of its delivery are dealt with."""
     _until(pipeline, "upload", "dispatch", "ingest")
     letter = pipeline.waiting("work").pop()
-    answer = app.bury(_letters("work-dlq", "not JSON", letter), Context())
+    answer = app.dead_letters(_letters("work-dlq", "not JSON", letter), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
-    assert pipeline.waiting("buried") == [letter]
+    assert pipeline.waiting("dead-letters") == [letter]
 
 
 def test_reconcile_mends_what_stands_still_and_leaves_the_rest(pipeline: Pipeline) -> None:
@@ -287,7 +287,7 @@ def test_an_invocation_keeps_time_to_answer() -> None:
 def test_the_functions_own_name_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lambda says it in the environment."""
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-finish")
-    assert services.Services.of(Context()).acknowledgement.function_name == "tally-test-finish"
+    assert services.Services.of(Context()).partial_batch_response.function_name == "tally-test-finish"
 
 
 def test_clients_say_their_retries_and_timeouts() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.batch import BatchStatus
-from chalicelib.items import Outcome
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Outcome
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
 

@@ -11,11 +11,11 @@ import pytest
 
 from bench.samples import without_failures
 from chalicelib import services
-from chalicelib.redrive import Redriver
-from tally import sample
-from tally.batches import Reader
-from tally.cost import Worked, estimate
-from tally.sample import Expected
+from chalicelib.steps.redrive import Redriver
+from tally.batch.cost import Worked, estimate
+from tally.batch.reader import Reader
+from tally.local import sample
+from tally.local.sample import Expected
 from tests.support import memory_dynamodb
 from tests.support.builders import table
 from tests.support.metering import Meter

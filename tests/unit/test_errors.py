@@ -15,7 +15,7 @@ from botocore.exceptions import (
 from chalicelib.errors import (
     CancelledError,
     ConflictError,
-    FixItError,
+    FatalError,
     SourceGoneError,
     TallyError,
     ThrottledError,
@@ -53,11 +53,11 @@ def _cancelled(*codes: str) -> TallyError:
         ("InternalFailure", 500, UnknownOutcomeError),
         ("ServiceUnavailable", 503, UnknownOutcomeError),
         ("", 502, UnknownOutcomeError),
-        ("ValidationException", 400, FixItError),
-        ("AccessDeniedException", 400, FixItError),
-        ("IdempotentParameterMismatchException", 400, FixItError),
-        ("ResourceNotFoundException", 400, FixItError),
-        ("InvalidRange", 416, FixItError),
+        ("ValidationException", 400, FatalError),
+        ("AccessDeniedException", 400, FatalError),
+        ("IdempotentParameterMismatchException", 400, FatalError),
+        ("ResourceNotFoundException", 400, FatalError),
+        ("InvalidRange", 416, FatalError),
     ],
 )
 def test_a_code_says_which_action_it_calls_for(code: str, status: int, kind: type[TallyError]) -> None:
@@ -95,8 +95,8 @@ def test_a_failed_condition_counts_before_a_conflict_in_the_same_cancellation() 
         (("ThrottlingError", "None"), ThrottledError),
         (("ProvisionedThroughputExceeded",), ThrottledError),
         (("TransactionConflict", "ThrottlingError"), ThrottledError),
-        (("None", "ValidationError"), FixItError),
-        (("ItemCollectionSizeLimitExceeded",), FixItError),
+        (("None", "ValidationError"), FatalError),
+        (("ItemCollectionSizeLimitExceeded",), FatalError),
     ],
 )
 def test_a_cancellation_without_a_failed_condition_says_wait_or_mend(
@@ -133,4 +133,4 @@ def test_a_connection_that_fails_leaves_the_outcome_unknown(error: BotoCoreError
 @pytest.mark.parametrize("error", [ParamValidationError(report="Unknown parameter"), NoCredentialsError()])
 def test_a_call_that_never_left_is_to_be_mended(error: BotoCoreError) -> None:
     """A bug or a setting: the same call fails again."""
-    assert type(translate(error)) is FixItError
+    assert type(translate(error)) is FatalError

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import ThrottledError
-from chalicelib.items import Counts
 from chalicelib.metrics import Metric, Metrics
-from chalicelib.reconcile import Reconciler
 from chalicelib.services import Services
+from chalicelib.steps.reconcile import Reconciler
+from chalicelib.store.items import Counts
 from tests.support.builders import Time
 from tests.support.pipeline import Pipeline
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib import services
-from chalicelib.batch import BatchStatus, Hold
-from chalicelib.control import Controls
-from chalicelib.items import Outcome
-from chalicelib.reconcile import Reconciler
-from chalicelib.redrive import Redriver
-from chalicelib.table import Table
+from chalicelib.steps.reconcile import Reconciler
+from chalicelib.steps.redrive import Redriver
+from chalicelib.store.batch import BatchStatus, Hold
+from chalicelib.store.hold import Holds
+from chalicelib.store.items import Outcome
+from chalicelib.store.table import Table
 from tests.support.builders import deployed_job, table
 from tests.support.faults import Fault, Killed
 from tests.support.pipeline import Pipeline
@@ -114,9 +114,9 @@ def _operate(pipeline: Pipeline, batch_id: str, action: str) -> None:
         case "repair":
             _reconciler().repair(batch_id)
         case "pause":
-            Controls(table=_table(pipeline)).hold(batch_id, Hold.PAUSED)
+            Holds(table=_table(pipeline)).hold(batch_id, Hold.PAUSED)
         case "resume":
-            Controls(table=_table(pipeline)).resume(batch_id)
+            Holds(table=_table(pipeline)).resume(batch_id)
         case _:
             pass
 
@@ -124,7 +124,7 @@ def _operate(pipeline: Pipeline, batch_id: str, action: str) -> None:
 def _finish(pipeline: Pipeline, batch_id: str) -> None:
     """Resume, deliver what is left, and repair until there is nothing to repair."""
     pipeline.drain_uploads()
-    Controls(table=_table(pipeline)).resume(batch_id)
+    Holds(table=_table(pipeline)).resume(batch_id)
     for _ in range(10):
         pipeline.drain()
         if not _reconciler().repair(batch_id).any:

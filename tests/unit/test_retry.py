@@ -7,7 +7,7 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.errors import FixItError, TallyError, ThrottledError, UnknownOutcomeError
+from chalicelib.errors import FatalError, TallyError, ThrottledError, UnknownOutcomeError
 from chalicelib.retry import Retry
 from tests.support.faults import Killed
 from tests.support.memory_dynamodb import client_error
@@ -110,7 +110,7 @@ def test_an_error_that_no_wait_mends_is_raised_at_once(code: str) -> None:
 def test_an_error_that_may_pass_followed_by_one_that_does_not_raises_the_latter() -> None:
     """The last word counts."""
     operation = Operation(client_error("ThrottlingException"), client_error("ValidationException"))
-    with pytest.raises(FixItError, match="ValidationException"):
+    with pytest.raises(FatalError, match="ValidationException"):
         Retry(sleep=lambda _: None)(operation)
     assert operation.calls == 2
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import cells, rows
+from chalicelib import rows
+from chalicelib.files import cells
 from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
 
 

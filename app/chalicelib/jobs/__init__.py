@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from chalicelib.errors import FixItError
+from chalicelib.errors import FatalError
 from chalicelib.rows import Row, Schema
 
 
@@ -60,13 +60,13 @@ def names() -> list[str]:
 
 @cache
 def find(name: str) -> Job | None:
-    """Return a job by name, None if there is none; raises FixItError if its module is not a job."""
+    """Return a job by name, None if there is none; raises FatalError if its module is not a job."""
     if name not in names():
         return None
     module = importlib.import_module(f"{__name__}.{name}")
     row, process = getattr(module, "Row", None), getattr(module, "process", None)
     if not (isinstance(row, type) and issubclass(row, Row) and row is not Row and callable(process)):
-        raise FixItError(
+        raise FatalError(
             f"chalicelib/jobs/{name}.py must define Row, a subclass of chalicelib.rows.Row, and process(row)"
         )
     job = Job(
@@ -78,15 +78,15 @@ def find(name: str) -> Job | None:
         failure_limit=getattr(module, "FAILURE_LIMIT", None),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
-        raise FixItError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
+        raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
     if not _LIMIT.fullmatch(str(job.failure_limit)):
-        raise FixItError(f'jobs/{name}.py: FAILURE_LIMIT must be a number of rows or a share such as "5%"')
+        raise FatalError(f'jobs/{name}.py: FAILURE_LIMIT must be a number of rows or a share such as "5%"')
     return job
 
 
 def require(name: str) -> Job:
-    """Return a job that a batch was planned for; raises FixItError if this deployment no longer has it."""
+    """Return a job that a batch was planned for; raises FatalError if this deployment no longer has it."""
     job = find(name)
     if job is None:
-        raise FixItError(f"a batch needs the job '{name}', which this deployment does not have: deploy it again")
+        raise FatalError(f"a batch needs the job '{name}', which this deployment does not have: deploy it again")
     return job

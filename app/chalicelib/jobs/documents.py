@@ -10,7 +10,7 @@ from chalicelib.errors import PermanentError
 
 ATTEMPTS = 5
 """Parts come from elsewhere in real life, and elsewhere is not always there."""
-MOST_LIGHT_PARTS = 250
+MAX_LIGHT_PARTS = 250
 
 _BETWEEN_PARTS = "|"
 _AFTER_NAME = ":"
@@ -44,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def heavy(row: Row) -> bool:
     """Say whether a document has more parts than it may share a message with others for."""
-    return row.parts.count(_BETWEEN_PARTS) >= MOST_LIGHT_PARTS
+    return row.parts.count(_BETWEEN_PARTS) >= MAX_LIGHT_PARTS
 
 
 def process(row: Row) -> Result:

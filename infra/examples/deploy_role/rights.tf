@@ -6,11 +6,11 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.id
 
-  function_names = [for name in ["plan", "dispatch", "ingest", "process", "process_heavy", "finish", "bury", "settle", "reconcile"] : "${local.prefix}-${name}"]
+  function_names = [for name in ["plan", "dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle", "reconcile"] : "${local.prefix}-${name}"]
   queue_names = [
     for name in concat(
       flatten([for queue in ["ingest", "work", "heavy", "finished", "completions"] : [queue, "${queue}-dlq"]]),
-      ["buried", "plan-failures", "stream-failures"],
+      ["dead-letters", "plan-failures", "stream-failures"],
     ) : "${local.prefix}-${name}"
   ]
 

@@ -72,8 +72,8 @@ override_resource {
 }
 
 override_resource {
-  target = module.buried.aws_sqs_queue.this
-  values = { arn = "arn:aws:sqs:us-east-1:123456789012:buried" }
+  target = module.dead_letters.aws_sqs_queue.this
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:dead-letters" }
 }
 
 override_resource {

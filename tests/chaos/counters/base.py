@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-MOST_TRIES = 50
+MAX_TRIES = 50
 """Rounds of a loop of one's own: more of them only under a fault that does not pass."""
 
 

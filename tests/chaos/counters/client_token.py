@@ -5,7 +5,7 @@ import time
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.counters.base import MOST_TRIES, Counter, may_pass
+from tests.chaos.counters.base import MAX_TRIES, Counter, may_pass
 
 _PAUSE_SECONDS = 0.05
 
@@ -17,7 +17,7 @@ class ClientToken(Counter):
     remark = "exact for 10 minutes after a thing was first counted, not after: a redrive of yesterday counts again"
 
     def count(self, item_id: str) -> None:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 self.dynamodb.transact_write_items(
                     ClientRequestToken=hashlib.sha256(item_id.encode()).hexdigest()[:36],
@@ -39,4 +39,4 @@ class ClientToken(Counter):
                 time.sleep(_PAUSE_SECONDS)
                 continue
             return
-        raise TimeoutError(f"cancelled {MOST_TRIES} times")
+        raise TimeoutError(f"cancelled {MAX_TRIES} times")

@@ -4,7 +4,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.counters.base import MOST_TRIES, Counter, number, refused
+from tests.chaos.counters.base import MAX_TRIES, Counter, number, refused
 
 REMEMBERED = 100
 """More ids than this make every write dearer: an item of 1 KB costs one unit, of 10 KB ten."""
@@ -17,7 +17,7 @@ class History(Counter):
     remark = f"remembers the last {REMEMBERED} ids: what comes again later than that counts twice"
 
     def count(self, item_id: str) -> int:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             item = self.item()
             total = number(item, "total")
             history: list[Any] = item["history"]["L"] if item else []
@@ -43,4 +43,4 @@ class History(Counter):
                     raise
                 continue
             return total + 1
-        raise TimeoutError(f"{MOST_TRIES} times somebody else was faster")
+        raise TimeoutError(f"{MAX_TRIES} times somebody else was faster")

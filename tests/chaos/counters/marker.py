@@ -4,7 +4,7 @@ import time
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.counters.base import MOST_TRIES, Counter, may_pass, reasons
+from tests.chaos.counters.base import MAX_TRIES, Counter, may_pass, reasons
 
 _PAUSE_SECONDS = 0.05
 
@@ -16,7 +16,7 @@ class Marker(Counter):
     remark = "exact for as long as the markers stay; Tally's way, but one thing a transaction and all on one item"
 
     def count(self, item_id: str) -> None:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             try:
                 self._count_once(item_id)
             except ClientError as error:
@@ -26,7 +26,7 @@ class Marker(Counter):
                 if "ConditionalCheckFailed" not in reasons(error):
                     raise
             return
-        raise TimeoutError(f"cancelled {MOST_TRIES} times")
+        raise TimeoutError(f"cancelled {MAX_TRIES} times")
 
     def _count_once(self, item_id: str) -> None:
         self.dynamodb.transact_write_items(

@@ -2,7 +2,7 @@
 
 from botocore.exceptions import ClientError
 
-from tests.chaos.counters.base import MOST_TRIES, Counter, refused
+from tests.chaos.counters.base import MAX_TRIES, Counter, refused
 
 
 class Optimistic(Counter):
@@ -12,7 +12,7 @@ class Optimistic(Counter):
     remark = "takes its own unheard success for somebody else's and counts again; slow under contention"
 
     def count(self, item_id: str) -> int:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             version = self.number("total")
             try:
                 self.dynamodb.update_item(
@@ -29,4 +29,4 @@ class Optimistic(Counter):
                     raise
                 continue
             return version + 1
-        raise TimeoutError(f"{MOST_TRIES} times somebody else was faster")
+        raise TimeoutError(f"{MAX_TRIES} times somebody else was faster")

@@ -1,4 +1,4 @@
-"""The contention model: what docs/contention.md claims of it, with fixed seeds."""
+"""The contention model: what docs/contention.md leases of it, with fixed seeds."""
 
 import random
 

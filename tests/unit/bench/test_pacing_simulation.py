@@ -1,9 +1,9 @@
-"""The seed's case in simulated time: what docs/capacity.md claims, with fixed seeds."""
+"""The seed's case in simulated time: what docs/capacity.md leases, with fixed seeds."""
 
 import pytest
 
 from bench.pacing import CAPACITY_UNITS, REPORT, REPORTS, backoff, limit, no_retry, paced, run, sdk_retry
-from chalicelib.pacing import item_size, write_units
+from chalicelib.store.pacing import item_size, write_units
 
 SEEDS = (1, 2, 3)
 

@@ -8,10 +8,10 @@ import pytest
 from moto import mock_aws
 from rich.console import Console
 
-from tally import options
-from tally.batches import Reader
+from tally.batch.reader import Reader
+from tally.commands import options
 from tally.output import Output
-from tally.stage import Resources, Stage
+from tally.stages.stage import Resources, Stage
 from tests.support.tables import make_table
 from tests.unit.tally import finished_batch
 

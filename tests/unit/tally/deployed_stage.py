@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tally.livestage import Entry, Live, Place, Sources, Trigger
+from tally.deploy.survey import Entry, Live, Place, Sources, Trigger
 
 STAGE = "test"
 PLACE = Place(stage=STAGE, account="000000000000", region="us-east-1")
@@ -23,14 +23,23 @@ def trigger(handler: str, source: str, uuid: str = "") -> Trigger:
 
 
 def whole() -> Live:
-    """Return a stage that is whole, with the mappings that Terraform gives bury beside Chalice's."""
-    queues = {"ingest": "ingest", "process": "work", "process_heavy": "heavy", "finish": "finished", "bury": "work-dlq"}
+    """Return a stage that is whole, with the mappings that Terraform gives dead_letters beside Chalice's."""
+    queues = {
+        "ingest": "ingest",
+        "process": "work",
+        "process_heavy": "heavy",
+        "finish": "finished",
+        "dead_letters": "work-dlq",
+    }
     return Live(
         functions={name: FUNCTION + name for name in (*queues, "plan", "dispatch", "settle", "reconcile")},
         triggers=[
             *(trigger(name, QUEUE + queue) for name, queue in queues.items()),
             *(trigger(name, SOURCES.stream) for name in ("dispatch", "settle")),
-            *(trigger("bury", f"{QUEUE}{name}-dlq", f"terraform-{name}") for name in ("ingest", "heavy", "finished")),
+            *(
+                trigger("dead_letters", f"{QUEUE}{name}-dlq", f"terraform-{name}")
+                for name in ("ingest", "heavy", "finished")
+            ),
         ],
         notified={"inbox": {"plan": FUNCTION + "plan"}},
         rules={"reconcile": "tally-test-reconcile-event"},

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.batch import Batch, BatchStatus, Source
-from chalicelib.items import Chunk, ChunkKey, Marker, Outcome, Record, key, number
+from chalicelib.store.batch import Batch, BatchStatus, Source
+from chalicelib.store.items import Chunk, ChunkKey, Marker, Outcome, Record, key, number
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from chalicelib.batch import Batch, BatchStatus, Source
-from chalicelib.items import Chunk, ChunkKey, Counts
-from tally import sample
-from tally.audit import Audit, Difference
-from tally.batches import Progress
+from chalicelib.store.batch import Batch, BatchStatus, Source
+from chalicelib.store.items import Chunk, ChunkKey, Counts
+from tally.batch.audit import Audit, Difference
+from tally.batch.reader import Progress
 from tally.cli import explain, run
 from tally.cli import tally as group
-from tally.demo import find_problems
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
+from tally.local import sample
+from tally.local.demo import find_problems
 
 
 @pytest.fixture(autouse=True)

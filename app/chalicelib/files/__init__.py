@@ -1,0 +1,1 @@
+"""Files of rows: reading objects, cutting them into chunks, parting and cleaning cells."""

@@ -1,0 +1,71 @@
+"""Reading the object version that a batch is made of, range by range."""
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+from chalicelib.errors import FatalError, SourceGoneError, UnknownOutcomeError
+from chalicelib.store.batch import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.retry import Retry
+
+BLOCK_BYTES = 2 * 1_048_576
+READERS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectReader:
+    """Reads byte ranges of one object version; each range is a request of its own, tried again as a whole."""
+
+    s3: "S3Client"
+    source: Source
+    retry: "Retry"
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` to before ``end``; raises SourceGoneError if the version is no more.
+
+        The etag is asked for first, the version only where another has taken its place: the local AWS sends the
+        whole of an object for a range of a version, and on AWS the two cost the same.
+        """
+        if end <= start:
+            return b""
+        try:
+            return self.retry(self._read_once, start, end, IfMatch=f'"{self.source.etag}"')
+        except SourceGoneError:
+            if not self.source.version_id:
+                raise
+            return self.retry(self._read_once, start, end, VersionId=self.source.version_id)
+
+    def blocks(self, start: int, end: int) -> Generator[bytes]:
+        """Return the bytes from ``start`` to before ``end`` in blocks that fit into memory, the next ones being read.
+
+        S3 gives a connection some 90 MB a second, so several read at once.
+        """
+        with ThreadPoolExecutor(max_workers=READERS) as pool:
+            waiting: deque[Future[bytes]] = deque()
+            for begin in range(start, end, BLOCK_BYTES):
+                if len(waiting) == READERS:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(self.read, begin, min(begin + BLOCK_BYTES, end)))
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _read_once(self, start: int, end: int, **which: Any) -> bytes:
+        source = self.source
+        answer = self.s3.get_object(Bucket=source.bucket, Key=source.key, Range=f"bytes={start}-{end - 1}", **which)
+        try:
+            data = answer["Body"].read()
+        except (HTTPClientError, IncompleteReadError) as error:
+            raise UnknownOutcomeError(f"reading {source.key} broke off: {error}") from error
+        if "ContentRange" not in answer:
+            data = data[start:end]  # a server may answer a range with the whole (RFC 9110, 14.2)
+        if len(data) != end - start:
+            raise FatalError(f"{source.key}: asked for bytes {start} to {end}, got {len(data)}")
+        return data

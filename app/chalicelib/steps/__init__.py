@@ -1,0 +1,1 @@
+"""One module a handler: what it does with what it is given."""

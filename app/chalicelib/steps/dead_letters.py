@@ -1,0 +1,98 @@
+"""Dead letters become outcomes of their rows, so that batches end; a copy of each letter is kept."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.errors import BusyError, MessageError
+from chalicelib.store.items import ChunkKey, Marker, Outcome, marker_sk
+from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from chalicelib.retry import Retry
+    from chalicelib.steps.finish import Finisher
+    from chalicelib.steps.ingest import Ingester
+    from chalicelib.store.leases import Leases
+    from chalicelib.store.ledger import Ledger
+    from chalicelib.store.table import Table
+    from chalicelib.transport.partial_batch_response import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandledDeadLetter:
+    """How many rows a dead letter was about, and how many of them had no outcome before."""
+
+    rows: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterHandler:
+    """Deals with the messages of dead-letter queues."""
+
+    table: "Table"
+    sqs: "SQSClient"
+    ledger: "Ledger"
+    ingester: "Ingester"
+    finisher: "Finisher"
+    leases: "Leases"
+    dead_letters_queue_url: str
+    retry: "Retry"
+
+    def handle(self, message: "Message", queue: str) -> HandledDeadLetter:
+        """Give every row that a dead letter of ``queue`` (its DLQ's name) is about an outcome, then keep the letter.
+
+        Raises MessageError for what cannot be mapped to a row: that stays in its dead-letter queue, whose alarm calls
+        an operator. Dying between outcome and copy means that the letter comes again, and its outcomes are counted
+        once.
+        """
+        handled = self._record(message, queue)
+        self._keep(message, queue)
+        return handled
+
+    def _record(self, message: "Message", queue: str) -> HandledDeadLetter:
+        if queue.endswith("-ingest-dlq"):
+            chunk = decode(message.body, ChunkMessage)
+            return self._give_up_chunk(ChunkKey(chunk.batch, chunk.chunk))
+        if queue.endswith(("-work-dlq", "-heavy-dlq")):
+            return self._give_up_rows(decode(message.body, WorkMessage))
+        if queue.endswith("-finished-dlq"):
+            # The outcomes are known, only their counting failed: count them now, or leave the letter where it is.
+            return self._count(decode(message.body, FinishedMessage))
+        raise MessageError(f"{queue} is no dead-letter queue of Tally's")
+
+    def _give_up_chunk(self, chunk: ChunkKey) -> HandledDeadLetter:
+        given_up = self.ingester.give_up(chunk, "dead-lettered: its chunk could not be read; see the logs of ingest")
+        return HandledDeadLetter(rows=given_up.rows, counted=given_up.rejected)
+
+    def _give_up_rows(self, message: WorkMessage) -> HandledDeadLetter:
+        reason = "dead-lettered: its worker died, timed out or failed each time; see the logs of process"
+        counted = 0
+        for number in sorted({row.chunk for row in message.rows}):
+            chunk = ChunkKey(message.batch, number)
+            rows = [row.row for row in message.rows if row.chunk == number]
+            self._refuse_while_leased(chunk, rows)
+            markers = [Marker(chunk=chunk, row=row, outcome=Outcome.FAILED, error=reason) for row in rows]
+            counted += self.ledger.record(chunk, markers).counted
+        return HandledDeadLetter(rows=len(message.rows), counted=counted)
+
+    def _refuse_while_leased(self, chunk: ChunkKey, rows: Iterable[int]) -> None:
+        """Leave a heavy row alone whose worker lives: the letter is a second delivery that was put back too often."""
+        for row in rows:
+            if self.leases.seconds_left(chunk, row) and not self.table.get(chunk.pk, marker_sk(row)):
+                raise BusyError(f"{chunk.pk} row {row} is being worked on")
+
+    def _count(self, message: FinishedMessage) -> HandledDeadLetter:
+        counted = self.finisher.count(message)
+        return HandledDeadLetter(rows=len(message.rows), counted=counted.counted)
+
+    def _keep(self, message: "Message", queue: str) -> None:
+        attributes: Any = {"queue": {"DataType": "String", "StringValue": queue}}
+        self.retry(
+            self.sqs.send_message,
+            QueueUrl=self.dead_letters_queue_url,
+            MessageBody=message.body,
+            MessageAttributes=attributes,
+        )

@@ -1,0 +1,296 @@
+"""Planning: an uploaded object becomes one batch and its chunks; run twice, it plans once."""
+
+import codecs
+import hashlib
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from chalicelib import jobs
+from chalicelib.clock import Clock, utc_now
+from chalicelib.errors import SourceGoneError, TallyError
+from chalicelib.files.boundaries import MAX_RECORD_BYTES, Range, read_records, split
+from chalicelib.files.source import ObjectReader
+from chalicelib.rows import HeaderError
+from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
+from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
+from chalicelib.store.items import BATCH_SK, Chunk, ChunkKey, batch_pk, number, text, timestamp
+from chalicelib.store.table import MAX_ACTIONS, Put, Update
+from chalicelib.transport.uploads import HAND_OVER_SECONDS, INBOX_PREFIX, Upload
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.retry import Retry
+    from chalicelib.store.table import Table
+
+_DIGEST_CHARACTERS = 20
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+IS_NEW = "attribute_not_exists(pk)"
+"""No plan has made this item; one that has may have been counted in since, so it is never written over."""
+IS_BEING_PLANNED = "#status = :planning"
+"""Planning ends once, all chunks known or the file rejected: the number of chunks is added to ``remaining`` once."""
+IS_STILL_PLANNED = "(#status = :unpacking OR #status = :planning)"
+"""A plan that gives a file up is not to undo one that came to its end."""
+IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
+"""A plan that is behind, or began anew, takes nothing back from one that is ahead."""
+
+_MAX_REASON_CHARACTERS = 1_000
+_CHUNKS_BETWEEN_CURSORS = 1_000
+"""What a plan that was killed does again."""
+
+
+class UnplannableError(TallyError):
+    """The object cannot become rows of any job; the batch is rejected with this reason."""
+
+
+def job_name(object_key: str) -> str:
+    """Return the job that a key asks for: the first folder below the inbox, empty if there is none."""
+    folder, slash, _ = object_key.removeprefix(INBOX_PREFIX).partition("/")
+    return folder if slash else ""
+
+
+def batch_id(job: str, source: Source) -> str:
+    """Return the id of the batch of an object version: the same for each event, each plan and each reader."""
+    name = f"{job}\0{source.bucket}\0{source.key}\0{source.version}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"{re.sub('[^A-Za-z0-9_]+', '-', job) or 'none'}-{digest[:_DIGEST_CHARACTERS]}"
+
+
+def job_of(batch_id: str) -> str:
+    """Return the name of the job that a batch id begins with."""
+    return batch_id.rpartition("-")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Turns uploads into batches."""
+
+    table: "Table"
+    s3: "S3Client"
+    retry: "Retry"
+    chunk_rows: int
+    chunk_bytes: int
+    retention: timedelta
+    hand_over: Callable[[Upload], None]
+    clock: Clock = utc_now
+
+    def plan(self, upload: Upload) -> Batch:
+        """Make the batch and all its chunks durable; safe to repeat, also after dying anywhere in between.
+
+        Where its time does not suffice it keeps how far it came and hands over: the batch is still being planned then.
+        """
+        job = job_name(upload.source.key)
+        now = self.clock()
+        reader = ObjectReader(s3=self.s3, source=upload.source, retry=self.retry)
+        unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
+        batch = Batch(
+            id=batch_id(job, upload.source),
+            job=job,
+            source=upload.source,
+            size=upload.size,
+            status=BatchStatus.PLANNING,
+            created_at=timestamp(now),
+            expires_at=int((now + self.retention).timestamp()),
+            chunk_rows=self.chunk_rows,
+            chunk_bytes=self.chunk_bytes,
+        )
+        try:
+            head = _head(job, reader, upload.size)
+            if head.startswith(GZIP_MAGIC):
+                batch = self._create(replace(batch, status=BatchStatus.UNPACKING))  # from the start, so that it is seen
+                if batch.status is BatchStatus.UNPACKING:
+                    batch = unpacker.unpack(batch)
+                if batch.status.final:
+                    return batch
+                if not batch.unpacked:
+                    return self._hand_over(batch, upload)
+                reader = replace(reader, source=batch.content)
+                head = _head(job, reader, batch.content_size)
+            header, start, first_line = _header(job, head, batch.content_size)
+            batch = replace(batch, header=header)
+            batch = unpacker.name(batch) if batch.status is BatchStatus.UNPACKING else self._create(batch)
+            if batch.chunks is not None or batch.status.final:
+                return batch  # planned before: a second event
+            if batch.cursor is None:
+                batch = replace(batch, cursor=Cursor(offset=start, line=first_line))
+            return self._plan_chunks(batch, reader, upload)
+        except (UnplannableError, HeaderError, UnpackError) as error:
+            return self._reject(batch, str(error), now)
+        except SourceGoneError:
+            return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _standing(self, batch_id: str) -> Batch | None:
+        item = self.table.get(batch_pk(batch_id), BATCH_SK)
+        return Batch.from_item(item) if item else None
+
+    def _create(self, batch: Batch) -> Batch:
+        """Put the batch if there is none; returns the one that stands."""
+        if self.table.put(Put(item=batch.to_item(), condition=IS_NEW)):
+            return batch
+        return self._standing(batch.id) or batch
+
+    def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
+        """Put the chunks that are not there yet, from the batch's cursor on."""
+        cursor = batch.cursor or Cursor(offset=0, line=1)
+        ranges = split(
+            reader.blocks(cursor.offset, batch.content_size),
+            max_rows=batch.chunk_rows,
+            max_bytes=batch.chunk_bytes,
+            offset=cursor.offset,
+            first_line=cursor.line,
+        )
+        with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
+            writing: Future[None] | None = None
+            while group := list(islice(ranges, MAX_ACTIONS)):
+                cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
+                if writing:
+                    writing.result()
+                    late = self.retry.remaining_seconds() < HAND_OVER_SECONDS
+                    if late or cursor.chunks % _CHUNKS_BETWEEN_CURSORS == 0:
+                        self._save(batch, cursor)
+                    if late:
+                        return self._hand_over(replace(batch, cursor=cursor), upload)
+                chunks = [_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)]
+                writing = writer.submit(self._put_new, chunks)
+                rows = sum(chunk.expected_rows for chunk in chunks)
+                cursor = replace(cursor, chunks=cursor.chunks + len(chunks), rows=cursor.rows + rows)
+            if writing:
+                writing.result()
+        return self._finish(batch, cursor)
+
+    def _hand_over(self, batch: Batch, upload: Upload) -> Batch:
+        # Dying before this is asked for, or heard of, means that Lambda delivers the event again.
+        self.hand_over(upload)
+        return batch
+
+    def _save(self, batch: Batch, cursor: Cursor) -> None:
+        """Keep how far the plan came: every chunk before the cursor is durable."""
+        self.table.update(  # that the condition fails means that another plan is further, or done
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET cursor_offset = :offset, cursor_line = :line, cursor_chunks = :chunks, "
+                "cursor_rows = :rows",
+                condition=f"{IS_BEING_PLANNED} AND {IS_FURTHER}",
+                values={
+                    ":offset": number(cursor.offset),
+                    ":line": number(cursor.line),
+                    ":chunks": number(cursor.chunks),
+                    ":rows": number(cursor.rows),
+                    ":planning": text(BatchStatus.PLANNING),
+                },
+            )
+        )
+
+    def _put_new(self, group: list[Chunk]) -> None:
+        # A plain put would wipe the counters of a chunk that an earlier, interrupted plan made and finish has moved.
+        pending = group
+        while pending:
+            there = set(self.table.transact([Put(item=chunk.to_item(), condition=IS_NEW) for chunk in pending]))
+            if not there:
+                return
+            pending = [chunk for position, chunk in enumerate(pending) if position not in there]
+
+    def _finish(self, batch: Batch, planned: Cursor) -> Batch:
+        """Say how many chunks there are; chunks may have closed before, so ``remaining`` may have been below zero."""
+        # A condition that fails means that an earlier call was applied, or another plan was faster: the same numbers.
+        self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET chunks = :chunks, expected_rows = :rows, #status = :running "
+                "REMOVE cursor_offset, cursor_line, cursor_chunks, cursor_rows ADD remaining :chunks",
+                condition=IS_BEING_PLANNED,
+                values={
+                    ":chunks": number(planned.chunks),
+                    ":rows": number(planned.rows),
+                    ":running": text(BatchStatus.RUNNING),
+                    ":planning": text(BatchStatus.PLANNING),
+                },
+            )
+        )
+        return replace(
+            batch, chunks=planned.chunks, expected_rows=planned.rows, status=BatchStatus.RUNNING, cursor=None
+        )
+
+    def _reject(self, batch: Batch, reason: str, now: datetime) -> Batch:
+        """Reject a batch that cannot be planned, or not to the end.
+
+        An interrupted plan may have made chunks. They end as outcomes of their own, but nobody knows how many more
+        there would have been, so the batch as a whole is rejected.
+        """
+        shown = reason[:_MAX_REASON_CHARACTERS]
+        rejected = replace(batch, status=BatchStatus.REJECTED, reason=shown, completed_at=timestamp(now))
+        standing = self._create(rejected)
+        if standing.status not in {BatchStatus.UNPACKING, BatchStatus.PLANNING}:
+            return standing
+        applied = self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET #status = :rejected, reason = :reason, completed_at = :now "
+                "REMOVE unpack_read, unpack_upload_id",
+                condition=IS_STILL_PLANNED,
+                values={
+                    ":rejected": text(BatchStatus.REJECTED),
+                    ":reason": text(rejected.reason),
+                    ":now": text(rejected.completed_at),
+                    ":unpacking": text(BatchStatus.UNPACKING),
+                    ":planning": text(BatchStatus.PLANNING),
+                },
+            )
+        )
+        # Otherwise another plan came to its end in time.
+        return rejected if applied else replace(standing, status=BatchStatus.RUNNING)
+
+
+def _chunk(batch: str, position: int, found: Range) -> Chunk:
+    return Chunk(
+        key=ChunkKey(batch, position),
+        start=found.start,
+        end=found.end,
+        first_line=found.first_line,
+        expected_rows=found.rows,
+        unreadable=found.unreadable,
+    )
+
+
+def _head(job: str, reader: ObjectReader, size: int) -> bytes:
+    """Return the first bytes of an object, if there is such a job; raises UnplannableError."""
+    if jobs.find(job) is None:
+        known = ", ".join(jobs.names())
+        raise UnplannableError(
+            f"no job '{job}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
+        )
+    return reader.read(0, min(size, MAX_RECORD_BYTES))
+
+
+def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int]:
+    """Return the column names, and the offset and the line where the rows begin; ``data`` is the head of the file.
+
+    Raises UnplannableError or HeaderError with a reason for the uploader.
+    """
+    if data.startswith(_UTF_16):
+        raise UnplannableError("line 1: the file is UTF-16; save it as UTF-8")
+    start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    line = 1
+    for record in read_records(data[start:].decode("latin-1")):
+        if record.unclosed:
+            raise UnplannableError(f"line {line}: a quote is opened in the header and not closed")
+        if start + record.length == len(data) < size:
+            raise UnplannableError(f"line {line}: the header is longer than {MAX_RECORD_BYTES:,} bytes")
+        start += record.length
+        if record.cells:
+            try:
+                cells = [cell.encode("latin-1").decode() for cell in record.cells]
+            except UnicodeDecodeError as error:
+                raise UnplannableError(f"line {line}: the header is not UTF-8: {error.reason}") from error
+            return jobs.require(job).schema.header(cells, line), start, line + record.lines
+        line += record.lines
+    raise UnplannableError("line 1: the object is empty, not even a header")

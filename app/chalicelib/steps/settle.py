@@ -1,0 +1,260 @@
+"""Settle: the completion check. A chunk closes when nothing of it remains, then the batch, then the world hears of it.
+
+Every step starts from an image in the stream and is guarded by what the item says now, so that an image that comes
+twice, late or out of order does nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chalicelib import jobs
+from chalicelib.clock import Clock, utc_now
+from chalicelib.errors import ThrottledError
+from chalicelib.logs import logger
+from chalicelib.metrics import Metric, Metrics
+from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing
+from chalicelib.store.hold import Holds
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, Chunk, Counts, batch_pk, number, text, timestamp
+from chalicelib.store.table import MAX_ACTIONS, Update
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+    from chalicelib.retry import Retry
+    from chalicelib.store.table import Table
+    from chalicelib.transport.streams import Change
+
+EVENT_SOURCE = "tally"
+COMPLETED = "Batch Completed"
+REJECTED = "Batch Rejected"
+_MAX_CHUNKS = MAX_ACTIONS - 1
+"""One action of each transaction is the batch's counter."""
+_MAX_EVENTS = 10
+"""Entries of one PutEvents."""
+
+IS_STILL_DONE = "#rows = :rows AND remaining = :zero"
+"""The total is known and nothing remains: not an old image of a chunk that was reopened since."""
+HAS_THESE_COUNTS = "succeeded = :succeeded AND #failed = :failed AND rejected = :rejected"
+"""The counts that go up to the batch are the chunk's own, also after a redrive changed them."""
+IS_NOT_CLOSED = "attribute_not_exists(#closed)"
+"""A chunk is subtracted from its batch once: this is what a second image, or a retry, runs into."""
+
+ALL_CHUNKS_CLOSED = "chunks = :chunks AND remaining = :zero"
+"""Planning has found every chunk and each of them is closed; before it has, ``remaining`` says nothing."""
+HAS_THIS_END = "#rows = :rows AND succeeded = :succeeded"
+"""The counts that decide between the two ends are the batch's own, not those of before a redrive."""
+IS_RUNNING = "#status = :running AND attempt = :attempt"
+"""The batch ends once an attempt: of several checks at the same time one wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What one call brought to an end, and the batches that it saw."""
+
+    chunks: int = 0
+    batches: int = 0
+    events: int = 0
+    seen: Sequence[str] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settler:
+    """Closes chunks and batches and announces batches that have ended."""
+
+    table: "Table"
+    events: "EventBridgeClient"
+    event_bus: str
+    retry: "Retry"
+    metrics: Metrics = field(default_factory=Metrics)
+    clock: Clock = utc_now
+
+    def settle(self, changes: "Iterable[Change]") -> Settled:
+        """Do what the changes call for; safe to repeat, and the stream does repeat all of them when this raises."""
+        done: dict[str, dict[int, Chunk]] = defaultdict(dict)
+        batches: dict[str, Batch] = {}
+        ended: dict[tuple[str, int], Batch] = {}
+        seen: set[str] = set()
+        for change in changes:
+            if change.sk == CHUNK_SK:
+                chunk = Chunk.from_item(change.new)
+                seen.add(chunk.key.batch_id)
+                if chunk.done and not chunk.closed:
+                    done[chunk.key.batch_id][chunk.key.number] = chunk
+            elif change.sk == BATCH_SK:
+                batch = Batch.from_item(change.new)
+                batches[batch.id] = batch  # the newest image counts
+                if batch.counts.failed > Counts.from_item(change.old).failed:
+                    self._stop_at_limit(batch)
+                if batch.status.final and change.old.get("status") != change.new["status"]:
+                    ended[batch.id, batch.attempt] = batch
+        closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
+        completed = sum(self.complete(batch) for batch in batches.values())
+        published = self.publish(ended.values())
+        return Settled(chunks=closed, batches=completed, events=published, seen=sorted(seen | batches.keys()))
+
+    def _stop_at_limit(self, batch: Batch) -> None:
+        """Hold a batch of which more rows have failed than its job allows; counted as chunks close.
+
+        A redrive is somebody's decision: its attempts have no limit, or the failures that it has not come to yet
+        would stop it.
+        """
+        if batch.status is not BatchStatus.RUNNING or batch.hold or batch.attempt > 1:
+            return
+        limit = _failure_limit(batch)
+        if limit is not None and batch.counts.failed > limit:
+            Holds(table=self.table).hold(batch.id, Hold.THRESHOLD, attempt=batch.attempt)
+
+    def close(self, batch_id: str, chunks: Iterable[Chunk]) -> int:
+        """Close chunks of one batch and add their counts to it, each once; returns how many this call closed.
+
+        The rows' metrics are counted here, once for each time that a chunk closes: too few of them if this dies
+        before they are written or a success is not heard of, and a redriven chunk's rows all count again.
+        """
+        waiting = iter(chunks)
+        closed = 0
+        while pending := list(islice(waiting, _MAX_CHUNKS)):
+            while pending:
+                stale = set(self.table.transact([*map(_close, pending), _add_up(batch_id, pending)]))
+                if not stale:
+                    closed += len(pending)
+                    for chunk in pending:
+                        self.metrics.add_rows(chunk.counts)
+                    break
+                pending = [chunk for position, chunk in enumerate(pending) if position not in stale]
+        return closed
+
+    def complete(self, batch: Batch) -> bool:
+        """End a batch if its image says that nothing remains; tells whether this call did."""
+        if batch.chunks is None or batch.remaining or batch.status is not BatchStatus.RUNNING:
+            return False
+        # Nothing remains, so no counter moves any more in this attempt: the image holds the final counts.
+        flawless = batch.counts.succeeded == batch.rows
+        status = BatchStatus.COMPLETED if flawless else BatchStatus.COMPLETED_WITH_FAILURES
+        ended = self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET #status = :status, completed_at = :now",
+                condition=f"{ALL_CHUNKS_CLOSED} AND {HAS_THIS_END} AND {IS_RUNNING}",
+                values={
+                    ":chunks": number(batch.chunks),
+                    ":rows": number(batch.rows),
+                    ":succeeded": number(batch.counts.succeeded),
+                    ":zero": number(0),
+                    ":running": text(BatchStatus.RUNNING),
+                    ":attempt": number(batch.attempt),
+                    ":status": text(status),
+                    ":now": text(timestamp(self.clock())),
+                },
+            )
+        )
+        if ended:
+            self.metrics.add(Metric.BATCHES_COMPLETED, 1)
+        return ended
+
+    def publish(self, batches: Iterable[Batch]) -> int:
+        """Put the event of every batch that has ended; returns how many.
+
+        At least once: dying after the put and before the stream is acknowledged puts it again, with the same
+        ``event_id`` in its detail, by which a subscriber tells.
+        """
+        waiting = iter(batches)
+        published = 0
+        while group := list(islice(waiting, _MAX_EVENTS)):
+            entries: list[Any] = [self._entry(batch) for batch in group]
+            self.retry(self._put_events, entries)
+            for batch in group:
+                self._remember(batch)
+            published += len(group)
+        return published
+
+    def _entry(self, batch: Batch) -> dict[str, Any]:
+        detail = {
+            "event_id": f"{batch.id}#{batch.attempt}",
+            "batch_id": batch.id,
+            "job": batch.job,
+            "bucket": batch.source.bucket,
+            "key": batch.source.key,
+            "version": batch.source.version,
+            "status": batch.status,
+            "attempt": batch.attempt,
+            "rows": batch.rows,
+            "succeeded": batch.counts.succeeded,
+            "failed": batch.counts.failed,
+            "rejected": batch.counts.rejected,
+            "reason": batch.reason,
+            "created_at": batch.created_at,
+            "completed_at": batch.completed_at,
+        }
+        return {
+            "Source": EVENT_SOURCE,
+            "DetailType": REJECTED if batch.status is BatchStatus.REJECTED else COMPLETED,
+            "Detail": msgspec.json.encode(detail).decode(),
+            "EventBusName": self.event_bus,
+        }
+
+    def _put_events(self, entries: list[Any]) -> None:
+        """Put what is left in ``entries`` and leave in it only what EventBridge did not take."""
+        answer = self.events.put_events(Entries=entries)
+        left = [entry for entry, result in zip(entries, answer["Entries"], strict=True) if "ErrorCode" in result]
+        entries[:] = left
+        if left:
+            codes = sorted({result["ErrorCode"] for result in answer["Entries"] if "ErrorCode" in result})
+            raise ThrottledError(f"{len(left)} events were not taken: {codes}")
+
+    def _remember(self, batch: Batch) -> None:
+        """Note on the batch that its event went out, for whoever looks for one that did not."""
+        # A redrive may have begun the next attempt meanwhile, which will have an event of its own.
+        self.table.update(
+            Update(
+                pk=batch_pk(batch.id),
+                sk=BATCH_SK,
+                expression="SET published_attempt = :attempt, listing = :ended",
+                condition="attempt = :attempt",
+                values={":attempt": number(batch.attempt), ":ended": text(Listing.ENDED)},
+            )
+        )
+
+
+def _failure_limit(batch: Batch) -> int | None:
+    """Return how many rows of a batch may fail; a job that no longer loads must not keep other batches from ending."""
+    try:
+        job = jobs.find(batch.job)
+    except Exception as error:  # noqa: BLE001  whatever its module raises; process says so too, where it counts
+        logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
+        return None
+    return job.most_failures(batch.expected_rows) if job else None
+
+
+def _close(chunk: Chunk) -> Update:
+    return Update(
+        pk=chunk.key.pk,
+        sk=CHUNK_SK,
+        expression="SET #closed = :closed",
+        condition=f"{IS_STILL_DONE} AND {HAS_THESE_COUNTS} AND {IS_NOT_CLOSED}",
+        values={":closed": {"BOOL": True}, ":zero": number(0), **_totals([chunk])},
+    )
+
+
+def _add_up(batch_id: str, chunks: list[Chunk]) -> Update:
+    return Update(
+        pk=batch_pk(batch_id),
+        sk=BATCH_SK,
+        expression="ADD remaining :closed, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected",
+        values={":closed": number(-len(chunks)), **_totals(chunks)},
+    )
+
+
+def _totals(chunks: list[Chunk]) -> dict[str, dict[str, str]]:
+    counts = sum((chunk.counts for chunk in chunks), Counts())
+    return {
+        ":rows": number(sum(chunk.rows or 0 for chunk in chunks)),
+        ":succeeded": number(counts.succeeded),
+        ":failed": number(counts.failed),
+        ":rejected": number(counts.rejected),
+    }

@@ -1,0 +1,219 @@
+"""The batch item: one uploaded object, from its upload to the announcement of its end."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from chalicelib.store.items import (
+    BATCH_SK,
+    Counts,
+    Item,
+    Outcome,
+    batch_pk,
+    key,
+    number,
+    number_of,
+    number_or_none_of,
+    text,
+    text_of,
+    texts,
+)
+
+
+class Listing(StrEnum):
+    """Which list of the sparse index a batch is in: those that somebody has to look after are in one of their own."""
+
+    OPEN = "open"  # its end was not announced yet
+    ENDED = "ended"
+
+
+class BatchStatus(StrEnum):
+    """Where a batch stands. The last three are final until a redrive reopens the batch."""
+
+    UNPACKING = "unpacking"  # it is a gzip file, whose rows are not to be seen yet
+    PLANNING = "planning"  # chunks are being found; some may be worked on already
+    RUNNING = "running"  # every chunk is known
+    COMPLETED = "completed"  # every row succeeded
+    COMPLETED_WITH_FAILURES = "completed_with_failures"  # every row has an outcome, not all succeeded
+    REJECTED = "rejected"  # never was a file of records that a job takes; the reason says why
+
+    @property
+    def final(self) -> bool:
+        """Tell whether nothing more will happen to the batch by itself."""
+        return self not in {BatchStatus.UNPACKING, BatchStatus.PLANNING, BatchStatus.RUNNING}
+
+
+class Hold(StrEnum):
+    """Why no further row of a batch is processed."""
+
+    PAUSED = "paused"  # rows wait until it is resumed
+    CANCELLED = "cancelled"  # rows that have no outcome yet fail with this reason
+    THRESHOLD = "threshold"  # likewise: too many rows had failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The object version that a batch is made of."""
+
+    bucket: str
+    key: str
+    version_id: str
+    etag: str
+
+    @property
+    def version(self) -> str:
+        """What tells this content from an earlier or later one under the same key."""
+        return self.version_id or self.etag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far a plan came: the place in the object where the next chunk begins, the chunks before it and their rows."""
+
+    offset: int
+    line: int
+    chunks: int = 0
+    rows: int = 0
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self | None:
+        """Read the cursor of a batch; None if its plan has kept none."""
+        if "cursor_chunks" not in item:
+            return None
+        return cls(
+            offset=number_of(item, "cursor_offset"),
+            line=number_of(item, "cursor_line"),
+            chunks=number_of(item, "cursor_chunks"),
+            rows=number_of(item, "cursor_rows"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpacking:
+    """How far a gzip upload is unpacked: so many bytes of it were read, and the parts are in this multipart upload."""
+
+    read: int = 0
+    upload_id: str = ""
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self | None:
+        """Read how far a batch is; None if nothing was kept, or it is unpacked."""
+        if "unpack_upload_id" not in item:
+            return None
+        return cls(read=number_of(item, "unpack_read"), upload_id=text_of(item, "unpack_upload_id"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One uploaded object, one run to completion.
+
+    ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
+    then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows`` and
+    ``chunk_bytes`` are kept so that a second plan cuts as the first did, whatever was deployed in between.
+    """
+
+    id: str
+    job: str
+    source: Source
+    size: int
+    status: BatchStatus
+    created_at: str
+    expires_at: int
+    chunk_rows: int
+    chunk_bytes: int
+    header: tuple[str, ...] = ()
+    reason: str = ""
+    chunks: int | None = None
+    remaining: int = 0
+    rows: int = 0
+    expected_rows: int = 0
+    counts: Counts = field(default_factory=Counts)
+    completed_at: str = ""
+    attempt: int = 1
+    published_attempt: int = 0
+    hold: Hold | None = None
+    cursor: Cursor | None = None
+    unpacking: Unpacking | None = None
+    unpacked: Source | None = None
+    unpacked_size: int = 0
+
+    @property
+    def content(self) -> Source:
+        """The object that has the rows: what was uploaded, or what was unpacked from it."""
+        return self.unpacked or self.source
+
+    @property
+    def content_size(self) -> int:
+        """How large that one is."""
+        return self.unpacked_size if self.unpacked else self.size
+
+    def to_item(self) -> dict[str, Any]:
+        """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
+        item = {
+            **key(batch_pk(self.id), BATCH_SK),
+            "listing": text(Listing.OPEN),
+            "created_at": text(self.created_at),
+            "job": text(self.job),
+            "bucket": text(self.source.bucket),
+            "key": text(self.source.key),
+            "version_id": text(self.source.version_id),
+            "etag": text(self.source.etag),
+            "size": number(self.size),
+            "header": texts(self.header),
+            "status": text(self.status),
+            "row_expires_at": number(self.expires_at),
+            "chunk_rows": number(self.chunk_rows),
+            "chunk_bytes": number(self.chunk_bytes),
+            "attempt": number(self.attempt),
+            "rows": number(0),
+            **{outcome.value: number(0) for outcome in Outcome},
+        }
+        if self.status.final:
+            item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
+        return item
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Read a batch item or its image in the stream."""
+        return cls(
+            id=text_of(item, "pk").removeprefix("batch#"),
+            job=text_of(item, "job"),
+            source=Source(
+                bucket=text_of(item, "bucket"),
+                key=text_of(item, "key"),
+                version_id=text_of(item, "version_id"),
+                etag=text_of(item, "etag"),
+            ),
+            size=number_of(item, "size"),
+            status=BatchStatus(text_of(item, "status")),
+            created_at=text_of(item, "created_at"),
+            expires_at=number_of(item, "row_expires_at"),
+            chunk_rows=number_of(item, "chunk_rows"),
+            chunk_bytes=number_of(item, "chunk_bytes"),
+            header=tuple(cell["S"] for cell in item["header"]["L"]),
+            reason=text_of(item, "reason"),
+            chunks=number_or_none_of(item, "chunks"),
+            remaining=number_of(item, "remaining"),
+            rows=number_of(item, "rows"),
+            expected_rows=number_of(item, "expected_rows"),
+            counts=Counts.from_item(item),
+            completed_at=text_of(item, "completed_at"),
+            attempt=number_of(item, "attempt"),
+            published_attempt=number_of(item, "published_attempt"),
+            hold=Hold(text_of(item, "hold")) if "hold" in item else None,
+            cursor=Cursor.from_item(item),
+            unpacking=Unpacking.from_item(item),
+            unpacked=_unpacked(item),
+            unpacked_size=number_of(item, "unpacked_size"),
+        )
+
+
+def _unpacked(item: Item) -> Source | None:
+    if "unpacked_key" not in item:
+        return None
+    return Source(
+        bucket=text_of(item, "bucket"),
+        key=text_of(item, "unpacked_key"),
+        version_id=text_of(item, "unpacked_version_id"),
+        etag=text_of(item, "unpacked_etag"),
+    )

@@ -1,0 +1,58 @@
+"""Leases: the lease on a heavy row, so that two workers do not spend minutes on the same one."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from chalicelib.clock import Clock, utc_now
+from chalicelib.store.items import ChunkKey, Item, key, lease_sk, number, text
+from chalicelib.store.table import Delete, Put
+
+if TYPE_CHECKING:
+    from chalicelib.store.table import Table
+
+FREE_OR_EXPIRED_OR_MINE = "attribute_not_exists(pk) OR #until < :now OR #owner = :owner"
+"""Nobody works on the row; or whoever did has not been heard of for a lease's time; or an earlier call of ours was
+applied and not heard."""
+MINE = "#owner = :owner"
+"""A worker that lost its lease gives up nothing of its successor's."""
+_KEPT = timedelta(days=1)
+"""How long an abandoned lease lies about before TTL takes it; nothing depends on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leases:
+    """Leases of one worker, called ``owner``; a lease lasts ``seconds`` unless it is taken again."""
+
+    table: "Table"
+    owner: str
+    seconds: float = 60
+    clock: Clock = utc_now
+
+    def take(self, chunk: ChunkKey, row: int, *, seconds: float | None = None) -> bool:
+        """Take or extend the lease on a row; tells whether the row is ours."""
+        now = self.clock()
+        until = now + timedelta(seconds=seconds or self.seconds)
+        item = {
+            **key(chunk.pk, lease_sk(row)),
+            "owner": text(self.owner),
+            "until": number(_milliseconds(until.timestamp())),
+            "expires_at": number(int((until + _KEPT).timestamp())),
+        }
+        values = {":now": number(_milliseconds(now.timestamp())), ":owner": text(self.owner)}
+        return self.table.put(Put(item=item, condition=FREE_OR_EXPIRED_OR_MINE, values=values))
+
+    def release(self, chunk: ChunkKey, row: int) -> None:
+        """Give the row up, so that its next try need not wait for the lease to end."""
+        self.table.delete(Delete(pk=chunk.pk, sk=lease_sk(row), condition=MINE, values={":owner": text(self.owner)}))
+
+    def seconds_left(self, chunk: ChunkKey, row: int) -> float:
+        """Return for how long somebody holds the row; 0 if nobody does."""
+        item: Item | None = self.table.get(chunk.pk, lease_sk(row))
+        if item is None:
+            return 0
+        return max(0.0, int(item["until"]["N"]) / 1000 - self.clock().timestamp())
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

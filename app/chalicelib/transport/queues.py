@@ -1,0 +1,60 @@
+"""Sending to SQS: nothing counts as sent until SQS has said so for each message."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from chalicelib.errors import FatalError, ThrottledError
+from chalicelib.retry import Retry
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+_MAX_ENTRIES = 10
+_MAX_BYTES = 1_048_576
+"""Limits of SendMessageBatch: SQS developer guide, "Quotas"."""
+
+
+def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, *, delay_seconds: int = 0) -> int:
+    """Send every body, ten to a request, to be delivered after ``delay_seconds`` (at most 900); returns how many.
+
+    Raises when a body could not be sent; those before it, and some after it, may have been. Sending the lot
+    again makes duplicates, which every consumer takes.
+    """
+    sent = 0
+    for group in _groups(bodies):
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(position), "MessageBody": body} for position, body in enumerate(group)
+        ]
+        if delay_seconds:
+            for entry in entries:
+                entry["DelaySeconds"] = delay_seconds
+        retry(_send_once, sqs, queue_url, entries)
+        sent += len(group)
+    return sent
+
+
+def _send_once(sqs: "SQSClient", queue_url: str, entries: "list[SendMessageBatchRequestEntryTypeDef]") -> None:
+    """Send what is left in ``entries`` and leave in it only what SQS did not take: a 200 may still refuse some."""
+    answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+    failed = {failure["Id"]: failure for failure in answer.get("Failed", [])}
+    entries[:] = [entry for entry in entries if entry["Id"] in failed]
+    refused = [f"{failure['Code']}: {failure.get('Message', '')}" for failure in failed.values()]
+    if any(failure["SenderFault"] for failure in failed.values()):
+        raise FatalError(f"{queue_url} refused messages: {refused}")
+    if failed:
+        raise ThrottledError(f"{queue_url} did not take {len(failed)} messages: {refused}")
+
+
+def _groups(bodies: Iterable[str]) -> Iterator[list[str]]:
+    group: list[str] = []
+    room = _MAX_BYTES
+    for body in bodies:
+        size = len(body.encode())
+        if group and (size > room or len(group) == _MAX_ENTRIES):
+            yield group
+            group, room = [], _MAX_BYTES
+        group.append(body)
+        room -= size
+    if group:
+        yield group

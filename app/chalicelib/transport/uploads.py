@@ -1,0 +1,64 @@
+"""Uploads: what S3 says of an object that arrived, and the same said again so that another plan goes on with it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus, unquote_plus
+
+import msgspec
+
+from chalicelib.store.batch import Source
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+    from chalicelib.retry import Retry
+
+INBOX_PREFIX = "inbox/"
+HAND_OVER_SECONDS = 20.0
+"""Time left that is no longer enough for a read, with its retries, and a hundred chunks: another invocation goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One record of an S3 event."""
+
+    source: Source
+    size: int
+
+
+def uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
+    """Read the objects of an S3 event; the folder placeholders that consoles make are not uploads."""
+    for record in event.get("Records", []):
+        found = record["s3"]["object"]
+        name = unquote_plus(found["key"])
+        if name.endswith("/"):
+            continue
+        source = Source(
+            bucket=record["s3"]["bucket"]["name"],
+            key=name,
+            version_id=found.get("versionId", ""),
+            etag=found.get("eTag", "").strip('"'),
+        )
+        yield Upload(source=source, size=int(found.get("size", 0)))
+
+
+def event_of(upload: Upload) -> dict[str, Any]:
+    """Return the event that ``uploads`` reads this upload from."""
+    source = upload.source
+    found = {"key": quote_plus(source.key), "versionId": source.version_id, "eTag": source.etag, "size": upload.size}
+    return {"Records": [{"s3": {"bucket": {"name": source.bucket}, "object": found}}]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """Asks for a plan of an upload in an invocation of its own, as S3 does: through Lambda's queue of events."""
+
+    lambda_client: Callable[[], "LambdaClient"]
+    function_name: str
+    retry: "Retry"
+
+    def __call__(self, upload: Upload) -> None:
+        """Return when Lambda has kept the event; asked twice it plans twice, which is one plan."""
+        event = msgspec.json.encode(event_of(upload))
+        self.retry(self.lambda_client().invoke, FunctionName=self.function_name, InvocationType="Event", Payload=event)

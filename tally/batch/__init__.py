@@ -1,0 +1,1 @@
+"""One batch, seen and handled by an operator."""

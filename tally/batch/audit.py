@@ -1,0 +1,249 @@
+"""Counting again, from the markers alone, to see whether the counters of a batch say what its rows say."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from chalicelib.store.batch import Batch, BatchStatus
+from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Counts, Outcome
+from tally.batch.reader import Reader
+from tally.batch.watch import status_of
+from tally.output import Output
+
+_THREADS = 4
+_LOOKS = 5
+"""How often a chunk is counted that moves meanwhile."""
+_NAMED = 5
+"""How many rows a difference names before it only counts the others."""
+_STRANGE = "marked but not of this chunk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recount:
+    """What a chunk's partition holds: row numbers with a marker, by outcome, and row numbers with a record."""
+
+    marked: frozenset[int]
+    recorded: frozenset[int]
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that does not agree."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What a recount found."""
+
+    batch: Batch
+    chunks: int
+    counts: Counts
+    differences: tuple[Difference, ...]
+    pending: int = 0
+    """Rows that have no outcome yet, of a batch that has not ended."""
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether every row has exactly one marker and every counter agrees with the markers."""
+        return not self.differences
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        return {
+            "id": self.batch.id,
+            "status": self.batch.status.value,
+            "exact": self.exact,
+            "chunks": self.chunks,
+            "markers": self.counts.total,
+            "pending": self.pending,
+            "succeeded": self.counts.succeeded,
+            "failed": self.counts.failed,
+            "rejected": self.counts.rejected,
+            "differences": [{"where": found.where, "what": found.what} for found in self.differences],
+        }
+
+
+def run(output: Output, reader: Reader, batch_id: str) -> Audit:
+    """Audit a batch with a progress bar and write what was found."""
+    batch = reader.require(batch_id)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
+        task = progress.add_task("recounting chunks", total=batch.chunks)
+        audited = audit(reader, batch, lambda: progress.advance(task))
+    counts = audited.counts
+    counted = (
+        f"{counts.total:,} markers in {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "
+        f"{counts.failed:,} failed, {counts.rejected:,} rejected"
+    )
+    if audited.exact:
+        output.say(f"audit exact: {counted}; every counter agrees, no row without a marker")
+    else:
+        pending = f"; {audited.pending:,} rows have no outcome yet" if audited.pending else ""
+        output.say(f"audit differs: {counted}{pending}")
+        output.table("", ("where", "what"), [(found.where, found.what) for found in audited.differences])
+    return audited
+
+
+def audit(reader: Reader, batch: Batch, on_chunk: Callable[[], None]) -> Audit:
+    """Recount a batch and compare. One that has not ended is never exact, but what it has counted so far can be wrong.
+
+    ``on_chunk`` is called after each chunk, from several threads.
+    """
+    count = _recount_ended if batch.status.final else _recount_under_way
+
+    def recounted(chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
+        found = count(reader, chunk)
+        on_chunk()
+        return found
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        recounts = list(pool.map(recounted, reader.chunks(batch).values()))
+    chunks = [chunk for chunk, _, _ in recounts]
+    differences = [difference for _, _, found in recounts for difference in found]
+    total = sum((found.counts for _, found, _ in recounts), Counts())
+    pending = 0
+    if batch.status.final:
+        differences += compare_batch(batch, chunks, total)
+    else:
+        pending = sum(max(0, chunk.expected_rows - len(found.marked)) for chunk, found, _ in recounts)
+        differences += compare_batch_under_way(batch, reader.require(batch.id), chunks)
+    return Audit(batch=batch, chunks=len(chunks), counts=total, differences=tuple(differences), pending=pending)
+
+
+def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
+    found = recount(reader, chunk.key)
+    return chunk, found, compare_chunk(chunk, found)
+
+
+def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
+    """Recount a chunk that may move meanwhile: markers and counters compare only if it has not."""
+    for _ in range(_LOOKS):
+        found, now = recount(reader, chunk.key), reader.chunk(chunk.key)
+        if now == chunk:
+            return chunk, found, compare_chunk(chunk, found) if chunk.closed else compare_open_chunk(chunk, found)
+        chunk = now
+    return chunk, found, []
+
+
+def recount(reader: Reader, chunk: ChunkKey) -> Recount:
+    """Count a chunk's markers and records, reading nothing but their keys and outcomes."""
+    marked: list[int] = []
+    outcomes: Counter[str] = Counter()
+    for items in reader.pages(chunk, MARKER_PREFIX, ProjectionExpression="sk, outcome"):
+        marked += [int(item["sk"]["S"].removeprefix(MARKER_PREFIX)) for item in items]
+        outcomes.update(item["outcome"]["S"] for item in items)
+    recorded = [
+        int(item["sk"]["S"].removeprefix(ROW_PREFIX))
+        for items in reader.pages(chunk, ROW_PREFIX, ProjectionExpression="sk")
+        for item in items
+    ]
+    counts = Counts(**{outcome.value: outcomes[outcome.value] for outcome in Outcome})
+    return Recount(marked=frozenset(marked), recorded=frozenset(recorded), counts=counts)
+
+
+def compare_open_chunk(chunk: Chunk, found: Recount) -> list[Difference]:
+    """Return what does not agree in a chunk that is being worked on, where rows without a marker are no fault."""
+    where = f"chunk {chunk.key.number}"
+    agree = [
+        ("remaining", "rows less markers", chunk.remaining, (chunk.rows or 0) - found.counts.total),
+        *(
+            (f"counter {outcome.value}", "its markers", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
+            for outcome in Outcome
+        ),
+    ]
+    if chunk.rows is not None:
+        agree.append(("rows", "the planner's count", chunk.rows, chunk.expected_rows))
+    differences = [
+        Difference(where, f"{name} is {has:,}, {of} is {should:,}") for name, of, has, should in agree if has != should
+    ]
+    strange = found.marked - frozenset(range(chunk.expected_rows))
+    return differences + ([Difference(where, f"rows {_rows(strange)} {_STRANGE}")] if strange else [])
+
+
+def compare_chunk(chunk: Chunk, found: Recount) -> list[Difference]:
+    """Return what does not agree between a chunk's item and its markers and records."""
+    where = f"chunk {chunk.key.number}"
+    expected = frozenset(range(chunk.expected_rows))
+    agree = [
+        ("rows", "the planner's count", chunk.rows, chunk.expected_rows),
+        ("markers", "rows", len(found.marked), chunk.rows),
+        ("remaining", "0", chunk.remaining, 0),
+        *(
+            (f"counter {outcome.value}", "its markers", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
+            for outcome in Outcome
+        ),
+    ]
+    differences = [
+        Difference(where, f"{name} is {_known(has)}, {of} {'is ' if of != '0' else ''}{_known(should)}")
+        if of != "0"
+        else Difference(where, f"{name} is {_known(has)}, not 0")
+        for name, of, has, should in agree
+        if has != should
+    ]
+    named = [
+        ("without a marker", expected - found.marked),
+        ("with a record but no marker", found.recorded - found.marked),
+        (_STRANGE, found.marked - expected),
+    ]
+    differences += [Difference(where, f"rows {_rows(rows)} {what}") for what, rows in named if rows]
+    return differences + ([] if chunk.closed else [Difference(where, "not closed")])
+
+
+def compare_batch_under_way(before: Batch, batch: Batch, chunks: Iterable[Chunk]) -> list[Difference]:
+    """Return what does not agree between a batch that has not ended and its closed chunks, if it has not moved."""
+    differences = [Difference("batch", f"not ended, its status is {status_of(before)}")]
+    if batch != before:
+        return differences
+    closed = [chunk for chunk in chunks if chunk.closed]
+    counts = sum((chunk.counts for chunk in closed), Counts())
+    agree = [
+        ("rows", batch.rows, sum(chunk.rows or 0 for chunk in closed)),
+        ("remaining", batch.remaining, (batch.chunks or 0) - len(closed)),
+        *(
+            (f"counter {outcome.value}", getattr(batch.counts, outcome), getattr(counts, outcome))
+            for outcome in Outcome
+        ),
+    ]
+    return differences + [
+        Difference("batch", f"{name} is {has:,}, its closed chunks say {should:,}")
+        for name, has, should in agree
+        if has != should
+    ]
+
+
+def compare_batch(batch: Batch, chunks: list[Chunk], counted: Counts) -> list[Difference]:
+    """Return what does not agree between the item of a batch that has ended and all of its chunks and markers."""
+    expected_rows = sum(chunk.expected_rows for chunk in chunks)
+    if batch.status is BatchStatus.REJECTED:
+        return []  # as a whole: what an interrupted plan may have made is not counted in it
+    agree = [
+        ("chunks", batch.chunks or 0, len(chunks)),
+        ("rows", batch.rows, expected_rows),
+        ("expected_rows", batch.expected_rows, expected_rows),
+        *(
+            (f"counter {outcome.value}", getattr(batch.counts, outcome), getattr(counted, outcome))
+            for outcome in Outcome
+        ),
+    ]
+    return [
+        Difference("batch", f"{name} is {has:,}, its chunks say {should:,}")
+        for name, has, should in agree
+        if has != should
+    ]
+
+
+def _known(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,}"
+
+
+def _rows(rows: frozenset[int]) -> str:
+    named = ", ".join(map(str, sorted(rows)[:_NAMED]))
+    return named if len(rows) <= _NAMED else f"{named} and {len(rows) - _NAMED:,} more"

@@ -1,0 +1,264 @@
+"""What a batch cost, in all of its attempts: from its counters, a few of its chunks' items, and the functions' logs.
+
+No request is made for it while the batch runs. Sizes and the job's time are read from a sample of chunks, spread
+evenly, and stand for the others; what goes with chunks and messages follows from how the pipeline works, but for the
+work messages, which are counted in the logs. Seconds of functions are those that Lambda reports of the invocations
+whose own lines name the batch; one that worked for several counts for each in equal parts.
+
+What is not seen: requests that failed or were made twice, and invocations that died before they wrote a line.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from chalicelib.store.batch import Batch
+from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk
+from chalicelib.store.pacing import item_size, write_units
+from tally.batch import prices
+from tally.batch.prices import Use
+from tally.batch.reader import Reader
+from tally.output import Output
+from tally.stages.stage import Stage
+
+SAMPLED_CHUNKS = 10
+FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "settle")
+_AROUND = timedelta(seconds=10)
+"""Planning begins before its batch is created, and the last workers answer after its end."""
+_REPORT = re.compile(
+    r"REPORT RequestId: (?P<request>\S+).*?Billed Duration: (?P<ms>[0-9.]+) ms\s+Memory Size: (?P<mb>[0-9]+) MB"
+)
+_PUTS, _MARKERS = 25, 99
+_PACK_ROWS = 198
+"""Terraform's default, for where the logs that would tell are gone."""
+_WORKED = "rows.processed"
+"""What ``process`` says of each work message."""
+_BATCH_WRITES = 8
+"""Put with its index entry, the end of planning, the end, the note that it was published: the index doubles them."""
+_CHUNK_WRITES = 2 + 1 + 2 + 2
+"""Planned in a transaction, its total, closed in a transaction, and the batch's counter in the same one."""
+_REDRIVEN_ROW_WRITES = 2 + 2
+"""Its marker deleted in a transaction, and put in another one before."""
+_REDRIVEN_CHUNK_WRITES = 2 + 4 + 2 + 2
+"""Opened, its batch with the index entry, closed, the batch's counter; as if every chunk had been redriven once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one batch took; ``functions`` is invocations and GB-seconds, empty where no log is left.
+
+    ``messages`` are the work messages, counted in the logs or, where they are gone, ``estimated``.
+    """
+
+    rows: int
+    chunks: int
+    sampled: int
+    write_units: float
+    read_units: float
+    dynamodb_requests: int
+    sqs_requests: int
+    s3_requests: int
+    job_seconds: float
+    functions: Mapping[str, tuple[float, float]]
+    redriven: int = 0
+    messages: int = 0
+    messages_estimated: bool = True
+
+    @property
+    def dollars(self) -> dict[str, float]:
+        """Dollars by service."""
+        each = 1 / self.rows if self.rows else 0
+        use = Use(
+            write_units=self.write_units * each,
+            read_units=self.read_units * each,
+            sqs_requests=self.sqs_requests * each,
+            invocations=sum(count for count, _ in self.functions.values()) * each,
+            gb_seconds=sum(seconds for _, seconds in self.functions.values()) * each,
+            s3_gets=self.s3_requests * each,
+        )
+        return {service: dollars * self.rows / prices.MILLION for service, dollars in use.dollars().items()}
+
+    @property
+    def summary(self) -> str:
+        """The cost in one line."""
+        rows = self.rows or 1
+        requests = self.dynamodb_requests + self.sqs_requests + self.s3_requests
+        gb_seconds = sum(seconds for _, seconds in self.functions.values())
+        dollars = sum(self.dollars.values())
+        return (
+            f"{self.write_units:,.0f} write units ({self.write_units / rows:.2f} a row), "
+            f"{requests:,} requests ({requests / rows:.2f} a row), {gb_seconds:,.1f} GB-s of functions, "
+            f"{dollars:.4f} dollars ({dollars / rows * prices.MILLION:.2f} a million rows)"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        rows = self.rows or 1
+        total = sum(self.dollars.values())
+        return {
+            "rows": self.rows,
+            "chunks": self.chunks,
+            "sampled_chunks": self.sampled,
+            "write_units": round(self.write_units, 1),
+            "write_units_per_row": round(self.write_units / rows, 3),
+            "read_units": round(self.read_units, 1),
+            "requests": {
+                "dynamodb": self.dynamodb_requests,
+                "sqs": self.sqs_requests,
+                "s3": self.s3_requests,
+            },
+            "redriven_rows": self.redriven,
+            "work_messages": {"count": self.messages, "estimated": self.messages_estimated},
+            "job_seconds": round(self.job_seconds, 3),
+            "functions": {
+                name: {"invocations": round(count, 1), "gb_seconds": round(seconds, 3)}
+                for name, (count, seconds) in self.functions.items()
+            },
+            "dollars": {service: round(dollars, 6) for service, dollars in self.dollars.items()},
+            "dollars_total": round(total, 6),
+            "dollars_per_million_rows": round(total / rows * prices.MILLION, 4),
+            "prices_of": prices.CHECKED,
+        }
+
+
+def of(stage: Stage, batch: Batch, now: datetime) -> Cost:
+    """Return what a batch of a stage has cost so far."""
+    names = {name: f"tally-{stage.name}-{name}" for name in FUNCTIONS}
+    reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+    return estimate(reader, batch, used(stage.logs, names, batch, now))
+
+
+def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
+    """Return what a batch has cost so far."""
+    chunks = reader.chunks(batch)
+    counted = [chunk for chunk in chunks.values() if chunk.counts.total]
+    sampled = counted[:: -(-len(counted) // SAMPLED_CHUNKS) or 1]
+    records = markers = 0
+    milliseconds = 0
+    for chunk in sampled:
+        for page in reader.pages(chunk.key, ROW_PREFIX):
+            records += sum(write_units(item_size(item)) for item in page)
+        for page in reader.pages(chunk.key, MARKER_PREFIX):
+            markers += sum(write_units(item_size(item), transactional=True) for item in page)
+            milliseconds += sum(int(item["ms"]["N"]) for item in page if "ms" in item)
+    rows = sum(chunk.counts.total for chunk in counted)
+    of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
+    redriven = sum(chunk.redriven for chunk in chunks.values())
+    reopened = sum(chunk.redriven > 0 for chunk in chunks.values())
+    transactions = sum(map(_transactions, counted)) + sum(-(-chunk.redriven // _MARKERS) for chunk in counted)
+    packs = worked.messages or sum(-(-_valid(chunk) // _PACK_ROWS) for chunk in counted)
+    puts = sum(-(-_valid(chunk) // _PUTS) for chunk in counted)
+    again = _REDRIVEN_ROW_WRITES * redriven + _REDRIVEN_CHUNK_WRITES * reopened
+    return Cost(
+        rows=rows,
+        chunks=len(chunks),
+        sampled=len(sampled),
+        write_units=(records + markers) * of + 2 * transactions + _CHUNK_WRITES * len(chunks) + _BATCH_WRITES + again,
+        # Of a redriven row its record is read to be sent, of its chunk the markers are read to be taken back.
+        read_units=2 * len(chunks) + packs + redriven,
+        dynamodb_requests=puts + transactions + 4 * len(chunks) + packs + 5 * reopened,
+        # Sent, received and deleted; the messages of a chunk's packs go in one request, each one's outcomes in one.
+        sqs_requests=4 * len(chunks) + 5 * packs,
+        s3_requests=len(chunks) + 2,
+        job_seconds=milliseconds * of / 1000,
+        functions=worked.functions,
+        redriven=redriven,
+        messages=packs,
+        messages_estimated=not worked.messages,
+    )
+
+
+def show(output: Output, cost: Cost) -> None:
+    """Write what a batch cost, in all and a row."""
+    rows = cost.rows or 1
+    seconds = {name: f"{took:.2f} GB-s in {count:,.0f} invocations" for name, (count, took) in cost.functions.items()}
+    lines = [
+        ("write units", f"{cost.write_units:,.0f}", f"{cost.write_units / rows:.3f}"),
+        ("read units", f"{cost.read_units:,.0f}", f"{cost.read_units / rows:.3f}"),
+        ("requests to DynamoDB", f"{cost.dynamodb_requests:,}", f"{cost.dynamodb_requests / rows:.3f}"),
+        ("requests to SQS", f"{cost.sqs_requests:,}", f"{cost.sqs_requests / rows:.3f}"),
+        ("requests to S3", f"{cost.s3_requests:,}", f"{cost.s3_requests / rows:.4f}"),
+        ("seconds in the job's own code", f"{cost.job_seconds:,.2f}", f"{cost.job_seconds / rows:.6f}"),
+        *((f"function {name}", took, "") for name, took in seconds.items()),
+        *((f"dollars, {name}", f"{dollars:.6f}", "") for name, dollars in cost.dollars.items()),
+    ]
+    total = sum(cost.dollars.values())
+    million = total / rows * prices.MILLION
+    output.table(f"{cost.rows:,} rows in {cost.chunks:,} chunks", ("", "in all", "a row"), lines)
+    output.say(f"{total:.6f} dollars, {million:.2f} a million rows, at the prices of {prices.CHECKED} (us-east-1)")
+    counted = "there are no logs to count them in" if cost.messages_estimated else "counted in the logs"
+    output.say(
+        f"Sizes are those of the items in {cost.sampled} of the chunks; requests follow from the counters and from "
+        f"{cost.messages:,} work messages ({counted}). Function time is that of the invocations whose logs name the "
+        "batch. What failed and was asked for again, and what died, is not in it."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What the functions' logs say of a batch: invocations and GB-seconds by function, and work messages."""
+
+    functions: Mapping[str, tuple[float, float]]
+    messages: int = 0
+
+
+def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> Worked:
+    """Return what functions did for a batch; ``names`` maps what to show to functions."""
+    since = datetime.fromisoformat(batch.created_at) - _AROUND
+    until = (datetime.fromisoformat(batch.completed_at) if batch.completed_at else now) + _AROUND
+    functions: dict[str, tuple[float, float]] = {}
+    messages = 0
+    for shown, function in names.items():
+        lines = list(_named(logs, function, batch.id, since, until))
+        if not lines:
+            continue
+        messages += sum(line["message"] == _WORKED for line in lines)
+        shares = {line["request_id"]: 1 / len(line.get("batches", [batch.id])) for line in lines}
+        took = [(shares[of], spent) for of, spent in reported(logs, function, since, until) if of in shares]
+        functions[shown] = (sum(share for share, _ in took), sum(share * spent for share, spent in took))
+    return Worked(functions=functions, messages=messages)
+
+
+def reported(logs: Any, function: str, since: datetime, until: datetime) -> list[tuple[str, float]]:
+    """Return id and GB-seconds of each invocation that a function's log reports; none if there is no such log."""
+    matches = filter(None, map(_REPORT.match, _messages(logs, function, "REPORT", since, until)))
+    return [(match["request"], float(match["ms"]) / 1000 * int(match["mb"]) / 1024) for match in matches]
+
+
+def _named(logs: Any, function: str, batch_id: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
+    """Yield the lines in which a function names a batch, and the invocation that wrote them."""
+    for message in _messages(logs, function, f'"{batch_id}"', since, until):
+        try:
+            line = json.loads(message)
+        except ValueError:
+            continue  # a traceback, or what a job printed
+        if (
+            isinstance(line, dict)
+            and batch_id in (line.get("batch_id"), *line.get("batches", ()))
+            and line.get("request_id")
+        ):
+            yield line
+
+
+def _messages(logs: Any, function: str, pattern: str, since: datetime, until: datetime) -> list[str]:
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=f"/aws/lambda/{function}",
+        startTime=int(since.timestamp() * 1000),
+        endTime=int(until.timestamp() * 1000),
+        filterPattern=pattern,
+    )
+    try:
+        return [event["message"] for page in pages for event in page["events"]]
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+
+
+def _valid(chunk: Chunk) -> int:
+    return chunk.counts.succeeded + chunk.counts.failed
+
+
+def _transactions(chunk: Chunk) -> int:
+    return -(-_valid(chunk) // _MARKERS) + -(-chunk.counts.rejected // _MARKERS)

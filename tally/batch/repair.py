@@ -1,0 +1,59 @@
+"""Repairing a batch on demand: what the schedule does for one that stands still, at once and from here."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from chalicelib.store.batch import Hold
+from tally.batch.reader import Reader
+from tally.output import Output
+
+if TYPE_CHECKING:
+    from chalicelib.steps.reconcile import Reconciler, Repairs
+
+
+def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str) -> "Repairs":
+    """Send again what a batch lacks, mend what its markers prove wrong, and say what that was."""
+    batch = reader.require(batch_id)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
+        task = progress.add_task("repairing chunks", total=batch.chunks)
+        repairs = reconciler.repair(batch_id, lambda: progress.advance(task))
+    for line in described(repairs):
+        output.say(line)
+    if reader.require(batch_id).hold is Hold.PAUSED:
+        output.warn(f"the batch is paused: it does not move until `tally resume {batch_id}`.")
+    return repairs
+
+
+def may_be_waited_for(reader: Reader, batch_id: str) -> bool:
+    """Tell whether a batch will end without an operator."""
+    batch = reader.require(batch_id)
+    return batch.status.final or batch.hold is not Hold.PAUSED
+
+
+def described(repairs: "Repairs") -> list[str]:
+    """Return what was mended, a line each."""
+    done = [
+        (repairs.planned_again, "planned again: its planning had not ended"),
+        (repairs.chunks_sent, f"{repairs.chunks_sent:,} chunks sent to be read again"),
+        (repairs.rows_sent, f"{repairs.rows_sent:,} rows without an outcome sent to be processed again"),
+        (repairs.counters_mended, f"counters set to what the markers prove: {', '.join(repairs.counters_mended)}"),
+        (repairs.chunks_closed, f"{repairs.chunks_closed:,} chunks closed that were done"),
+        (repairs.completed, "ended: every chunk of it was closed"),
+        (repairs.events_published, f"completion published: {repairs.events_published}"),
+    ]
+    return [f"mended: {what}" for happened, what in done if happened] or ["nothing to mend"]
+
+
+def as_json(repairs: "Repairs") -> dict[str, Any]:
+    """Return what ``--json`` shows."""
+    return {
+        "planned_again": repairs.planned_again,
+        "chunks_sent": repairs.chunks_sent,
+        "rows_sent": repairs.rows_sent,
+        "counters_mended": repairs.counters_mended,
+        "chunks_closed": repairs.chunks_closed,
+        "completed": repairs.completed,
+        "events_published": repairs.events_published,
+    }

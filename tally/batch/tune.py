@@ -1,0 +1,301 @@
+"""Tuning: from how long rows took, how long their functions should have, and which rows should go alone."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from chalicelib.store.batch import Batch
+from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, Marker, Outcome
+from tally.batch.reader import Reader
+from tally.output import Output
+
+LEAST_ROWS = 100
+"""Of fewer rows the 99th percentile is the slowest of them, whatever it was."""
+HEADROOM = 1.5
+"""The next file's rows are not this one's."""
+VISIBILITY = 6
+"""Visibility timeouts are so many function timeouts; Terraform derives them."""
+
+_RESERVE_SECONDS = 5
+"""Of every timeout, for a cold start and for handing on what was done."""
+_LEAST_SECONDS = 30
+"""Below it a slow answer of AWS, tried again, would end a function that is well."""
+_MAX_SECONDS = 900
+"""Lambda's own limit."""
+_DEAD_LETTERED = "dead-lettered"
+_WORTH_IT = 2
+"""Routing is worth a line in the job if it divides the timeout by this."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """Milliseconds that rows took, by the function that they went to, and how many rows have no such figure."""
+
+    chunks: int = 0
+    light: list[int] = field(default_factory=list)
+    heavy: list[int] = field(default_factory=list)
+    dead_lettered: int = 0
+
+    @property
+    def every(self) -> list[int]:
+        """All rows."""
+        return self.light + self.heavy
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether durations were kept at all: an older version's markers have none."""
+        return any(self.every)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """How long rows took, in milliseconds."""
+
+    rows: int
+    mean: float
+    sigma: float
+    p99: float
+    longest: int
+
+    @classmethod
+    def of(cls, milliseconds: Sequence[int]) -> Self:
+        """Compute them from one row or more."""
+        several = len(milliseconds) > 1
+        return cls(
+            rows=len(milliseconds),
+            mean=statistics.fmean(milliseconds),
+            sigma=statistics.stdev(milliseconds) if several else 0.0,
+            p99=statistics.quantiles(milliseconds, n=100, method="inclusive")[98] if several else milliseconds[0],
+            longest=max(milliseconds),
+        )
+
+    @property
+    def usual(self) -> float:
+        """What a row hardly ever exceeds: mean + 2 sigma."""
+        return self.mean + 2 * self.sigma
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a function should have."""
+
+    timeout_seconds: int
+    pack_rows: int = 1
+    enough: bool = True
+    """False where Lambda's limit is too short for a single row."""
+
+    @property
+    def visibility_seconds(self) -> int:
+        """The visibility timeout that Terraform derives."""
+        return VISIBILITY * self.timeout_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What a sample says; None where it says too little."""
+
+    sample: Sample
+    light: Statistics | None
+    heavy: Statistics | None
+    process: Setting | None
+    process_heavy: Setting | None
+    routed: Setting | None
+    """What process would need without the rows above ``heavy_above_ms``."""
+    heavy_above_ms: float
+    shares: dict[str, float]
+    """Which share of all rows took longer than what is named."""
+
+    @property
+    def routing_pays(self) -> bool:
+        """Tell whether sending slow rows alone would spare the others much waiting."""
+        if self.process is None or self.routed is None:
+            return False
+        shorter = self.process.timeout_seconds >= _WORTH_IT * self.routed.timeout_seconds
+        return shorter or not self.process.enough or self.process.pack_rows < self.routed.pack_rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+
+        def described(setting: Setting | None) -> dict[str, Any] | None:
+            return asdict(setting) | {"visibility_seconds": setting.visibility_seconds} if setting else None
+
+        return {
+            "chunks": self.sample.chunks,
+            "dead_lettered": self.sample.dead_lettered,
+            "light": asdict(self.light) if self.light else None,
+            "heavy": asdict(self.heavy) if self.heavy else None,
+            "process": described(self.process),
+            "process_heavy": described(self.process_heavy),
+            "routed": described(self.routed),
+            "routing_pays": self.routing_pays,
+            "heavy_above_ms": self.heavy_above_ms,
+            "shares": self.shares,
+        }
+
+
+def run(
+    output: Output, reader: Reader, batch_id: str, *, chunks: int, pack_rows: int, heavy_above: float | None
+) -> Advice:
+    """Sample a batch with a progress bar, and write what to set."""
+    batch = reader.require(batch_id)
+    advice = advise(take_sample(output, reader, batch, chunks), pack_rows=pack_rows, heavy_above=heavy_above)
+    _show(output, batch, advice, pack_rows)
+    return advice
+
+
+def take_sample(output: Output, reader: Reader, batch: Batch, most: int) -> Sample:
+    """Read the durations of so many chunks at most, spread evenly over the file."""
+    chosen = spread([chunk for chunk in reader.chunks(batch).values() if chunk.counts.total], most)
+    sample = Sample(chunks=len(chosen))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
+        task = progress.add_task("reading chunks", total=len(chosen))
+        for chunk in chosen:
+            _add(reader, chunk, sample)
+            progress.advance(task)
+    return sample
+
+
+def spread(chunks: Sequence[Chunk], most: int) -> list[Chunk]:
+    """Choose so many chunks at most, evenly: a file's slow rows may stand together."""
+    count = min(most, len(chunks))
+    return [chunks[position * len(chunks) // count] for position in range(count)]
+
+
+def _add(reader: Reader, chunk: Chunk, sample: Sample) -> None:
+    heavy = {
+        item["sk"]["S"].removeprefix(ROW_PREFIX)
+        for items in reader.pages(
+            chunk.key, ROW_PREFIX, ProjectionExpression="sk", FilterExpression="attribute_exists(heavy)"
+        )
+        for item in items
+    }
+    for items in reader.pages(chunk.key, MARKER_PREFIX):
+        for item in items:
+            marker = Marker.from_item(item)
+            sample.dead_lettered += marker.error.startswith(_DEAD_LETTERED)
+            # A rejected, stopped or dead-lettered row was not measured; a success may take under a millisecond.
+            if marker.ms or marker.outcome is Outcome.SUCCEEDED:
+                went_to = sample.heavy if item["sk"]["S"].removeprefix(MARKER_PREFIX) in heavy else sample.light
+                went_to.append(marker.ms)
+
+
+def advise(sample: Sample, *, pack_rows: int, heavy_above: float | None = None) -> Advice:
+    """Return what a sample says of messages of so many rows; ``heavy_above`` is in seconds, mean + 2 sigma if None."""
+    light = Statistics.of(sample.light) if sample.light else None
+    heavy = Statistics.of(sample.heavy) if sample.heavy else None
+    threshold = heavy_above * 1000 if heavy_above is not None else light.usual if light else 0.0
+    quick = [took for took in sample.light if took <= threshold]
+    thresholds = {"threshold": threshold} | ({"mean + 2 sigma": light.usual, "p99": light.p99} if light else {})
+    return Advice(
+        sample=sample,
+        light=light,
+        heavy=heavy,
+        process=_setting(light, sample, pack_rows),
+        process_heavy=_setting(heavy, sample, 1),
+        routed=_setting(Statistics.of(quick) if quick else None, sample, pack_rows),
+        heavy_above_ms=threshold,
+        shares={name: share_above(sample.every, value) for name, value in thresholds.items()},
+    )
+
+
+def share_above(milliseconds: Sequence[int], threshold: float) -> float:
+    """Return which share of rows took longer than a threshold."""
+    return sum(took > threshold for took in milliseconds) / len(milliseconds) if milliseconds else 0.0
+
+
+def _setting(found: Statistics | None, sample: Sample, pack_rows: int) -> Setting | None:
+    return setting(found, pack_rows) if found and found.rows >= LEAST_ROWS and sample.measured else None
+
+
+def setting(found: Statistics, pack_rows: int) -> Setting:
+    """Return the timeout of a function whose messages have so many rows, or fewer where Lambda's limit asks for it.
+
+    A pack hardly ever takes longer than pack_rows x (mean + 2 sigma). No row that was measured may be cut off: it
+    would be killed each time until it is a dead letter.
+    """
+    usable = (_MAX_SECONDS - _RESERVE_SECONDS) * 1000 / HEADROOM
+    rows = max(1, min(pack_rows, math.floor(usable / found.usual))) if found.usual else pack_rows
+    needed = max(rows * found.usual, found.p99, found.longest)
+    seconds = math.ceil(needed * HEADROOM / 1000) + _RESERVE_SECONDS
+    return Setting(
+        timeout_seconds=min(_MAX_SECONDS, max(_LEAST_SECONDS, seconds)),
+        pack_rows=rows,
+        enough=needed <= usable,
+    )
+
+
+def milliseconds(value: float) -> str:
+    """Return a duration for people."""
+    return f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:,.0f} ms"  # noqa: PLR2004  a second has as many
+
+
+def snippet(advice: Advice, pack_rows: int) -> list[str]:
+    """Return the variables to paste, those that there is advice for."""
+    lines = []
+    functions = {"process": advice.process, "process_heavy": advice.process_heavy}
+    known = {name: found for name, found in functions.items() if found}
+    if known:
+        width = max(map(len, known))
+        lines += ["function_overrides = {"]
+        lines += [
+            f"  {name:<{width}} = {{ timeout_seconds = {found.timeout_seconds} }}"
+            f" # its queue's visibility timeout becomes {found.visibility_seconds} s ({VISIBILITY}x)"
+            for name, found in known.items()
+        ]
+        lines += ["}"]
+    if advice.process:
+        was = "as it is" if advice.process.pack_rows == pack_rows else f"was {pack_rows}"
+        lines += [f"pack_rows = {advice.process.pack_rows} # {was}"]
+    return lines
+
+
+def _show(output: Output, batch: Batch, advice: Advice, pack_rows: int) -> None:
+    sample = advice.sample
+    found = {"process": advice.light, "process_heavy": advice.heavy}
+    figures = [
+        (name, of.rows, *map(milliseconds, (of.mean, of.sigma, of.usual, of.p99, of.longest)))
+        for name, of in found.items()
+        if of
+    ]
+    output.say(f"{len(sample.every):,} rows measured, in {sample.chunks:,} chunks of batch {batch.id}")
+    if figures:
+        output.table("", ("function", "rows", "mean", "sigma", "mean + 2 sigma", "p99", "max"), figures)
+    if sample.dead_lettered:
+        output.warn(
+            f"{sample.dead_lettered:,} of the rows were dead-lettered (timed out, or killed their worker): "
+            "how long they would have taken is not in these figures."
+        )
+    if not sample.measured:
+        output.say("No durations: the batch is not processed yet, or was by a version that kept none.")
+        return
+    _show_routing(output, batch, advice)
+    for name, of, advised in (
+        ("process", advice.light, advice.process),
+        ("process_heavy", advice.heavy, advice.process_heavy),
+    ):
+        if of and advised is None:
+            output.say(f"{name}: too little data, {of.rows:,} rows; a p99 needs {LEAST_ROWS}: keep its timeout.")
+        if advised and not advised.enough:
+            output.warn(f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide them.")
+    lines = snippet(advice, pack_rows)
+    if lines:
+        output.say(f"For infra/terraform.tfvars ({HEADROOM}x headroom), merged with what is there; then deploy:")
+    for line in lines:
+        output.say(f"  {line}")
+
+
+def _show_routing(output: Output, batch: Batch, advice: Advice) -> None:
+    for name, share in advice.shares.items():
+        above = f" ({milliseconds(advice.heavy_above_ms)})" if name == "threshold" else ""
+        output.say(f"{share:.2%} of the rows took longer than the {name}{above}")
+    if advice.routing_pays and advice.routed and advice.process:
+        output.say(
+            f"Routing pays: let heavy(row) in app/chalicelib/jobs/{batch.job}.py be true for rows that take over "
+            f"{milliseconds(advice.heavy_above_ms)}; then process does with timeout_seconds = "
+            f"{advice.routed.timeout_seconds}, pack_rows = {advice.routed.pack_rows}."
+        )

@@ -1,0 +1,200 @@
+"""Watching a batch to its end: live numbers where lines can be redrawn, a line now and then where not."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from chalicelib.clock import Clock, utc_now
+from chalicelib.store.batch import Batch, BatchStatus, Hold
+from tally.batch.reader import Progress, Reader
+from tally.errors import ExitCode, OperatorError
+from tally.output import Output
+
+_WINDOW_SECONDS = 20.0
+_LINE_SECONDS = 5.0
+_STALLED_SECONDS = 60.0
+_APPEAR_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Rows a second over the last seconds; counts are given to it as they are read."""
+
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, at: float, counted: int) -> None:
+        """Take a reading."""
+        self.samples.append((at, counted))
+        while len(self.samples) > 2 and at - self.samples[1][0] >= _WINDOW_SECONDS:  # noqa: PLR2004  # two make a rate
+            self.samples.popleft()
+
+    @property
+    def rate(self) -> float:
+        """Rows a second; 0 before the second reading."""
+        (began, first), (ended, last) = self.samples[0], self.samples[-1]
+        return (last - first) / (ended - began) if ended > began else 0.0
+
+    def eta_seconds(self, left: int) -> float | None:
+        """Seconds until ``left`` more rows are counted at this rate; None when there is no saying."""
+        return left / self.rate if self.rate > 0 else None
+
+
+def elapsed_seconds(progress: Progress, now: datetime) -> float:
+    """Return seconds from a batch's creation to its end, or to now."""
+    end = datetime.fromisoformat(progress.batch.completed_at) if progress.batch.completed_at else now
+    return max(0.0, (end - datetime.fromisoformat(progress.batch.created_at)).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration for people."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def status_of(batch: Batch) -> str:
+    """Return a batch's status and, if something holds it, what, and while it is unpacked, how far that is."""
+    shown = f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
+    if batch.status is not BatchStatus.UNPACKING:
+        return shown
+    return f"{shown}, {batch.unpacking.read if batch.unpacking else 0:,} of {batch.size:,} bytes read"
+
+
+def verdict(progress: Progress) -> ExitCode:
+    """Return the exit status for a batch that was watched to its end."""
+    return ExitCode.OK if progress.batch.status is BatchStatus.COMPLETED else ExitCode.NOT_AS_HOPED
+
+
+def show(output: Output, progress: Progress, now: datetime) -> None:
+    """Write the summary of a batch."""
+    batch, counts = progress.batch, progress.counts
+    seconds = elapsed_seconds(progress, now)
+    rows = [
+        ("batch", batch.id),
+        ("file", f"s3://{batch.source.bucket}/{batch.source.key}"),
+        ("job", batch.job),
+        ("status", status_of(batch)),
+        *([("reason", batch.reason)] if batch.reason else []),
+        ("rows found", f"{progress.found:,}" + ("" if batch.chunks is not None or batch.status.final else " so far")),
+        ("succeeded", f"{counts.succeeded:,}"),
+        ("failed", f"{counts.failed:,}"),
+        ("rejected", f"{counts.rejected:,}"),
+        ("chunks done", f"{progress.closed:,} of {_planned_chunks(progress)}"),
+        ("elapsed", duration(seconds) + ("" if batch.status.final else ", not ended")),
+        *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
+        *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
+    ]
+    output.table("", ["", ""], rows)
+
+
+def _planned_chunks(progress: Progress) -> str:
+    planned = progress.batch.chunks
+    if planned is None and not progress.batch.status.final:
+        return f"{len(progress.chunks):,} so far"
+    return f"{planned or len(progress.chunks):,}"
+
+
+def follow(
+    output: Output, reader: Reader, where_to_look: str, batch_id: str, *, interval: float, timeout: float | None
+) -> Progress:
+    """Watch a batch to its end and write its summary."""
+    watch = Watch(reader=reader, output=output, where_to_look=where_to_look, interval=interval, timeout=timeout)
+    progress = watch.until_final(batch_id)
+    show(output, progress, utc_now())
+    return progress
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """One watch of one batch; ``where_to_look`` completes the hint that is given when nothing moves."""
+
+    reader: Reader
+    output: Output
+    where_to_look: str
+    interval: float = 1.0
+    timeout: float | None = None
+    stall_timeout: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    now: Clock = utc_now
+    sleep: Callable[[float], None] = time.sleep
+    _meter: Meter = field(default_factory=Meter)
+    _moved_at: float = 0.0
+    _hinted: bool = False
+
+    def until_final(self, batch_id: str) -> Progress:
+        """Return the batch's last progress once its status is final.
+
+        Raises when no batch of that id appears (planning starts seconds after an upload), and when the
+        timeout passes first.
+        """
+        began = self._moved_at = self.clock()
+        with Live(console=self.output.console, auto_refresh=False, transient=True) as live:
+            progress: Progress | None = None
+            spoke = began
+            while True:
+                before, progress = progress, self.reader.progress(batch_id, progress)
+                at = self.clock()
+                if progress is not None:
+                    self._meter.add(at, progress.counts.total)
+                    if progress.batch.status.final:
+                        return progress
+                    if self.output.live:
+                        live.update(self._picture(progress), refresh=True)
+                    elif before is None or at - spoke >= _LINE_SECONDS:
+                        self.output.say(self._line(progress))
+                        spoke = at
+                self._notice_stall(before, progress, at)
+                self._give_up(batch_id, progress, waited=at - began, stalled=at - self._moved_at)
+                self.sleep(self.interval)
+
+    def _notice_stall(self, before: Progress | None, progress: Progress | None, at: float) -> None:
+        if progress != before:
+            self._moved_at, self._hinted = at, False
+        elif not self._hinted and at - self._moved_at >= _STALLED_SECONDS:
+            paused = progress is not None and progress.batch.hold is Hold.PAUSED
+            why = "the batch is paused (tally resume ID)" if paused else f"look at {self.where_to_look}"
+            self.output.warn(f"no progress for {_STALLED_SECONDS:.0f} s: {why}.")
+            self._hinted = True
+
+    def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:
+        if progress is None and waited >= (self.timeout or _APPEAR_SECONDS):
+            raise OperatorError(
+                f"No batch {batch_id} after {waited:.0f} s: `tally list` shows them, or look at {self.where_to_look}.",
+                code=ExitCode.USAGE,
+            )
+        if self.stall_timeout is not None and stalled >= self.stall_timeout:
+            raise OperatorError(
+                f"Batch {batch_id} has not moved for {stalled:.0f} s: look at {self.where_to_look}.",
+                code=ExitCode.TIMED_OUT,
+            )
+        if self.timeout is not None and waited >= self.timeout:
+            raise OperatorError(
+                f"Batch {batch_id} has not ended after {self.timeout:.0f} s; it goes on (tally status ID --watch)",
+                code=ExitCode.TIMED_OUT,
+            )
+
+    def _line(self, progress: Progress) -> str:
+        if progress.batch.status is BatchStatus.UNPACKING:
+            return f"{status_of(progress.batch)}; elapsed {duration(elapsed_seconds(progress, self.now()))}"
+        counts, left = progress.counts, progress.found - progress.counts.total
+        eta = duration(self._meter.eta_seconds(left))
+        planning = "" if progress.batch.chunks is not None else " so far"
+        return (
+            f"{status_of(progress.batch)}: {counts.total:,} of {progress.found:,}{planning} rows: "
+            f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected; "
+            f"chunks {progress.closed:,} of {_planned_chunks(progress)}; {self._meter.rate:,.0f} rows/s, ETA {eta}, "
+            f"elapsed {duration(elapsed_seconds(progress, self.now()))}"
+        )
+
+    def _picture(self, progress: Progress) -> Group:
+        bar = ProgressBar(total=max(progress.found, 1), completed=progress.counts.total, width=60)
+        return Group(bar, Text(self._line(progress)))

@@ -1,0 +1,1 @@
+"""The commands: options, a call, what is shown."""

@@ -1,0 +1,263 @@
+"""The commands about batches: submit, status, list, rows, audit, invoke, sample; each thin."""
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+from botocore.exceptions import ClientError
+
+from chalicelib import jobs
+from chalicelib.clock import utc_now
+from chalicelib.store.items import Marker, Outcome
+from tally.batch import audit as auditing
+from tally.batch import cost as costing
+from tally.batch import repair as repairing
+from tally.batch.reader import Progress
+from tally.batch.redrive import row_name
+from tally.batch.submit import send
+from tally.batch.watch import follow, show, verdict
+from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
+from tally.errors import ExitCode, OperatorError
+from tally.local import localaws, sample
+from tally.local.invoke import invoke
+from tally.output import Output
+from tally.stages.services import services
+from tally.stages.stage import Stage
+from tally.tools.chalice import ChaliceProject
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@command(
+    "submit",
+    click.argument("file", type=_FILE),
+    click.option("--job", required=True, help="The job that takes it."),
+    click.option("--name", help="Its name in the inbox; the file's own by default."),
+    click.option("--force", is_flag=True, help="Even for a job that is not in this checkout."),
+    *WATCH,
+    *RESOURCES,
+)
+def submit(
+    *,
+    output: Output,
+    stage: str,
+    file: Path,
+    job: str,
+    name: str | None,
+    force: bool,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode | None:
+    """Upload a file into the inbox and say the id of the batch that it becomes."""
+    if job not in jobs.names():
+        problem = f"No job {job!r} in app/chalicelib/jobs: {', '.join(jobs.names())}"
+        if not force:
+            raise OperatorError(f"{problem}; --force uploads nonetheless.", code=ExitCode.USAGE)
+        output.warn(problem)
+    found = find_stage(stage, table, bucket)
+    batch = send(output, found, file, job, name or file.name)
+    output.say(f"batch {batch}")
+    if watch:
+        return _follow(output, found, batch, interval, timeout)
+    output.say(f"Next: tally status {batch} --watch --stage {stage}")
+    output.result({"id": batch, "stage": stage})
+    return None
+
+
+@command(
+    "status",
+    BATCH,
+    click.option("--cost/--no-cost", default=True, show_default=True, help="What it cost, once it has ended."),
+    *WATCH,
+    *RESOURCES,
+)
+def status(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    cost: bool,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode | None:
+    """Show where a batch stands, and what it cost once it has ended; with --watch, live until then."""
+    found = find_stage(stage, table, bucket)
+    if watch:
+        return _follow(output, found, batch, interval, timeout, cost=cost)
+    progress = reader(found).progress(reader(found).require(batch).id)
+    if progress is not None:
+        show(output, progress, utc_now())
+        output.result(progress.as_json() | (_cost(output, found, progress) if cost else {}))
+    return None
+
+
+@command("cost", BATCH, *RESOURCES)
+def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> None:
+    """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row."""
+    found = find_stage(stage, table, bucket)
+    took = costing.of(found, reader(found).require(batch), utc_now())
+    costing.show(output, took)
+    output.result({"id": batch, **took.as_json()})
+
+
+def _follow(
+    output: Output, stage: Stage, batch: str, interval: float, timeout: float | None, *, cost: bool = True
+) -> ExitCode:
+    progress = follow(output, reader(stage), stage.where_to_look, batch, interval=interval, timeout=timeout)
+    output.result(progress.as_json() | (_cost(output, stage, progress) if cost else {}))
+    return verdict(progress)
+
+
+def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
+    """Say what a batch cost that has ended; returns what ``--json`` shows of it."""
+    if not progress.batch.status.final or not progress.counts.total:
+        return {"cost": None}
+    try:
+        took = costing.of(stage, progress.batch, utc_now())
+    except ClientError as error:  # whoever may see a batch need not be allowed to see the logs
+        output.warn(f"what it cost is not known: {error}")
+        return {"cost": None}
+    output.say(f"It took {took.summary}: tally cost {progress.batch.id}")
+    return {"cost": took.as_json()}
+
+
+@command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
+def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
+    """Show the newest batches, newest first."""
+    listed = [
+        {
+            "id": batch.id,
+            "job": batch.job,
+            "status": batch.status.value,
+            "hold": batch.hold.value if batch.hold else "",
+            "rows": batch.expected_rows,
+            "succeeded": batch.counts.succeeded,
+            "failed": batch.counts.failed,
+            "rejected": batch.counts.rejected,
+            "created": batch.created_at[:19],
+            "file": batch.source.key,
+            "reason": batch.reason,
+        }
+        for batch in reader(find_stage(stage, table, bucket)).newest(limit)
+    ]
+    columns = list(listed[0]) if listed else ["no batch yet"]
+    output.table("", columns, [tuple(row.values()) for row in listed])
+    output.result(listed)
+
+
+@command(
+    "rows",
+    BATCH,
+    click.option(
+        "--outcome", type=click.Choice([outcome.value for outcome in Outcome]), default="failed", show_default=True
+    ),
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True),
+    *RESOURCES,
+)
+def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, table: str, bucket: str) -> None:
+    """Show the rows of a batch that have an outcome, and why."""
+    read = reader(find_stage(stage, table, bucket))
+    markers: list[Marker] = []
+    for _, chunk in sorted(read.chunks(read.require(batch)).items()):
+        # Chunks are read one after another, those without such a row not at all, until there are enough.
+        if len(markers) < limit and getattr(chunk.counts, outcome):
+            markers += list(read.markers(chunk.key, Outcome(outcome)))[: limit - len(markers)]
+    listed = [
+        {
+            "id": row_name(marker.chunk.number, marker.row),
+            "chunk": marker.chunk.number,
+            "row": marker.row,
+            "at": marker.at,
+            "why": marker.error or marker.result,
+        }
+        for marker in markers
+    ]
+    # Chunk and row as one word, to be pasted after `tally redrive --rows`.
+    shown = ("id", "at", "why")
+    output.table("", ("chunk:row", "at", "why"), [tuple(row[name] for name in shown) for row in listed])
+    output.result(listed)
+
+
+@command(
+    "audit",
+    BATCH,
+    click.option("--repair", is_flag=True, help="First send again what was lost and mend what the markers prove."),
+    click.option("--watch", is_flag=True, help="Wait for the batch's end before counting."),
+    *WATCH[1:],
+    *RESOURCES,
+)
+def audit(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    repair: bool,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    table: str,
+    bucket: str,
+) -> ExitCode:
+    """Count a batch again from its rows' markers alone: exit 0 if every counter agrees, 1 if not."""
+    found = find_stage(stage, table, bucket)
+    read = reader(found)
+    read.require(batch)
+    mended = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
+    if watch and repairing.may_be_waited_for(read, batch):
+        follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
+    audited = auditing.run(output, read, batch)
+    output.result(audited.as_json() | ({"repairs": repairing.as_json(mended)} if mended else {}))
+    return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
+
+
+@command("invoke", click.argument("handler"), click.argument("event", type=_FILE))
+def invoke_handler(*, output: Output, stage: str, handler: str, event: Path) -> ExitCode | None:
+    """Call a handler of app.py in this process, on the stage's data; breakpoints work."""
+    try:
+        payload = json.loads(event.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OperatorError(f"{event} is not JSON: {error}", code=ExitCode.USAGE) from error
+    found, sources = find_stage(stage), workspace().repo / "app"
+    folder = sources
+    if found.server:
+        folder = workspace().stage(stage).app
+        os.environ.update(localaws.environment(found.server, os.environ))
+        os.environ.pop("AWS_PROFILE", None)
+    variables = ChaliceProject(folder=folder, stage=stage).environment()
+    try:
+        returned = invoke(sources, handler, payload, stage=stage, variables=variables, environ=os.environ)
+    except OperatorError:
+        raise
+    except Exception:  # noqa: BLE001  # what the handler raises is the result, and its traceback what was asked for
+        traceback.print_exc()
+        return ExitCode.NOT_AS_HOPED
+    output.say(f"{handler} returned {json.dumps(returned, indent=2, default=str)}")
+    output.result(returned)
+    return None
+
+
+@command(
+    "sample",
+    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True),
+    click.option("--seed", type=int, default=1, show_default=True),
+)
+def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int) -> None:
+    """Write made-up transactions, one in a hundred bad, and say what must come of them."""
+    del stage  # the file is for any
+    expected = sample.write_file(out, rows, seed=seed)
+    counts = {name: getattr(expected, name) for name in ("rows", "succeeded", "failed", "rejected")}
+    output.say(f"{out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    output.result(counts | {"file": str(out)})
+
+
+COMMANDS = [submit, status, cost, list_batches, rows, audit, invoke_handler, write_sample]

@@ -1,0 +1,106 @@
+"""The commands that act on a batch: redrive, pause, resume, cancel, and tune, which only advises; each thin."""
+
+import click
+
+from chalicelib.store.batch import Hold
+from tally.batch import hold as control
+from tally.batch import redrive, tune
+from tally.batch.watch import follow, verdict
+from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
+from tally.errors import ExitCode
+from tally.output import Output
+from tally.stages.services import settings, table
+from tally.stages.stage import Stage
+
+
+@command(
+    "redrive",
+    BATCH,
+    click.option("--error", metavar="PATTERN", default="", help="Only rows whose reason matches it (a regex)."),
+    click.option("--rows", metavar="CHUNK:ROW,...", help="Only these, as `tally rows` shows them."),
+    *WATCH,
+    *RESOURCES,
+)
+def redrive_rows(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    error: str,
+    rows: str | None,
+    watch: bool,
+    interval: float,
+    timeout: float | None,
+    **resources: str,
+) -> ExitCode | None:
+    """Run the failed rows of a batch again. Safe to repeat, to interrupt, and while the batch is running."""
+    pattern = redrive.check_pattern(error)
+    chosen = redrive.parse_rows(rows) if rows is not None else frozenset()
+    found = find_stage(stage, **resources)
+    read = reader(found)
+    redriven = redrive.run(output, read, table(found), batch, error=pattern, rows=chosen)
+    if watch and not redriven.batch.status.final:
+        progress = follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
+        output.result(progress.as_json() | redriven.as_json())
+        return verdict(progress)
+    if redriven.rows:
+        output.say(f"Next: tally status {batch} --watch --stage {stage}")
+    output.result(redriven.as_json())
+    return None
+
+
+@command("pause", BATCH, *RESOURCES)
+def pause(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
+    """Let the rows of a batch wait; what is counted stays counted."""
+    return _control(output, find_stage(stage, **resources), batch, Hold.PAUSED)
+
+
+@command("resume", BATCH, *RESOURCES)
+def resume(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
+    """Let a paused batch go on."""
+    return _control(output, find_stage(stage, **resources), batch, None)
+
+
+@command("cancel", BATCH, *RESOURCES)
+def cancel(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
+    """Fail the rows of a batch that have no outcome yet, so that it ends; redrive runs them after all."""
+    return _control(output, find_stage(stage, **resources), batch, Hold.CANCELLED)
+
+
+def _control(output: Output, stage: Stage, batch: str, wanted: Hold | None) -> ExitCode:
+    controlled = control.run(output, reader(stage), table(stage), batch, wanted)
+    output.result(controlled.as_json())
+    return controlled.verdict
+
+
+@command(
+    "tune",
+    BATCH,
+    click.option("--chunks", type=click.IntRange(min=1), default=20, show_default=True, help="Sample so many chunks."),
+    click.option("--pack-rows", type=click.IntRange(min=1), help="Rows of a message; the stage's own by default."),
+    click.option(
+        "--heavy-above",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Which rows to think of as heavy; those above mean + 2 sigma by default.",
+    ),
+    *RESOURCES,
+)
+def tune_batch(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    chunks: int,
+    pack_rows: int | None,
+    heavy_above: float | None,
+    **resources: str,
+) -> None:
+    """Recommend timeouts and routing from how long the rows of a batch took."""
+    found = find_stage(stage, **resources)
+    packed = pack_rows or settings(workspace(), found).pack_rows
+    advice = tune.run(output, reader(found), batch, chunks=chunks, pack_rows=packed, heavy_above=heavy_above)
+    output.result(advice.as_json())
+
+
+COMMANDS = [redrive_rows, pause, resume, cancel, tune_batch]

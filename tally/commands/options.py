@@ -1,0 +1,86 @@
+"""What every command has: the stage, --json, --debug, and how their functions become commands."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from tally.batch.reader import Reader
+from tally.errors import ExitCode
+from tally.output import Output
+from tally.stages.stage import Stage, find
+from tally.stages.workspace import Workspace
+
+Function = Callable[..., ExitCode | None]
+Decorator = Callable[[Function], Function]
+
+_STAGE = click.option("--stage", envvar="TALLY_STAGE", default="local", show_default=True, help="Which stage.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
+_DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+
+TIMEOUT = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which to stop watching (exit 5).")
+WATCH = (
+    click.option("--watch", is_flag=True, help="Wait for the end; exit 0 only if every row succeeded."),
+    click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds a look."),
+    TIMEOUT,
+)
+RESOURCES = (
+    click.option("--table", envvar="TALLY_TABLE", default="", help="The table, if Terraform's state is not at hand."),
+    click.option("--bucket", envvar="TALLY_INBOX_BUCKET", default="", help="The inbox, likewise."),
+)
+BATCH = click.argument("batch")
+VARIABLES = click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="A Terraform variable.")
+BRING_UP = (
+    click.option("--port", type=click.IntRange(1, 65535), help="Port of the local AWS; a free one by default."),
+    VARIABLES,
+)
+
+
+def command(name: str, *options: Decorator) -> Callable[[Function], click.Command]:
+    """Make a command of a function, which gets an ``Output``, the stage's name and its own options."""
+
+    def make(function: Function) -> click.Command:
+        @functools.wraps(function)
+        def run(*, as_json: bool, debug: bool, **arguments: Any) -> ExitCode | None:
+            del debug  # read from the arguments where an error is shown
+            return function(output=Output.make(as_json=as_json), **arguments)
+
+        wrapped: Function = run
+        every: tuple[Decorator, ...] = (*options, _STAGE, _JSON, _DEBUG)
+        for option in reversed(every):
+            wrapped = option(wrapped)
+        return click.command(name)(wrapped)
+
+    return make
+
+
+def workspace() -> Workspace:
+    """Return the workspace of this installation."""
+    return Workspace.find(os.environ)
+
+
+def find_stage(name: str, table: str = "", bucket: str = "") -> Stage:
+    """Return a stage that can be talked to."""
+    return find(workspace(), name, table=table, bucket=bucket, environ=os.environ)
+
+
+def reader(stage: Stage) -> Reader:
+    """Return the reader of a stage's table."""
+    return Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+
+
+def parse(variables: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return Terraform variables by name; a value is JSON, or else text."""
+    parsed: dict[str, Any] = {}
+    for assignment in variables:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise click.UsageError(f"--var {assignment}: write NAME=VALUE")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed

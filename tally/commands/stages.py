@@ -1,0 +1,167 @@
+"""The commands about a stage: up, down, deploy, destroy, demo ...; each thin, the work is in the module it calls."""
+
+import os
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tally.commands.options import BRING_UP, TIMEOUT, VARIABLES, command, find_stage, parse, workspace
+from tally.deploy.deployer import deploy_to_aws
+from tally.deploy.destroyer import destroy_in_aws
+from tally.errors import ExitCode, OperatorError
+from tally.local import localaws
+from tally.local.demo import Demo
+from tally.local.stack import LocalStack
+from tally.output import Output
+from tally.stages.stage import Stage
+
+
+@command(
+    "up", *BRING_UP, click.option("--iam", is_flag=True, help="Refuse functions what their roles do not allow, as AWS.")
+)
+def up(*, output: Output, stage: str, port: int | None, variables: tuple[str, ...], iam: bool) -> None:
+    """Bring a local stage up: a local AWS, Terraform, Chalice. Again: in seconds, if nothing changed."""
+    output.result(_described(_stack(output, stage, variables, iam=iam).up(port)))
+
+
+@command("down", click.option("--all", "every", is_flag=True, help="Every local stage."))
+def down(*, output: Output, stage: str, every: bool) -> None:
+    """Stop a local stage and remove all of it, its data too. Fine if there is none."""
+    removed = []
+    for name in workspace().local_stages() if every else [stage]:
+        done = _stack(output, name, ()).down()
+        removed.append(done)
+        stopped = (
+            f"stopped the local AWS (process {done['stopped']})" if done["stopped"] else "no local AWS was running"
+        )
+        output.say(f"{name}: {stopped}; {'removed ' + done['removed'] if done['removed'] else 'nothing to remove'}")
+    if not removed:
+        output.say("There is no local stage.")
+    output.result(removed)
+
+
+@command("deploy", VARIABLES, click.option("--yes", is_flag=True, help="Do not ask."))
+def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool) -> None:
+    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks."""
+    deployed = deploy_to_aws(
+        workspace(),
+        stage,
+        variables=parse(variables),
+        output=output,
+        environ=os.environ,
+        confirm=lambda question: yes or click.confirm(question, err=True),
+    )
+    output.say(f"Stage {stage} is deployed. Next: tally submit FILE --job JOB --stage {stage}")
+    output.result(_described(deployed))
+
+
+@command(
+    "destroy",
+    VARIABLES,
+    click.option("--delete-data", is_flag=True, help="Table and inbox too where they are protected, for good."),
+    click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
+)
+def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_data: bool, yes: bool) -> None:
+    """Destroy a stage in AWS: shows what goes and has you type the stage's name. Fine if it is gone."""
+    remains = destroy_in_aws(
+        workspace(),
+        stage,
+        variables=parse(variables),
+        output=output,
+        environ=os.environ,
+        delete_data=delete_data,
+        confirm=lambda: yes or click.prompt("Type the stage's name to destroy it", err=True) == stage,
+    )
+    if remains:
+        output.say(f"Stage {stage} is destroyed.")
+    output.result({"stage": stage, "functions": remains.functions, "resources": len(remains.resources)})
+
+
+@command("env")
+def env(*, output: Output, stage: str) -> None:
+    """Show how to reach a local stage with other tools: eval "$(tally env)"."""
+    found = find_stage(stage)
+    if found.server is None:
+        raise OperatorError(f"{stage} is a stage in AWS: your own configuration reaches it.", code=ExitCode.USAGE)
+    log = workspace().stage(stage).server_log
+    variables = localaws.environment(found.server, os.environ)
+    shown = {name: variables[name] for name in variables if name.startswith("AWS_")}
+    shown |= {"TALLY_STAGE": stage, "TALLY_TABLE": found.resources.table}
+    shown |= {"TALLY_INBOX_BUCKET": found.resources.inbox_bucket}
+    output.result(shown | {"log": str(log)})
+    if not output.as_json:
+        for name, value in shown.items():
+            output.say(f"export {name}='{value}'")
+        output.say(f"# log of the local AWS and of the functions: {log}")
+
+
+@command(
+    "logs",
+    click.argument("handler"),
+    click.option("--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How far back."),
+    click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The last so many lines."),
+)
+def logs(*, output: Output, stage: str, handler: str, minutes: float, limit: int) -> None:
+    """Show the last lines that a handler logged."""
+    client = find_stage(stage).logs
+    pages = client.get_paginator("filter_log_events").paginate(
+        logGroupName=f"/aws/lambda/tally-{stage}-{handler}", startTime=int((time.time() - minutes * 60) * 1000)
+    )
+    try:
+        lines = deque((event["message"].rstrip() for page in pages for event in page["events"]), maxlen=limit)
+    except client.exceptions.ResourceNotFoundException as error:
+        raise OperatorError(f"{handler} of stage {stage} has logged nothing.", code=ExitCode.USAGE) from error
+    for line in lines:
+        output.say(line)
+    output.result(list(lines))
+
+
+@command(
+    "demo",
+    click.option("--rows", type=click.IntRange(min=1), default=5000, show_default=True, help="Rows of the sample."),
+    click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own file instead."),
+    click.option("--job", default="transactions", show_default=True, help="The job that takes your file."),
+    TIMEOUT,
+    *BRING_UP,
+)
+def demo(
+    *,
+    output: Output,
+    stage: str,
+    rows: int,
+    file: Path | None,
+    job: str,
+    timeout: float | None,
+    port: int | None,
+    variables: tuple[str, ...],
+) -> ExitCode:
+    """Bring a local stage up, process a sample or your file, watch, audit.
+
+    Exit 0: every row has its outcome, the audit is exact, and a sample gave what it had to.
+    """
+    run = Demo(output=output, stack=_stack(output, stage, variables), timeout=timeout)
+    return run(file=file, rows=rows, job=job, port=port)
+
+
+def _stack(output: Output, stage: str, variables: tuple[str, ...], *, iam: bool = False) -> LocalStack:
+    return LocalStack(
+        workspace=workspace(), name=stage, output=output, environ=os.environ, variables=parse(variables), iam=iam
+    )
+
+
+def _described(stage: Stage) -> dict[str, Any]:
+    resources = stage.resources
+    return {
+        "stage": stage.name,
+        "endpoint": stage.server.endpoint if stage.server else None,
+        "table": resources.table,
+        "inbox_bucket": resources.inbox_bucket,
+        "event_bus": resources.event_bus,
+        "completions_queue_url": resources.completions_queue_url,
+    }
+
+
+COMMANDS = [up, down, deploy, destroy, env, logs, demo]

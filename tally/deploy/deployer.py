@@ -1,0 +1,199 @@
+"""Deploying a stage: Terraform provisions, Chalice deploys, Terraform adopts the triggers that Chalice made."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tally.deploy.record import DeployedRecord
+from tally.deploy.survey import Sources
+from tally.errors import ExitCode, OperatorError
+from tally.output import Output, Step
+from tally.stages.stage import Resources, Stage
+from tally.stages.workspace import Workspace, exclusive
+from tally.tools import terraform
+from tally.tools.chalice import ChaliceProject
+from tally.tools.subprocess import Runner
+
+ADOPTED = "module.mapping["
+"""Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
+
+_DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployer:
+    """Takes one stage through apply, deploy, apply: the same for a local AWS and the real one."""
+
+    infra: Path
+    project: ChaliceProject
+    runner: Runner
+    variables: Mapping[str, Any]
+    output: Output
+    lambda_wheels: bool = True
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[tuple[Step, terraform.Terraform]]:
+        """Announce a step and yield it with a Terraform that reports its lines to it."""
+        with self.output.step(what) as step:
+            runner = replace(self.runner, on_line=lambda line: step.show(line.strip()))
+            yield step, terraform.Terraform.at(self.infra, runner)
+
+    def init(self) -> None:
+        """Get the provider and the modules."""
+        with self.step("terraform init: provider and modules") as (_, tool):
+            tool.init()
+
+    def record(self, stage: Stage) -> DeployedRecord:
+        """Return Chalice's record of the stage."""
+        return DeployedRecord.of(stage, self.project.deployed_file, say=self.output.say)
+
+    def sources(self, outputs: Mapping[str, Any]) -> Sources:
+        """Return what triggers the functions by Terraform's outputs; nothing is known before the first apply."""
+        if "chalice_config" not in outputs:
+            return Sources()
+        return Sources.of(self.project.environment_in(str(outputs["chalice_config"])))
+
+    def free_misnamed_mappings(self, tool: terraform.Terraform) -> None:
+        """Have Terraform forget mappings that it made itself, in the place of adopted ones that were deleted.
+
+        An apply by hand does so, from a record that still names the old one. The next plan would want the new one
+        gone, for its address has the UUID of the old; forgotten, it is adopted like any other.
+        """
+        for resource in tool.resources():
+            if resource.address.startswith(ADOPTED) and resource.values["id"] not in resource.address:
+                self.output.say(f"Terraform's state: {resource.address} is mapping {resource.values['id']} by now.")
+                tool.forget(resource.address)
+
+    def provision(self) -> Resources:
+        """Apply before Chalice has deployed, and render its configuration."""
+        self.free_misnamed_mappings(terraform.Terraform.at(self.infra, self.runner))
+        with self.step("terraform apply: table, bucket, queues, roles") as (step, tool):
+            step.note = tool.apply(self.variables)
+        return self.render()
+
+    def render(self) -> Resources:
+        """Write Chalice's configuration as Terraform has it, and return what the resources are called."""
+        outputs = terraform.Terraform.at(self.infra, self.runner).outputs()
+        self.project.render(str(outputs["chalice_config"]))
+        return Resources.from_outputs(outputs)
+
+    def deploy(self, stage: Stage) -> None:
+        """Deploy the functions, check what was packaged, and have Terraform adopt the triggers."""
+        record, sources = self.record(stage), Sources.of(self.project.environment())
+        record.retire(sources)
+        record.mend(sources)
+        with self.output.step("chalice deploy: functions and triggers") as step:
+            self.project.deploy(replace(self.runner, on_line=step.show))
+            if self.lambda_wheels:
+                self.project.check_package()
+        # Chalice may have replaced a mapping, and Terraform takes one that is still being deleted for alive.
+        record.survey.triggers()
+        with self.step("terraform apply: settings of the triggers") as (step, tool):
+            step.note = tool.apply(self.variables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Where the caller's credentials lead."""
+
+    id: str
+    region: str
+
+    def __str__(self) -> str:
+        """Return it as the operator reads it."""
+        return f"account {self.id}, region {self.region}"
+
+    def stage(self, name: str) -> Stage:
+        """Return a stage there of whose resources nothing is known yet."""
+        return Stage(name=name, resources=Resources(table="", inbox_bucket="", region=self.region))
+
+
+@contextlib.contextmanager
+def aws_deployer(
+    workspace: Workspace, name: str, *, variables: Mapping[str, Any], output: Output, environ: Mapping[str, str]
+) -> Iterator[tuple[Deployer, Account]]:
+    """Yield what works on a stage in the AWS account of the caller's credentials, while nobody else does.
+
+    Raises when Terraform, the sources or credentials are missing. Stages in AWS have one checkout between them:
+    Terraform's selected workspace and Chalice's configuration are those of one at a time.
+    """
+    workspace.require_sources()
+    terraform.require(environ)
+    account = _account(environ)
+    with exclusive(workspace.lock_file("aws"), what="a stage in AWS from this checkout", say=output.say) as held:
+        env = {key: value for key, value in environ.items() if key not in {"PYTHONPATH", "TF_WORKSPACE"}}
+        # Terraform reads either, Chalice's SDK the second only.
+        env |= {"TF_IN_AUTOMATION": "1", "AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
+        deployer = Deployer(
+            infra=workspace.repo / "infra",
+            project=ChaliceProject(folder=workspace.repo / "app", stage=name),
+            runner=Runner(env=env, log=workspace.aws_log(name), keep_open=(held,)),
+            variables={**variables, "stage": name},
+            output=output,
+        )
+        yield deployer, account
+
+
+def deploy_to_aws(
+    workspace: Workspace,
+    name: str,
+    *,
+    variables: Mapping[str, Any],
+    output: Output,
+    environ: Mapping[str, str],
+    confirm: Callable[[str], bool],
+) -> Stage:
+    """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
+
+    Raises when a local stage has the name, when Terraform or credentials are missing, and when a tool fails;
+    running it again goes on from there.
+    """
+    if workspace.stage(name).exists:
+        raise OperatorError(
+            f"{name} is a local stage ({workspace.stage(name).root}): `tally up --stage {name}` deploys it, or choose "
+            "another name for a stage in AWS.",
+            code=ExitCode.USAGE,
+        )
+    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+        deployer.init()
+        plan_file = workspace.home / "aws" / f"{name}.tfplan"
+        with deployer.step(f"terraform plan: stage {name}, {account}") as (step, tool):
+            tool.select_workspace(name)
+            deployer.record(account.stage(name)).mend(deployer.sources(tool.outputs()))
+            deployer.free_misnamed_mappings(tool)
+            written = tool.plan(deployer.variables, plan_file)
+            step.note = terraform.summary(written)
+        for destroyed in _DESTROYS.findall(written):
+            output.warn(destroyed)
+        try:
+            if not confirm(f"Deploy stage {name} to {account}?"):
+                raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
+            with deployer.step("terraform apply: table, bucket, queues, roles") as (step, tool):
+                step.note = tool.apply_plan(plan_file)
+        finally:
+            plan_file.unlink(missing_ok=True)
+        resources = deployer.render()
+        stage = Stage(name=name, resources=resources)
+        deployer.deploy(stage)
+        resources.save(workspace.aws_outputs(name))
+    return stage
+
+
+def _account(environ: Mapping[str, str]) -> Account:
+    """Return account and region of the caller; raises when AWS does not know them."""
+    how = "configure credentials (aws configure sso, AWS_PROFILE or AWS_ACCESS_KEY_ID) and AWS_REGION"
+    try:
+        session = boto3.Session()
+        region = environ.get("AWS_REGION") or session.region_name
+        if not region:
+            raise OperatorError(f"No AWS region is set: {how}.")
+        identity = session.client("sts", region_name=region).get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        raise OperatorError(f"AWS does not take your credentials ({error}): {how}.") from error
+    return Account(id=identity["Account"], region=region)

@@ -1,0 +1,193 @@
+"""Taking a stage in AWS down: Chalice deletes the functions, then Terraform destroys the rest.
+
+Whatever cuts it short, the next run goes on: what is gone is struck from Chalice's record and from Terraform's state,
+and the workspace, by which a stage is known to have been there, goes last.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tally.deploy.deployer import ADOPTED, Account, Deployer, aws_deployer
+from tally.deploy.record import DeployedRecord
+from tally.deploy.survey import Entry, Sources
+from tally.errors import ChaliceError, ExitCode, OperatorError
+from tally.output import Output
+from tally.stages.stage import Stage
+from tally.stages.workspace import Workspace
+from tally.tools.terraform import Resource
+
+_TABLE, _BUCKET = "aws_dynamodb_table", "aws_s3_bucket"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What there is of a stage: as Chalice made it, by its mended record, and as Terraform's state has it."""
+
+    stage: Stage
+    record: DeployedRecord
+    sources: Sources
+    entries: Sequence[Entry]
+    resources: Sequence[Resource]
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything."""
+        return bool(self.entries or self.resources)
+
+    @property
+    def functions(self) -> list[str]:
+        """Return the handlers whose functions live."""
+        return [entry["name"] for entry in self.entries if entry["resource_type"] == "lambda_function"]
+
+    def protected(self) -> Iterator[str]:
+        """Say what keeps data from being destroyed."""
+        for resource in self.resources:
+            if resource.type == _TABLE and _cannot_be_deleted(self.stage, resource.values["name"]):
+                yield f"the table {resource.values['name']} is protected from deletion"
+            if (
+                resource.type == _BUCKET
+                and not resource.values["force_destroy"]
+                and _holds_objects(self.stage, resource.values["bucket"])
+            ):
+                yield f"the bucket {resource.values['bucket']} is not empty"
+
+
+def destroy_in_aws(
+    workspace: Workspace,
+    name: str,
+    *,
+    variables: Mapping[str, Any],
+    output: Output,
+    environ: Mapping[str, str],
+    delete_data: bool,
+    confirm: Callable[[], bool],
+) -> Remains:
+    """Destroy a stage in the AWS account of the caller's credentials, once ``confirm`` has agreed to what goes.
+
+    Returns what there was, nothing of a stage that was gone. Raises when a local stage has the name, when data is
+    protected and not to be deleted, when Terraform or credentials are missing, and when a tool fails; running it
+    again goes on from there.
+    """
+    if workspace.stage(name).exists:
+        raise OperatorError(
+            f"{name} is a local stage ({workspace.stage(name).root}): `tally down --stage {name}` removes it.",
+            code=ExitCode.USAGE,
+        )
+    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+        deployer.init()
+        remains = _look(deployer, account, name)
+        if remains:
+            _show(output, remains)
+            protected = list(remains.protected())
+            if protected and not delete_data:
+                raise OperatorError(
+                    f"Nothing was destroyed: {' and '.join(protected)}. With --delete-data that goes too, for good.",
+                    code=ExitCode.USAGE,
+                )
+            if not confirm():
+                raise OperatorError("Nothing was destroyed.", code=ExitCode.NOT_AS_HOPED)
+            if protected:
+                _unprotect(deployer, remains)
+            _delete_functions(deployer, remains)
+            with deployer.step("terraform destroy: table, bucket, queues, roles") as (step, tool):
+                step.note = tool.destroy(deployer.variables)
+        else:
+            output.say(f"Stage {name} is gone: nothing of it is left in {account}.")
+        _forget(workspace, deployer, name)
+    return remains
+
+
+def _look(deployer: Deployer, account: Account, name: str) -> Remains:
+    stage = account.stage(name)
+    with deployer.step(f"what there is: stage {name}, {account}") as (_, tool):
+        outputs: Mapping[str, Any] = {}
+        resources: list[Resource] = []
+        if name in tool.workspaces():
+            tool.select_workspace(name)
+            outputs, resources = tool.outputs(), tool.resources()
+        record, sources = deployer.record(stage), deployer.sources(outputs)
+        record.require_here(resource.values["arn"] for resource in resources if resource.values.get("arn"))
+        if "chalice_config" not in outputs and record.survey.live(()).functions:
+            raise OperatorError(
+                f"Functions of stage {name} live in {account}, but Terraform's state here does not know the stage: "
+                "destroy it from where it was deployed, with the same state."
+            )
+        record.mend(sources)
+    return Remains(
+        stage=stage,
+        record=record,
+        sources=sources,
+        entries=record.entries(),
+        resources=[resource for resource in resources if not resource.address.startswith(ADOPTED)],
+    )
+
+
+def _show(output: Output, remains: Remains) -> None:
+    """Say what goes. Terraform's own plan cannot: the mappings that it protects stop it while they live."""
+    triggers = len(remains.entries) - len(remains.functions)
+    output.say(
+        f"Chalice deletes {len(remains.functions)} functions and {triggers} triggers: "
+        f"{', '.join(sorted(remains.functions))}."
+    )
+    kinds = Counter(resource.type for resource in remains.resources)
+    output.say(
+        f"Terraform destroys {len(remains.resources)} resources: "
+        f"{', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}."
+    )
+    for resource in remains.resources:
+        if resource.type in {_TABLE, _BUCKET}:
+            output.warn(f"{resource.address} will be destroyed with all that is in it ({resource.values['id']})")
+
+
+def _unprotect(deployer: Deployer, remains: Remains) -> None:
+    addresses = [resource.address for resource in remains.resources if resource.type in {_TABLE, _BUCKET}]
+    with deployer.step("terraform apply: let the data be destroyed") as (step, tool):
+        step.note = tool.apply({**deployer.variables, "force_destroy": True}, targets=addresses)
+
+
+def _delete_functions(deployer: Deployer, remains: Remains) -> None:
+    """Have Chalice delete what lives, then delete mappings that are left: nothing may invoke what is gone.
+
+    Chalice stops at the first thing that is gone already, as after a kill, and tells nobody what it has deleted.
+    """
+    if remains.entries:
+        deployer.render()
+        with deployer.output.step("chalice delete: functions and triggers") as step:
+            while remains.record.entries():
+                try:
+                    deployer.project.delete(replace(deployer.runner, on_line=step.show))
+                except ChaliceError:
+                    if not remains.record.mend(remains.sources):
+                        raise
+    with deployer.output.step("mappings that are left") as step:
+        step.note = f"{remains.record.delete_triggers()} deleted"
+
+
+def _forget(workspace: Workspace, deployer: Deployer, name: str) -> None:
+    """Remove the stage's workspace and what this checkout keeps of it."""
+    with deployer.step(f"workspace {name}: remove") as (_, tool):
+        if name in tool.workspaces():
+            tool.delete_workspace(name)
+    deployer.project.forget()
+    for path in (workspace.aws_outputs(name), workspace.aws_log(name)):
+        path.unlink(missing_ok=True)
+
+
+def _cannot_be_deleted(stage: Stage, table: str) -> bool:
+    with contextlib.suppress(stage.dynamodb.exceptions.ResourceNotFoundException):
+        return bool(stage.dynamodb.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled"))
+    return False
+
+
+def _holds_objects(stage: Stage, bucket: str) -> bool:
+    try:
+        found = stage.s3.list_object_versions(Bucket=bucket, MaxKeys=1)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+        return False
+    return bool(found.get("Versions") or found.get("DeleteMarkers"))

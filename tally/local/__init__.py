@@ -1,0 +1,1 @@
+"""A stage on this machine."""

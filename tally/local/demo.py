@@ -1,0 +1,116 @@
+"""The demo: from nothing to an audited batch, on this machine."""
+
+import os
+import shutil
+import sysconfig
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chalicelib.clock import Clock, utc_now
+from chalicelib.store.batch import BatchStatus
+from tally.batch import audit, cost
+from tally.batch.audit import Audit
+from tally.batch.reader import Progress, Reader
+from tally.batch.submit import send
+from tally.batch.watch import Watch, show
+from tally.errors import ExitCode
+from tally.local import sample
+from tally.local.sample import Expected
+from tally.local.stack import LocalStack
+from tally.output import Output
+from tally.stages.stage import Stage
+
+_STALL_SECONDS = 180.0
+"""Longer than the local queues need to bring a message back; a demo that stands still must end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """One run of the demo."""
+
+    output: Output
+    stack: LocalStack
+    timeout: float | None
+    now: Clock = utc_now
+
+    def __call__(self, *, file: Path | None, rows: int, job: str, port: int | None) -> ExitCode:
+        """Process a file, or a sample of so many rows; OK only if every row is accounted for."""
+        stage = self.stack.up(port)
+        expected = None
+        if file is None:
+            job, file = "transactions", self.stack.folder.samples / f"demo-{rows}.csv"
+            with self.output.step(f"sample: {rows:,} transactions, one in a hundred bad"):
+                expected = sample.write_file(file, rows)
+        began = self.now()
+        # A name of its own for each upload, so that nobody's upload is taken for ours.
+        batch_id = send(self.output, stage, file, job, f"{file.stem}-{began:%Y%m%dT%H%M%S%f}{file.suffix}")
+        reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+        watch = Watch(
+            reader=reader,
+            output=self.output,
+            where_to_look=stage.where_to_look,
+            interval=0.5,
+            timeout=self.timeout,
+            stall_timeout=_STALL_SECONDS,
+        )
+        progress = watch.until_final(batch_id)
+        show(self.output, progress, self.now())
+        audited = audit.run(self.output, reader, batch_id)
+        problems = find_problems(progress, audited, expected)
+        took = cost.of(stage, progress.batch, self.now())
+        self.output.say(f"It took {took.summary}.")
+        self._conclude(stage, batch_id, problems, began)
+        self.output.result(report(progress, audited, expected, problems) | {"cost": took.as_json()})
+        return ExitCode.NOT_AS_HOPED if problems else ExitCode.OK
+
+    def _conclude(self, stage: Stage, batch_id: str, problems: list[str], began: datetime) -> None:
+        for problem in problems:
+            self.output.warn(problem)
+        if not problems:
+            seconds = (self.now() - began).total_seconds()
+            self.output.say(f"Every row is accounted for, {seconds:.1f} s from upload to audit. Look further:")
+        where = "" if stage.name == "local" else f" --stage {stage.name}"
+        for command in (
+            f"rows {batch_id} --outcome failed{where}",
+            f"rows {batch_id} --outcome rejected{where}",
+            f"audit {batch_id}{where}",
+            f"cost {batch_id}{where}",
+            f"list{where}",
+            f"env{where}",
+            f"down{where}",
+        ):
+            self.output.say(f"  {_program()} {command}")
+
+
+def _program() -> str:
+    """Return how this program is called here: `make demo` has no virtual environment activated."""
+    return "tally" if shutil.which("tally") else os.path.relpath(Path(sysconfig.get_path("scripts")) / "tally")
+
+
+def find_problems(progress: Progress, audited: Audit, expected: Expected | None) -> list[str]:
+    """Return why not every row is accounted for as it must be; nothing if it is."""
+    counts = progress.counts
+    problems = []
+    if progress.batch.status not in {BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES}:
+        problems.append(f"the batch is {progress.batch.status}: {progress.batch.reason}")
+    if counts.total != progress.found:
+        problems.append(f"{progress.found:,} rows were found, {counts.total:,} have an outcome")
+    if not audited.exact:
+        problems.append(f"the audit found {len(audited.differences):,} differences")
+    if expected is not None:
+        has = Expected(rows=progress.found, succeeded=counts.succeeded, failed=counts.failed, rejected=counts.rejected)
+        if has != expected:
+            problems.append(f"the sample must give {expected}, the batch has {has}")
+    return problems
+
+
+def report(progress: Progress, audited: Audit, expected: Expected | None, problems: list[str]) -> dict[str, Any]:
+    """Return what ``--json`` shows."""
+    return {
+        **progress.as_json(),
+        "audit": audited.as_json(),
+        "expected": asdict(expected) if expected else None,
+        "problems": problems,
+    }

@@ -1,0 +1,236 @@
+"""The local stack: a local AWS of one stage together with what is deployed in it."""
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tally.deploy.deployer import Deployer
+from tally.deploy.record import DeployedRecord
+from tally.deploy.survey import Sources
+from tally.errors import ExitCode, OperatorError, TerraformError
+from tally.local import localaws
+from tally.local.localaws import Server
+from tally.output import Output
+from tally.stages.stage import Resources, Stage
+from tally.stages.workspace import SOURCES, StageFolder, Workspace, exclusive, fingerprint, mirror
+from tally.tools import terraform
+from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
+from tally.tools.subprocess import Runner
+
+_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStack:
+    """The local AWS of one stage together with what is deployed in it."""
+
+    workspace: Workspace
+    name: str
+    output: Output
+    environ: Mapping[str, str]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    iam: bool = False
+
+    @property
+    def folder(self) -> StageFolder:
+        """Return the stage's folder."""
+        return self.workspace.stage(self.name)
+
+    def up(self, port: int | None) -> Stage:
+        """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
+
+        A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
+        """
+        self.workspace.require_sources()
+        terraform.require(self.environ)
+        lock = self.workspace.lock_file(self.name)
+        with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
+            return self._up(port, held)
+
+    def down(self) -> dict[str, Any]:
+        """Stop the local AWS and remove the stage's folder; fine if there is neither."""
+        lock = self.workspace.lock_file(self.name)
+        with exclusive(lock, what=f"stage {self.name}", say=self.output.say):
+            existed = self.folder.exists
+            server = localaws.stop(self.folder)
+            self.folder.wipe()
+        return {
+            "stage": self.name,
+            "stopped": server.pid if server else None,
+            "removed": str(self.folder.root) if existed else None,
+        }
+
+    def _up(self, port: int | None, held: int) -> Stage:
+        server = self._usable_server()
+        if server and port not in (None, server.port):
+            raise OperatorError(
+                f"Stage {self.name} runs on port {server.port}: leave --port out, or first "
+                f"`tally down --stage {self.name}`.",
+                code=ExitCode.USAGE,
+            )
+        if server and self.iam and not server.certificate:
+            raise OperatorError(
+                f"Stage {self.name} runs without IAM: first `tally down --stage {self.name}`.", code=ExitCode.USAGE
+            )
+        sources = [self.workspace.repo / name for name in SOURCES]
+        current = fingerprint(sources, *self._deciders())
+        if server and (resources := Resources.read(self.folder.outputs)):
+            stage = Stage(name=self.name, resources=resources, server=server)
+            record = self._record(stage)
+            record.mend(Sources.of(self._project.environment()))
+            if _read(self.folder.fingerprint) == _stamp(current, record):
+                self.output.say(f"Stage {self.name} is up and current: {server.endpoint}")
+                return stage
+        if server is None:
+            with self.output.step("local AWS: start") as step:
+                server = localaws.start(self._fresh_folder(), port=port, iam=self.iam)
+                step.note = f"{server.endpoint}, process {server.pid}"
+        stage = self._deploy(server, held)
+        self.folder.fingerprint.write_text(_stamp(current, self._record(stage)), encoding="utf-8")
+        self.output.say(f"Stage {self.name} is up: {server.endpoint}")
+        return stage
+
+    @property
+    def _project(self) -> ChaliceProject:
+        return ChaliceProject(folder=self.folder.app, stage=self.name)
+
+    def _record(self, stage: Stage) -> DeployedRecord:
+        return DeployedRecord.of(stage, self._project.deployed_file, say=self.output.say)
+
+    def _usable_server(self) -> Server | None:
+        """Return the running server if what it holds can be relied on; else remove what is left of the stage."""
+        folder = self.folder
+        if not folder.exists:
+            return None
+        server = localaws.running(folder)
+        if folder.unfinished.exists():
+            reason = "An earlier bring-up was cut short"
+        elif server is None:
+            reason = "The local AWS is not running any more, and it keeps everything in memory"
+        elif not self._holds_table(server):
+            reason = "The local AWS has lost the table"
+        else:
+            return server
+        self.output.say(f"{reason}: starting stage {self.name} afresh.")
+        localaws.stop(folder)
+        self._keep_log_and_wipe()
+        return None
+
+    def _keep_log_and_wipe(self) -> None:
+        """Remove the stage's state; its logs stay, for they may say why it ended."""
+        for path in self.folder.root.iterdir():
+            if path.name == "logs":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _holds_table(self, server: Server) -> bool:
+        """Tell whether the table that Terraform's outputs name is there; true before there are outputs."""
+        resources = Resources.read(self.folder.outputs)
+        if resources is None:
+            return True
+        try:
+            Stage(name=self.name, resources=resources, server=server).dynamodb.describe_table(TableName=resources.table)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
+
+    def _fresh_folder(self) -> StageFolder:
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        return self.folder
+
+    def _deploy(self, server: Server, held: int) -> Stage:
+        folder = self.folder
+        for name in SOURCES:
+            mirror(self.workspace.repo / name, folder.root / name)
+        # In a file rather than on command lines, so that Terraform run by hand in the stage's folder is told the same.
+        (folder.infra / "stage.auto.tfvars.json").write_text(json.dumps(self._all_variables()), encoding="utf-8")
+        native = runs_lambda_wheels(platform.system(), platform.machine())
+        if not native:
+            # Wheels for Lambda do not load here; the functions find their requirements beside this interpreter instead.
+            (folder.app / "requirements.txt").write_text("", encoding="utf-8")
+            self.output.say("Not Linux on x86-64: the local functions use this environment's packages.")
+        deployer = self._deployer(server, held, native=native)
+        with self._marked_unfinished():
+            # The provider's place is shared by the local stages, so one stage at a time puts it there.
+            lock = self.workspace.lock_file("terraform")
+            with exclusive(lock, what="the provider of local stages", say=self.output.say):
+                deployer.init()
+            resources = deployer.provision()
+            stage = Stage(name=self.name, resources=resources, server=server)
+            deployer.deploy(stage)
+            resources.save(folder.outputs)
+        return stage
+
+    def _deployer(self, server: Server, held: int, *, native: bool) -> Deployer:
+        env = localaws.environment(server, self.environ) | {
+            "AWS_DATA_PATH": str(localaws.models(self.folder)),
+            "TF_DATA_DIR": str(self.workspace.terraform_data),
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+        }
+        return Deployer(
+            infra=self.folder.infra,
+            project=self._project,
+            runner=Runner(env=env, log=self.folder.tools_log, keep_open=(held,)),
+            variables={},
+            output=self.output,
+            lambda_wheels=native,
+        )
+
+    @contextlib.contextmanager
+    def _marked_unfinished(self) -> Iterator[None]:
+        """Leave a mark unless the block ends well or with an error of Terraform, whose state goes on from there."""
+        mark = self.folder.unfinished
+        mark.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.fingerprint.unlink()
+        try:
+            yield
+        except TerraformError:
+            mark.unlink()
+            raise
+        mark.unlink()
+
+    def _deciders(self) -> tuple[str, ...]:
+        """Return what decides what is deployed, beside the sources."""
+        tools = [f"{name} {version(name)}" for name in ("ministack", "chalice")]
+        return sys.version, *tools, json.dumps(self._all_variables(), sort_keys=True)
+
+    def _all_variables(self) -> dict[str, Any]:
+        """Return what Terraform is told: the caller's variables over those that suit one machine.
+
+        Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
+        each other's way, and a burst of a hundred brings the machine to a halt. Nothing here measures a queue, so
+        alarms and a dashboard would be of no use.
+        """
+        processes = {"maximum_concurrency": max(2, os.cpu_count() or 1)}
+        overrides = dict.fromkeys(_QUEUE_FUNCTIONS, processes)
+        suited = {"force_destroy": True, "alarms": False, "dashboard": False, "function_overrides": overrides}
+        return suited | dict(self.variables) | {"stage": self.name}
+
+
+def _stamp(sources: str, record: DeployedRecord) -> str:
+    """Return the mark of a deployment of these sources; another one once the record of what it made was mended."""
+    entries = sorted(record.entries(), key=itemgetter("name"))
+    return fingerprint([], sources, json.dumps(entries, sort_keys=True))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""

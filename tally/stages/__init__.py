@@ -1,0 +1,1 @@
+"""Where a stage is, and how to reach it."""

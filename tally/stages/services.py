@@ -1,0 +1,54 @@
+"""The pipeline's own services, put together on this machine: the operator's clients, the stage's settings."""
+
+from collections.abc import Mapping
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from chalicelib.errors import SettingsError
+from chalicelib.retry import Retry
+from chalicelib.services import Services
+from chalicelib.settings import Settings
+from chalicelib.store.table import Table
+from tally.errors import OperatorError
+from tally.stages.stage import Stage
+from tally.stages.workspace import Workspace
+from tally.tools.chalice import ChaliceProject
+
+_ASKED = "dispatch"
+"""Every function has the same settings; any would do."""
+
+
+def table(stage: Stage) -> Table:
+    """Return a stage's table, for what writes."""
+    return Table(dynamodb=stage.dynamodb, name=stage.resources.table, retry=Retry())
+
+
+def services(workspace: Workspace, stage: Stage) -> Services:
+    """Return what the stage's functions call, to be called from here."""
+    return Services(settings(workspace, stage), Retry(), client=stage.client)
+
+
+def settings(workspace: Workspace, stage: Stage) -> Settings:
+    """Return the settings of a stage's functions; raises when it has none, or too old ones."""
+    try:
+        found = Settings.from_env(_environment(workspace, stage))
+    except SettingsError as error:
+        raise OperatorError(
+            f"The functions of stage {stage.name} are not of this version, deploy it: {error}"
+        ) from error
+    return msgspec.structs.replace(found, table=stage.resources.table)
+
+
+def _environment(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
+    """Return the functions' environment: of a local stage as it was rendered, in AWS as Lambda knows it."""
+    if stage.server:
+        return ChaliceProject(folder=workspace.stage(stage.name).app, stage=stage.name).environment()
+    name = f"tally-{stage.name}-{_ASKED}"
+    try:
+        configuration = stage.functions.get_function_configuration(FunctionName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise OperatorError(f"There is no function {name}: is stage {stage.name} deployed?") from error
+    return configuration.get("Environment", {}).get("Variables", {})

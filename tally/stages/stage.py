@@ -1,0 +1,195 @@
+"""A stage as commands see it: which AWS it is in, what its resources are called, clients to reach them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from tally.errors import OperatorError
+from tally.local import localaws
+from tally.stages.workspace import Workspace
+from tally.tools import terraform
+from tally.tools.subprocess import Runner
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_s3 import S3Client
+
+# The SDK's default mode and attempts changed over its versions; a command line can afford patience.
+_RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What Terraform made for a stage; empty where it is not known."""
+
+    table: str
+    inbox_bucket: str
+    event_bus: str = ""
+    completions_queue_url: str = ""
+    region: str = ""
+
+    @classmethod
+    def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
+        """Read Terraform's outputs."""
+        return cls(
+            table=str(outputs["table_name"]),
+            inbox_bucket=str(outputs["inbox_bucket"]),
+            event_bus=str(outputs.get("event_bus_name") or ""),
+            completions_queue_url=str(outputs.get("completions_queue_url") or ""),
+            region=str(outputs.get("region") or ""),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write them where ``read`` finds them."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Return what was saved, or None."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage that can be talked to; ``server`` is None in AWS."""
+
+    name: str
+    resources: Resources
+    server: localaws.Server | None = None
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        """The session: the caller's own default chain in AWS; with a local AWS neither profile nor file of theirs."""
+        if self.server is None:
+            # The SDK itself reads AWS_DEFAULT_REGION only.
+            known = None if os.environ.get("AWS_DEFAULT_REGION") else self.resources.region
+            return boto3.Session(region_name=os.environ.get("AWS_REGION") or known or None)
+        isolated = botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
+        return boto3.Session(
+            botocore_session=isolated,
+            aws_access_key_id=localaws.CREDENTIAL,
+            aws_secret_access_key=localaws.CREDENTIAL,
+            region_name=localaws.REGION,
+        )
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """The table's client."""
+        return self.session.client("dynamodb", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        """The inbox's client."""
+        path_style = Config(s3={"addressing_style": "path"} if self.server else {})
+        config = self._config.merge(path_style)
+        return self.session.client("s3", endpoint_url=self._endpoint, verify=self._verify, config=config)
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """The functions' client."""
+        return self.session.client("lambda", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+
+    @cached_property
+    def logs(self) -> Any:
+        """The client of the functions' logs."""
+        return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+
+    def client(self, service: str) -> Any:
+        """Return the client of any service, by the name that boto3 has for it."""
+        match service:
+            case "dynamodb":
+                return self.dynamodb
+            case "s3":
+                return self.s3
+            case "lambda":
+                return self.functions
+            case _:
+                return self.session.client(  # type: ignore[call-overload]
+                    service, endpoint_url=self._endpoint, verify=self._verify, config=self._config
+                )
+
+    @property
+    def _endpoint(self) -> str | None:
+        return self.server.endpoint if self.server else None
+
+    @property
+    def _verify(self) -> str | None:
+        return self.server.certificate or None if self.server else None
+
+    @property
+    def _config(self) -> Config:
+        # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
+        return _RETRIES.merge(Config(proxies={})) if self.server else _RETRIES
+
+    @property
+    def where_to_look(self) -> str:
+        """Where it is said why a batch does not move."""
+        if self.server:
+            others = "ingest, process, process_heavy, finish, dispatch, settle, dead_letters, reconcile"
+            return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
+        return (
+            f"the alarms and dead letter queues of tally-{self.name} and the log groups "
+            f"/aws/lambda/tally-{self.name}-*; what to do is in docs/runbook.md"
+        )
+
+
+def find(workspace: Workspace, name: str, *, table: str = "", bucket: str = "", environ: Mapping[str, str]) -> Stage:
+    """Return a stage: local if it has a folder here, else in AWS.
+
+    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from.
+    Raises when a local stage is down, or when nothing tells what the stage's resources are called.
+    """
+    folder = workspace.stage(name)
+    if folder.exists:
+        server, resources = localaws.running(folder), Resources.read(folder.outputs)
+        if server is None or resources is None:
+            raise OperatorError(f"The local stage {name} is not up: run `tally up --stage {name}`.")
+        return Stage(name=name, resources=_override(resources, table, bucket), server=server)
+    known = Resources.read(workspace.aws_outputs(name))
+    if known is None and not table:
+        known = _ask_terraform(workspace, name, environ)
+    if known is None and not table:
+        raise OperatorError(
+            f"No stage {name} here: `tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one "
+            "in AWS; without Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET)."
+        )
+    return Stage(name=name, resources=_override(known or Resources(table="", inbox_bucket=""), table, bucket))
+
+
+def _override(resources: Resources, table: str, bucket: str) -> Resources:
+    overridden = asdict(resources)
+    overridden |= {name: value for name, value in {"table": table, "inbox_bucket": bucket}.items() if value}
+    return Resources(**overridden)
+
+
+def _ask_terraform(workspace: Workspace, name: str, environ: Mapping[str, str]) -> Resources | None:
+    infra = workspace.repo / "infra"
+    if not (infra / ".terraform").is_dir():
+        return None
+    terraform.require(environ)
+    runner = Runner(env={**environ, "TF_WORKSPACE": name}, log=workspace.aws_log(name))
+    outputs = terraform.Terraform.at(infra, runner).outputs()
+    if "table_name" not in outputs:
+        return None
+    resources = Resources.from_outputs(outputs)
+    resources.save(workspace.aws_outputs(name))
+    return resources

@@ -1,0 +1,111 @@
+"""The Chalice project of a stage: its rendered configuration, its deployment and its deletion."""
+
+import contextlib
+import json
+import platform
+import sysconfig
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import ZipFile
+
+from tally.errors import ChaliceError, OperatorError
+from tally.tools.subprocess import Runner
+
+SHIPPED = {"msgspec": "msgspec/__init__.py", "aws-lambda-powertools": "aws_lambda_powertools/__init__.py"}
+"""Each requirement of the functions, and the file that shows that it travels in the package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChaliceProject:
+    """A folder with ``app.py``, as one stage sees it."""
+
+    folder: Path
+    stage: str
+
+    @property
+    def config_file(self) -> Path:
+        """Return the configuration that Terraform renders."""
+        return self.folder / ".chalice" / "config.json"
+
+    @property
+    def deployed_file(self) -> Path:
+        """Return Chalice's record of what it created; written at the very end of a deployment."""
+        return self.folder / ".chalice" / "deployed" / f"{self.stage}.json"
+
+    def render(self, chalice_config: str) -> None:
+        """Write the configuration; raises when it does not know the stage, which Chalice itself would not notice."""
+        self.environment_in(chalice_config)
+        self.config_file.parent.mkdir(parents=True, exist_ok=True)
+        self.config_file.write_text(chalice_config, encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that the stage's functions get."""
+        try:
+            return self.environment_in(self.config_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise OperatorError(
+                f"Stage {self.stage} has no {self.config_file}: bring it up first (tally up or tally deploy)."
+            ) from error
+
+    def environment_in(self, chalice_config: str) -> dict[str, str]:
+        """Return the environment variables that a configuration gives the stage's functions; raises if it has none."""
+        config = json.loads(chalice_config)
+        if self.stage not in config.get("stages", {}):
+            raise OperatorError(
+                f"Terraform's output chalice_config has no stage {self.stage!r}: is this workspace another's?"
+            )
+        variables = config["stages"][self.stage].get("environment_variables", {})
+        return {**config.get("environment_variables", {}), **variables}
+
+    def deploy(self, runner: Runner) -> None:
+        """Package and deploy; raises ChaliceError with what Chalice said."""
+        self._run("deploy", runner)
+
+    def delete(self, runner: Runner) -> None:
+        """Delete all that is recorded; raises ChaliceError with what Chalice said, also when some of it was gone."""
+        self._run("delete", runner)
+
+    def forget(self) -> None:
+        """Remove the record and the configuration of a stage that is gone; the configuration may be another's."""
+        self.deployed_file.unlink(missing_ok=True)
+        with contextlib.suppress(OperatorError):
+            self.environment()
+            self.config_file.unlink()
+
+    def _run(self, command: str, runner: Runner) -> None:
+        script = Path(sysconfig.get_path("scripts")) / "chalice"
+        # Bytecode would enter the package, and change its digest from one deployment to the next.
+        runner = replace(runner, env={**runner.env, "PYTHONDONTWRITEBYTECODE": "1"})
+        argv = [str(script), "--project-dir", str(self.folder), command, "--stage", self.stage]
+        finished = runner(argv, cwd=self.folder)
+        if finished.returncode:
+            raise ChaliceError(
+                f"chalice {command} failed in {self.folder}: read below what it says (all of it: {runner.log}).",
+                detail=(finished.stdout + finished.stderr).strip(),
+            )
+
+    def check_package(self) -> None:
+        """Raise when the package lacks a requirement, and remove it so that Chalice will not use it again.
+
+        A requirement without a fitting wheel is a mere warning to Chalice, which exits with 0.
+        """
+        packages = sorted(self.folder.glob(".chalice/deployments/*.zip"), key=lambda path: path.stat().st_mtime)
+        if not packages:
+            raise ChaliceError(f"chalice deploy left no package in {self.folder / '.chalice/deployments'}.")
+        with ZipFile(packages[-1]) as package:
+            names = set(package.namelist())
+        missing = [requirement for requirement, file in SHIPPED.items() if file not in names]
+        if missing:
+            packages[-1].unlink()
+            raise ChaliceError(
+                f"The Lambda package lacks {', '.join(missing)}: pip found no wheel for Lambda's Linux and this Python "
+                f"({platform.python_version()}); check app/requirements.txt and pip's index, or use another Python."
+            )
+
+
+def runs_lambda_wheels(system: str, machine: str) -> bool:
+    """Tell whether a machine can run what is packaged for Lambda: Linux on x86-64.
+
+    Elsewhere the local AWS, which runs the functions on this interpreter, must find their requirements here.
+    """
+    return system == "Linux" and machine in {"x86_64", "amd64"}

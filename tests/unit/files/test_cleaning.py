@@ -1,0 +1,39 @@
+"""Cleaning of cells."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.files.cleaning import clean
+
+
+@pytest.mark.parametrize(
+    ("cell", "cleaned"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("  both ends ", "both ends"),
+        ("inner   runs\t\tof\u00a0\u2003space", "inner runs of space"),
+        ("two\r\nlines", "two lines"),
+        ("contr\x00ol\x07s\x9b", "controls"),
+        ("e\u0301", "\u00e9"),
+        ("e\u200b\u0301", "\u00e9"),
+        ("\ufeffmark and \ufffe\uffff", "mark and"),
+        (" \t\u00a0 ", ""),
+    ],
+)
+def test_a_cell_is_cleaned(cell: str, cleaned: str) -> None:
+    """Each kind of dirt by itself."""
+    assert clean(cell) == cleaned
+
+
+@given(st.text() | st.text(alphabet="ab \t\n\u00a0\u0301\u0338\x00\x1c\u200b<=>;\u037e\ufeff\u1100\u1161"))
+def test_cleaning_is_idempotent_and_complete(cell: str) -> None:
+    """Whatever comes: clean once is clean, in NFC, with no space at the ends, no run of it, no control character."""
+    cleaned = clean(cell)
+    assert clean(cleaned) == cleaned
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned == " ".join(cleaned.split())
+    assert not any(unicodedata.category(character) == "Cc" for character in cleaned)

@@ -1,0 +1,68 @@
+"""The jobs that ship, and what a module must define to be one."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import pytest
+
+from chalicelib import jobs
+from chalicelib.errors import FatalError
+from chalicelib.jobs import offices, transactions
+
+
+def _row(**changes: object) -> transactions.Row:
+    values = {
+        "transaction_id": "T0000000001", "account_id": "A00000001", "booked_at": "2026-01-01T10:00:00Z",
+        "value_date": "2026-01-02", "amount": "12.50", "currency": "USD", "direction": "debit",
+        "counterparty_name": "Ada", "category": "food", "country": "DE", "channel": "card",
+    }  # fmt: skip
+    return msgspec.convert(values | changes, transactions.Row, strict=False)
+
+
+def test_the_shipped_jobs_are_found_by_the_names_of_their_modules() -> None:
+    """The S3 prefix is the module's name."""
+    assert jobs.names() == ["documents", "offices", "transactions"]
+    found = jobs.find("offices")
+    assert found is not None
+    assert found.process is offices.process
+    assert jobs.find("nothing") is None
+    with pytest.raises(FatalError, match="nothing"):
+        jobs.require("nothing")
+
+
+def test_a_module_that_is_no_job_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever writes a job reads this."""
+    (tmp_path / "half.py").write_text("def process(row): ...\n")
+    monkeypatch.setattr(jobs, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(jobs, "names", lambda: ["half"])
+    monkeypatch.delitem(sys.modules, "chalicelib.jobs.half", raising=False)
+    with pytest.raises(FatalError, match=r"jobs/half\.py must define Row"):
+        jobs.find.__wrapped__("half")
+    assert isinstance(sys.modules.pop("chalicelib.jobs.half"), ModuleType)
+
+
+def test_a_transaction_becomes_signed_euros_with_a_fee_and_a_risk_band() -> None:
+    """12.50 USD at 0.92, 0.9% by card."""
+    result = transactions.process(_row(risk_score="0.9"))
+    assert msgspec.json.encode(result) == b'{"id":"T0000000001","eur":"-11.50","fee":"0.10","high_risk":true}'
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "1.001", "NaN", "1e20"])
+def test_an_amount_that_is_no_money_is_refused(amount: str) -> None:
+    """The direction says the sign."""
+    with pytest.raises(msgspec.ValidationError, match="amount must be above 0"):
+        _row(amount=amount)
+
+
+def test_a_currency_without_a_rate_fails_the_row() -> None:
+    """It is a valid row, so it is no rejection."""
+    with pytest.raises(LookupError, match="no exchange rate for XXX"):
+        transactions.process(_row(currency="XXX"))
+
+
+def test_an_office_without_users_has_no_figure() -> None:
+    """Nothing is divided by zero."""
+    assert offices.process(offices.Row(office_id="o", user_count=0, contract_count=3)).contracts_per_user is None
+    assert offices.process(offices.Row(office_id="o", user_count=3, contract_count=4)).contracts_per_user == 1.33

@@ -1,0 +1,313 @@
+"""Dead letters become outcomes, so that their batches end; a copy of each is kept."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib import services
+from chalicelib.errors import BusyError, FatalError, MessageError
+from chalicelib.steps.dead_letters import DeadLetterHandler, HandledDeadLetter
+from chalicelib.steps.redrive import Redriver
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import ChunkKey, Counts, Marker, Outcome
+from chalicelib.store.leases import Leases
+from chalicelib.transport.messages import WorkMessage, decode, encode
+from chalicelib.transport.partial_batch_response import Message
+from tests.support.builders import Requests, at_call, deployed_job, killed, ledger, table
+from tests.support.faults import Fault
+from tests.support.pipeline import Pipeline
+
+JOB = """
+from chalicelib import rows
+
+class Row(rows.Row):
+    kind: str
+
+def heavy(row):
+    return row.kind == "heavy"
+
+def process(row):
+    return row.kind
+"""
+KINDS = ["fine", "fine", "heavy", "too,many", "fine", "fine"]
+"""Chunks of four rows, packs of three."""
+READ = ["upload", "dispatch", "ingest"]
+INGEST_DLQ, WORK_DLQ, HEAVY_DLQ, FINISHED_DLQ = (
+    f"tally-test-{name}-dlq" for name in ("ingest", "work", "heavy", "finished")
+)
+
+
+@pytest.fixture(autouse=True)
+def _job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Deploy a job with heavy rows."""
+    with deployed_job(monkeypatch, tmp_path, "plain", JOB):
+        yield
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """All handlers over AWS in memory."""
+    return Pipeline(monkeypatch)
+
+
+def _dead_letter_handler() -> DeadLetterHandler:
+    return services.Services.of(None).dead_letter_handler
+
+
+def _handle(body: str, queue: str) -> HandledDeadLetter:
+    return _dead_letter_handler().handle(Message("m", body), queue)
+
+
+def _upload(pipeline: Pipeline, *steps: str) -> str:
+    batch_id = pipeline.upload("inbox/plain/day.csv", ("kind\n" + "\n".join(KINDS)).encode())
+    for step in steps:
+        assert pipeline.deliver(step, most=1000)
+    return batch_id
+
+
+def _letter(pipeline: Pipeline, queue: str) -> str:
+    """Take a message out of its queue, as SQS does when it was received too often."""
+    return pipeline.waiting(queue).pop(0)
+
+
+def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], str]:
+    failed = [marker for marker in pipeline.markers(batch_id) if marker.outcome is Outcome.FAILED]
+    return {(marker.chunk.number, marker.row): marker.error for marker in failed}
+
+
+def test_the_rows_of_a_work_letter_fail_once_and_the_batch_ends(pipeline: Pipeline) -> None:
+    """Two times dead-letters is once counted."""
+    batch_id = _upload(pipeline, *READ)
+    letter = _letter(pipeline, "work")
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=2)
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=0)
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.rows) == (BatchStatus.COMPLETED_WITH_FAILURES, 6)
+    assert batch.counts == Counts(succeeded=3, failed=2, rejected=1)
+    assert _failed(pipeline, batch_id) == dict.fromkeys(
+        [(0, 0), (0, 1)],
+        "dead-lettered: its worker died, timed out or failed each time; see the logs of process",
+    )
+
+
+def test_the_row_of_a_heavy_letter_fails_alone(pipeline: Pipeline) -> None:
+    """Its worker died each time; nobody has it any more."""
+    batch_id = _upload(pipeline, *READ)
+    assert _handle(_letter(pipeline, "heavy"), HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    pipeline.drain()
+    assert list(_failed(pipeline, batch_id)) == [(0, 2)]
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=4, failed=1, rejected=1)
+
+
+def test_the_rows_of_an_ingest_letter_fail_although_nobody_has_read_them(pipeline: Pipeline) -> None:
+    """The planner has counted them: each has an outcome that says where it stands."""
+    batch_id = _upload(pipeline, "upload", "dispatch")
+    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.rows, batch.counts) == (
+        BatchStatus.COMPLETED_WITH_FAILURES,
+        6,
+        Counts(succeeded=2, failed=4),
+    )
+    assert _failed(pipeline, batch_id)[0, 3].startswith("row 4 from line 2: dead-lettered: its chunk could not be read")
+
+
+def test_rows_that_an_ingest_has_written_before_it_died_keep_their_outcome(pipeline: Pipeline) -> None:
+    """They went to work from the stream, the heavy one too, which is still on its way."""
+    batch_id = _upload(pipeline, "upload", "dispatch")
+    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if operation == "update_item" else Fault.NONE
+    assert not pipeline.deliver("ingest", most=1)
+    pipeline.faults = lambda _: Fault.NONE
+    for step in ("dispatch", "work", "finished"):
+        assert pipeline.deliver(step, most=1000)
+    assert len(pipeline.markers(batch_id)) == 3
+    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=0)
+    pipeline.drain()
+    assert list(_failed(pipeline, batch_id)) == []
+
+
+def test_a_letter_of_a_chunk_that_was_read_fails_none_of_its_rows(pipeline: Pipeline) -> None:
+    """It is a second delivery that came to nothing: every row is durable, and on its way."""
+    batch_id = _upload(pipeline, "upload", "dispatch")
+    letter = pipeline.waiting("ingest")[0]
+    assert pipeline.deliver("ingest", most=1000)
+    assert _handle(letter, INGEST_DLQ).counted == 0
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+
+
+def test_a_letter_of_a_chunk_that_was_closed_changes_nothing(pipeline: Pipeline) -> None:
+    """A late one, after the batch has ended."""
+    batch_id = _upload(pipeline, "upload", "dispatch")
+    letter = pipeline.waiting("ingest")[0]
+    pipeline.drain()
+    before = pipeline.batch(batch_id)
+    assert _handle(letter, INGEST_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    assert pipeline.batch(batch_id) == before
+
+
+def test_the_outcomes_of_a_finished_letter_are_counted_as_they_are(pipeline: Pipeline) -> None:
+    """Nothing failed but their counting."""
+    batch_id = _upload(pipeline, *READ, "work", "work")
+    letter = _letter(pipeline, "finished")
+    assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=2)
+    assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=0)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+
+
+def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pipeline) -> None:
+    """Their batch was deleted: an operator decides."""
+    _upload(pipeline, *READ, "work")
+    letter = _letter(pipeline, "finished")
+    pipeline.dynamodb.items.clear()
+    with pytest.raises(FatalError, match="which no plan has made"):
+        _handle(letter, FINISHED_DLQ)
+    assert not pipeline.waiting("dead-letters")
+
+
+@pytest.mark.parametrize(
+    ("body", "queue"),
+    [
+        ("not JSON", WORK_DLQ),
+        ("{}", HEAVY_DLQ),
+        ('{"batch":"b"}', FINISHED_DLQ),
+        ("[]", INGEST_DLQ),
+        ('{"batch":"gone-1","chunk":0}', INGEST_DLQ),
+        ('{"batch":"plain-1","chunk":0}', "tally-test-work"),
+        ('{"batch":"plain-1","chunk":0}', "somebody-elses-dlq"),
+    ],
+)
+def test_what_cannot_be_mapped_to_a_row_stays_in_its_queue(pipeline: Pipeline, body: str, queue: str) -> None:
+    """Its alarm calls somebody; a copy in ``dead-letters`` would look dealt with."""
+    with pytest.raises(MessageError):
+        _handle(body, queue)
+    assert not pipeline.waiting("dead-letters")
+    assert not pipeline.dynamodb.items
+
+
+@pytest.mark.parametrize(
+    ("queue", "steps", "dlq"),
+    [
+        ("ingest", ["upload", "dispatch"], INGEST_DLQ),
+        ("work", READ, WORK_DLQ),
+        ("heavy", READ, HEAVY_DLQ),
+        ("finished", [*READ, "work"], FINISHED_DLQ),
+    ],
+)
+def test_the_letter_is_kept_with_where_it_came_from(pipeline: Pipeline, queue: str, steps: list[str], dlq: str) -> None:
+    """Whoever looks at it later wants to know what it was and which queue gave it up."""
+    _upload(pipeline, *steps)
+    letter = _letter(pipeline, queue)
+    requests = Requests(pipeline.sqs)
+    pipeline.clients["sqs"] = requests  # type: ignore[assignment]
+    _handle(letter, dlq)
+    assert requests.of("send_message") == [
+        {
+            "QueueUrl": services.settings().queues["dead-letters"].url,
+            "MessageBody": letter,
+            "MessageAttributes": {"queue": {"DataType": "String", "StringValue": dlq}},
+        }
+    ]
+
+
+def _leased(pipeline: Pipeline, batch_id: str) -> Leases:
+    leases = Leases(table=table(pipeline.dynamodb), owner="alive")
+    assert leases.take(ChunkKey(batch_id, 0), 2)
+    return leases
+
+
+def test_a_row_whose_worker_lives_is_left_to_it(pipeline: Pipeline) -> None:
+    """The letter is a second delivery that was put back too often; it comes again until the row has an outcome."""
+    batch_id = _upload(pipeline, *READ)
+    letter = _letter(pipeline, "heavy")
+    leases = _leased(pipeline, batch_id)
+    before = dict(pipeline.dynamodb.items)
+    with pytest.raises(BusyError):
+        _handle(letter, HEAVY_DLQ)
+    assert pipeline.dynamodb.items == before
+    assert not pipeline.waiting("dead-letters")
+    leases.release(ChunkKey(batch_id, 0), 2)
+    assert _handle(letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
+
+
+def test_a_lease_of_a_row_that_was_counted_protects_nothing(pipeline: Pipeline) -> None:
+    """It outlives its row by minutes; the letter is dealt with at once."""
+    batch_id = _upload(pipeline, *READ)
+    letter = _letter(pipeline, "heavy")
+    _leased(pipeline, batch_id)
+    chunk = ChunkKey(batch_id, 0)
+    ledger(pipeline.dynamodb).record(chunk, [Marker(chunk=chunk, row=2, outcome=Outcome.SUCCEEDED)])
+    assert _handle(letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=0)
+    assert len(pipeline.waiting("dead-letters")) == 1
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+
+
+def test_rows_that_were_counted_keep_their_outcome(pipeline: Pipeline) -> None:
+    """A pack that was processed, and whose worker died before it said so."""
+    batch_id = _upload(pipeline, *READ)
+    letter = pipeline.waiting("work")[0]
+    pipeline.drain()
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=0)
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+
+
+def test_a_letter_with_the_same_row_twice_counts_it_once(pipeline: Pipeline) -> None:
+    """Nobody writes such a letter; it would be a transaction that DynamoDB refuses for ever."""
+    _upload(pipeline, *READ)
+    work = decode(_letter(pipeline, "heavy"), WorkMessage)
+    assert _handle(encode(WorkMessage(work.batch, work.rows * 2)), HEAVY_DLQ) == HandledDeadLetter(rows=2, counted=1)
+
+
+CUTS: dict[str, tuple[list[str], str]] = {
+    "ingest": (["upload", "dispatch"], INGEST_DLQ),
+    "work": (READ, WORK_DLQ),
+    "finished": ([*READ, "work"], FINISHED_DLQ),
+}
+
+
+@pytest.mark.parametrize("queue", list(CUTS))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+def test_dying_anywhere_loses_neither_outcome_nor_letter(pipeline: Pipeline, queue: str, fault: Fault) -> None:
+    """The letter comes again, until both are there."""
+    steps, dlq = CUTS[queue]
+    batch_id = _upload(pipeline, *steps)
+    letter = _letter(pipeline, queue)
+    for position in range(50):
+        pipeline.faults = at_call(position, fault)
+        if not killed(_handling(letter, dlq)):
+            break
+    assert position > 1
+    pipeline.faults = lambda _: Fault.NONE
+    assert set(pipeline.waiting("dead-letters")) == {letter}
+    pipeline.drain()
+    assert pipeline.batch(batch_id).rows == 6
+    assert pipeline.batch(batch_id).status.final
+
+
+def _handling(letter: str, dlq: str) -> Callable[[], Any]:
+    return lambda: _handle(letter, dlq)
+
+
+def test_rows_that_a_redrive_could_not_have_read_either_fail_again(pipeline: Pipeline) -> None:
+    """The total of their chunk is known since they were first given up, but they have no record."""
+    batch_id = _upload(pipeline, "upload", "dispatch")
+    letter = _letter(pipeline, "ingest")
+    _handle(letter, INGEST_DLQ)
+    pipeline.drain()
+    assert Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None) == 4
+    assert pipeline.deliver("dispatch", most=1000)
+    assert pipeline.waiting("ingest") == [letter]
+    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ).counted == 4
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.attempt, batch.counts) == (
+        BatchStatus.COMPLETED_WITH_FAILURES,
+        2,
+        Counts(succeeded=2, failed=4),
+    )

@@ -1,0 +1,335 @@
+"""Redrive, pause, resume, cancel and repair, as an operator types them, over the whole pipeline in memory."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chalicelib import services as library
+from chalicelib.metrics import Metrics
+from chalicelib.store.batch import BatchStatus, Hold
+from chalicelib.store.hold import Holds
+from tally.batch.audit import audit
+from tally.batch.reader import Reader
+from tally.batch.redrive import parse_rows
+from tally.cli import run
+from tally.commands import batches as batch_commands
+from tally.errors import ExitCode
+from tally.stages.services import table
+from tally.stages.stage import Stage
+from tests.support.builders import deployed_job
+from tests.support.memory_dynamodb import MemoryDynamoDB
+from tests.support.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+JOB = """
+from chalicelib import rows
+from chalicelib.errors import PermanentError
+
+class Row(rows.Row):
+    kind: str
+
+broken = True
+
+def process(row):
+    if broken and row.kind != "fine":
+        raise PermanentError(f"{row.kind} of them")
+    return row.kind
+"""
+ROWS = ["fine", "some", "fine", "fine", "many", "some"]
+"""Chunks are of four rows here, so that these are 0:0 to 0:3, 1:0 and 1:1."""
+
+
+class Filtering:
+    """A client that filters by outcome, which the table in memory does not."""
+
+    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
+        self.dynamodb = dynamodb
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self.dynamodb, operation)
+
+    def query(self, **request: Any) -> dict[str, Any]:
+        answer = self.dynamodb.query(**request)
+        if "FilterExpression" in request:
+            assert request["FilterExpression"] == "outcome = :outcome"
+            wanted = request["ExpressionAttributeValues"][":outcome"]
+            answer["Items"] = [item for item in answer["Items"] if item["outcome"] == wanted]
+        return answer
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage) -> Iterator[Pipeline]:
+    with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
+        pipeline = Pipeline(monkeypatch)
+        vars(stage)["dynamodb"] = Filtering(pipeline.dynamodb)
+        patched = library.Services.of(None)
+        monkeypatch.setattr(batch_commands, "services", lambda _workspace, _stage: patched)
+        yield pipeline
+
+
+@pytest.fixture
+def batch(pipeline: Pipeline) -> str:
+    """Return a batch that has ended with three failures."""
+    batch_id = planned(pipeline)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts.failed == 3
+    return batch_id
+
+
+def planned(pipeline: Pipeline) -> str:
+    batch_id = pipeline.upload("inbox/flaky/day.csv", ("kind\n" + "\n".join(ROWS)).encode())
+    pipeline.drain_uploads()
+    return batch_id
+
+
+@pytest.fixture(autouse=True)
+def _metrics_go_to_the_functions_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence them: here the handlers share the command's stdout."""
+    monkeypatch.setattr(Metrics, "flush", lambda _self, _stage: None)
+
+
+def mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away why rows fail; the job must have been found before."""
+    monkeypatch.setattr("chalicelib.jobs.flaky.broken", False)
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    code = run([*arguments, "--json"])
+    shown = capsys.readouterr()
+    assert shown.out, shown.err
+    return code, json.loads(shown.out)
+
+
+def exact(pipeline: Pipeline, batch_id: str) -> bool:
+    dynamodb: Any = pipeline.dynamodb
+    read = Reader(dynamodb=dynamodb, table="tally-test")
+    return audit(read, read.require(batch_id), lambda: None).exact
+
+
+def test_failed_rows_run_again_as_the_next_attempt(
+    pipeline: Pipeline, batch: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["redrive", batch]) is ExitCode.OK
+    assert "3 rows run again, in attempt 2." in capsys.readouterr().out
+    mend(monkeypatch)
+    pipeline.drain()
+    assert pipeline.batch(batch).status is BatchStatus.COMPLETED
+    assert exact(pipeline, batch)
+
+
+def test_only_rows_with_such_a_reason_run_again(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = answer(capsys, "redrive", batch, "--error", "many of")
+    assert (code, shown["redriven"], shown["attempt"]) == (ExitCode.OK, 1, 2)
+
+
+def test_row_names_can_be_pasted_from_the_rows_command(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, listed = answer(capsys, "rows", batch)
+    names = [row["id"] for row in listed]
+    assert names == ["0:1", "1:0", "1:1"]
+    run(["rows", batch])
+    assert set(names) <= set(capsys.readouterr().out.split())
+    _, shown = answer(capsys, "redrive", batch, "--rows", ",".join(names[:2]))
+    assert shown["redriven"] == 2
+
+
+def test_a_redrive_that_matches_nothing_says_so_and_is_fine(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["redrive", batch, "--error", "never raised", "--watch"]) is ExitCode.OK
+    assert "0 rows run again: no failed row matches." in capsys.readouterr().out
+
+
+def test_a_redrive_can_be_watched_to_its_end(
+    pipeline: Pipeline, batch: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mend(monkeypatch)
+    progress = Reader.progress
+
+    def moving(reader: Reader, *arguments: Any) -> Any:
+        found = progress(reader, *arguments)
+        pipeline.drain()
+        return found
+
+    monkeypatch.setattr(Reader, "progress", moving)
+    code, shown = answer(capsys, "redrive", batch, "--watch", "--interval", "0.1")
+    assert (code, shown["redriven"], shown["status"], shown["succeeded"]) == (ExitCode.OK, 3, "completed", 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--error", "("], "--error '(' is no regular expression"),
+        (["--rows", "0:1,x"], "--rows: 'x' is no row"),
+        (["--rows", "0-1"], "--rows: '0-1' is no row"),
+        (["--rows", ""], "--rows names no row"),
+        (["--rows", "7:0"], "has chunks 0 to 1, so there is no 7:0"),
+    ],
+)
+def test_wrong_options_of_redrive_are_2_and_one_line_and_take_nothing_back(
+    pipeline: Pipeline, batch: str, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["redrive", batch, *options]) is ExitCode.USAGE
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert shown.err.count("\n") == 1
+    assert pipeline.batch(batch).attempt == 1
+
+
+@pytest.mark.parametrize("command", ["redrive", "pause", "resume", "cancel", "audit", "tune"])
+def test_a_batch_that_is_not_there_is_2(
+    command: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"audit": ["--repair"], "tune": ["--pack-rows", "3"]}
+    assert run([command, "absent", *options.get(command, [])]) is ExitCode.USAGE
+    assert "No batch absent" in capsys.readouterr().err
+
+
+def test_nothing_can_be_redriven_of_a_rejected_file(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    rejected = pipeline.upload("inbox/flaky/empty.csv", b"")
+    pipeline.drain()
+    assert run(["redrive", rejected]) is ExitCode.USAGE
+    assert "was rejected as a file and has no rows" in capsys.readouterr().err
+
+
+def test_nothing_can_be_redriven_before_a_file_is_planned(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = pipeline.dynamodb.items[f"batch#{batch}", "batch"]
+    del item["chunks"]
+    assert run(["redrive", batch]) is ExitCode.USAGE
+    assert "still being planned" in capsys.readouterr().err
+
+
+def test_what_stopped_a_batch_is_lifted_before_its_rows_run_again(
+    pipeline: Pipeline, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = planned(pipeline)
+    mend(monkeypatch)
+    assert run(["cancel", batch_id]) is ExitCode.OK
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts.failed == 6
+    capsys.readouterr()
+    assert run(["redrive", batch_id, "--error", "cancelled"]) is ExitCode.OK
+    shown = capsys.readouterr().out
+    assert f"Batch {batch_id} was cancelled: that is lifted, so that its rows may run." in shown
+    assert "6 rows run again, in attempt 2." in shown
+    pipeline.drain()
+    assert pipeline.batch(batch_id).status is BatchStatus.COMPLETED
+    assert exact(pipeline, batch_id)
+
+
+def test_a_paused_batch_stays_paused_and_resumes(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    batch_id = planned(pipeline)
+    code, shown = answer(capsys, "pause", batch_id)
+    assert (code, shown["changed"], shown["hold"]) == (ExitCode.OK, True, "paused")
+    code, shown = answer(capsys, "pause", batch_id)
+    assert (code, shown["changed"], shown["hold"]) == (ExitCode.OK, False, "paused")
+    code, shown = answer(capsys, "resume", batch_id)
+    assert (code, shown["changed"], shown["hold"]) == (ExitCode.OK, True, "")
+    code, shown = answer(capsys, "resume", batch_id)
+    assert (code, shown["changed"]) == (ExitCode.OK, False)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts.failed == 3
+    assert exact(pipeline, batch_id)
+
+
+def test_what_follows_is_said(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    batch_id = planned(pipeline)
+    run(["pause", batch_id])
+    shown = capsys.readouterr().out
+    assert f"Batch {batch_id} is paused: rows wait in their queue, looked at every 60 s" in shown
+    assert f"`tally resume {batch_id}`" in shown
+    run(["resume", batch_id])
+    assert "goes on: rows that waited are taken up within 60 s" in capsys.readouterr().out
+    run(["resume", batch_id])
+    assert "was not paused" in capsys.readouterr().out
+    run(["cancel", batch_id])
+    assert "is cancelled: rows without an outcome fail with that reason" in capsys.readouterr().out
+
+
+def test_a_cancelled_batch_does_not_resume(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    batch_id = planned(pipeline)
+    run(["cancel", batch_id])
+    capsys.readouterr()
+    assert run(["resume", batch_id]) is ExitCode.NOT_AS_HOPED
+    shown = capsys.readouterr().out
+    assert "was already cancelled" in shown
+    assert f"`tally redrive {batch_id}`" in shown
+
+
+def test_a_batch_that_has_ended_is_not_held(pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["pause", batch]) is ExitCode.OK
+    assert "has ended, it is completed_with_failures" in capsys.readouterr().out
+    assert pipeline.batch(batch).hold is None
+
+
+def test_status_and_list_show_what_holds_a_batch(
+    pipeline: Pipeline, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = planned(pipeline)
+    Holds(table=table(stage)).hold(batch_id, Hold.PAUSED)
+    monkeypatch.setattr(Reader, "newest", lambda reader, _limit: [reader.require(batch_id)])
+    assert answer(capsys, "status", batch_id)[1]["hold"] == "paused"
+    assert [listed["hold"] for listed in answer(capsys, "list")[1]] == ["paused"]
+    run(["status", batch_id])
+    assert "running, paused" in capsys.readouterr().out
+
+
+def test_a_repair_sends_what_was_lost_and_the_audit_is_exact_in_the_end(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = planned(pipeline)
+    while not pipeline.waiting("work"):
+        pipeline.deliver(pipeline.work()[0], most=1000)
+    lost = len(json.loads(pipeline.waiting("work").pop())["rows"])
+    pipeline.drain()
+    code, shown = answer(capsys, "audit", "--repair", batch_id)
+    assert (code, shown["exact"], shown["pending"]) == (ExitCode.NOT_AS_HOPED, False, lost)
+    assert shown["repairs"]["rows_sent"] == lost
+    pipeline.drain()
+    assert run(["audit", "--repair", "--watch", batch_id]) is ExitCode.OK
+    said = capsys.readouterr().out
+    assert "nothing to mend" in said
+    assert "audit exact: 6 markers in 2 chunks" in said
+
+
+def test_a_repair_mends_a_counter_that_the_markers_prove_wrong(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = planned(pipeline)
+    while not pipeline.markers(batch_id):
+        pipeline.deliver(pipeline.work()[0], most=1)
+    chunk = pipeline.dynamodb.items[pipeline.markers(batch_id)[0].chunk.pk, "chunk"]
+    chunk["failed"] = {"N": "9"}
+    assert run(["audit", "--repair", batch_id]) is ExitCode.NOT_AS_HOPED
+    assert f"mended: counters set to what the markers prove: {chunk['pk']['S']}" in capsys.readouterr().out
+    pipeline.drain()
+    assert exact(pipeline, batch_id)
+
+
+def test_a_paused_batch_is_repaired_and_not_waited_for(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    batch_id = planned(pipeline)
+    run(["pause", batch_id])
+    assert run(["audit", "--repair", "--watch", batch_id]) is ExitCode.NOT_AS_HOPED
+    assert f"it does not move until `tally resume {batch_id}`" in capsys.readouterr().out
+
+
+def test_row_names_may_be_pasted_as_a_column() -> None:
+    assert parse_rows("0:1\n1:000 2:3,") == {(0, 1), (1, 0), (2, 3)}
+
+
+def test_what_they_ask_of_the_table_is_what_dynamodb_takes(
+    finished: "DynamoDBClient", stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table in memory knows Tally's expressions only; this one parses them."""
+    vars(stage)["dynamodb"] = finished
+    assert answer(capsys, "redrive", "b", "--rows", "1:1")[1]["redriven"] == 1
+    held = [answer(capsys, command, "b")[1]["hold"] for command in ("pause", "resume", "cancel")]
+    assert held == ["paused", "", "cancelled"]
+    assert answer(capsys, "redrive", "b")[1] == {"id": "b", "redriven": 1, "attempt": 2, "lifted": "cancelled"}
+    code, shown = answer(capsys, "audit", "b")
+    assert (code, shown["pending"]) == (ExitCode.NOT_AS_HOPED, 2)
+    assert [found["what"] for found in shown["differences"]][-1] == "not ended, its status is running"
