@@ -45,6 +45,10 @@ class MessageError(FatalError):
     """A message of a queue is not one that Tally wrote."""
 
 
+class NotFoundError(FatalError):
+    """A batch or a chunk is not in the table: it was deleted, or never there."""
+
+
 class SourceGoneError(TallyError):
     """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
 
@@ -57,14 +61,19 @@ class PermanentError(TallyError):
     """For a job's own use: raised in ``process`` it fails the row at once, without another try."""
 
 
-class CancelledError(TallyError):
-    """A write was refused because conditions failed; ``failed`` lists the positions of those actions.
+class FormatError(FatalError):
+    """A batch was written by a version of Tally whose items this one does not know."""
 
-    A lone write has position 0. ``table`` turns this into an answer, for it is none of a fault.
+
+class CancelledError(TallyError):
+    """A write was refused because conditions failed; ``failed`` has the positions of those actions.
+
+    With each comes the item as it is, if the action asked for it. A lone write has position 0. ``table`` turns this
+    into an answer: it is no fault.
     """
 
-    def __init__(self, failed: list[int]) -> None:
-        super().__init__(f"conditions failed at positions {failed}")
+    def __init__(self, failed: "Mapping[int, Mapping[str, Any]]") -> None:
+        super().__init__(f"conditions failed at positions {list(failed)}")
         self.failed = failed
 
 
@@ -116,9 +125,9 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
     response: Mapping[str, Any] = error.response
     code = response.get("Error", {}).get("Code", "")
     if code == "TransactionCanceledException":
-        return _translate_cancellation([reason.get("Code", "None") for reason in response["CancellationReasons"]])
+        return _translate_cancellation(response["CancellationReasons"])
     if code == "ConditionalCheckFailedException":
-        return CancelledError([0])
+        return CancelledError({0: response.get("Item", {})})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     branches: list[tuple[bool, type[TallyError]]] = [
         (code in _THROTTLES, ThrottledError),
@@ -131,9 +140,10 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
     return kind(str(error))
 
 
-def _translate_cancellation(codes: list[str]) -> TallyError:
+def _translate_cancellation(reasons: "list[Mapping[str, Any]]") -> TallyError:
     """Read the cancellation reasons one by one; a failed condition is final, so it counts before what may pass."""
-    failed = [position for position, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+    codes = [reason.get("Code", "None") for reason in reasons]
+    failed = {at: reason.get("Item", {}) for at, reason in enumerate(reasons) if codes[at] == "ConditionalCheckFailed"}
     if failed:
         return CancelledError(failed)
     if any(code in _THROTTLES for code in codes):

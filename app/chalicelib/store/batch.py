@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from chalicelib.errors import FormatError
 from chalicelib.store.items import (
     BATCH_SK,
+    FORMAT,
     Counts,
     Item,
     Outcome,
@@ -107,6 +109,7 @@ class Unpacking:
 class Batch:
     """One uploaded object, one run to completion.
 
+    ``version`` is raised by every write of the counters, so that a guard on it cannot be met by counters that came back.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
     then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows`` and
     ``chunk_bytes`` are kept so that a second plan cuts as the first did, whatever was deployed in between.
@@ -130,6 +133,7 @@ class Batch:
     counts: Counts = field(default_factory=Counts)
     completed_at: str = ""
     attempt: int = 1
+    version: int = 0
     published_attempt: int = 0
     hold: Hold | None = None
     cursor: Cursor | None = None
@@ -164,6 +168,8 @@ class Batch:
             "row_expires_at": number(self.expires_at),
             "chunk_rows": number(self.chunk_rows),
             "chunk_bytes": number(self.chunk_bytes),
+            "format": number(FORMAT),
+            "version": number(self.version),
             "attempt": number(self.attempt),
             "rows": number(0),
             **{outcome.value: number(0) for outcome in Outcome},
@@ -174,9 +180,15 @@ class Batch:
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
-        """Read a batch item or its image in the stream."""
+        """Read a batch item or its image in the stream; raises FormatError for one of another version of Tally."""
+        batch_id = text_of(item, "pk").removeprefix("batch#")
+        if not is_known(item):
+            raise FormatError(
+                f"batch {batch_id} has format {number_of(item, 'format') or 1}, and this version of Tally knows format "
+                f"{FORMAT}: use the version that made it, or let it expire (docs/deploy.md, \"Change over\")"
+            )
         return cls(
-            id=text_of(item, "pk").removeprefix("batch#"),
+            id=batch_id,
             job=text_of(item, "job"),
             source=Source(
                 bucket=text_of(item, "bucket"),
@@ -199,6 +211,7 @@ class Batch:
             counts=Counts.from_item(item),
             completed_at=text_of(item, "completed_at"),
             attempt=number_of(item, "attempt"),
+            version=number_of(item, "version"),
             published_attempt=number_of(item, "published_attempt"),
             hold=Hold(text_of(item, "hold")) if "hold" in item else None,
             cursor=Cursor.from_item(item),
@@ -206,6 +219,11 @@ class Batch:
             unpacked=_unpacked(item),
             unpacked_size=number_of(item, "unpacked_size"),
         )
+
+
+def is_known(item: Item) -> bool:
+    """Tell whether a batch item has the format that this version of Tally writes."""
+    return number_of(item, "format") == FORMAT
 
 
 def _unpacked(item: Item) -> Source | None:

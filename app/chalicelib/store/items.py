@@ -1,19 +1,29 @@
-"""The table's keys and items but for the batch's: with ``batch`` the only code that knows DynamoDB's shape."""
+"""Keys of the table, and how attributes are written and read: with the item modules, all that knows DynamoDB's shape."""
 
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from chalicelib.store.bits import RowBits
+
 Item = Mapping[str, Any]
-"""An item in DynamoDB's own JSON: attribute name to ``{"S": …}``, ``{"N": …}`` or ``{"BOOL": …}``."""
+"""An item in DynamoDB's own JSON: attribute name to ``{"S": …}``, ``{"N": …}``, ``{"B": …}`` and so on."""
+
+FORMAT = 2
+"""What the items of a batch look like. Version 1 of Tally had an item for every row, and wrote no format."""
+
+MAX_ITEM_BYTES = 380_000
+"""An item holds 400 KB; this is for its largest attribute, and leaves room for the others and all names."""
 
 BATCH_SK = "batch"
 CHUNK_SK = "chunk"
-ROW_PREFIX = "row#"
+ROWS_PREFIX = "rows#"
 MARKER_PREFIX = "mark#"
 LEASE_PREFIX = "lease#"
+WAITING_PREFIX = "waiting#"
 
 
 class Outcome(StrEnum):
@@ -48,19 +58,24 @@ def batch_pk(batch_id: str) -> str:
     return f"batch#{batch_id}"
 
 
-def row_sk(row: int) -> str:
-    """Return the sort key of a record, ``row`` counting from 0 within its chunk."""
-    return f"{ROW_PREFIX}{row:06d}"
+def rows_sk(page: int) -> str:
+    """Return the sort key of a page of a chunk's rows."""
+    return f"{ROWS_PREFIX}{page:03d}"
 
 
-def marker_sk(row: int) -> str:
-    """Return the sort key of the marker of the same row."""
-    return f"{MARKER_PREFIX}{row:06d}"
+def marker_sk(version: int, page: int = 0) -> str:
+    """Return the sort key of the marker of the transaction that raised a chunk to ``version``."""
+    return f"{MARKER_PREFIX}{version:06d}" + (f"#{page:03d}" if page else "")
 
 
 def lease_sk(row: int) -> str:
     """Return the sort key of the lease on a heavy row."""
     return f"{LEASE_PREFIX}{row:06d}"
+
+
+def waiting_sk(generation: int) -> str:
+    """Return the sort key of the note on a chunk's rows that wait for their next try."""
+    return f"{WAITING_PREFIX}{generation:06d}"
 
 
 def row_id(chunk: ChunkKey, row: int) -> str:
@@ -88,6 +103,16 @@ def number(value: int) -> dict[str, str]:
     return {"N": str(value)}
 
 
+def binary(value: bytes) -> dict[str, bytes]:
+    """Encode a binary attribute."""
+    return {"B": value}
+
+
+def bits(rows: RowBits) -> dict[str, bytes]:
+    """Encode a set of rows."""
+    return binary(rows.to_bytes())
+
+
 def timestamp(moment: datetime) -> str:
     """Encode an aware moment so that text order is time order, in UTC to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
@@ -106,6 +131,19 @@ def number_of(item: Item, name: str) -> int:
 def number_or_none_of(item: Item, name: str) -> int | None:
     """Read a number attribute; None if it is not there."""
     return int(item[name]["N"]) if name in item else None
+
+
+def binary_of(item: Item, name: str) -> bytes:
+    """Read a binary attribute, of an item or of its image in a stream event, where it is base64; empty if not there."""
+    if name not in item:
+        return b""
+    value = item[name]["B"]
+    return b64decode(value) if isinstance(value, str) else bytes(value)
+
+
+def bits_of(item: Item, name: str) -> RowBits:
+    """Read a set of rows; empty if it is not there."""
+    return RowBits.from_bytes(binary_of(item, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +167,22 @@ class Counts:
             rejected=self.rejected + other.rejected,
         )
 
+    def __sub__(self, other: "Counts") -> "Counts":
+        """Subtract outcome by outcome."""
+        return self + -other
+
+    def __neg__(self) -> "Counts":
+        """Return the counts that take these back."""
+        return Counts(succeeded=-self.succeeded, failed=-self.failed, rejected=-self.rejected)
+
+    def values(self) -> dict[str, dict[str, str]]:
+        """Return the values of an expression that sets or adds the three counters."""
+        return {
+            ":succeeded": number(self.succeeded),
+            ":failed": number(self.failed),
+            ":rejected": number(self.rejected),
+        }
+
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Read the counters of a batch or a chunk; one never moved is 0."""
@@ -136,137 +190,4 @@ class Counts:
             succeeded=number_of(item, "succeeded"),
             failed=number_of(item, "failed"),
             rejected=number_of(item, "rejected"),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """A byte range of the object that ends on a record boundary: ``start`` included, ``end`` not.
-
-    ``expected_rows`` is the planner's count of records that are not blank; ``rows`` is set once, by ingest, when
-    every record item is written. ``unreadable`` is the reason why the range holds no record that can be read.
-    ``redriven`` counts outcomes that were taken back, for whoever asks what the batch cost.
-    """
-
-    key: ChunkKey
-    start: int
-    end: int
-    first_line: int
-    expected_rows: int
-    unreadable: str = ""
-    rows: int | None = None
-    remaining: int = 0
-    counts: Counts = Counts()
-    redriven: int = 0
-    closed: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Tell whether the total is known and every row of it was counted."""
-        return self.rows is not None and self.remaining == 0
-
-    def to_item(self) -> dict[str, Any]:
-        """Return the item as planned. The outcomes are there, for conditions compare them; ``remaining`` is not."""
-        item = {
-            **key(self.key.pk, CHUNK_SK),
-            "start": number(self.start),
-            "end": number(self.end),
-            "first_line": number(self.first_line),
-            "expected_rows": number(self.expected_rows),
-            **{outcome.value: number(0) for outcome in Outcome},
-        }
-        return item | {"unreadable": text(self.unreadable)} if self.unreadable else item
-
-    @classmethod
-    def from_item(cls, item: Item) -> Self:
-        """Read a chunk item or its image in the stream."""
-        return cls(
-            key=ChunkKey.from_pk(text_of(item, "pk")),
-            start=number_of(item, "start"),
-            end=number_of(item, "end"),
-            first_line=number_of(item, "first_line"),
-            expected_rows=number_of(item, "expected_rows"),
-            unreadable=text_of(item, "unreadable"),
-            rows=number_or_none_of(item, "rows"),
-            remaining=number_of(item, "remaining"),
-            counts=Counts.from_item(item),
-            redriven=number_of(item, "redriven"),
-            closed="closed" in item,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """A valid row, cleaned: ``data`` is its JSON, ``line`` the physical line where it begins.
-
-    A pure function of the object and the job: writing it again changes nothing, so the stream stays silent.
-    """
-
-    chunk: ChunkKey
-    row: int
-    line: int
-    data: str
-    heavy: bool = False
-
-    def to_item(self, *, expires_at: int) -> dict[str, Any]:
-        """Return the item; ``expires_at`` must come from the batch, not from the clock."""
-        item = {
-            **key(self.chunk.pk, row_sk(self.row)),
-            "line": number(self.line),
-            "data": text(self.data),
-            "expires_at": number(expires_at),
-        }
-        return item | {"heavy": {"BOOL": True}} if self.heavy else item
-
-    @classmethod
-    def from_item(cls, item: Item) -> Self:
-        """Read a record item or its image in the stream."""
-        return cls(
-            chunk=ChunkKey.from_pk(text_of(item, "pk")),
-            row=int(text_of(item, "sk").removeprefix(ROW_PREFIX)),
-            line=number_of(item, "line"),
-            data=text_of(item, "data"),
-            heavy="heavy" in item,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marker:
-    """The proof that a row was counted, with its outcome and what came of it: ``result`` is JSON."""
-
-    chunk: ChunkKey
-    row: int
-    outcome: Outcome
-    result: str = ""
-    error: str = ""
-    ms: int = 0
-    at: str = ""
-
-    def to_item(self, *, at: datetime, expires_at: int) -> dict[str, Any]:
-        """Return the item that is put once."""
-        item = {
-            **key(self.chunk.pk, marker_sk(self.row)),
-            "outcome": text(self.outcome),
-            "at": text(timestamp(at)),
-            "expires_at": number(expires_at),
-        }
-        if self.result:
-            item["result"] = text(self.result)
-        if self.error:
-            item["error"] = text(self.error)
-        if self.ms:
-            item["ms"] = number(self.ms)
-        return item
-
-    @classmethod
-    def from_item(cls, item: Item) -> Self:
-        """Read a marker item."""
-        return cls(
-            chunk=ChunkKey.from_pk(text_of(item, "pk")),
-            row=int(text_of(item, "sk").removeprefix(MARKER_PREFIX)),
-            outcome=Outcome(text_of(item, "outcome")),
-            result=text_of(item, "result"),
-            error=text_of(item, "error"),
-            ms=number_of(item, "ms"),
-            at=text_of(item, "at"),
         )

@@ -1,130 +1,164 @@
 """The marker-item transaction: every row is counted exactly once, whatever the network says.
 
-A marker is put under a condition that it does not exist yet, and in the same transaction the chunk's counter
-moves by as many rows. So a transaction that was applied but not heard of cancels itself when it is sent again,
-and a marker without its count, or a count without its marker, cannot be.
+A transaction puts a marker, which has the outcomes of a set of rows, and in the same breath sets the bits of these rows
+in the chunk and moves its counters by as many. It holds only for the version of the chunk that it was decided on, and
+raises it. So a transaction that was applied but not heard of cannot be applied again, and its retry learns from the
+bits which rows are done.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from chalicelib.bounds import grouped
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import FatalError
-from chalicelib.store.items import CHUNK_SK, ChunkKey, Counts, Marker, Outcome, number
-from chalicelib.store.table import MAX_ACTIONS, Put, Update
+from chalicelib.errors import FatalError, NotFoundError
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
+from chalicelib.store.items import (
+    CHUNK_SK,
+    ChunkKey,
+    Outcome,
+    bits,
+    number,
+    text,
+    timestamp,
+)
+from chalicelib.store.marker import RowOutcome, encoded_size, markers, rows_by_outcome
+from chalicelib.store.table import MAX_TRANSACTION_BYTES, Put, Update
 
 if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
-MAX_MARKERS = MAX_ACTIONS - 1
-"""One action of each transaction is the counter."""
-_MAX_BYTES = 3_500_000
-"""TransactWriteItems takes 4 MB; the rest is room for keys and names."""
+NO_SUCH_MARKER = "attribute_not_exists(pk)"
+"""The version is new, so its marker is too; a marker is never overwritten by counting."""
+CHUNK_IS_OPEN = "#state <> :closed"
+"""Every row of a closed chunk was counted."""
 
-NOT_COUNTED_BEFORE = "attribute_not_exists(pk)"
-"""The row has no marker. This is what a second delivery, or a retry after an unheard success, runs into."""
-CHUNK_IS_PLANNED = "attribute_exists(pk)"
-"""A counter is never made by counting: an outcome for a chunk that no plan made is a bug, not a new chunk."""
-CHUNK_IS_OPEN = "attribute_not_exists(#closed)"
-"""Every row of a closed chunk was counted, so an outcome that comes after is a duplicate, even when its marker
-has expired."""
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The outcome of a row, and the generation of the message that caused it."""
+
+    generation: int
+    outcome: RowOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What somebody has read of a chunk and what outcomes are compared with."""
+
+    version: int
+    generation: int
+    done: RowBits
+
+    @classmethod
+    def of(cls, chunk: Chunk) -> Self:
+        """Return what a chunk says."""
+        return cls(chunk.version, chunk.generation, chunk.done)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What ``Ledger.record`` did: rows counted by this call, and rows that had been counted before."""
+    """What ``Ledger.record`` did: rows counted by this call, and outcomes dropped.
 
-    counted: int
-    duplicates: int
+    An outcome is dropped when its row was counted before, and when it is a failure from before a redrive. After an
+    answer that was not heard a row may be missing in ``counted``: it is for logs only.
+    """
+
+    counted: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Counts outcomes of rows, each once: the first one recorded stands."""
+    """Counts outcomes of rows, each row once: the first outcome recorded stands."""
 
     table: "Table"
     retention: timedelta
     clock: Clock = utc_now
 
-    def record(self, chunk: ChunkKey, markers: Iterable[Marker]) -> Recorded:
-        """Count the outcomes of rows of one chunk; safe to call again with any of them.
+    def record(self, key: ChunkKey, finished: Sequence[Finished], seen: Seen) -> Recorded:
+        """Count outcomes of rows of one chunk; safe to call again with any of them.
 
-        When it returns every one of the rows has a marker. When it raises some may have been counted: the
-        caller delivers all of them again.
+        ``seen`` is what the worker read of the chunk; if that is old, the answer to the transaction says what is new.
+        When it returns, every one of the rows was counted, or its outcome was dropped. When it raises, some may have
+        been counted: the caller delivers all of them again.
         """
-        first_by_row: dict[int, Marker] = {}
-        given = 0
-        for marker in markers:
-            given += 1
-            first_by_row.setdefault(marker.row, marker)
-        counted = sum(self._record_group(chunk, group) for group in _groups(first_by_row.values()))
-        return Recorded(counted=counted, duplicates=given - counted)
+        counted = 0
+        while pending := fresh(finished, seen):
+            # What does not fit into one transaction is counted in several: the next round finds the first part done.
+            group = next(grouped(pending, size=encoded_size, max_bytes=MAX_TRANSACTION_BYTES))
+            refused = self._count(key, group, seen)
+            if refused is None:
+                counted += len(group)
+                done = seen.done | RowBits.of(outcome.row for outcome in group)
+                seen = replace(seen, version=seen.version + 1, done=done)
+            elif refused.closed:
+                break
+            else:
+                seen = Seen.of(refused)
+        return Recorded(counted=counted, dropped=len(finished) - counted)
 
-    def _record_group(self, chunk: ChunkKey, markers: list[Marker]) -> int:
-        """Count what is not counted yet of one transaction's worth; returns how many rows that were.
-
-        The number may be too low after an unheard success, whose retry finds its own markers. It is for logs only.
-        """
+    def _count(self, key: ChunkKey, outcomes: list[RowOutcome], seen: Seen) -> Chunk | None:
+        """Count the outcomes of one transaction; returns None, or the chunk as it is if somebody else was first."""
         now = self.clock()
-        expires_at = int((now + self.retention).timestamp())
-        pending = markers
-        while pending:
-            puts = [
-                Put(item=marker.to_item(at=now, expires_at=expires_at), condition=NOT_COUNTED_BEFORE)
-                for marker in pending
-            ]
-            failed = set(self.table.transact([*puts, _move_counter(chunk, pending)]))
-            if not failed:
-                return len(pending)
-            if len(puts) in failed:
-                self._require_closed(chunk)
-                return 0
-            pending = [marker for position, marker in enumerate(pending) if position not in failed]
-        return 0
+        puts = [
+            Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
+            for marker in markers(
+                key,
+                seen.version + 1,
+                outcomes,
+                counted_at=timestamp(now),
+                expires_at=int((now + self.retention).timestamp()),
+            )
+        ]
+        refused = self.table.transact([*puts, move_chunk(key, outcomes, seen)])
+        if not refused:
+            return None
+        if len(puts) not in refused:
+            raise FatalError(
+                f"{key.pk}: there is a marker of version {seen.version + 1}, and the chunk has version {seen.version}: "
+                f"run `tally audit {key.batch_id} --repair`"
+            )
+        if not refused[len(puts)]:
+            raise NotFoundError(f"outcomes for {key.pk}, which no plan has made: was its batch deleted?")
+        return Chunk.from_item(refused[len(puts)])
 
-    def _require_closed(self, chunk: ChunkKey) -> None:
-        """Tell a late duplicate (the chunk is closed) from an outcome that belongs to no chunk; raises FatalError."""
-        if self.table.get(chunk.pk, CHUNK_SK) is None:
-            raise FatalError(f"outcomes for {chunk.pk}, which no plan has made: was its batch deleted?")
+
+def fresh(finished: Iterable[Finished], seen: Seen) -> list[RowOutcome]:
+    """Return the outcomes that are to be counted, the first of each row.
+
+    A row that is done stays as it is. A failure of an older generation was produced before a redrive, which sends
+    every row again that is not done, so it says nothing; a success is a success.
+    """
+    first: dict[int, RowOutcome] = {}
+    for each in finished:
+        is_past = each.outcome.outcome is not Outcome.SUCCEEDED and each.generation < seen.generation
+        if each.outcome.row not in seen.done and not is_past:
+            first.setdefault(each.outcome.row, each.outcome)
+    return list(first.values())
 
 
-def _move_counter(chunk: ChunkKey, markers: list[Marker]) -> Update:
-    counts = count(markers)
+def move_chunk(key: ChunkKey, outcomes: list[RowOutcome], seen: Seen) -> Update:
+    """Return the update of a chunk by which outcomes are counted."""
+    rows = rows_by_outcome(outcomes)
     return Update(
-        pk=chunk.pk,
+        pk=key.pk,
         sk=CHUNK_SK,
-        expression="ADD remaining :taken, succeeded :succeeded, #failed :failed, rejected :rejected",
-        condition=f"{CHUNK_IS_PLANNED} AND {CHUNK_IS_OPEN}",
+        expression="SET done = :done, #version = :next, #state = :counting "
+        "ADD remaining :taken, succeeded :succeeded, #failed :failed",
+        condition=f"{AS_READ} AND {CHUNK_IS_OPEN}",
         values={
-            ":taken": number(-counts.total),
-            ":succeeded": number(counts.succeeded),
-            ":failed": number(counts.failed),
-            ":rejected": number(counts.rejected),
+            ":done": bits(seen.done | RowBits.of(outcome.row for outcome in outcomes)),
+            ":version": number(seen.version),
+            ":next": number(seen.version + 1),
+            ":counting": text(ChunkState.COUNTING),
+            ":closed": text(ChunkState.CLOSED),
+            ":taken": number(-len(outcomes)),
+            ":succeeded": number(len(rows[Outcome.SUCCEEDED])),
+            ":failed": number(len(rows[Outcome.FAILED])),
         },
+        returns_item=True,
     )
-
-
-def count(markers: Iterable[Marker]) -> Counts:
-    """Return how many markers there are of each outcome."""
-    outcomes = [marker.outcome for marker in markers]
-    return Counts(
-        succeeded=outcomes.count(Outcome.SUCCEEDED),
-        failed=outcomes.count(Outcome.FAILED),
-        rejected=outcomes.count(Outcome.REJECTED),
-    )
-
-
-def _groups(markers: Iterable[Marker]) -> Iterator[list[Marker]]:
-    group: list[Marker] = []
-    room = _MAX_BYTES
-    for marker in markers:
-        size = len(marker.result.encode()) + len(marker.error.encode())
-        if group and (size > room or len(group) == MAX_MARKERS):
-            yield group
-            group, room = [], _MAX_BYTES
-        group.append(marker)
-        room -= size
-    if group:
-        yield group

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_ACTIONS = 100
 """Actions of one TransactWriteItems."""
+MAX_TRANSACTION_BYTES = 3_500_000
+"""TransactWriteItems takes 4 MB; the rest is room for keys and names."""
 _MAX_PUTS = 25
 """Requests of one BatchWriteItem."""
 MAX_KEYS = 100
@@ -32,7 +34,7 @@ class Put:
     """Puts an item if the condition holds."""
 
     item: Mapping[str, Any]
-    condition: str
+    condition: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -45,6 +47,8 @@ class Update:
     expression: str
     values: Mapping[str, Any]
     condition: str = ""
+    returns_item: bool = False
+    """Whether a condition that fails brings the item as it is, which spares reading it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,8 @@ class Delete:
 
     pk: str
     sk: str
-    condition: str
-    values: Mapping[str, Any]
+    condition: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ class Table:
             "ConsistentRead": True,
         }
         if projection:
-            request["ProjectionExpression"] = projection
+            request |= {"ProjectionExpression": projection, **_names(projection)}
         while True:
             answer = self.retry(self.dynamodb.query, **request)
             yield from answer["Items"]
@@ -143,8 +147,10 @@ class Table:
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
         return keys
 
-    def transact(self, actions: Sequence[Put | Update | Delete]) -> list[int]:
+    def transact(self, actions: Sequence[Put | Update | Delete]) -> Mapping[int, Item]:
         """Apply all actions or none; returns the positions whose conditions failed, none if all was applied.
+
+        Each position comes with the item as it is, if its action asked for that and there is one.
 
         A new call makes a new ClientRequestToken, so that a token never meets another set of actions; botocore
         keeps the token over its own retries of one call.
@@ -156,7 +162,7 @@ class Table:
             self.retry(self.dynamodb.transact_write_items, TransactItems=wire)
         except CancelledError as cancelled:
             return cancelled.failed
-        return []
+        return {}
 
     def write_all(self, items: Iterable[Mapping[str, Any]]) -> None:
         """Put items without a condition, 25 to a request."""
@@ -203,6 +209,7 @@ class Table:
             "TableName": self.name,
             "Key": key(update.pk, update.sk),
             **_guard(update.expression, update.condition, update.values),
+            **({"ReturnValuesOnConditionCheckFailure": "ALL_OLD"} if update.returns_item else {}),
         }
 
     def _delete(self, delete: Delete) -> dict[str, Any]:
@@ -215,11 +222,14 @@ class Table:
 
 def _guard(expression: str, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the expressions of a write, without those that would be empty: DynamoDB refuses them."""
-    names = {f"#{name}": name for name in re.findall(r"#(\w+)", f"{expression} {condition}")}
     parts = {
         "UpdateExpression": expression,
         "ConditionExpression": condition,
-        "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
-    return {name: part for name, part in parts.items() if part}
+    return {name: part for name, part in parts.items() if part} | _names(f"{expression} {condition}")
+
+
+def _names(expression: str) -> dict[str, Any]:
+    names = {f"#{name}": name for name in re.findall(r"#(\w+)", expression)}
+    return {"ExpressionAttributeNames": names} if names else {}

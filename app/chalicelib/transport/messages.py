@@ -1,25 +1,24 @@
-"""What travels through the queues, and how much of it fits into one message."""
+"""What travels through the queues: keys, and on their way to be counted, outcomes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
 
+from chalicelib.bounds import grouped
 from chalicelib.errors import MessageError
-from chalicelib.store.items import Outcome
+from chalicelib.store.marker import RowOutcome
 
 MAX_MESSAGE_BYTES = 262_144
 """The queues' max_message_size; AWS provider 5 accepts no more, although SQS itself takes 1 MiB."""
-ENVELOPE_BYTES = 512
-"""Room for what stands around the parts of a message: ids, names, brackets."""
+ENVELOPE_BYTES = 2_048
+"""Room for what stands around the parts of a message: ids, names, brackets, a chunk's bits."""
 MAX_PART_BYTES = MAX_MESSAGE_BYTES - ENVELOPE_BYTES
+MAX_RAISED_CHARACTERS = 300
+"""What a message carries of the reason why a row is tried again."""
 
-# SQS takes the characters of XML 1.0 only. Holds are escaped by JSON itself; of the rest these two are excluded.
+# SQS takes the characters of XML 1.0 only. Controls are escaped by JSON itself; of the rest these two are excluded.
 _REFUSED_BY_SQS = str.maketrans({"\ufffe": "\\ufffe", "\uffff": "\\uffff"})
-
-
-ABSENT = msgspec.Raw(b"")
-"""No JSON at all; a field that has it does not travel."""
 
 
 class ChunkMessage(msgspec.Struct, frozen=True):
@@ -29,54 +28,39 @@ class ChunkMessage(msgspec.Struct, frozen=True):
     chunk: int
 
 
-class WorkRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A row to process: its cleaned JSON, or, if that is too large for a message, nothing but its key.
+class WorkMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Asks ``process`` for rows of one chunk: ``rows``, or all that are not done and not heavy.
 
-    ``attempt`` is how many times the job will have been tried on it, this one included.
+    ``generation`` is the chunk's when the message was made: one that a redrive has overtaken is dropped.
+    ``attempt`` is how many times the job will have been tried on these rows, this one included; ``raised`` is why the
+    try before failed. ``splits`` is how often the message was split because its worker may have died of a row.
     """
 
+    batch: str
     chunk: int
-    row: int
-    data: msgspec.Raw = ABSENT
+    generation: int
+    rows: list[int] | None = None
     attempt: int = 1
+    raised: dict[int, str] = {}
+    splits: int = 0
 
 
-class WorkMessage(msgspec.Struct, frozen=True):
-    """Asks ``process`` for rows of one batch."""
+class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks ``finish`` to count outcomes of rows of one chunk.
 
-    batch: str
-    rows: list[WorkRow]
-
-
-class RowOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a row: ``result`` is the JSON that the job returned, ``error`` the reason of a failure.
-
-    ``ms`` is how many milliseconds the job took over it.
+    ``generation`` is that of the message that caused them. ``version`` and ``done`` (the bits) are what the worker
+    read of the chunk, so that mostly nobody has to read it again.
     """
 
-    row: int
-    outcome: Outcome
-    result: msgspec.Raw = ABSENT
-    error: str = ""
-    ms: int = 0
-
-
-class FinishedRow(msgspec.Struct, frozen=True):
-    """A row outcome together with its chunk."""
-
-    chunk: int
-    outcome: RowOutcome
-
-
-class FinishedMessage(msgspec.Struct, frozen=True):
-    """Asks ``finish`` to count outcomes of one batch."""
-
     batch: str
-    rows: list[FinishedRow]
+    chunk: int
+    generation: int
+    version: int
+    done: bytes
+    outcomes: list[RowOutcome]
 
 
 M = TypeVar("M")
-P = TypeVar("P")
 
 
 def encode(message: msgspec.Struct) -> str:
@@ -92,31 +76,18 @@ def decode(body: str, kind: type[M]) -> M:
         raise MessageError(f"not a {kind.__name__}: {error}") from error
 
 
-def encoded_size(part: msgspec.Struct) -> int:
-    """Return how many bytes a part takes inside a message, its comma included."""
-    encoded = msgspec.json.encode(part)
+def outcome_size(outcome: RowOutcome) -> int:
+    """Return how many bytes an outcome takes inside a message, its comma included."""
+    encoded = msgspec.json.encode(outcome)
     size = len(encoded) + 1
     if b"\xef\xbf\xbe" in encoded or b"\xef\xbf\xbf" in encoded:  # what _for_sqs makes longer
         size = len(_for_sqs(encoded.decode()).encode()) + 1
     return size
 
 
-def pack(parts: Iterable[P], *, size: Callable[[P], int], most: int) -> Iterator[list[P]]:
-    """Fill messages in order, each of at most ``most`` parts and as many bytes as a message takes.
-
-    A part alone may exceed the bytes: keep it from here, or SQS refuses its message.
-    """
-    packed: list[P] = []
-    room = MAX_PART_BYTES
-    for part in parts:
-        length = size(part)
-        if packed and (length > room or len(packed) >= most):
-            yield packed
-            packed, room = [], MAX_PART_BYTES
-        packed.append(part)
-        room -= length
-    if packed:
-        yield packed
+def outcome_groups(outcomes: Iterable[RowOutcome]) -> Iterator[list[RowOutcome]]:
+    """Return outcomes in groups that fit into a message each."""
+    return grouped(outcomes, size=outcome_size, max_bytes=MAX_PART_BYTES)
 
 
 def _for_sqs(body: str) -> str:

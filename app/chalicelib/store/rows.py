@@ -1,0 +1,81 @@
+"""The rows item: the valid rows of a chunk, cleaned, a page an item, compressed and self-describing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from chalicelib.store.items import MAX_ITEM_BYTES, ChunkKey, Item, key, number, rows_sk
+from chalicelib.store.packing import compressed, packed, unpacked
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A valid row as it is kept: ``row`` counts from 0 in its chunk, ``line`` is where it begins in the file.
+
+    ``values`` stand for the columns of the page, in their order, as JSON knows them.
+    """
+
+    row: int
+    line: int
+    values: Sequence[Any]
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """What is compressed. Rows and lines are kept as the distance from the one before: small, and mostly the same."""
+
+    columns: Sequence[str]
+    rows: list[int]
+    lines: list[int]
+    values: list[Any]
+
+
+_decode = msgspec.json.Decoder(_Page).decode
+
+
+def to_items(chunk: ChunkKey, columns: Sequence[str], rows: Sequence[StoredRow], *, expires_at: int) -> list[Item]:
+    """Return the items of a chunk's rows, one page mostly; ``expires_at`` comes from the batch, not from the clock.
+
+    A pure function of the object and the job: written again they are the same. A row's JSON may have at most
+    ``MAX_ITEM_BYTES`` bytes.
+    """
+    return [
+        {**key(chunk.pk, rows_sk(page)), **packed(data), "expires_at": number(expires_at)}
+        for page, data in enumerate(_pages(columns, rows))
+    ]
+
+
+def from_items(items: Iterable[Item]) -> Iterator[tuple[Sequence[str], StoredRow]]:
+    """Read the rows of pages, each with the names of its columns."""
+    for item in items:
+        page = _decode(unpacked(item))
+        for row, line, values in zip(accumulate(page.rows), accumulate(page.lines), page.values, strict=True):
+            yield page.columns, StoredRow(row, line, values)
+
+
+def _pages(columns: Sequence[str], rows: Sequence[StoredRow]) -> Iterator[bytes]:
+    """Halve what does not fit into an item after compression, until it does."""
+    if not rows:
+        return
+    data = _encode(
+        _Page(
+            columns=columns,
+            rows=_distances([row.row for row in rows]),
+            lines=_distances([row.line for row in rows]),
+            values=[row.values for row in rows],
+        )
+    )
+    if len(rows) == 1 or len(data) <= MAX_ITEM_BYTES or len(compressed(data)) <= MAX_ITEM_BYTES:
+        yield data
+        return
+    middle = len(rows) // 2
+    yield from _pages(columns, rows[:middle])
+    yield from _pages(columns, rows[middle:])
+
+
+def _distances(numbers: list[int]) -> list[int]:
+    return [number - before for before, number in zip([0, *numbers], numbers, strict=False)]
