@@ -104,7 +104,7 @@ def finish(event: SQSEvent) -> dict[str, Any]:
                 finished[message] = decode(message.body, FinishedMessage)
         done = services.finisher.finish(finished, failures)
         batches = sorted({body.batch for body in finished.values()})
-        logger.info("rows.counted", batches=batches, counted=done.counted, duplicates=done.duplicates)
+        logger.info("rows.counted", batches=batches, counted=done.counted, dropped=done.dropped)
 
     return services.partial_batch_response.answer(event.to_dict(), handle)
 

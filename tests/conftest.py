@@ -33,7 +33,6 @@ os.environ.update(
         "TALLY_RETENTION_DAYS": "30",
         "TALLY_CHUNK_ROWS": "4",
         "TALLY_CHUNK_BYTES": "4096",
-        "TALLY_PACK_ROWS": "3",
         "TALLY_RECONCILE_MINUTES": "5",
         "TALLY_WRITE_SHARE": "0",
         "TALLY_LOG_LEVEL": "CRITICAL",

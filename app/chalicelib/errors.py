@@ -26,7 +26,7 @@ class ThrottledError(RetryableError):
 
 
 class BusyError(RetryableError):
-    """Another worker has the row and is alive: its message is put back, which is nobody's fault."""
+    """Another worker has the row and is alive: its message is put back, and nothing is wrong."""
 
 
 class UnknownOutcomeError(RetryableError):

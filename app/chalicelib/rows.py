@@ -13,7 +13,7 @@ from chalicelib.files.cleaning import clean
 
 _SHOWN_CHARACTERS = 40
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
-_encode = msgspec.json.Encoder().encode
+_KEY = "idempotency_key"
 _SCHEMA_ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$\.(?P<name>\w+).*`)?", re.DOTALL)
 
 
@@ -36,18 +36,19 @@ class HeaderError(TallyError):
 
 
 class ValidRow(msgspec.Struct, frozen=True):
-    """A row that the job takes: ``data`` is the JSON of what was ``parsed``."""
+    """A row that the job takes: ``values`` are those of the schema's columns, in their order."""
 
     row: int
     line: int
-    data: str
+    values: tuple[Any, ...]
     parsed: Row
 
 
 class RejectedRow(msgspec.Struct, frozen=True):
-    """A record that never was a valid row, and why."""
+    """What never was a valid row, and why; the reason names the line."""
 
     row: int
+    line: int
     reason: str
 
 
@@ -56,6 +57,8 @@ class Schema:
     """The columns that a job's row type asks for."""
 
     row: type[Row]
+    columns: tuple[str, ...]
+    key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]
     optional: frozenset[str]
@@ -63,10 +66,13 @@ class Schema:
     @classmethod
     def of(cls, row: type[Row]) -> Self:
         """Read the columns off the fields."""
-        fields = [field for field in msgspec.structs.fields(row) if field.name != "idempotency_key"]
+        every = [field.name for field in msgspec.structs.fields(row)]
+        fields = [field for field in msgspec.structs.fields(row) if field.name != _KEY]
         required = [field for field in fields if field.required]
         return cls(
             row=row,
+            columns=tuple(field.name for field in fields),
+            key_position=every.index(_KEY),
             required=frozenset(field.name for field in required),
             nullable_required=frozenset(field.name for field in required if _takes_none(field.type)),
             optional=frozenset(field.name for field in fields if not field.required),
@@ -90,27 +96,40 @@ class Schema:
             raise HeaderError(f"line {line}: the header {' and '.join(parts)}{hint}")
         return tuple(names)
 
+    def row_of(self, columns: Sequence[str], values: Sequence[Any], idempotency_key: str) -> Row:
+        """Return a row from values that were kept, which JSON may have made of others.
+
+        Raises msgspec.ValidationError if the schema has changed since and they do not fit any more.
+        """
+        row = msgspec.convert(dict(zip(columns, values, strict=True)), self.row)
+        row.idempotency_key = idempotency_key
+        return row
+
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line)):
             reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
-            yield RejectedRow(row, f"line {line}, {reason}") if reason else self._read_row(cells, header, row, line)
+            yield (
+                RejectedRow(row, line, f"line {line}, {reason}") if reason else self._read_row(cells, header, row, line)
+            )
 
     def _read_row(self, values: list[str], header: Sequence[str], row: int, line: int) -> ValidRow | RejectedRow:
         named: dict[str, str | None] = {name: value for name, value in zip(header, values, strict=False) if value}
         if not named and not any(values):
-            return RejectedRow(row, f"line {line}: the row is empty, all {len(values)} of its columns")
+            return RejectedRow(row, line, f"line {line}: the row is empty, all {len(values)} of its columns")
         if len(values) != len(header):
-            return RejectedRow(row, f"line {line}: {len(values)} columns, the header has {len(header)}")
+            return RejectedRow(row, line, f"line {line}: {len(values)} columns, the header has {len(header)}")
         for name in self.nullable_required:
             named.setdefault(name)
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
         except msgspec.ValidationError as error:
             if [cell.lower() for cell in values] == list(header):
-                return RejectedRow(row, f"line {line}: the header again")
-            return RejectedRow(row, f"line {line}, {_explained(error, header, named)}")
-        return ValidRow(row, line, _encode(parsed).decode(), parsed)
+                return RejectedRow(row, line, f"line {line}: the header again")
+            return RejectedRow(row, line, f"line {line}, {_explained(error, header, named)}")
+        values_of_row = msgspec.structs.astuple(parsed)
+        kept = values_of_row[: self.key_position] + values_of_row[self.key_position + 1 :]
+        return ValidRow(row, line, kept, parsed)
 
 
 def _takes_none(kind: Any) -> bool:

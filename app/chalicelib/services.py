@@ -122,24 +122,16 @@ class Services:
     @property
     def ingester(self) -> Ingester:
         """What the handler of the ingest queue calls."""
-        return Ingester(
-            table=self._paced_table,
-            s3=self.client("s3"),
-            ledger=self.ledger,
-            dispatcher=self.dispatcher,
-            retry=self.retry,
-        )
+        return Ingester(table=self._paced_table, s3=self.client("s3"), retry=self.retry, retention=self._retention)
 
     @property
     def dispatcher(self) -> Dispatcher:
         """What the first handler of the stream calls."""
         return Dispatcher(
-            table=self._table,
             sqs=self.client("sqs"),
             ingest_queue_url=self.settings.queues["ingest"].url,
             work_queue_url=self.settings.queues["work"].url,
             heavy_queue_url=self.settings.queues["heavy"].url,
-            pack_rows=self.settings.pack_rows,
             retry=self.retry,
         )
 
@@ -154,7 +146,6 @@ class Services:
         return HeavyProcessor(
             processor=self._processor("heavy"),
             leases=self._leases,
-            table=self._table,
             sqs=self.client("sqs"),
             queue_url=self.settings.queues["heavy"].url,
         )

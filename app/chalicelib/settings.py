@@ -42,7 +42,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int
     chunk_rows: int
     chunk_bytes: int
-    pack_rows: int
     reconcile_minutes: int
     write_share: Annotated[float, msgspec.Meta(ge=0, le=1)]
 

@@ -16,8 +16,10 @@ from chalicelib.retry import Retry
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.plan import Planner
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, number, text
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import ChunkKey, Counts, Outcome, number, text
 from chalicelib.store.ledger import Ledger
+from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.table import Table
 from chalicelib.transport.streams import Change, changes
 from chalicelib.transport.uploads import Upload
@@ -41,17 +43,9 @@ def ledger(client: Any) -> Ledger:
     return Ledger(table=table(client), retention=RETENTION, clock=lambda: NOW)
 
 
-def dispatcher(dynamodb: Any, sqs: Any, *, pack_rows: int = 3) -> Dispatcher:
-    """Return a dispatcher over any clients; the queues' URLs are their names."""
-    return Dispatcher(
-        table=table(dynamodb),
-        sqs=sqs,
-        ingest_queue_url="ingest",
-        work_queue_url="work",
-        heavy_queue_url="heavy",
-        pack_rows=pack_rows,
-        retry=RETRY,
-    )
+def dispatcher(sqs: Any) -> Dispatcher:
+    """Return a dispatcher over any client; the queues' URLs are their names."""
+    return Dispatcher(sqs=sqs, ingest_queue_url="ingest", work_queue_url="work", heavy_queue_url="heavy", retry=RETRY)
 
 
 def planner(
@@ -178,21 +172,28 @@ def chunk_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> Chunk:
     return Chunk.from_item(dynamodb.items[key.pk, "chunk"])
 
 
-def markers_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> dict[int, Marker]:
-    """Return the markers of a chunk by row."""
-    found = [
+def markers_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> list[Marker]:
+    """Return the markers of a chunk in order."""
+    return [
         Marker.from_item(item)
         for (pk, sk), item in sorted(dynamodb.items.items())
         if pk == key.pk and sk.startswith("mark#")
     ]
-    return {marker.row: marker for marker in found}
 
 
-def tallied(markers: dict[int, Marker]) -> Counts:
-    """Count markers by outcome, independently of the ledger."""
+def outcomes_of(dynamodb: MemoryDynamoDB, key: ChunkKey) -> dict[int, RowOutcome]:
+    """Return the outcomes of a chunk by row; each row is in one marker."""
+    found = [outcome for marker in markers_of(dynamodb, key) for outcome in marker.outcomes]
+    by_row = {outcome.row: outcome for outcome in found}
+    assert len(by_row) == len(found), "a row is in two markers"
+    return by_row
+
+
+def tallied(outcomes: Mapping[int, RowOutcome]) -> Counts:
+    """Count rows by outcome, independently of the ledger."""
     totals = dict.fromkeys(Outcome, 0)
-    for marker in markers.values():
-        totals[marker.outcome] += 1
+    for found in outcomes.values():
+        totals[found.outcome] += 1
     return Counts(**{outcome.value: total for outcome, total in totals.items()})
 
 

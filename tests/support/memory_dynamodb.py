@@ -5,6 +5,7 @@
 
 import copy
 import re
+from base64 import b64encode
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -56,9 +57,9 @@ class MemoryDynamoDB:
         assert 0 < len(TransactItems) <= 100
         actions = [{**request, kind: True} for action in TransactItems for kind, request in action.items()]
         assert len({_target(action) for action in actions}) == len(actions), "no item twice"
-        codes = ["None" if self._holds(action) else "ConditionalCheckFailed" for action in actions]
-        if any(code != "None" for code in codes):
-            raise client_error("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
+        reasons = [{"Code": "None"} if self._holds(action) else self._reason(action) for action in actions]
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise client_error("TransactionCanceledException", CancellationReasons=reasons)
         for action in actions:
             self._apply(action)
         return {}
@@ -79,10 +80,17 @@ class MemoryDynamoDB:
             keys = [key for key in sorted(self.items) if key[0] == values["pk"] and key[1].startswith(values["prefix"])]
             found = [self.items[key] for key in keys if after is None or key > after]
         page = found[: min(Limit or PAGE, PAGE)]
-        wanted = [name for name in request.get("ProjectionExpression", "").split(", ") if name]
+        names = request.get("ExpressionAttributeNames", {})
+        asked = [name for name in request.get("ProjectionExpression", "").split(", ") if name]
+        wanted = [names.get(name, name) for name in asked]
         items = [{name: item[name] for name in item if not wanted or name in wanted} for item in page]
         last = {"LastEvaluatedKey": {name: page[-1][name] for name in ("pk", "sk")}} if len(found) > len(page) else {}
         return {"Items": copy.deepcopy(items), **last}
+
+    def _reason(self, action: Wire) -> Wire:
+        item = self.items.get(_target(action))
+        asked = action.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
+        return {"Code": "ConditionalCheckFailed"} | ({"Item": copy.deepcopy(item)} if asked and item else {})
 
     def _single(self, request: Wire) -> Wire:
         if not self._holds(request):
@@ -101,16 +109,25 @@ class MemoryDynamoDB:
         if "Delete" in action:
             if self.items.pop(key, None):
                 keys = {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
-                self.stream.append({"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": old}})
+                self.stream.append({"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": _image(old)}})
             return
         new = copy.deepcopy(action["Item"]) if "Item" in action else _updated(old, action)
         if new == old:
             return  # a write that changes nothing emits nothing
         self.items[key] = new
-        change = {"Keys": {"pk": new["pk"], "sk": new["sk"]}, "NewImage": copy.deepcopy(new)}
+        change = {"Keys": {"pk": new["pk"], "sk": new["sk"]}, "NewImage": _image(new)}
         if old:
-            change["OldImage"] = copy.deepcopy(old)
+            change["OldImage"] = _image(old)
         self.stream.append({"eventName": "MODIFY" if old else "INSERT", "dynamodb": change})
+
+
+def _image(item: Wire | None) -> Wire:
+    """Return an item as it is in an event of Lambda, where binary attributes are base64."""
+    image = copy.deepcopy(item or {})
+    for value in image.values():
+        if "B" in value:
+            value["B"] = b64encode(value["B"]).decode()
+    return image
 
 
 def _key(key: Wire) -> tuple[str, str]:
@@ -156,6 +173,8 @@ def _updated(old: Wire | None, action: Wire) -> Wire:
             name = names.get(match[1], match[1])
             if verb == "SET":
                 item[name] = values[match[2]]
+            elif verb == "ADD" and "NS" in values[match[2]]:
+                item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *values[match[2]]["NS"]})}
             elif verb == "ADD":
                 item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[match[2]]["N"]))}
             else:

@@ -11,7 +11,9 @@ from chalicelib import services
 from chalicelib.retry import Retry
 from chalicelib.steps.plan import batch_id, job_name
 from chalicelib.store.batch import Batch, Source
-from chalicelib.store.items import BATCH_SK, CHUNK_SK, Chunk, Marker, batch_pk
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
+from chalicelib.store.marker import Marker, RowOutcome
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 
@@ -249,6 +251,11 @@ class Pipeline:
             for (pk, sk), item in sorted(self.dynamodb.items.items())
             if sk.startswith("mark#") and pk.startswith(f"batch#{batch}#")
         ]
+
+    def outcomes(self, batch: str) -> list[tuple[int, RowOutcome]]:
+        """Return the outcomes of all rows of a batch with their chunks, in order, as often as they were counted."""
+        found = [(marker.chunk.number, outcome) for marker in self.markers(batch) for outcome in marker.outcomes]
+        return sorted(found, key=lambda each: (each[0], each[1].row))
 
     def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
         bodies = self.waiting(queue)

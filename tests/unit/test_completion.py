@@ -45,14 +45,15 @@ def test_any_history_ends_with_every_row_counted_once(rows: list[str], data: st.
 def _check_never_early(pipeline: Pipeline, batch_id: str) -> None:
     if any(change["dynamodb"]["NewImage"].get("completed_at") for change in pipeline.dynamodb.stream):
         batch = pipeline.batch(batch_id)
-        assert len(pipeline.markers(batch_id)) == batch.rows == batch.expected_rows
+        assert len(pipeline.outcomes(batch_id)) == batch.rows == batch.expected_rows
 
 
 def _check_exact(pipeline: Pipeline, batch_id: str, rows: int) -> None:
     batch = pipeline.batch(batch_id)
-    markers = pipeline.markers(batch_id)
-    by_outcome = Counter(marker.outcome for marker in markers)
-    assert batch.rows == batch.expected_rows == rows == len(markers)
+    outcomes = pipeline.outcomes(batch_id)
+    by_outcome = Counter(outcome.outcome for _, outcome in outcomes)
+    assert batch.rows == batch.expected_rows == rows == len(outcomes)
+    assert len({(chunk, outcome.row) for chunk, outcome in outcomes}) == rows, "each row is in one marker"
     assert batch.counts.succeeded == by_outcome[Outcome.SUCCEEDED]
     assert batch.counts.failed == by_outcome[Outcome.FAILED]
     assert batch.counts.rejected == by_outcome[Outcome.REJECTED]

@@ -1,11 +1,14 @@
 """Dead letters become outcomes of their rows, so that batches end; a copy of each letter is kept."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import BusyError, MessageError
-from chalicelib.store.items import ChunkKey, Marker, Outcome, marker_sk
+from chalicelib.steps.process import wanted_rows
+from chalicelib.store.items import ChunkKey, Outcome
+from chalicelib.store.ledger import Finished, Seen
+from chalicelib.store.marker import ReasonCode, unsuccessful
+from chalicelib.store.repository import Repository
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 
 if TYPE_CHECKING:
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from chalicelib.retry import Retry
     from chalicelib.steps.finish import Finisher
     from chalicelib.steps.ingest import Ingester
+    from chalicelib.store.bits import RowBits
     from chalicelib.store.leases import Leases
     from chalicelib.store.ledger import Ledger
     from chalicelib.store.table import Table
@@ -42,7 +46,7 @@ class DeadLetterHandler:
     retry: "Retry"
 
     def handle(self, message: "Message", queue: str) -> HandledDeadLetter:
-        """Give every row that a dead letter of ``queue`` (its DLQ's name) is about an outcome, then keep the letter.
+        """Give every row that a dead letter of ``queue`` (its DLQ's name) is about an outcome, then keep a copy.
 
         Raises MessageError for what cannot be mapped to a row: that stays in its dead-letter queue, whose alarm calls
         an operator. Dying between outcome and copy means that the letter comes again, and its outcomes are counted
@@ -64,29 +68,36 @@ class DeadLetterHandler:
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
     def _give_up_chunk(self, chunk: ChunkKey) -> HandledDeadLetter:
-        given_up = self.ingester.give_up(chunk, "dead-lettered: its chunk could not be read; see the logs of ingest")
-        return HandledDeadLetter(rows=given_up.rows, counted=given_up.rejected)
+        given_up = self.ingester.give_up(
+            chunk, ReasonCode.DEAD_LETTERED, "dead-lettered: its chunk could not be read; see the logs of ingest"
+        )
+        return HandledDeadLetter(rows=given_up.rows, counted=given_up.failed)
 
     def _give_up_rows(self, message: WorkMessage) -> HandledDeadLetter:
-        reason = "dead-lettered: its worker died, timed out or failed each time; see the logs of process"
-        counted = 0
-        for number in sorted({row.chunk for row in message.rows}):
-            chunk = ChunkKey(message.batch, number)
-            rows = [row.row for row in message.rows if row.chunk == number]
-            self._refuse_while_leased(chunk, rows)
-            markers = [Marker(chunk=chunk, row=row, outcome=Outcome.FAILED, error=reason) for row in rows]
-            counted += self.ledger.record(chunk, markers).counted
-        return HandledDeadLetter(rows=len(message.rows), counted=counted)
+        key = ChunkKey(message.batch, message.chunk)
+        chunk = Repository(table=self.table).require_chunk(key)
+        rows = wanted_rows(message, chunk)  # none of a letter that a redrive has overtaken
+        self._refuse_while_leased(key, rows & chunk.heavy)
+        outcomes = []
+        for row in rows:
+            reason = "dead-lettered: its worker died, timed out or failed each time; see the logs of process"
+            if raised := message.raised.get(row):
+                reason = f"{reason}; the try before raised {raised}"
+            outcomes.append(unsuccessful(row, Outcome.FAILED, ReasonCode.DEAD_LETTERED, reason, tries=message.attempt))
+        # The generation is the letter's: a redrive that comes between this and the transaction drops the failures.
+        finished = [Finished(message.generation, outcome) for outcome in outcomes]
+        counted = self.ledger.record(key, finished, Seen.of(chunk)).counted
+        return HandledDeadLetter(rows=len(message.rows) if message.rows is not None else len(rows), counted=counted)
 
-    def _refuse_while_leased(self, chunk: ChunkKey, rows: Iterable[int]) -> None:
+    def _refuse_while_leased(self, chunk: ChunkKey, rows: "RowBits") -> None:
         """Leave a heavy row alone whose worker lives: the letter is a second delivery that was put back too often."""
         for row in rows:
-            if self.leases.seconds_left(chunk, row) and not self.table.get(chunk.pk, marker_sk(row)):
+            if self.leases.seconds_left(chunk, row):
                 raise BusyError(f"{chunk.pk} row {row} is being worked on")
 
     def _count(self, message: FinishedMessage) -> HandledDeadLetter:
-        counted = self.finisher.count(message)
-        return HandledDeadLetter(rows=len(message.rows), counted=counted.counted)
+        recorded = self.finisher.count(ChunkKey(message.batch, message.chunk), [message])
+        return HandledDeadLetter(rows=len(message.outcomes), counted=recorded.counted)
 
     def _keep(self, message: "Message", queue: str) -> None:
         attributes: Any = {"queue": {"DataType": "String", "StringValue": queue}}

@@ -1,25 +1,26 @@
-"""Finish: outcomes from the queue become markers and counts, as many as fit into each transaction."""
+"""Finish: outcomes become markers and counts, those of a chunk that arrive together in one transaction."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chalicelib.store.items import ChunkKey, Marker
-from chalicelib.store.ledger import Recorded
+from chalicelib.store.bits import RowBits
+from chalicelib.store.items import ChunkKey
+from chalicelib.store.ledger import Finished, Recorded, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from chalicelib.store.ledger import Ledger
-    from chalicelib.transport.messages import FinishedMessage, RowOutcome
+    from chalicelib.transport.messages import FinishedMessage
     from chalicelib.transport.partial_batch_response import Failures, Message
 
 
 @dataclass(slots=True)
-class _ChunkOutcomes:
+class _Deliveries:
     """What one invocation has to count of a chunk, and the messages that asked for it."""
 
-    markers: list[Marker] = field(default_factory=list)
+    bodies: "list[FinishedMessage]" = field(default_factory=list)
     messages: "set[Message]" = field(default_factory=set)
 
 
@@ -34,39 +35,23 @@ class Finisher:
 
         A chunk that cannot be counted fails the messages that have rows of it, and no others.
         """
-        by_chunk: dict[ChunkKey, _ChunkOutcomes] = defaultdict(_ChunkOutcomes)
+        by_chunk: dict[ChunkKey, _Deliveries] = defaultdict(_Deliveries)
         for message, body in finished.items():
-            for chunk, markers in _markers(body).items():
-                by_chunk[chunk].markers += markers
-                by_chunk[chunk].messages.add(message)
-        counted = duplicates = 0
-        for chunk, outcomes in by_chunk.items():
-            with failures.isolated(*outcomes.messages):
-                recorded = self.ledger.record(chunk, outcomes.markers)
+            deliveries = by_chunk[ChunkKey(body.batch, body.chunk)]
+            deliveries.bodies.append(body)
+            deliveries.messages.add(message)
+        counted = dropped = 0
+        for key, deliveries in by_chunk.items():
+            with failures.isolated(*deliveries.messages):
+                recorded = self.count(key, deliveries.bodies)
                 counted += recorded.counted
-                duplicates += recorded.duplicates
-        return Recorded(counted=counted, duplicates=duplicates)
+                dropped += recorded.dropped
+        return Recorded(counted=counted, dropped=dropped)
 
-    def count(self, body: "FinishedMessage") -> Recorded:
-        """Count the outcomes of one message; raises when one of its chunks cannot be counted."""
-        counted = sum(self.ledger.record(chunk, markers).counted for chunk, markers in _markers(body).items())
-        return Recorded(counted=counted, duplicates=len(body.rows) - counted)
-
-
-def _markers(body: "FinishedMessage") -> dict[ChunkKey, list[Marker]]:
-    by_chunk: dict[ChunkKey, list[Marker]] = defaultdict(list)
-    for row in body.rows:
-        chunk = ChunkKey(body.batch, row.chunk)
-        by_chunk[chunk].append(_marker(chunk, row.outcome))
-    return by_chunk
-
-
-def _marker(chunk: ChunkKey, outcome: "RowOutcome") -> Marker:
-    return Marker(
-        chunk=chunk,
-        row=outcome.row,
-        outcome=outcome.outcome,
-        result=bytes(outcome.result).decode(),
-        error=outcome.error,
-        ms=outcome.ms,
-    )
+    def count(self, key: ChunkKey, bodies: "Iterable[FinishedMessage]") -> Recorded:
+        """Count the outcomes of messages about one chunk."""
+        found = list(bodies)
+        newest = max(found, key=lambda body: body.version)  # what was read of the chunk last is most likely still true
+        seen = Seen(newest.version, newest.generation, RowBits.from_bytes(newest.done))
+        finished = [Finished(body.generation, outcome) for body in found for outcome in body.outcomes]
+        return self.ledger.record(key, finished, seen)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from chalicelib.errors import BusyError, MessageError, TallyError
 from chalicelib.logs import logger
-from chalicelib.steps.process import Processed
-from chalicelib.store.items import ChunkKey, Outcome, marker_sk
+from chalicelib.steps.process import Processed, wanted_rows
+from chalicelib.store.items import ChunkKey
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from chalicelib.steps.process import Processor
     from chalicelib.store.leases import Leases
-    from chalicelib.store.table import Table
     from chalicelib.transport.messages import WorkMessage
     from chalicelib.transport.partial_batch_response import Message
 
@@ -31,32 +30,32 @@ class HeavyProcessor:
 
     processor: "Processor"
     leases: "Leases"
-    table: "Table"
     sqs: "SQSClient"
     queue_url: str
 
     def work(self, message: "WorkMessage", delivery: "Message") -> Processed:
-        """Process the one row of a message, unless it was counted or somebody else is at it (BusyError).
+        """Process the one row of a message, unless it was counted or somebody else works on it (BusyError).
 
         The queue's own visibility timeout is long, for the longest row. The heartbeat keeps a much shorter one, so
         that a row whose worker dies comes back within a lease's time.
         """
-        if len(message.rows) != 1:
-            raise MessageError(f"a heavy message has one row, not {len(message.rows)}")
-        (row,) = message.rows
-        chunk = ChunkKey(message.batch, row.chunk)
-        if self.table.get(chunk.pk, marker_sk(row.row)):
-            return Processed()  # a second delivery of a row that is done
-        if not self.leases.take(chunk, row.row):
-            self._set_visibility(delivery, self.leases.seconds_left(chunk, row.row) + 1)
-            raise BusyError(f"{chunk.pk} row {row.row} is being worked on")
-        with self._heartbeat(chunk, row.row, delivery):
-            done = self.processor.work(message, receive_count=1)
-        # The heartbeat has ended, so nothing says less of the lease after this.
-        if any(finished.outcome.outcome is Outcome.SUCCEEDED for finished in done.finished):
-            self.leases.take(chunk, row.row, seconds=_UNTIL_COUNTED_SECONDS)
+        if message.rows is None or len(message.rows) != 1:
+            raise MessageError("a heavy message names one row")
+        row = message.rows[0]
+        work = self.processor.load(message)
+        if not wanted_rows(message, work.chunk):
+            return Processed()  # a second delivery of a row that is done, or one that a redrive has overtaken
+        chunk = work.chunk.key
+        if not self.leases.take(chunk, row):
+            self._set_visibility(delivery, self.leases.seconds_left(chunk, row) + 1)
+            raise BusyError(f"{chunk.pk} row {row} is being worked on")
+        with self._heartbeat(chunk, row, delivery):
+            done = self.processor.run(message, work, receive_count=1)
+        # The heartbeat has ended, so nothing shortens the lease after this.
+        if row in done.succeeded:
+            self.leases.take(chunk, row, seconds=_UNTIL_COUNTED_SECONDS)
         else:
-            self.leases.release(chunk, row.row)  # its next try, or its redrive, must not meet this one's lease
+            self.leases.release(chunk, row)  # its next try, or its redrive, must not meet this one's lease
         return done
 
     @contextmanager

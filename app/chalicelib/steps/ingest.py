@@ -1,53 +1,53 @@
-"""Ingest: the rows of one chunk become record items, or markers where they never were valid rows."""
+"""Ingest: the rows of one chunk become durable, and with one write the chunk knows how many there are."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from chalicelib import jobs
-from chalicelib.errors import FatalError, MessageError, SourceGoneError, described
+from chalicelib.clock import Clock, utc_now
+from chalicelib.errors import FatalError, SourceGoneError, described
 from chalicelib.files.source import ObjectReader
 from chalicelib.rows import RejectedRow
-from chalicelib.store.batch import Batch, Hold
-from chalicelib.store.items import (
-    BATCH_SK,
-    CHUNK_SK,
-    MARKER_PREFIX,
-    ROW_PREFIX,
-    Chunk,
-    ChunkKey,
-    Marker,
-    Outcome,
-    Record,
-    batch_pk,
-    number,
-)
-from chalicelib.store.table import Update
+from chalicelib.store import rows
+from chalicelib.store.batch import Batch
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
+from chalicelib.store.items import CHUNK_SK, MAX_ITEM_BYTES, ChunkKey, Counts, Outcome, bits, number, text, timestamp
+from chalicelib.store.ledger import NO_SUCH_MARKER
+from chalicelib.store.marker import ReasonCode, RowOutcome, markers, rows_by_outcome, unsuccessful
+from chalicelib.store.repository import Repository
+from chalicelib.store.rows import StoredRow
+from chalicelib.store.table import Put, Update
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.retry import Retry
-    from chalicelib.steps.dispatch import Dispatcher
-    from chalicelib.store.ledger import Ledger
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ChunkMessage
 
-MAX_RECORD_BYTES = 380_000
-"""An item holds 400 KB, names and keys included; what a marker with its result needs has the same bound."""
-_MAX_REASON_CHARACTERS = 1_000
-_MAX_CHARACTER_BYTES = 4
-"""A character in UTF-8."""
-
-ROWS_UNKNOWN = "attribute_not_exists(#rows)"
-"""The total is added to ``remaining`` once, whichever of several ingests of the chunk comes first."""
+_SMALL_BYTES = MAX_ITEM_BYTES // 3
+"""The rows of a chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of a chunk's rows; all zero when it had been closed before."""
+    """What became of a chunk's rows; all zero when it had been ingested before."""
 
     rows: int = 0
     rejected: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was read of a chunk: the rows that are to be processed, and outcomes of those that are not."""
+
+    columns: tuple[str, ...] = ()
+    stored: list[StoredRow] = field(default_factory=list)
+    heavy: list[int] = field(default_factory=list)
+    outcomes: list[RowOutcome] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,111 +56,125 @@ class Ingester:
 
     table: "Table"
     s3: "S3Client"
-    ledger: "Ledger"
-    dispatcher: "Dispatcher"
     retry: "Retry"
+    retention: timedelta
+    clock: Clock = utc_now
 
     def ingest(self, message: "ChunkMessage") -> Ingested:
-        """Make every row of a chunk durable, as a record or as a marker, send the records on, then set the total.
+        """Make every row of a chunk durable, then set its totals: the stream sends the rows on.
 
-        Safe to repeat. The total comes last: a chunk that has it has all its rows, and they are on their way. Dying
-        before, also between the records and their messages, means that the queue delivers again: the same items are
-        written, which changes nothing, and rows that have no outcome yet are sent again, which every consumer takes.
+        Safe to repeat. Dying between the rows and the totals means that the queue delivers again: the same rows are
+        written again, and nobody looks at them before the totals are there.
         """
-        batch, chunk = self._load(ChunkKey(message.batch, message.chunk))
-        if chunk.closed:
-            return Ingested()  # a late duplicate; the markers that would show it may have expired
-        if batch.hold in {Hold.CANCELLED, Hold.THRESHOLD}:
-            return self.give_up(chunk.key, f"{batch.hold}: the batch was stopped before this row was read")
+        batch, chunk = self._repository.require_with_batch(ChunkKey(message.batch, message.chunk))
+        if chunk.rows is not None:
+            return Ingested()  # a second delivery
+        if batch.hold and batch.hold.stops:
+            code = ReasonCode(batch.hold)
+            return self._give_up(chunk, code, f"the batch was stopped ({batch.hold}) before this row was read")
         try:
-            records, markers = self._read(batch, chunk)
+            read = self._read(batch, chunk)
         except SourceGoneError:
-            return self.give_up(chunk.key, "the object was deleted before its rows were read")
-        total = len(records) + len(markers)
+            return self._give_up(chunk, ReasonCode.SOURCE_GONE, "the object was deleted before its rows were read")
+        total = len({row.row for row in read.stored} | {outcome.row for outcome in read.outcomes})
         if total != chunk.expected_rows:
             raise FatalError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
-        self.table.write_all(record.to_item(expires_at=batch.expires_at) for record in records)
-        self.ledger.record(chunk.key, markers)
-        self.dispatcher.send_records(self._without_outcome(chunk, records))
-        self._set_rows(chunk.key, total)
-        return Ingested(rows=total, rejected=len(markers))
+        pages = rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at)
+        self.table.write_all(pages)
+        return self._set_totals(chunk, read, pages=len(pages))
 
-    def give_up(self, key: ChunkKey, reason: str) -> Ingested:
-        """Fail every row of a chunk that was not read; safe to repeat. ``rejected`` counts those rows.
+    def give_up(self, key: ChunkKey, code: ReasonCode, reason: str) -> Ingested:
+        """Fail every row of a chunk that was not read; safe to repeat, and nothing if it was read meanwhile."""
+        chunk = self._repository.require_chunk(key)
+        return Ingested() if chunk.rows is not None else self._give_up(chunk, code, reason)
 
-        Rows with a record get their outcome elsewhere: they are sent on, for the delivery that wrote them may have died
-        before it did.
-        """
-        _, chunk = self._load(key)
-        if chunk.closed:
-            return Ingested()
-        records = [Record.from_item(item) for item in self.table.query(key.pk, ROW_PREFIX)]
-        self.dispatcher.send_records(self._without_outcome(chunk, records))
-        read = {record.row for record in records}
-        markers = [_failed(chunk, row, reason) for row in range(chunk.expected_rows) if row not in read]
-        counted = self.ledger.record(chunk.key, markers).counted
-        self._set_rows(chunk.key, chunk.expected_rows)
-        return Ingested(rows=chunk.expected_rows, rejected=counted)
+    def _give_up(self, chunk: Chunk, code: ReasonCode, reason: str) -> Ingested:
+        outcomes = [
+            unsuccessful(row, Outcome.FAILED, code, f"row {row + 1} from line {chunk.first_line}: {reason}")
+            for row in range(chunk.expected_rows)
+        ]
+        return self._set_totals(chunk, _Read(outcomes=outcomes), pages=0)
 
-    def _without_outcome(self, chunk: Chunk, records: list[Record]) -> list[Record]:
-        """Return the records whose rows are still to be processed: all of them, unless the chunk was begun before."""
-        if not chunk.counts.total:
-            return records  # no marker without a count: nothing to look for, so no request
-        found = self.table.query(chunk.key.pk, MARKER_PREFIX, projection="sk")
-        counted = {int(item["sk"]["S"].removeprefix(MARKER_PREFIX)) for item in found}
-        return [record for record in records if record.row not in counted]
+    @property
+    def _repository(self) -> Repository:
+        return Repository(table=self.table)
 
-    def _load(self, chunk: ChunkKey) -> tuple[Batch, Chunk]:
-        found = self.table.get_all([(batch_pk(chunk.batch_id), BATCH_SK), (chunk.pk, CHUNK_SK)])
-        by_sk = {item["sk"]["S"]: item for item in found}
-        if set(by_sk) != {BATCH_SK, CHUNK_SK}:
-            raise MessageError(f"{chunk.pk} is not in the table: was its batch deleted?")
-        return Batch.from_item(by_sk[BATCH_SK]), Chunk.from_item(by_sk[CHUNK_SK])
-
-    def _read(self, batch: Batch, chunk: Chunk) -> tuple[list[Record], list[Marker]]:
+    def _read(self, batch: Batch, chunk: Chunk) -> _Read:
         if chunk.unreadable:
             reason = f"line {chunk.first_line}: {chunk.unreadable}"
-            return [], [Marker(chunk=chunk.key, row=0, outcome=Outcome.REJECTED, error=reason)]
+            return _Read(outcomes=[_rejected(0, ReasonCode.INVALID, reason, chunk.first_line)])
         job = jobs.require(batch.job)
         reader = ObjectReader(s3=self.s3, source=batch.content, retry=self.retry)
         data = reader.read(chunk.start, chunk.end)
-        records: list[Record] = []
-        markers: list[Marker] = []
+        read = _Read(columns=job.schema.columns)
         for row in job.schema.read(data, batch.header, chunk.first_line):
             if isinstance(row, RejectedRow):
-                markers.append(_rejected(chunk.key, row.row, row.reason))
+                read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
                 continue
-            size = len(row.data)
-            if size > MAX_RECORD_BYTES // _MAX_CHARACTER_BYTES:
-                size = len(row.data.encode())
-            if size > MAX_RECORD_BYTES:
-                reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_RECORD_BYTES:,} can be kept"
-                markers.append(_rejected(chunk.key, row.row, reason))
-            else:
-                try:
-                    heavy = bool(job.heavy(row.parsed))
-                except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
-                    markers.append(_failed(chunk, row.row, f"line {row.line}, heavy(): {described(error)}"))
-                    continue
-                records.append(Record(chunk=chunk.key, row=row.row, line=row.line, data=row.data, heavy=heavy))
-        return records, markers
+            stored = StoredRow(row.row, row.line, row.values)
+            size = 0 if len(data) <= _SMALL_BYTES else rows.encoded_size(stored)
+            if size > MAX_ITEM_BYTES:
+                reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_ITEM_BYTES:,} can be kept"
+                read.outcomes.append(_rejected(row.row, ReasonCode.TOO_LARGE, reason, row.line))
+                continue
+            read.stored.append(stored)
+            try:
+                is_heavy = bool(job.heavy(row.parsed))
+            except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+                # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
+                reason = f"line {row.line}, heavy(): {described(error)}"
+                failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)
+                read.outcomes.append(failed)
+                is_heavy = True
+            if is_heavy:
+                read.heavy.append(row.row)
+        return read
 
-    def _set_rows(self, chunk: ChunkKey, rows: int) -> None:
-        self.table.update(  # that the condition fails means that an earlier call was applied, heard or not
-            Update(
-                pk=chunk.pk,
-                sk=CHUNK_SK,
-                expression="SET #rows = :rows ADD remaining :rows",
-                condition=ROWS_UNKNOWN,
-                values={":rows": number(rows)},
+    def _set_totals(self, chunk: Chunk, read: _Read, *, pages: int) -> Ingested:
+        """Set what there is to count, once; rows that have an outcome already are counted in the same transaction."""
+        found = rows_by_outcome(read.outcomes)
+        counts = Counts(rejected=len(found[Outcome.REJECTED]), failed=len(found[Outcome.FAILED]))
+        update = _totals(chunk, read, counts, pages)
+        now = self.clock()
+        puts = [
+            Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
+            for marker in markers(
+                chunk.key,
+                chunk.version + 1,
+                read.outcomes,
+                counted_at=timestamp(now),
+                expires_at=int((now + self.retention).timestamp()),
             )
-        )
+        ]
+        # A condition that fails means that an earlier call was applied, heard or not, or that another one was faster.
+        applied = not self.table.transact([*puts, update]) if puts else self.table.update(update)
+        if not applied:
+            return Ingested()
+        return Ingested(rows=chunk.expected_rows, rejected=counts.rejected, failed=counts.failed)
 
 
-def _failed(chunk: Chunk, row: int, reason: str) -> Marker:
-    said = f"row {row + 1} from line {chunk.first_line}: {reason}"
-    return Marker(chunk=chunk.key, row=row, outcome=Outcome.FAILED, error=said[:_MAX_REASON_CHARACTERS])
+def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
+    done = RowBits.of(outcome.row for outcome in read.outcomes)
+    values: dict[str, Any] = {
+        ":rows": number(chunk.expected_rows),
+        ":pages": number(pages),
+        ":done": bits(done),
+        ":heavy": bits(RowBits.of(read.heavy)),
+        ":version": number(chunk.version),
+        ":next": number(chunk.version + 1),
+        ":ready": text(ChunkState.READY),
+        ":remaining": number(chunk.expected_rows - len(done)),
+        **counts.values(),
+    }
+    return Update(
+        pk=chunk.key.pk,
+        sk=CHUNK_SK,
+        expression="SET #rows = :rows, pages = :pages, done = :done, heavy = :heavy, #version = :next, "
+        "#state = :ready, remaining = :remaining, succeeded = :succeeded, #failed = :failed, rejected = :rejected",
+        condition=AS_READ,
+        values=values,
+    )
 
 
-def _rejected(chunk: ChunkKey, row: int, reason: str) -> Marker:
-    return Marker(chunk=chunk, row=row, outcome=Outcome.REJECTED, error=reason[:_MAX_REASON_CHARACTERS])
+def _rejected(row: int, code: ReasonCode, reason: str, line: int) -> RowOutcome:
+    return unsuccessful(row, Outcome.REJECTED, code, reason, line=line)

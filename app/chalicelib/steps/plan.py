@@ -18,7 +18,8 @@ from chalicelib.files.source import ObjectReader
 from chalicelib.rows import HeaderError
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
-from chalicelib.store.items import BATCH_SK, Chunk, ChunkKey, batch_pk, number, text, timestamp
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import BATCH_SK, ChunkKey, batch_pk, number, text, timestamp
 from chalicelib.store.table import MAX_ACTIONS, Put, Update
 from chalicelib.transport.uploads import HAND_OVER_SECONDS, INBOX_PREFIX, Upload
 
@@ -205,11 +206,12 @@ class Planner:
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
                 expression="SET chunks = :chunks, expected_rows = :rows, #status = :running "
-                "REMOVE cursor_offset, cursor_line, cursor_chunks, cursor_rows ADD remaining :chunks",
+                "REMOVE cursor_offset, cursor_line, cursor_chunks, cursor_rows ADD remaining :chunks, #version :one",
                 condition=IS_BEING_PLANNED,
                 values={
                     ":chunks": number(planned.chunks),
                     ":rows": number(planned.rows),
+                    ":one": number(1),
                     ":running": text(BatchStatus.RUNNING),
                     ":planning": text(BatchStatus.PLANNING),
                 },

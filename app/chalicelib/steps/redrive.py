@@ -1,26 +1,29 @@
-"""Redrive: failed rows run again. Their markers are taken back, and with them exactly what they had counted."""
+"""Redrive: failed rows run again. They are taken out of their markers, and with them exactly what they had counted."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from chalicelib.bounds import grouped
+from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import ConflictError, TallyError
-from chalicelib.store.batch import Batch, BatchStatus, Listing
+from chalicelib.store.attempts import reopen_batch
+from chalicelib.store.batch import Batch, BatchStatus, Hold
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
 from chalicelib.store.items import (
-    BATCH_SK,
     CHUNK_SK,
-    MARKER_PREFIX,
-    Chunk,
     ChunkKey,
-    Marker,
     Outcome,
-    batch_pk,
+    bits,
     marker_sk,
     number,
     text,
 )
-from chalicelib.store.table import MAX_ACTIONS, Delete, Update
+from chalicelib.store.marker import Marker, encoded_size
+from chalicelib.store.repository import Repository
+from chalicelib.store.table import MAX_ACTIONS, MAX_TRANSACTION_BYTES, Delete, Put, Update
 
 if TYPE_CHECKING:
     from chalicelib.store.table import Table
@@ -28,18 +31,26 @@ if TYPE_CHECKING:
 _MAX_MARKERS = MAX_ACTIONS - 2
 """Two actions of a transaction are the chunk's and the batch's."""
 
-IS_FAILED = "outcome = :outcome"
-"""Only a failure is taken back, and only once: a second redrive runs into a marker that is gone."""
-CHUNK_IS_OPEN = "attribute_not_exists(#closed)"
-"""Its batch has none of its counts yet."""
-CHUNK_IS_CLOSED_AS_READ = "attribute_exists(#closed) AND #failed = :was_failed"
-"""Its batch has exactly the counts that were read, and gives exactly these back."""
-BATCH_IS_AS_READ = "#status = :status AND attempt = :attempt"
-"""Of several redrives of a finished batch one begins the next attempt, the others join it."""
-
 
 class NotRedrivableError(TallyError):
     """There is no such batch, it never had rows, or they have expired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redriven:
+    """How many rows of a batch were taken back, and what had stopped it and was lifted with the first of them."""
+
+    rows: int = 0
+    lifted: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A marker and what stays in it: nothing, if all of its rows are taken back."""
+
+    before: Marker
+    after: Marker | None
+    rows: RowBits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,126 +58,118 @@ class Redriver:
     """Takes failures back; the stream then sends those rows again, so dying at any point loses none."""
 
     table: "Table"
+    clock: Clock = utc_now
 
     def redrive(
         self, batch_id: str, *, error: str = "", rows: Collection[tuple[int, int]] = (), on_chunk: Callable[[], None]
-    ) -> int:
+    ) -> Redriven:
         """Run failed rows again, those whose reason matches ``error`` and, if given, that are in ``rows``.
 
-        ``rows`` are pairs of chunk and row. Returns how many were taken back. Safe to repeat, to interrupt and to run
-        while the batch is running; ``on_chunk`` is called after each chunk.
+        ``rows`` are pairs of chunk and row. What had stopped the batch is lifted in the transaction that takes the
+        first row back: a redrive that takes nothing back changes nothing. Of a chunk that was never read all rows are
+        taken back. Safe to repeat, to interrupt and to run while the batch is running; ``on_chunk`` is called after
+        each chunk. Raises NotRedrivableError.
         """
-        batch = self._batch(batch_id)
+        batch = self._repository.find_batch(batch_id)
+        if batch is None:
+            raise NotRedrivableError(f"there is no batch {batch_id}")
         if batch.status is BatchStatus.REJECTED:
             raise NotRedrivableError(f"{batch_id} was rejected as a file, it has no rows: {batch.reason}")
+        if self.clock().timestamp() >= batch.expires_at:
+            raise NotRedrivableError(f"the rows of {batch_id} have expired; upload the file again")
         pattern = re.compile(error)
         taken = 0
+        lifted: Hold | None = None
         for chunk in range(batch.chunks or 0):
-            wanted = {row for number, row in rows if number == chunk}
+            wanted = RowBits.of(row for number, row in rows if number == chunk)
             if not rows or wanted:
-                taken += self._redrive_chunk(ChunkKey(batch_id, chunk), pattern, wanted)
+                done = self._redrive_chunk(ChunkKey(batch_id, chunk), pattern, wanted)
+                taken += done.rows
+                lifted = lifted or done.lifted
             on_chunk()
-        return taken
+        return Redriven(rows=taken, lifted=lifted)
 
-    def _redrive_chunk(self, key: ChunkKey, pattern: re.Pattern[str], wanted: set[int]) -> int:
-        taken = 0
-        before = self._chunk(key)
-        markers = [Marker.from_item(item) for item in self.table.query(key.pk, MARKER_PREFIX)]
-        failed = [marker for marker in markers if _matches(marker, pattern, wanted)]
-        # A chunk that has changed meanwhile was redriven by somebody else, who took the markers that are missing.
-        if failed and before.closed and before == self._chunk(key):
-            _require_whole(before, len(markers))
-        while failed:
-            group, failed = failed[:_MAX_MARKERS], failed[_MAX_MARKERS:]
-            taken += self._take_back(key, group)
-        return taken
+    @property
+    def _repository(self) -> Repository:
+        return Repository(table=self.table)
 
-    def _take_back(self, key: ChunkKey, markers: list[Marker]) -> int:
-        """Take one transaction's worth of failures back, whatever closes, ends or redrives the batch meanwhile."""
-        pending = markers
-        while pending:
-            chunk, batch = self._chunk(key), self._batch(key.batch_id)
-            moves = [_reopen_chunk(chunk, len(pending)), _reopen_batch(batch, chunk)] if chunk.closed else []
-            deletes = [
-                Delete(
-                    pk=key.pk,
-                    sk=marker_sk(marker.row),
-                    condition=IS_FAILED,
-                    values={":outcome": text(Outcome.FAILED)},
-                )
-                for marker in pending
-            ]
-            stale = set(self.table.transact([*deletes, *(moves or [_uncount(chunk, len(pending))])]))
-            if not stale:
-                return len(pending)
-            # Markers that are gone were taken back before, perhaps by a call of ours that was not heard of.
-            pending = [marker for position, marker in enumerate(pending) if position not in stale]
-        return 0
+    def _redrive_chunk(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> Redriven:
+        """Take the failures of one chunk back, in as many transactions as their markers need."""
+        done = Redriven()
+        while taken := self.table.retry(self._take_back, key, pattern, wanted):
+            done = Redriven(rows=done.rows + taken.rows, lifted=done.lifted or taken.lifted)
+        return done
 
-    def _batch(self, batch_id: str) -> Batch:
-        item = self.table.get(batch_pk(batch_id), BATCH_SK)
-        if item is None:
-            raise NotRedrivableError(f"there is no batch {batch_id}")
-        return Batch.from_item(item)
-
-    def _chunk(self, key: ChunkKey) -> Chunk:
-        item = self.table.get(key.pk, CHUNK_SK)
-        if item is None:
-            raise ConflictError(f"{key.pk} is gone")
-        return Chunk.from_item(item)
+    def _take_back(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> Redriven | None:
+        """Take back what fits into a transaction, None if there is nothing; raises ConflictError if the chunk moved."""
+        # In this order: whatever changes markers after this raises the version that the transaction is guarded by.
+        batch, chunk = self._repository.require_with_batch(key)
+        if not chunk.counts.failed:
+            return None
+        found = self._repository.markers(key)
+        taken = [each for marker in found if (each := _take(marker, pattern, wanted)) is not None]
+        if not taken:
+            return None
+        if chunk.pages == 0:  # it was never read, so that all of it is read now
+            taken = [_Taken(marker, None, marker.every_row) for marker in found]
+        group = next(grouped(taken, size=_size, max_bytes=MAX_TRANSACTION_BYTES, max_parts=_MAX_MARKERS))
+        if self.table.transact(_actions(batch, chunk, group)):
+            raise ConflictError(f"{key.pk} has moved since it was read")
+        lifted = batch.hold if _is_stopped(batch) else None
+        return Redriven(rows=sum(len(each.rows) for each in group), lifted=lifted)
 
 
-def _require_whole(chunk: Chunk, markers: int) -> None:
-    """Refuse a closed chunk whose markers expire: its other rows, read again, could be counted again."""
-    expired = (chunk.rows or 0) - markers
-    if expired > 0:
-        raise NotRedrivableError(f"{chunk.key.pk}: {expired} of its rows have expired; upload the file again")
+def _is_stopped(batch: Batch) -> bool:
+    return batch.hold is not None and batch.hold.stops
 
 
-def _matches(marker: Marker, pattern: re.Pattern[str], wanted: set[int]) -> bool:
-    chosen = marker.outcome is Outcome.FAILED and (not wanted or marker.row in wanted)
-    return chosen and bool(pattern.search(marker.error))
-
-
-def _uncount(chunk: Chunk, rows: int) -> Update:
-    return Update(
-        pk=chunk.key.pk,
-        sk=CHUNK_SK,
-        expression="ADD remaining :rows, #failed :less, redriven :rows",
-        condition=CHUNK_IS_OPEN,
-        values={":rows": number(rows), ":less": number(-rows)},
+def _take(marker: Marker, pattern: re.Pattern[str], wanted: RowBits) -> _Taken | None:
+    """Return what is taken out of a marker, None if it has nothing that is asked for."""
+    rows = RowBits.of(
+        outcome.row
+        for outcome in marker.outcomes
+        if outcome.outcome is Outcome.FAILED
+        and (not wanted or outcome.row in wanted)
+        and pattern.search(outcome.reason)
     )
+    if not rows:
+        return None
+    left = [outcome for outcome in marker.outcomes if outcome.row not in rows]
+    return _Taken(marker, marker.with_outcomes(left) if left else None, rows)
 
 
-def _reopen_chunk(chunk: Chunk, rows: int) -> Update:
-    return Update(
-        pk=chunk.key.pk,
-        sk=CHUNK_SK,
-        expression="ADD remaining :rows, #failed :less, redriven :rows REMOVE #closed",
-        condition=CHUNK_IS_CLOSED_AS_READ,
-        values={":rows": number(rows), ":less": number(-rows), ":was_failed": number(chunk.counts.failed)},
-    )
+def _size(taken: _Taken) -> int:
+    return sum(map(encoded_size, taken.after.outcomes)) if taken.after else 0
 
 
-def _reopen_batch(batch: Batch, chunk: Chunk) -> Update:
-    """Give back what the chunk had added, and begin the next attempt if the batch had ended."""
-    return Update(
-        pk=batch_pk(batch.id),
-        sk=BATCH_SK,
-        expression="SET #status = :running, attempt = :next, listing = :open "
-        "ADD remaining :one, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected "
-        "REMOVE completed_at",
-        condition=BATCH_IS_AS_READ,
-        values={
-            ":status": text(batch.status),
-            ":attempt": number(batch.attempt),
-            ":running": text(BatchStatus.RUNNING),
-            ":open": text(Listing.OPEN),
-            ":next": number(batch.attempt + batch.status.final),
-            ":one": number(1),
-            ":rows": number(-(chunk.rows or 0)),
-            ":succeeded": number(-chunk.counts.succeeded),
-            ":failed": number(-chunk.counts.failed),
-            ":rejected": number(-chunk.counts.rejected),
-        },
-    )
+def _actions(batch: Batch, chunk: Chunk, group: Sequence[_Taken]) -> list[Put | Delete | Update]:
+    """Return the transaction that takes rows back; the guards are those of the chunk and the batch."""
+    markers: list[Put | Delete | Update] = [
+        Put(item=each.after.to_item())
+        if each.after
+        else Delete(pk=chunk.key.pk, sk=marker_sk(each.before.version, each.before.page))
+        for each in group
+    ]
+    rows = RowBits.of(row for each in group for row in each.rows)
+    moves = [_reopen_chunk(chunk, rows)]
+    if chunk.closed or _is_stopped(batch):
+        moves.append(reopen_batch(batch, back=chunk if chunk.closed else None, lifts=_is_stopped(batch)))
+    return [*markers, *moves]
+
+
+def _reopen_chunk(chunk: Chunk, rows: RowBits) -> Update:
+    """Return the update by which rows of a chunk are to be processed again, or the chunk to be read if it never was."""
+    values: dict[str, Any] = {
+        ":version": number(chunk.version),
+        ":next": number(chunk.version + 1),
+        ":generation": number(chunk.generation + 1),
+        ":taken": number(len(rows)),
+        ":state": text(ChunkState.READY if chunk.pages else ChunkState.PLANNED),
+    }
+    expression = "SET #state = :state, #version = :next, #generation = :generation"
+    if chunk.pages:
+        values |= {":less": number(-len(rows)), ":done": bits(chunk.done - rows)}
+        expression += ", done = :done ADD remaining :taken, #failed :less, redriven :taken"
+    else:
+        expression += " ADD redriven :taken REMOVE #rows, pages, done, heavy, remaining, succeeded, #failed, rejected"
+    return Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=expression, condition=AS_READ, values=values)

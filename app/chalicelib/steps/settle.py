@@ -17,9 +17,11 @@ from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import ThrottledError
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics
-from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing
+from chalicelib.store.batch import AS_READ as BATCH_AS_READ
+from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing, is_known
+from chalicelib.store.chunk import AS_READ, Chunk, ChunkState, is_chunk
 from chalicelib.store.hold import Holds
-from chalicelib.store.items import BATCH_SK, CHUNK_SK, Chunk, Counts, batch_pk, number, text, timestamp
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, Counts, batch_pk, number, text, timestamp
 from chalicelib.store.table import MAX_ACTIONS, Update
 
 if TYPE_CHECKING:
@@ -36,20 +38,6 @@ _MAX_CHUNKS = MAX_ACTIONS - 1
 """One action of each transaction is the batch's counter."""
 _MAX_EVENTS = 10
 """Entries of one PutEvents."""
-
-IS_STILL_DONE = "#rows = :rows AND remaining = :zero"
-"""The total is known and nothing remains: not an old image of a chunk that was reopened since."""
-HAS_THESE_COUNTS = "succeeded = :succeeded AND #failed = :failed AND rejected = :rejected"
-"""The counts that go up to the batch are the chunk's own, also after a redrive changed them."""
-IS_NOT_CLOSED = "attribute_not_exists(#closed)"
-"""A chunk is subtracted from its batch once: this is what a second image, or a retry, runs into."""
-
-ALL_CHUNKS_CLOSED = "chunks = :chunks AND remaining = :zero"
-"""Planning has found every chunk and each of them is closed; before it has, ``remaining`` says nothing."""
-HAS_THIS_END = "#rows = :rows AND succeeded = :succeeded"
-"""The counts that decide between the two ends are the batch's own, not those of before a redrive."""
-IS_RUNNING = "#status = :running AND attempt = :attempt"
-"""The batch ends once an attempt: of several checks at the same time one wins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +68,12 @@ class Settler:
         ended: dict[tuple[str, int], Batch] = {}
         seen: set[str] = set()
         for change in changes:
-            if change.sk == CHUNK_SK:
+            if is_chunk(change.new):
                 chunk = Chunk.from_item(change.new)
                 seen.add(chunk.key.batch_id)
-                if chunk.done and not chunk.closed:
-                    done[chunk.key.batch_id][chunk.key.number] = chunk
-            elif change.sk == BATCH_SK:
+                if chunk.complete and not chunk.closed:
+                    done[chunk.key.batch_id][chunk.key.number] = chunk  # the newest image counts
+            elif change.sk == BATCH_SK and is_known(change.new):
                 batch = Batch.from_item(change.new)
                 batches[batch.id] = batch  # the newest image counts
                 if batch.counts.failed > Counts.from_item(change.old).failed:
@@ -133,21 +121,16 @@ class Settler:
         if batch.chunks is None or batch.remaining or batch.status is not BatchStatus.RUNNING:
             return False
         # Nothing remains, so no counter moves any more in this attempt: the image holds the final counts.
-        flawless = batch.counts.succeeded == batch.rows
-        status = BatchStatus.COMPLETED if flawless else BatchStatus.COMPLETED_WITH_FAILURES
+        status = BatchStatus.ended(flawless=batch.counts.succeeded == batch.rows)
         ended = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET #status = :status, completed_at = :now",
-                condition=f"{ALL_CHUNKS_CLOSED} AND {HAS_THIS_END} AND {IS_RUNNING}",
+                expression="SET #status = :status, completed_at = :now, #version = :next",
+                condition=BATCH_AS_READ,
                 values={
-                    ":chunks": number(batch.chunks),
-                    ":rows": number(batch.rows),
-                    ":succeeded": number(batch.counts.succeeded),
-                    ":zero": number(0),
-                    ":running": text(BatchStatus.RUNNING),
-                    ":attempt": number(batch.attempt),
+                    ":version": number(batch.version),
+                    ":next": number(batch.version + 1),
                     ":status": text(status),
                     ":now": text(timestamp(self.clock())),
                 },
@@ -235,26 +218,28 @@ def _close(chunk: Chunk) -> Update:
     return Update(
         pk=chunk.key.pk,
         sk=CHUNK_SK,
-        expression="SET #closed = :closed",
-        condition=f"{IS_STILL_DONE} AND {HAS_THESE_COUNTS} AND {IS_NOT_CLOSED}",
-        values={":closed": {"BOOL": True}, ":zero": number(0), **_totals([chunk])},
+        expression="SET #state = :closed, #version = :next",
+        condition=AS_READ,
+        values={
+            ":closed": text(ChunkState.CLOSED),
+            ":version": number(chunk.version),
+            ":next": number(chunk.version + 1),
+        },
     )
 
 
 def _add_up(batch_id: str, chunks: list[Chunk]) -> Update:
+    """Add the counts of chunks to their batch, without a guard: they are applied with the closing or not at all."""
+    counts = sum((chunk.counts for chunk in chunks), Counts())
     return Update(
         pk=batch_pk(batch_id),
         sk=BATCH_SK,
-        expression="ADD remaining :closed, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected",
-        values={":closed": number(-len(chunks)), **_totals(chunks)},
+        expression="ADD remaining :closed, #rows :rows, succeeded :succeeded, #failed :failed, rejected :rejected, "
+        "#version :one",
+        values={
+            ":closed": number(-len(chunks)),
+            ":rows": number(sum(chunk.rows or 0 for chunk in chunks)),
+            ":one": number(1),
+            **counts.values(),
+        },
     )
-
-
-def _totals(chunks: list[Chunk]) -> dict[str, dict[str, str]]:
-    counts = sum((chunk.counts for chunk in chunks), Counts())
-    return {
-        ":rows": number(sum(chunk.rows or 0 for chunk in chunks)),
-        ":succeeded": number(counts.succeeded),
-        ":failed": number(counts.failed),
-        ":rejected": number(counts.rejected),
-    }

@@ -21,6 +21,10 @@ from chalicelib.store.items import (
     texts,
 )
 
+AS_READ = "#version = :version"
+"""No counter of the batch has moved since its version was read, and it has not ended: each of these raises it. So what
+decides between its two ends, or what a redrive takes back, is what the batch still has."""
+
 
 class Listing(StrEnum):
     """Which list of the sparse index a batch is in: those that somebody has to look after are in one of their own."""
@@ -44,6 +48,11 @@ class BatchStatus(StrEnum):
         """Tell whether nothing more will happen to the batch by itself."""
         return self not in {BatchStatus.UNPACKING, BatchStatus.PLANNING, BatchStatus.RUNNING}
 
+    @classmethod
+    def ended(cls, *, flawless: bool) -> Self:
+        """Return how a batch ends whose rows all have an outcome."""
+        return cls(cls.COMPLETED if flawless else cls.COMPLETED_WITH_FAILURES)
+
 
 class Hold(StrEnum):
     """Why no further row of a batch is processed."""
@@ -51,6 +60,11 @@ class Hold(StrEnum):
     PAUSED = "paused"  # rows wait until it is resumed
     CANCELLED = "cancelled"  # rows that have no outcome yet fail with this reason
     THRESHOLD = "threshold"  # likewise: too many rows had failed
+
+    @property
+    def stops(self) -> bool:
+        """Tell whether rows fail instead of waiting."""
+        return self is not Hold.PAUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +123,7 @@ class Unpacking:
 class Batch:
     """One uploaded object, one run to completion.
 
-    ``version`` is raised by every write of the counters, so that a guard on it cannot be met by counters that came back.
+    ``version`` is raised by every write of the counters: unlike them it cannot come back to a value that it had.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
     then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows`` and
     ``chunk_bytes`` are kept so that a second plan cuts as the first did, whatever was deployed in between.
@@ -185,7 +199,7 @@ class Batch:
         if not is_known(item):
             raise FormatError(
                 f"batch {batch_id} has format {number_of(item, 'format') or 1}, and this version of Tally knows format "
-                f"{FORMAT}: use the version that made it, or let it expire (docs/deploy.md, \"Change over\")"
+                f'{FORMAT}: use the version that made it, or let it expire (docs/deploy.md, "Change over")'
             )
         return cls(
             id=batch_id,

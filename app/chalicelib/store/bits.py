@@ -60,3 +60,6 @@ class RowBits:
 
     def __sub__(self, other: "RowBits") -> "RowBits":
         return RowBits(self.mask & ~other.mask)
+
+
+NO_ROWS = RowBits()

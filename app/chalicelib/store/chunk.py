@@ -1,10 +1,10 @@
 """The chunk item: a byte range of the object, and one bit for each of its rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from chalicelib.store.bits import RowBits
+from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.items import (
     CHUNK_SK,
     ChunkKey,
@@ -22,6 +22,11 @@ from chalicelib.store.items import (
 AS_READ = "#version = :version"
 """Nothing has counted in the chunk, redriven, repaired or closed it since its version was read: each of them raises it.
 A counter can come back to a value that it had, a version cannot."""
+
+
+def is_chunk(item: Item) -> bool:
+    """Tell whether an item, or what a stream image has of one, is a chunk of the format that is known here."""
+    return text_of(item, "sk") == CHUNK_SK and "state" in item
 
 
 class ChunkState(StrEnum):
@@ -56,10 +61,10 @@ class Chunk:
     generation: int = 1
     rows: int | None = None
     pages: int = 0
-    done: RowBits = RowBits()
-    heavy: RowBits = RowBits()
+    done: RowBits = NO_ROWS
+    heavy: RowBits = NO_ROWS
     remaining: int = 0
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     redriven: int = 0
 
     @property

@@ -1,4 +1,4 @@
-"""Control: pause, resume and cancel one batch; what is counted stays counted."""
+"""Holds: pause, resume and cancel one batch; what is counted stays counted."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,11 +15,10 @@ HAS_NOT_ENDED = "(#status = :unpacking OR #status = :planning OR #status = :runn
 IS_FREE = "attribute_not_exists(#hold)"
 """Nothing holds it, so pausing it changes something."""
 IS_NOT_STOPPED = "(attribute_not_exists(#hold) OR #hold = :paused)"
-"""Cancelled and stopped are for good, as far as this attempt goes."""
+"""A batch that was cancelled or stopped stays so until a redrive lifts it."""
 IS_IN_ATTEMPT = "attempt = :attempt"
 """What was seen of an earlier attempt says nothing about this one."""
 IS_PAUSED = "#hold = :paused"
-IS_STOPPED = "attribute_exists(#hold)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +53,12 @@ class Holds:
 
     def resume(self, batch_id: str) -> bool:
         """Let a paused batch go on; tells whether it was paused."""
-        return self._release(batch_id, IS_PAUSED)
-
-    def allow_again(self, batch_id: str) -> bool:
-        """Lift whatever holds a batch, for its redrive; tells whether anything did."""
-        return self._release(batch_id, IS_STOPPED)
-
-    def _release(self, batch_id: str, condition: str) -> bool:
-        values = {":paused": text(Hold.PAUSED)} if ":paused" in condition else {}
         return self.table.update(
-            Update(pk=batch_pk(batch_id), sk=BATCH_SK, expression="REMOVE #hold", condition=condition, values=values)
+            Update(
+                pk=batch_pk(batch_id),
+                sk=BATCH_SK,
+                expression="REMOVE #hold",
+                condition=IS_PAUSED,
+                values={":paused": text(Hold.PAUSED)},
+            )
         )

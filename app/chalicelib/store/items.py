@@ -1,4 +1,4 @@
-"""Keys of the table, and how attributes are written and read: with the item modules, all that knows DynamoDB's shape."""
+"""Keys of the table, and how attributes are written and read: the item modules know the rest of its shape."""
 
 from base64 import b64decode
 from collections.abc import Iterable, Mapping

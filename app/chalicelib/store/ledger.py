@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 NO_SUCH_MARKER = "attribute_not_exists(pk)"
 """The version is new, so its marker is too; a marker is never overwritten by counting."""
-CHUNK_IS_OPEN = "#state <> :closed"
-"""Every row of a closed chunk was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +93,6 @@ class Ledger:
                 counted += len(group)
                 done = seen.done | RowBits.of(outcome.row for outcome in group)
                 seen = replace(seen, version=seen.version + 1, done=done)
-            elif refused.closed:
-                break
             else:
                 seen = Seen.of(refused)
         return Recorded(counted=counted, dropped=len(finished) - counted)
@@ -149,13 +145,12 @@ def move_chunk(key: ChunkKey, outcomes: list[RowOutcome], seen: Seen) -> Update:
         sk=CHUNK_SK,
         expression="SET done = :done, #version = :next, #state = :counting "
         "ADD remaining :taken, succeeded :succeeded, #failed :failed",
-        condition=f"{AS_READ} AND {CHUNK_IS_OPEN}",
+        condition=AS_READ,
         values={
             ":done": bits(seen.done | RowBits.of(outcome.row for outcome in outcomes)),
             ":version": number(seen.version),
             ":next": number(seen.version + 1),
             ":counting": text(ChunkState.COUNTING),
-            ":closed": text(ChunkState.CLOSED),
             ":taken": number(-len(outcomes)),
             ":succeeded": number(len(rows[Outcome.SUCCEEDED])),
             ":failed": number(len(rows[Outcome.FAILED])),

@@ -74,7 +74,9 @@ def unsuccessful(
     row: int, outcome: Outcome, code: ReasonCode, reason: str, *, line: int = 0, tries: int = 0
 ) -> RowOutcome:
     """Return the outcome of a row that failed or was rejected; ``tries`` is 0 if the job never ran on it."""
-    return RowOutcome(row=row, outcome=outcome, code=code, reason=reason[:MAX_REASON_CHARACTERS], line=line, tries=tries)
+    return RowOutcome(
+        row=row, outcome=outcome, code=code, reason=reason[:MAX_REASON_CHARACTERS], line=line, tries=tries
+    )
 
 
 class _Page(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,9 +192,7 @@ def _pages(outcomes: Iterable[RowOutcome]) -> Iterator[list[RowOutcome]]:
 
 def _outcomes(succeeded: RowBits, page: _Page) -> list[RowOutcome]:
     found = [
-        RowOutcome(
-            row=row, outcome=Outcome.SUCCEEDED, result=result, duration_ms=took, tries=page.tries.get(row, 1)
-        )
+        RowOutcome(row=row, outcome=Outcome.SUCCEEDED, result=result, duration_ms=took, tries=page.tries.get(row, 1))
         for row, result, took in zip(succeeded, page.results, page.durations_ms, strict=True)
     ]
     return sorted([*found, *page.others], key=lambda outcome: outcome.row)

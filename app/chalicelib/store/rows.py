@@ -57,6 +57,11 @@ def from_items(items: Iterable[Item]) -> Iterator[tuple[Sequence[str], StoredRow
             yield page.columns, StoredRow(row, line, values)
 
 
+def encoded_size(row: StoredRow) -> int:
+    """Return how many bytes a row takes as JSON."""
+    return len(_encode(row.values))
+
+
 def _pages(columns: Sequence[str], rows: Sequence[StoredRow]) -> Iterator[bytes]:
     """Halve what does not fit into an item after compression, until it does."""
     if not rows:

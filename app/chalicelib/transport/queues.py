@@ -1,8 +1,9 @@
 """Sending to SQS: nothing counts as sent until SQS has said so for each message."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from chalicelib.bounds import grouped
 from chalicelib.errors import FatalError, ThrottledError
 from chalicelib.retry import Retry
 
@@ -22,7 +23,7 @@ def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, 
     again makes duplicates, which every consumer takes.
     """
     sent = 0
-    for group in _groups(bodies):
+    for group in grouped(bodies, size=_size, max_bytes=_MAX_BYTES, max_parts=_MAX_ENTRIES):
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(position), "MessageBody": body} for position, body in enumerate(group)
         ]
@@ -32,6 +33,10 @@ def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, 
         retry(_send_once, sqs, queue_url, entries)
         sent += len(group)
     return sent
+
+
+def _size(body: str) -> int:
+    return len(body.encode())
 
 
 def _send_once(sqs: "SQSClient", queue_url: str, entries: "list[SendMessageBatchRequestEntryTypeDef]") -> None:
@@ -44,17 +49,3 @@ def _send_once(sqs: "SQSClient", queue_url: str, entries: "list[SendMessageBatch
         raise FatalError(f"{queue_url} refused messages: {refused}")
     if failed:
         raise ThrottledError(f"{queue_url} did not take {len(failed)} messages: {refused}")
-
-
-def _groups(bodies: Iterable[str]) -> Iterator[list[str]]:
-    group: list[str] = []
-    room = _MAX_BYTES
-    for body in bodies:
-        size = len(body.encode())
-        if group and (size > room or len(group) == _MAX_ENTRIES):
-            yield group
-            group, room = [], _MAX_BYTES
-        group.append(body)
-        room -= size
-    if group:
-        yield group

@@ -11,11 +11,13 @@ from chalicelib.store.items import Item
 class Change:
     """One change of an item; an image is empty where there was, or is, no item."""
 
-    inserted: bool
     old: Item
     new: Item
-    removed: bool = False
-    """Deleted by somebody, not by time: TTL's deletions come as a service's."""
+
+    @property
+    def pk(self) -> str:
+        """The partition of what is there now; empty for a deletion."""
+        return str(self.new["pk"]["S"]) if self.new else ""
 
     @property
     def sk(self) -> str:
@@ -27,9 +29,4 @@ def changes(event: Mapping[str, Any]) -> Iterator[Change]:
     """Read the changes of an event in order."""
     for record in event.get("Records", []):
         change = record["dynamodb"]
-        yield Change(
-            inserted=record["eventName"] == "INSERT",
-            old=change.get("OldImage", {}),
-            new=change.get("NewImage", {}),
-            removed=record["eventName"] == "REMOVE" and record.get("userIdentity", {}).get("type") != "Service",
-        )
+        yield Change(old=change.get("OldImage", {}), new=change.get("NewImage", {}))
