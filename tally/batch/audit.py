@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Counts, Outcome
 from tally.batch.reader import Reader
@@ -74,10 +72,8 @@ class Audit:
 def run(output: Output, reader: Reader, batch_id: str) -> Audit:
     """Audit a batch with a progress bar and write what was found."""
     batch = reader.require(batch_id)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("recounting chunks", total=batch.chunks)
-        audited = audit(reader, batch, lambda: progress.advance(task))
+    with output.progress("recounting chunks", batch.chunks) as advance:
+        audited = audit(reader, batch, lambda: advance(1))
     counts = audited.counts
     counted = (
         f"{counts.total:,} markers in {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "

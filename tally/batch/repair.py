@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from chalicelib.store.batch import Hold
 from tally.batch.reader import Reader
 from tally.output import Output
@@ -15,10 +13,8 @@ if TYPE_CHECKING:
 def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str) -> "Repairs":
     """Send again what a batch lacks, mend what its markers prove wrong, and say what that was."""
     batch = reader.require(batch_id)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("repairing chunks", total=batch.chunks)
-        repairs = reconciler.repair(batch_id, lambda: progress.advance(task))
+    with output.progress("repairing chunks", batch.chunks) as advance:
+        repairs = reconciler.repair(batch_id, lambda: advance(1))
     for line in described(repairs):
         output.say(line)
     if reader.require(batch_id).hold is Hold.PAUSED:

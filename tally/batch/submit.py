@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from boto3.s3.transfer import S3Transfer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from s3transfer.manager import TransferManager
 
 from chalicelib.steps.plan import batch_id
@@ -62,10 +61,7 @@ def upload(s3: "S3Client", file: Path, bucket: str, key: str, sent: Callable[[in
 
 def send(output: Output, stage: Stage, file: Path, job: str, name: str) -> str:
     """Upload a file with a progress bar and return the id of the batch that it becomes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task(f"upload {name}", total=file.stat().st_size)
-        key = inbox_key(job, name)
-        source = upload(stage.s3, file, stage.resources.inbox_bucket, key, lambda sent: progress.advance(task, sent))
+    with output.progress(f"upload {name}", file.stat().st_size, in_bytes=True) as advance:
+        source = upload(stage.s3, file, stage.resources.inbox_bucket, inbox_key(job, name), advance)
     output.say(f"uploaded s3://{source.bucket}/{source.key}")
     return str(batch_id(job, source))
