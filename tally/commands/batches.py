@@ -133,21 +133,22 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 @command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
+    read = reader(find_stage(stage, table, bucket))
     listed = [
         {
-            "id": batch.id,
-            "job": batch.job,
-            "status": batch.status.value,
-            "hold": batch.hold.value if batch.hold else "",
-            "rows": batch.expected_rows,
-            "succeeded": batch.counts.succeeded,
-            "failed": batch.counts.failed,
-            "rejected": batch.counts.rejected,
-            "created": batch.created_at[:19],
-            "file": batch.source.key,
-            "reason": batch.reason,
+            "id": progress.batch.id,
+            "job": progress.batch.job,
+            "status": progress.batch.status.value,
+            "hold": progress.batch.hold.value if progress.batch.hold else "",
+            "rows": progress.found,
+            "succeeded": progress.counts.succeeded,
+            "failed": progress.counts.failed,
+            "rejected": progress.counts.rejected,
+            "created": progress.batch.created_at[:19],
+            "file": progress.batch.source.key,
+            "reason": progress.batch.reason,
         }
-        for batch in reader(find_stage(stage, table, bucket)).newest(limit)
+        for progress in read.progress_of(read.newest(limit))
     ]
     columns = list(listed[0]) if listed else ["no batch yet"]
     output.table("", columns, [tuple(row.values()) for row in listed])
