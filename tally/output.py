@@ -58,7 +58,7 @@ class Output:
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
-        """Announce a step, show that it goes on, and say at its end how long it took."""
+        """Announce a step, show that it is running, and say at its end how long it took."""
         began = self.clock()
         step = Step()
         if self.live:
@@ -105,7 +105,7 @@ class Output:
 
 
 class Step:
-    """A step under way: ``show`` what it does now; ``note`` is what came of it."""
+    """A running step: ``show`` takes what it does now; ``note`` is its result."""
 
     def __init__(self) -> None:
         self.note = ""

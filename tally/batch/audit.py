@@ -13,8 +13,8 @@ from tally.batch.watch import status_of
 from tally.output import Output
 
 _THREADS = 4
-_LOOKS = 5
-"""How often a chunk is counted that moves meanwhile."""
+_MAX_RECOUNTS = 5
+"""How often a chunk is recounted whose counters move meanwhile."""
 _NAMED = 5
 """How many rows a difference names before it only counts the others."""
 _STRANGE = "marked but not of this chunk"
@@ -121,7 +121,7 @@ def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[D
 
 def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
     """Recount a chunk that may move meanwhile: markers and counters compare only if it has not."""
-    for _ in range(_LOOKS):
+    for _ in range(_MAX_RECOUNTS):
         found, now = recount(reader, chunk.key), reader.chunk(chunk.key)
         if now == chunk:
             return chunk, found, compare_chunk(chunk, found) if chunk.closed else compare_open_chunk(chunk, found)

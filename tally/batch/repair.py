@@ -1,4 +1,4 @@
-"""Repairing a batch on demand: what the schedule does for one that stands still, at once and from here."""
+"""Repairing a batch on demand: what the schedule does for one that is stuck, now and from here."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str) -> "Repairs":
-    """Send again what a batch lacks, mend what its markers prove wrong, and say what that was."""
+    """Send again what a batch lacks, correct what its markers prove wrong, and report both."""
     batch = reader.require(batch_id)
     with output.progress("repairing chunks", batch.chunks) as advance:
         repairs = reconciler.repair(batch_id, lambda: advance(1))
@@ -29,7 +29,7 @@ def may_be_waited_for(reader: Reader, batch_id: str) -> bool:
 
 
 def described(repairs: "Repairs") -> list[str]:
-    """Return what was mended, a line each."""
+    """Return what was repaired, one line each."""
     done = [
         (repairs.planned_again, "planned again: its planning had not ended"),
         (repairs.chunks_sent, f"{repairs.chunks_sent:,} chunks sent to be read again"),
@@ -39,7 +39,7 @@ def described(repairs: "Repairs") -> list[str]:
         (repairs.completed, "ended: every chunk of it was closed"),
         (repairs.events_published, f"completion published: {repairs.events_published}"),
     ]
-    return [f"mended: {what}" for happened, what in done if happened] or ["nothing to mend"]
+    return [f"repaired: {what}" for happened, what in done if happened] or ["nothing to repair"]
 
 
 def as_json(repairs: "Repairs") -> dict[str, Any]:

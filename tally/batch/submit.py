@@ -26,8 +26,8 @@ def inbox_key(job: str, name: str) -> str:
 class _Remembering:
     """An S3 client for one upload, which keeps the answer to the request that makes the object.
 
-    The SDK's uploader drops that answer. A look at the object afterwards may find a later upload of the same name,
-    and so may a hook on a client that several uploads share.
+    The SDK's uploader drops that answer. Reading the object afterwards may find a later upload of the same name, and
+    so may a hook on a client that several uploads share.
     """
 
     def __init__(self, s3: "S3Client") -> None:
@@ -49,7 +49,8 @@ class _Remembering:
 def upload(s3: "S3Client", file: Path, bucket: str, key: str, sent: Callable[[int], None]) -> Source:
     """Upload a file, in parts if it is large, and return the object version that it became.
 
-    ``sent`` is told of bytes as they go, from several threads. A bucket without versioning gives no version id.
+    ``sent`` is called with the bytes sent since its last call, from several threads.
+    A bucket without versioning gives no version id.
     """
     client = _Remembering(s3)
     # The manager is named because the SDK may choose another one, written in C, that calls no client.

@@ -35,8 +35,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "submit",
     click.argument("file", type=_FILE),
     click.option("--job", required=True, help="The job that takes it."),
-    click.option("--name", help="Its name in the inbox; the file's own by default."),
-    click.option("--force", is_flag=True, help="Even for a job that is not in this checkout."),
+    click.option("--name", help="The name in the inbox; the file's own by default."),
+    click.option("--force", is_flag=True, help="Upload even for a job that is not in this checkout."),
     *WATCH,
     *RESOURCES,
 )
@@ -54,11 +54,11 @@ def submit(
     table: str,
     bucket: str,
 ) -> ExitCode | None:
-    """Upload a file into the inbox and say the id of the batch that it becomes."""
+    """Upload a file into the inbox and print the id of its batch."""
     if job not in jobs.names():
         problem = f"No job {job!r} in app/chalicelib/jobs: {', '.join(jobs.names())}"
         if not force:
-            raise OperatorError(f"{problem}; --force uploads nonetheless.", code=ExitCode.USAGE)
+            raise OperatorError(f"{problem}; --force uploads it anyway.", code=ExitCode.USAGE)
         output.warn(problem)
     found = find_stage(stage, table, bucket)
     batch = send(output, found, file, job, name or file.name)
@@ -118,12 +118,12 @@ def _follow(
 
 
 def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
-    """Say what a batch cost that has ended; returns what ``--json`` shows of it."""
+    """Print what a batch cost once it has ended; returns what ``--json`` shows of it."""
     if not progress.batch.status.final or not progress.counts.total:
         return {"cost": None}
     try:
         took = costing.of(stage, progress.batch, utc_now())
-    except ClientError as error:  # whoever may see a batch need not be allowed to see the logs
+    except ClientError as error:  # the right to read a batch does not imply the right to read logs
         output.warn(f"what it cost is not known: {error}")
         return {"cost": None}
     output.say(f"It took {took.summary}: tally cost {progress.batch.id}")
@@ -191,7 +191,7 @@ def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, ta
 @command(
     "audit",
     BATCH,
-    click.option("--repair", is_flag=True, help="First send again what was lost and mend what the markers prove."),
+    click.option("--repair", is_flag=True, help="First send again what was lost and correct what the markers prove."),
     click.option("--watch", is_flag=True, help="Wait for the batch's end before counting."),
     *WATCH[1:],
     *RESOURCES,
@@ -212,11 +212,11 @@ def audit(
     found = find_stage(stage, table, bucket)
     read = reader(found)
     read.require(batch)
-    mended = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
+    repairs = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
     if watch and repairing.may_be_waited_for(read, batch):
         follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
     audited = auditing.run(output, read, batch)
-    output.result(audited.as_json() | ({"repairs": repairing.as_json(mended)} if mended else {}))
+    output.result(audited.as_json() | ({"repairs": repairing.as_json(repairs)} if repairs else {}))
     return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
 
 

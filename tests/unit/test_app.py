@@ -310,7 +310,7 @@ def test_the_library_imports_no_chalice() -> None:
 
 
 def test_importing_app_loads_neither_the_sdk_nor_a_job() -> None:
-    """Every deploy and every cold start pays for imports; a job that cannot be imported must not break the others."""
+    """Every deploy pays for imports; a job that cannot be imported must not break the others."""
     program = "import sys, app; print(*sys.modules, sep='\\n')"
     loaded = _in_a_new_interpreter(program).split()
     assert "chalicelib.jobs" in loaded
