@@ -6,7 +6,7 @@ from typing import Any
 from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, SQSEvent
 
 from chalicelib.logs import logger
-from chalicelib.services import Services, settings
+from chalicelib.services import Services, prepare, settings
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes
@@ -14,6 +14,7 @@ from chalicelib.transport.uploads import INBOX_PREFIX, uploads
 
 app = Chalice(app_name="tally")
 _settings = settings()
+prepare()
 
 
 def _queue(queue: str, function: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # wrong arguments, or no such batch, job or file
     ENVIRONMENT = 3  # a tool or credentials are missing, a port is taken, the stack is not up, a deployment failed
     UNEXPECTED = 4  # AWS, or Tally itself, answered what was not foreseen
-    TIMED_OUT = 5  # --timeout passed before the batch ended; the batch goes on
+    TIMED_OUT = 5  # --timeout passed before the batch ended; the batch is still running
     INTERRUPTED = 130  # Ctrl-C
 
 
@@ -22,7 +22,7 @@ Exit status:
   2    wrong arguments, or no such batch, job or file
   3    a tool or credentials missing, port taken, stack not up, deployment failed
   4    unexpected error of AWS or of Tally itself
-  5    --timeout passed before the batch ended (the batch goes on)
+  5    --timeout passed before the batch ended (the batch is still running)
   130  interrupted
 """
 
@@ -40,7 +40,7 @@ class OperatorError(Exception):
 
 
 class TerraformError(OperatorError):
-    """Terraform refused or failed; its state says what exists, so applying again goes on from there."""
+    """Terraform refused or failed; its state says what exists, so the next apply continues from there."""
 
 
 class ChaliceError(OperatorError):

@@ -10,6 +10,14 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from tally.errors import OperatorError
@@ -50,7 +58,7 @@ class Output:
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
-        """Announce a step, show that it goes on, and say at its end how long it took."""
+        """Announce a step, show that it is running, and say at its end how long it took."""
         began = self.clock()
         step = Step()
         if self.live:
@@ -63,6 +71,20 @@ class Output:
         note = f": {step.note}" if step.note else ""
         text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
         self.console.print(f"[green]ok[/green] {text}")
+
+    @contextmanager
+    def progress(
+        self, description: str, total: int | None, *, in_bytes: bool = False
+    ) -> Iterator[Callable[[int], None]]:
+        """Show a bar while the block runs; yields a function that advances it, which any thread may call.
+
+        With no ``total`` the bar only shows that work is under way.
+        """
+        figures = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *figures)
+        with Progress(*columns, console=self.console, disable=not self.live, transient=True) as progress:
+            task = progress.add_task(description, total=total)
+            yield lambda count: progress.advance(task, count)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Write a table; a cell that is a number is set to the right."""
@@ -83,7 +105,7 @@ class Output:
 
 
 class Step:
-    """A step under way: ``show`` what it does now; ``note`` is what came of it."""
+    """A running step: ``show`` takes what it does now; ``note`` is its result."""
 
     def __init__(self) -> None:
         self.note = ""

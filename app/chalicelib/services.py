@@ -1,7 +1,7 @@
 """The composition root: what a handler needs, put together for one invocation."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -224,3 +224,27 @@ class Services:
     @property
     def _retention(self) -> timedelta:
         return timedelta(days=self.settings.retention_days)
+
+
+_WORKERS: Mapping[str, Callable[[Services], object]] = {
+    "plan": lambda services: services.planner,
+    "dispatch": lambda services: services.dispatcher,
+    "ingest": lambda services: services.ingester,
+    "process": lambda services: services.processor,
+    "process_heavy": lambda services: services.heavy_processor,
+    "finish": lambda services: services.finisher,
+    "dead_letters": lambda services: services.dead_letter_handler,
+    "reconcile": lambda services: services.reconciler,
+    "settle": lambda services: services.settler,
+}
+"""What the handler of each function calls."""
+
+
+def prepare(environ: Mapping[str, str] = os.environ, client: Callable[[str], Any] = client) -> None:
+    """Make the clients that this function's handler uses; does nothing outside Lambda, so a deploy loads no SDK.
+
+    Call it at import: Lambda gives INIT a whole vCPU, a handler only the part that its memory buys.
+    """
+    function = environ.get("AWS_LAMBDA_FUNCTION_NAME", "").removeprefix(f"tally-{settings().stage}-")
+    if function in _WORKERS:
+        _WORKERS[function](Services(settings(), Retry(), client=client))  # dropped; the clients stay

@@ -18,6 +18,7 @@ from aws_lambda_powertools.utilities.idempotency import (
     idempotent_function,
 )
 
+from chalicelib.errors import PermanentError
 from chalicelib.jobs import transactions
 
 _TABLE = os.environ["TABLE"]
@@ -64,7 +65,7 @@ def handle(row: dict[str, Any]) -> dict[str, str]:
     try:
         result = transactions.process(msgspec.convert(row["cells"], transactions.Row, strict=False))
         outcome, said = "succeeded", msgspec.json.encode(result).decode()
-    except (msgspec.ValidationError, LookupError) as error:
+    except (msgspec.ValidationError, PermanentError) as error:
         outcome, said = "rejected", str(error)
     dynamodb.put_item(
         TableName=_TABLE,

@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Counts, Outcome
 from tally.batch.reader import Reader
@@ -15,8 +13,8 @@ from tally.batch.watch import status_of
 from tally.output import Output
 
 _THREADS = 4
-_LOOKS = 5
-"""How often a chunk is counted that moves meanwhile."""
+_MAX_RECOUNTS = 5
+"""How often a chunk is recounted whose counters move meanwhile."""
 _NAMED = 5
 """How many rows a difference names before it only counts the others."""
 _STRANGE = "marked but not of this chunk"
@@ -74,10 +72,8 @@ class Audit:
 def run(output: Output, reader: Reader, batch_id: str) -> Audit:
     """Audit a batch with a progress bar and write what was found."""
     batch = reader.require(batch_id)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("recounting chunks", total=batch.chunks)
-        audited = audit(reader, batch, lambda: progress.advance(task))
+    with output.progress("recounting chunks", batch.chunks) as advance:
+        audited = audit(reader, batch, lambda: advance(1))
     counts = audited.counts
     counted = (
         f"{counts.total:,} markers in {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "
@@ -125,7 +121,7 @@ def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[D
 
 def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
     """Recount a chunk that may move meanwhile: markers and counters compare only if it has not."""
-    for _ in range(_LOOKS):
+    for _ in range(_MAX_RECOUNTS):
         found, now = recount(reader, chunk.key), reader.chunk(chunk.key)
         if now == chunk:
             return chunk, found, compare_chunk(chunk, found) if chunk.closed else compare_open_chunk(chunk, found)

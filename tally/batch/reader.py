@@ -1,7 +1,7 @@
 """Reading batches: the item, its chunks, what failed. Reads only; never a scan."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a batch stands: its item, and the chunks that are known, whose counters move first."""
+    """Where a batch stands.
+
+    The counters of a batch move when a chunk closes, those of its chunks with each row: so a batch under way is known
+    by its chunks. One that has ended is known by its item, and ``chunks`` is empty.
+    """
 
     batch: Batch
     chunks: Mapping[int, Chunk]
@@ -40,12 +44,16 @@ class Progress:
 
     @property
     def counts(self) -> Counts:
-        """Rows by outcome; a batch's own counters move only when a chunk closes."""
+        """Rows by outcome."""
+        if self.batch.status.final:
+            return self.batch.counts
         return sum((chunk.counts for chunk in self.chunks.values()), Counts())
 
     @property
     def closed(self) -> int:
-        """Chunks that are settled."""
+        """Chunks that are settled: all of them, once the batch has ended."""
+        if self.batch.status.final:
+            return self.batch.chunks or 0
         return sum(chunk.closed for chunk in self.chunks.values())
 
     def as_json(self) -> dict[str, Any]:
@@ -96,16 +104,22 @@ class Reader:
     def progress(self, batch_id: str, before: Progress | None = None) -> Progress | None:
         """Return where a batch stands, or None while there is none of that id.
 
-        Chunks that were closed ``before`` are not read again while the batch is under way, unless a redrive has
-        reopened some since. What is returned of a batch that has ended is read anew.
+        Chunks that were closed ``before`` are not read again, unless a redrive has reopened some since.
         """
         batch = self.batch(batch_id)
         if batch is None:
             return None
-        settled = {}
+        settled: list[Chunk] = []
         if before is not None and not batch.status.final and not _reopened(before.batch, batch):
-            settled = {number: chunk for number, chunk in before.chunks.items() if chunk.closed}
-        return Progress(batch=batch, chunks=settled | self._open_chunks(batch, settled))
+            settled = [chunk for chunk in before.chunks.values() if chunk.closed]
+        (progress,) = self.progress_of([batch], settled)
+        return progress
+
+    def progress_of(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> list[Progress]:
+        """Return where batches stand, in their order; reads the chunks of those under way that are not ``settled``."""
+        under_way = [batch for batch in batches if not batch.status.final]
+        found = self._read_chunks(under_way, settled)
+        return [Progress(batch=batch, chunks=found.get(batch.id, {})) for batch in batches]
 
     def chunk(self, chunk: ChunkKey) -> Chunk:
         """Return a chunk as it is now."""
@@ -114,7 +128,7 @@ class Reader:
 
     def chunks(self, batch: Batch) -> dict[int, Chunk]:
         """Return every chunk of a batch that exists, by number."""
-        return self._open_chunks(batch, {})
+        return self._read_chunks([batch])[batch.id]
 
     def newest(self, limit: int) -> list[Batch]:
         """Return the newest batches, open and ended, newest first."""
@@ -149,18 +163,27 @@ class Reader:
                 return
             page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def _open_chunks(self, batch: Batch, settled: Mapping[int, Chunk]) -> dict[int, Chunk]:
-        """Read the chunks that are not settled; while planning, on and on until one is missing."""
-        found: dict[int, Chunk] = {}
-        start = 0
-        while batch.chunks is None or start < batch.chunks:
-            stop = start + MAX_KEYS if batch.chunks is None else min(start + MAX_KEYS, batch.chunks)
-            numbers = [number for number in range(start, stop) if number not in settled]
-            items = self._table.get_all((ChunkKey(batch.id, number).pk, CHUNK_SK) for number in numbers)
-            found |= {chunk.key.number: chunk for chunk in map(Chunk.from_item, items)}
-            if batch.chunks is None and len(items) < len(numbers):
-                break
-            start = stop
+    def _read_chunks(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> dict[str, dict[int, Chunk]]:
+        """Return the chunks of batches, by batch and number; those that are ``settled`` are not read again."""
+        found: dict[str, dict[int, Chunk]] = {batch.id: {} for batch in batches}
+        for chunk in settled:
+            found[chunk.key.batch_id][chunk.key.number] = chunk
+
+        def read(keys: Iterable[ChunkKey]) -> bool:
+            """Read the chunks that are not there yet; tells whether each of them exists."""
+            wanted = [key for key in keys if key.number not in found[key.batch_id]]
+            items = self._table.get_all((key.pk, CHUNK_SK) for key in wanted)
+            for chunk in map(Chunk.from_item, items):
+                found[chunk.key.batch_id][chunk.key.number] = chunk
+            return len(items) == len(wanted)
+
+        # In one go, so that many small batches share a request.
+        read(ChunkKey(batch.id, number) for batch in batches for number in range(batch.chunks or 0))
+        for batch in batches:
+            start = 0
+            # How many chunks a batch gets is not known while it is planned: read until one is missing.
+            while batch.chunks is None and read(ChunkKey(batch.id, start + number) for number in range(MAX_KEYS)):
+                start += MAX_KEYS
         return found
 
     @property

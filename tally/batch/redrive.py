@@ -5,8 +5,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.hold import Holds
@@ -93,10 +91,8 @@ def run(output: Output, reader: Reader, table: "Table", batch_id: str, *, error:
     before = reader.require(batch_id)
     chunks = check_batch(before, rows)
     lifted = _lift(output, table, before)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("taking failures back, chunks", total=chunks)
-        taken = Redriver(table=table).redrive(batch_id, error=error, rows=rows, on_chunk=lambda: progress.advance(task))
+    with output.progress("taking failures back, chunks", chunks) as advance:
+        taken = Redriver(table=table).redrive(batch_id, error=error, rows=rows, on_chunk=lambda: advance(1))
     redriven = Redriven(batch=reader.require(batch_id), rows=taken, lifted=lifted)
     _report(output, redriven)
     return redriven

@@ -1,8 +1,6 @@
-"""Repairing a batch on demand: what the schedule does for one that stands still, at once and from here."""
+"""Repairing a batch on demand: what the schedule does for one that is stuck, now and from here."""
 
 from typing import TYPE_CHECKING, Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from chalicelib.store.batch import Hold
 from tally.batch.reader import Reader
@@ -13,12 +11,10 @@ if TYPE_CHECKING:
 
 
 def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str) -> "Repairs":
-    """Send again what a batch lacks, mend what its markers prove wrong, and say what that was."""
+    """Send again what a batch lacks, correct what its markers prove wrong, and report both."""
     batch = reader.require(batch_id)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("repairing chunks", total=batch.chunks)
-        repairs = reconciler.repair(batch_id, lambda: progress.advance(task))
+    with output.progress("repairing chunks", batch.chunks) as advance:
+        repairs = reconciler.repair(batch_id, lambda: advance(1))
     for line in described(repairs):
         output.say(line)
     if reader.require(batch_id).hold is Hold.PAUSED:
@@ -33,7 +29,7 @@ def may_be_waited_for(reader: Reader, batch_id: str) -> bool:
 
 
 def described(repairs: "Repairs") -> list[str]:
-    """Return what was mended, a line each."""
+    """Return what was repaired, one line each."""
     done = [
         (repairs.planned_again, "planned again: its planning had not ended"),
         (repairs.chunks_sent, f"{repairs.chunks_sent:,} chunks sent to be read again"),
@@ -43,7 +39,7 @@ def described(repairs: "Repairs") -> list[str]:
         (repairs.completed, "ended: every chunk of it was closed"),
         (repairs.events_published, f"completion published: {repairs.events_published}"),
     ]
-    return [f"mended: {what}" for happened, what in done if happened] or ["nothing to mend"]
+    return [f"repaired: {what}" for happened, what in done if happened] or ["nothing to repair"]
 
 
 def as_json(repairs: "Repairs") -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Uploading a file into the inbox, and knowing the batch that it becomes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from boto3.s3.transfer import S3Transfer
+from s3transfer.manager import TransferManager
 
 from chalicelib.steps.plan import batch_id
 from chalicelib.store.batch import Source
@@ -22,23 +23,46 @@ def inbox_key(job: str, name: str) -> str:
     return f"{INBOX}/{job}/{name}"
 
 
+class _Remembering:
+    """An S3 client for one upload, which keeps the answer to the request that makes the object.
+
+    The SDK's uploader drops that answer. Reading the object afterwards may find a later upload of the same name, and
+    so may a hook on a client that several uploads share.
+    """
+
+    def __init__(self, s3: "S3Client") -> None:
+        self._s3 = s3
+        self.answer: Mapping[str, Any] = {}
+
+    def put_object(self, **request: Any) -> Mapping[str, Any]:
+        self.answer = cast("Mapping[str, Any]", self._s3.put_object(**request))
+        return self.answer
+
+    def complete_multipart_upload(self, **request: Any) -> Mapping[str, Any]:
+        self.answer = cast("Mapping[str, Any]", self._s3.complete_multipart_upload(**request))
+        return self.answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+
 def upload(s3: "S3Client", file: Path, bucket: str, key: str, sent: Callable[[int], None]) -> Source:
     """Upload a file, in parts if it is large, and return the object version that it became.
 
-    ``sent`` is told of bytes as they go. Somebody else's upload under the same key between ours and the look at
-    its version would be taken for ours: give each upload a name of its own.
+    ``sent`` is called with the bytes sent since its last call, from several threads.
+    A bucket without versioning gives no version id.
     """
-    s3.upload_file(str(file), bucket, key, Callback=sent)
-    head = s3.head_object(Bucket=bucket, Key=key)
-    return Source(bucket=bucket, key=key, version_id=head.get("VersionId", ""), etag=head["ETag"].strip('"'))
+    client = _Remembering(s3)
+    # The manager is named because the SDK may choose another one, written in C, that calls no client.
+    with S3Transfer(manager=TransferManager(cast("S3Client", client))) as transfer:
+        transfer.upload_file(str(file), bucket, key, callback=sent)
+    version_id, etag = client.answer.get("VersionId", ""), client.answer["ETag"].strip('"')
+    return Source(bucket=bucket, key=key, version_id=version_id, etag=etag)
 
 
 def send(output: Output, stage: Stage, file: Path, job: str, name: str) -> str:
     """Upload a file with a progress bar and return the id of the batch that it becomes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task(f"upload {name}", total=file.stat().st_size)
-        key = inbox_key(job, name)
-        source = upload(stage.s3, file, stage.resources.inbox_bucket, key, lambda sent: progress.advance(task, sent))
+    with output.progress(f"upload {name}", file.stat().st_size, in_bytes=True) as advance:
+        source = upload(stage.s3, file, stage.resources.inbox_bucket, inbox_key(job, name), advance)
     output.say(f"uploaded s3://{source.bucket}/{source.key}")
     return str(batch_id(job, source))

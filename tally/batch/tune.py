@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
 from chalicelib.store.batch import Batch
 from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, Marker, Outcome
 from tally.batch.reader import Reader
@@ -151,12 +149,10 @@ def take_sample(output: Output, reader: Reader, batch: Batch, most: int) -> Samp
     """Read the durations of so many chunks at most, spread evenly over the file."""
     chosen = spread([chunk for chunk in reader.chunks(batch).values() if chunk.counts.total], most)
     sample = Sample(chunks=len(chosen))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=output.console, disable=not output.live, transient=True) as progress:
-        task = progress.add_task("reading chunks", total=len(chosen))
+    with output.progress("reading chunks", len(chosen)) as advance:
         for chunk in chosen:
             _add(reader, chunk, sample)
-            progress.advance(task)
+            advance(1)
     return sample
 
 

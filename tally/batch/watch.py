@@ -42,7 +42,7 @@ class Meter:
         return (last - first) / (ended - began) if ended > began else 0.0
 
     def eta_seconds(self, left: int) -> float | None:
-        """Seconds until ``left`` more rows are counted at this rate; None when there is no saying."""
+        """Seconds until ``left`` more rows are counted at this rate; None while the rate is unknown."""
         return left / self.rate if self.rate > 0 else None
 
 
@@ -178,7 +178,7 @@ class Watch:
             )
         if self.timeout is not None and waited >= self.timeout:
             raise OperatorError(
-                f"Batch {batch_id} has not ended after {self.timeout:.0f} s; it goes on (tally status ID --watch)",
+                f"Batch {batch_id} has not ended after {self.timeout:.0f} s; it still runs (tally status ID --watch)",
                 code=ExitCode.TIMED_OUT,
             )
 

@@ -35,8 +35,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "submit",
     click.argument("file", type=_FILE),
     click.option("--job", required=True, help="The job that takes it."),
-    click.option("--name", help="Its name in the inbox; the file's own by default."),
-    click.option("--force", is_flag=True, help="Even for a job that is not in this checkout."),
+    click.option("--name", help="The name in the inbox; the file's own by default."),
+    click.option("--force", is_flag=True, help="Upload even for a job that is not in this checkout."),
     *WATCH,
     *RESOURCES,
 )
@@ -54,11 +54,11 @@ def submit(
     table: str,
     bucket: str,
 ) -> ExitCode | None:
-    """Upload a file into the inbox and say the id of the batch that it becomes."""
+    """Upload a file into the inbox and print the id of its batch."""
     if job not in jobs.names():
         problem = f"No job {job!r} in app/chalicelib/jobs: {', '.join(jobs.names())}"
         if not force:
-            raise OperatorError(f"{problem}; --force uploads nonetheless.", code=ExitCode.USAGE)
+            raise OperatorError(f"{problem}; --force uploads it anyway.", code=ExitCode.USAGE)
         output.warn(problem)
     found = find_stage(stage, table, bucket)
     batch = send(output, found, file, job, name or file.name)
@@ -118,12 +118,12 @@ def _follow(
 
 
 def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
-    """Say what a batch cost that has ended; returns what ``--json`` shows of it."""
+    """Print what a batch cost once it has ended; returns what ``--json`` shows of it."""
     if not progress.batch.status.final or not progress.counts.total:
         return {"cost": None}
     try:
         took = costing.of(stage, progress.batch, utc_now())
-    except ClientError as error:  # whoever may see a batch need not be allowed to see the logs
+    except ClientError as error:  # the right to read a batch does not imply the right to read logs
         output.warn(f"what it cost is not known: {error}")
         return {"cost": None}
     output.say(f"It took {took.summary}: tally cost {progress.batch.id}")
@@ -133,21 +133,22 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 @command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
+    read = reader(find_stage(stage, table, bucket))
     listed = [
         {
-            "id": batch.id,
-            "job": batch.job,
-            "status": batch.status.value,
-            "hold": batch.hold.value if batch.hold else "",
-            "rows": batch.expected_rows,
-            "succeeded": batch.counts.succeeded,
-            "failed": batch.counts.failed,
-            "rejected": batch.counts.rejected,
-            "created": batch.created_at[:19],
-            "file": batch.source.key,
-            "reason": batch.reason,
+            "id": progress.batch.id,
+            "job": progress.batch.job,
+            "status": progress.batch.status.value,
+            "hold": progress.batch.hold.value if progress.batch.hold else "",
+            "rows": progress.found,
+            "succeeded": progress.counts.succeeded,
+            "failed": progress.counts.failed,
+            "rejected": progress.counts.rejected,
+            "created": progress.batch.created_at[:19],
+            "file": progress.batch.source.key,
+            "reason": progress.batch.reason,
         }
-        for batch in reader(find_stage(stage, table, bucket)).newest(limit)
+        for progress in read.progress_of(read.newest(limit))
     ]
     columns = list(listed[0]) if listed else ["no batch yet"]
     output.table("", columns, [tuple(row.values()) for row in listed])
@@ -190,7 +191,7 @@ def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, ta
 @command(
     "audit",
     BATCH,
-    click.option("--repair", is_flag=True, help="First send again what was lost and mend what the markers prove."),
+    click.option("--repair", is_flag=True, help="First send again what was lost and correct what the markers prove."),
     click.option("--watch", is_flag=True, help="Wait for the batch's end before counting."),
     *WATCH[1:],
     *RESOURCES,
@@ -211,11 +212,11 @@ def audit(
     found = find_stage(stage, table, bucket)
     read = reader(found)
     read.require(batch)
-    mended = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
+    repairs = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
     if watch and repairing.may_be_waited_for(read, batch):
         follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
     audited = auditing.run(output, read, batch)
-    output.result(audited.as_json() | ({"repairs": repairing.as_json(mended)} if mended else {}))
+    output.result(audited.as_json() | ({"repairs": repairing.as_json(repairs)} if repairs else {}))
     return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
 
 

@@ -3,8 +3,7 @@
 import click
 
 from chalicelib.store.batch import Hold
-from tally.batch import hold as control
-from tally.batch import redrive, tune
+from tally.batch import hold, redrive, tune
 from tally.batch.watch import follow, verdict
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
 from tally.errors import ExitCode
@@ -51,26 +50,26 @@ def redrive_rows(
 
 @command("pause", BATCH, *RESOURCES)
 def pause(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
-    """Let the rows of a batch wait; what is counted stays counted."""
-    return _control(output, find_stage(stage, **resources), batch, Hold.PAUSED)
+    """Make the rows of a batch wait; what is counted stays counted."""
+    return _change_hold(output, find_stage(stage, **resources), batch, Hold.PAUSED)
 
 
 @command("resume", BATCH, *RESOURCES)
 def resume(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
-    """Let a paused batch go on."""
-    return _control(output, find_stage(stage, **resources), batch, None)
+    """Resume a paused batch."""
+    return _change_hold(output, find_stage(stage, **resources), batch, None)
 
 
 @command("cancel", BATCH, *RESOURCES)
 def cancel(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
-    """Fail the rows of a batch that have no outcome yet, so that it ends; redrive runs them after all."""
-    return _control(output, find_stage(stage, **resources), batch, Hold.CANCELLED)
+    """Fail the rows of a batch that have no outcome yet, so that it ends; redrive runs them again."""
+    return _change_hold(output, find_stage(stage, **resources), batch, Hold.CANCELLED)
 
 
-def _control(output: Output, stage: Stage, batch: str, wanted: Hold | None) -> ExitCode:
-    controlled = control.run(output, reader(stage), table(stage), batch, wanted)
-    output.result(controlled.as_json())
-    return controlled.verdict
+def _change_hold(output: Output, stage: Stage, batch: str, wanted: Hold | None) -> ExitCode:
+    change = hold.run(output, reader(stage), table(stage), batch, wanted)
+    output.result(change.as_json())
+    return change.verdict
 
 
 @command(

@@ -24,7 +24,9 @@ _DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an er
 TIMEOUT = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which to stop watching (exit 5).")
 WATCH = (
     click.option("--watch", is_flag=True, help="Wait for the end; exit 0 only if every row succeeded."),
-    click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds a look."),
+    click.option(
+        "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between reads."
+    ),
     TIMEOUT,
 )
 RESOURCES = (

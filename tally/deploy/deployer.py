@@ -87,7 +87,7 @@ class Deployer:
         """Deploy the functions, check what was packaged, and have Terraform adopt the triggers."""
         record, sources = self.record(stage), Sources.of(self.project.environment())
         record.retire(sources)
-        record.mend(sources)
+        record.repair(sources)
         with self.output.step("chalice deploy: functions and triggers") as step:
             self.project.deploy(replace(self.runner, on_line=step.show))
             if self.lambda_wheels:
@@ -152,7 +152,7 @@ def deploy_to_aws(
     """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
 
     Raises when a local stage has the name, when Terraform or credentials are missing, and when a tool fails;
-    running it again goes on from there.
+    running it again continues from there.
     """
     if workspace.stage(name).exists:
         raise OperatorError(
@@ -165,7 +165,7 @@ def deploy_to_aws(
         plan_file = workspace.home / "aws" / f"{name}.tfplan"
         with deployer.step(f"terraform plan: stage {name}, {account}") as (step, tool):
             tool.select_workspace(name)
-            deployer.record(account.stage(name)).mend(deployer.sources(tool.outputs()))
+            deployer.record(account.stage(name)).repair(deployer.sources(tool.outputs()))
             deployer.free_misnamed_mappings(tool)
             written = tool.plan(deployer.variables, plan_file)
             step.note = terraform.summary(written)

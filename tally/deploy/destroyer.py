@@ -1,7 +1,7 @@
 """Taking a stage in AWS down: Chalice deletes the functions, then Terraform destroys the rest.
 
-Whatever cuts it short, the next run goes on: what is gone is struck from Chalice's record and from Terraform's state,
-and the workspace, by which a stage is known to have been there, goes last.
+A run that was cut short is continued by the next: what is gone is removed from Chalice's record and Terraform's state,
+and the workspace, which proves that the stage existed, goes last.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _TABLE, _BUCKET = "aws_dynamodb_table", "aws_s3_bucket"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What there is of a stage: as Chalice made it, by its mended record, and as Terraform's state has it."""
+    """What there is of a stage: as Chalice made it, by its repaired record, and as Terraform's state has it."""
 
     stage: Stage
     record: DeployedRecord
@@ -70,7 +70,7 @@ def destroy_in_aws(
 
     Returns what there was, nothing of a stage that was gone. Raises when a local stage has the name, when data is
     protected and not to be deleted, when Terraform or credentials are missing, and when a tool fails; running it
-    again goes on from there.
+    again continues from there.
     """
     if workspace.stage(name).exists:
         raise OperatorError(
@@ -79,7 +79,7 @@ def destroy_in_aws(
         )
     with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
         deployer.init()
-        remains = _look(deployer, account, name)
+        remains = _find_remains(deployer, account, name)
         if remains:
             _show(output, remains)
             protected = list(remains.protected())
@@ -101,7 +101,7 @@ def destroy_in_aws(
     return remains
 
 
-def _look(deployer: Deployer, account: Account, name: str) -> Remains:
+def _find_remains(deployer: Deployer, account: Account, name: str) -> Remains:
     stage = account.stage(name)
     with deployer.step(f"what there is: stage {name}, {account}") as (_, tool):
         outputs: Mapping[str, Any] = {}
@@ -116,7 +116,7 @@ def _look(deployer: Deployer, account: Account, name: str) -> Remains:
                 f"Functions of stage {name} live in {account}, but Terraform's state here does not know the stage: "
                 "destroy it from where it was deployed, with the same state."
             )
-        record.mend(sources)
+        record.repair(sources)
     return Remains(
         stage=stage,
         record=record,
@@ -152,7 +152,7 @@ def _unprotect(deployer: Deployer, remains: Remains) -> None:
 def _delete_functions(deployer: Deployer, remains: Remains) -> None:
     """Have Chalice delete what lives, then delete mappings that are left: nothing may invoke what is gone.
 
-    Chalice stops at the first thing that is gone already, as after a kill, and tells nobody what it has deleted.
+    Chalice stops at the first thing that is gone already, as after a kill, and does not say what it has deleted.
     """
     if remains.entries:
         deployer.render()
@@ -161,7 +161,7 @@ def _delete_functions(deployer: Deployer, remains: Remains) -> None:
                 try:
                     deployer.project.delete(replace(deployer.runner, on_line=step.show))
                 except ChaliceError:
-                    if not remains.record.mend(remains.sources):
+                    if not remains.record.repair(remains.sources):
                         raise
     with deployer.output.step("mappings that are left") as step:
         step.note = f"{remains.record.delete_triggers()} deleted"

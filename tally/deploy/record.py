@@ -1,4 +1,4 @@
-"""Chalice's record of what it deployed, held against what lives in AWS and mended.
+"""Chalice's record of what it deployed, compared with what exists in AWS and repaired.
 
 Chalice writes it at the very end, so a deployment that was killed leaves functions and triggers that no record names:
 Chalice would make them a second time, and would never delete them. Terraform reads the record too: what it has
@@ -64,7 +64,7 @@ class DeployedRecord:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError):
-            self.say(f"{self.path} cannot be read: writing it anew from what lives.")
+            self.say(f"{self.path} cannot be read: rebuilding it from what exists in AWS.")
             return []
         place = self.survey.place
         for entry in entries:
@@ -74,7 +74,7 @@ class DeployedRecord:
                 raise OperatorError(
                     f"{self.path} is not the record of stage {place.stage} in account {place.account}, region "
                     f"{place.region}: {arn} is of {wrong}. Bring the right one back, or move this one away: it is "
-                    "then written anew from what lives."
+                    "then rebuilt from what exists in AWS."
                 )
         return entries
 
@@ -88,24 +88,24 @@ class DeployedRecord:
                     f"account {place.account}, region {place.region}: use those that deployed it."
                 )
 
-    def mend(self, sources: Sources) -> bool:
-        """Make the record true of what lives, and say each change; tell whether there was one. AWS is only read.
+    def repair(self, sources: Sources) -> bool:
+        """Make the record match what exists, report each change, and tell whether there was one. AWS is only read.
 
         Raises when the record or the sources are of another account or region: nothing of theirs is gone.
         """
         self.require_here(sources.arns)
         recorded = self.entries()
         buckets = {sources.bucket, *(entry.get("bucket", "") for entry in recorded)} - {""}
-        mended = reconcile(recorded, self.survey.live(buckets), sources)
-        before, after = ({entry["name"]: entry for entry in entries} for entries in (recorded, mended))
+        repaired = reconcile(recorded, self.survey.live(buckets), sources)
+        before, after = ({entry["name"]: entry for entry in entries} for entries in (recorded, repaired))
         for name, entry in before.items():
             if name not in after:
-                self.say(f"Chalice's record: struck {name} ({_identity(entry)}), which is gone.")
+                self.say(f"Chalice's record: removed {name} ({_identity(entry)}), which is gone.")
         for name, entry in after.items():
             if entry != before.get(name):
                 self.say(f"Chalice's record: {'corrected' if name in before else 'added'} {name} ({_identity(entry)}).")
         if before != after or (self.path.exists() and not recorded):
-            self._write(mended)
+            self._write(repaired)
         return before != after
 
     def retire(self, sources: Sources) -> None:

@@ -118,14 +118,14 @@ class Live:
             case "lambda_function":
                 lives = entry["lambda_arn"] in self.functions.values()
             case "sqs_event" | "dynamodb_event":
-                # As it is, whatever the record says that it reads and invokes.
+                # As it is now: the record may name another source or function.
                 return next((one.entry() for one in self.triggers if one.uuid == entry["event_uuid"]), None)
             case "s3_event":
                 lives = entry["lambda_arn"] in self.notified.get(entry["bucket"], {}).values()
             case "cloudwatch_event":
                 lives = entry["rule_name"] in self.rules.values()
             case _:
-                lives = True  # a kind that Tally does not make: whoever added it knows
+                lives = True  # a kind that Tally does not make is left alone
         return entry if lives else None
 
     def entries(self, sources: Sources) -> list[Entry]:

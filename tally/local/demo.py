@@ -44,7 +44,7 @@ class Demo:
             with self.output.step(f"sample: {rows:,} transactions, one in a hundred bad"):
                 expected = sample.write_file(file, rows)
         began = self.now()
-        # A name of its own for each upload, so that nobody's upload is taken for ours.
+        # A name of its own for each run, so that `tally list` tells them apart.
         batch_id = send(self.output, stage, file, job, f"{file.stem}-{began:%Y%m%dT%H%M%S%f}{file.suffix}")
         reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
         watch = Watch(

@@ -88,7 +88,7 @@ class LocalStack:
         if server and (resources := Resources.read(self.folder.outputs)):
             stage = Stage(name=self.name, resources=resources, server=server)
             record = self._record(stage)
-            record.mend(Sources.of(self._project.environment()))
+            record.repair(Sources.of(self._project.environment()))
             if _read(self.folder.fingerprint) == _stamp(current, record):
                 self.output.say(f"Stage {self.name} is up and current: {server.endpoint}")
                 return stage
@@ -193,7 +193,7 @@ class LocalStack:
 
     @contextlib.contextmanager
     def _marked_unfinished(self) -> Iterator[None]:
-        """Leave a mark unless the block ends well or with an error of Terraform, whose state goes on from there."""
+        """Leave a mark unless the block ends well or with an error of Terraform, whose state continues from there."""
         mark = self.folder.unfinished
         mark.write_text(f"{os.getpid()}\n", encoding="utf-8")
         with contextlib.suppress(FileNotFoundError):
@@ -224,7 +224,7 @@ class LocalStack:
 
 
 def _stamp(sources: str, record: DeployedRecord) -> str:
-    """Return the mark of a deployment of these sources; another one once the record of what it made was mended."""
+    """Return the mark of a deployment of these sources; another one once the record of what it made was repaired."""
     entries = sorted(record.entries(), key=itemgetter("name"))
     return fingerprint([], sources, json.dumps(entries, sort_keys=True))
 

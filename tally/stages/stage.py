@@ -142,7 +142,7 @@ class Stage:
 
     @property
     def where_to_look(self) -> str:
-        """Where it is said why a batch does not move."""
+        """Where to look when a batch is stuck."""
         if self.server:
             others = "ingest, process, process_heavy, finish, dispatch, settle, dead_letters, reconcile"
             return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"

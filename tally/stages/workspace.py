@@ -175,7 +175,7 @@ def mirror(source: Path, target: Path) -> None:
 
 
 def fingerprint(sources: list[Path], *extra: str) -> str:
-    """Return a digest of what deploys: names and contents of the sources, and whatever else decides."""
+    """Return a digest of what deploys: names and contents of the sources, and ``extra``."""
     digest = hashlib.sha256()
     for source in sources:
         for path in sorted(_files(source)):
@@ -241,7 +241,7 @@ def _taken(descriptor: int) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process of this id exists, whoever owns it."""
+    """Tell whether a process of this id exists, no matter who owns it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

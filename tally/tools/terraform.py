@@ -93,7 +93,7 @@ class Terraform:
         return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
 
     def forget(self, address: str) -> None:
-        """Strike a resource from the state; it goes on living."""
+        """Remove a resource from the state without destroying it."""
         self._check("state rm", self.command_line.cmd("state rm", address))
 
     def plan(self, variables: Mapping[str, Any], plan_file: Path) -> str:
@@ -131,8 +131,8 @@ class Terraform:
         returncode, stdout, stderr = answer
         if returncode:
             raise TerraformError(
-                f"terraform {command} failed in {self.command_line.folder}: read below what it says, mend it, "
-                f"run again (all of it: {self.command_line.runner.log}).",
+                f"terraform {command} failed in {self.command_line.folder}: fix what it says below and "
+                f"run this again (full log: {self.command_line.runner.log}).",
                 detail=(stderr or stdout).strip(),
             )
         return stdout

@@ -213,7 +213,7 @@ def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_mended(stage
         dynamodb.update_table(TableName=table, StreamSpecification=specification)
     stream = dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
     said = stage.deploy()
-    assert f"Chalice's record: struck finish-sqs-event-source ({old['finish']}), which is gone." in said
+    assert f"Chalice's record: removed finish-sqs-event-source ({old['finish']}), which is gone." in said
     assert f"dispatch: deleting its mapping {old['dispatch']}" in said
     assert stage.mapping("ingest") == again != old["ingest"]
     assert f'{old["process_heavy"]}"].aws_lambda_event_source_mapping.this is mapping' in said

@@ -310,7 +310,7 @@ def test_the_library_imports_no_chalice() -> None:
 
 
 def test_importing_app_loads_neither_the_sdk_nor_a_job() -> None:
-    """Every deploy and every cold start pays for imports; a job that cannot be imported must not break the others."""
+    """Every deploy pays for imports; a job that cannot be imported must not break the others."""
     program = "import sys, app; print(*sys.modules, sep='\\n')"
     loaded = _in_a_new_interpreter(program).split()
     assert "chalicelib.jobs" in loaded
@@ -321,6 +321,25 @@ def test_importing_app_loads_neither_the_sdk_nor_a_job() -> None:
     assert not any(name.startswith(HEAVY_UTILITIES) for name in loaded)
 
 
+def test_a_function_has_its_clients_before_its_first_event() -> None:
+    """Loading the SDK takes longer than all of a handler's own imports, and in INIT it has a whole vCPU."""
+    program = (
+        "import app; from chalicelib.clients import client; made = client.cache_info().currsize;"
+        "client('dynamodb'); client('events'); print(made, client.cache_info().misses)"
+    )
+    function = {"AWS_LAMBDA_FUNCTION_NAME": "tally-test-settle"}
+    assert _in_a_new_interpreter(program, **function).split() == ["2", "2"]
+
+
+def test_no_function_is_left_without_its_clients() -> None:
+    """Each handler of app.py is a function, and has the table or a queue to talk to."""
+    for source in app.app.event_sources:
+        made: list[str] = []
+        function = source.handler_string.removeprefix("app.")
+        services.prepare({"AWS_LAMBDA_FUNCTION_NAME": f"tally-test-{function}"}, client=made.append)
+        assert {"dynamodb", "sqs"} & set(made), function
+
+
 def test_importing_app_without_settings_says_how_to_get_them() -> None:
     """This is what somebody sees who deploys with a wrong --stage."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
@@ -329,8 +348,10 @@ def test_importing_app_without_settings_says_how_to_get_them() -> None:
     assert b"SettingsError: TALLY_STAGE, TALLY_TABLE, " in failed.stderr
 
 
-def _in_a_new_interpreter(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], cwd=APP, capture_output=True, text=True, check=True)
+def _in_a_new_interpreter(program: str, **environ: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=APP, env=os.environ | environ, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from chalicelib import rows
+from chalicelib.errors import PermanentError
 
 _EUROS = {
     "EUR": Decimal(1),
@@ -66,10 +67,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def process(row: Row) -> Result:
-    """Convert one transaction; raises LookupError for a currency without a rate."""
+    """Convert one transaction; raises PermanentError for a currency without a rate: trying again finds none either."""
     rate = _EUROS.get(row.currency)
     if rate is None:
-        raise LookupError(f"no exchange rate for {row.currency}")
+        raise PermanentError(f"no exchange rate for {row.currency}")
     eur = (row.amount * rate).quantize(_CENT, ROUND_HALF_EVEN)
     return Result(
         id=row.transaction_id,

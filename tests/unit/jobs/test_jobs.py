@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chalicelib import jobs
-from chalicelib.errors import FatalError
+from chalicelib.errors import FatalError, PermanentError
 from chalicelib.jobs import offices, transactions
 
 
@@ -56,9 +56,9 @@ def test_an_amount_that_is_no_money_is_refused(amount: str) -> None:
         _row(amount=amount)
 
 
-def test_a_currency_without_a_rate_fails_the_row() -> None:
-    """It is a valid row, so it is no rejection."""
-    with pytest.raises(LookupError, match="no exchange rate for XXX"):
+def test_a_currency_without_a_rate_fails_the_row_at_once() -> None:
+    """It is a valid row, so it is no rejection; and no later attempt finds a rate."""
+    with pytest.raises(PermanentError, match="no exchange rate for XXX"):
         transactions.process(_row(currency="XXX"))
 
 

@@ -1,5 +1,6 @@
 """Reading batches: what is read, and what is not read again."""
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,14 @@ from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, number
 from tally.batch.reader import Progress, Reader
+from tally.cli import run
 from tally.errors import ExitCode, OperatorError
+from tests.unit.tally.finished_batch import change
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from tally.stages.stage import Stage
 
 TABLE = "tally-test"
 
@@ -37,9 +42,9 @@ def put_batch(dynamodb: "DynamoDBClient", made: Batch, chunks: int | None = None
     dynamodb.put_item(TableName=TABLE, Item=item if chunks is None else item | {"chunks": number(chunks)})
 
 
-def put_chunks(dynamodb: "DynamoDBClient", numbers: range, *, closed: bool = False) -> None:
+def put_chunks(dynamodb: "DynamoDBClient", numbers: range, *, closed: bool = False, batch_id: str = "b") -> None:
     for position in numbers:
-        item = Chunk(key=ChunkKey("b", position), start=0, end=1, first_line=2, expected_rows=3).to_item()
+        item = Chunk(key=ChunkKey(batch_id, position), start=0, end=1, first_line=2, expected_rows=3).to_item()
         if closed:
             item |= {"closed": {"BOOL": True}, "succeeded": number(3)}
         dynamodb.put_item(TableName=TABLE, Item=item)
@@ -158,11 +163,49 @@ def test_a_chunk_that_a_redrive_reopened_in_the_same_attempt_is_read_again(dynam
     assert client.asked == [3, 3]
 
 
-def test_the_last_look_at_a_batch_reads_all_of_it(dynamodb: "DynamoDBClient") -> None:
+def test_a_batch_that_has_ended_is_known_by_its_item_alone(dynamodb: "DynamoDBClient") -> None:
     put_batch(dynamodb, batch(), chunks=2)
     put_chunks(dynamodb, range(2), closed=True)
     client, reader = counting(dynamodb)
     first = progress(reader)
-    put_batch(dynamodb, batch(status=BatchStatus.COMPLETED), chunks=2)
-    progress(reader, first)
-    assert client.asked == [2, 2]
+    item = batch(status=BatchStatus.COMPLETED, expected_rows=6).to_item()
+    ended = {"chunks": number(2), "expected_rows": number(6), "succeeded": number(6)}
+    dynamodb.put_item(TableName=TABLE, Item=item | ended)
+    last = progress(reader, first)
+    assert client.asked == [2]
+    assert (last.found, last.counts, last.closed) == (6, Counts(succeeded=6), 2)
+
+
+def test_batches_under_way_share_requests_and_thousands_that_have_ended_cost_none(dynamodb: "DynamoDBClient") -> None:
+    put_chunks(dynamodb, range(2), closed=True)
+    put_chunks(dynamodb, range(1), closed=True, batch_id="other")
+    put_chunks(dynamodb, range(4), closed=True, batch_id="planned")
+    ended = [
+        batch(f"e{number}", status=BatchStatus.COMPLETED, chunks=10, counts=Counts(failed=number))
+        for number in range(3000)
+    ]
+    under_way = [
+        batch("b", chunks=2), batch("other", chunks=1), batch("planned", status=BatchStatus.PLANNING),
+    ]  # fmt: skip
+    client, reader = counting(dynamodb)
+    found = reader.progress_of([*under_way, *ended])
+    assert client.asked == [3, 100]
+    assert [progress.counts.succeeded for progress in found[:3]] == [6, 3, 12]
+    assert [progress.batch for progress in found] == [*under_way, *ended]
+    assert all(progress.counts is progress.batch.counts for progress in found[3:])
+
+
+def test_the_list_counts_a_batch_under_way_as_its_status_does(
+    dynamodb: "DynamoDBClient", stage: "Stage", capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No chunk of it is closed yet, so its item still has zeros."""
+    put_batch(dynamodb, batch(), chunks=2)
+    put_chunks(dynamodb, range(2))
+    change(dynamodb, ChunkKey("b", 1).pk, "chunk", "succeeded", number(2))
+    vars(stage)["dynamodb"] = dynamodb
+    assert run(["status", "b", "--json"]) is ExitCode.OK
+    status = json.loads(capsys.readouterr().out)
+    assert run(["list", "--json"]) is ExitCode.OK
+    (listed,) = json.loads(capsys.readouterr().out)
+    figures = ("rows", "succeeded", "failed", "rejected")
+    assert [listed[name] for name in figures] == [status[name] for name in figures] == [6, 2, 0, 0]

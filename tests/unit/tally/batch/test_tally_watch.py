@@ -31,9 +31,10 @@ def at(status: BatchStatus, succeeded: int = 0) -> Progress:
         chunks=1,
         expected_rows=100,
     )
-    chunk = Chunk(
-        key=ChunkKey("b", 0), start=0, end=1, first_line=2, expected_rows=100, counts=Counts(succeeded=succeeded)
-    )
+    counts = Counts(succeeded=succeeded)
+    if status.final:
+        return Progress(batch=replace(batch, counts=counts), chunks={})
+    chunk = Chunk(key=ChunkKey("b", 0), start=0, end=1, first_line=2, expected_rows=100, counts=counts)
     return Progress(batch=batch, chunks={0: chunk})
 
 

@@ -240,10 +240,10 @@ def test_what_follows_is_said(pipeline: Pipeline, capsys: pytest.CaptureFixture[
     batch_id = planned(pipeline)
     run(["pause", batch_id])
     shown = capsys.readouterr().out
-    assert f"Batch {batch_id} is paused: rows wait in their queue, looked at every 60 s" in shown
+    assert f"Batch {batch_id} is paused: rows wait in their queue and are checked every 60 s" in shown
     assert f"`tally resume {batch_id}`" in shown
     run(["resume", batch_id])
-    assert "goes on: rows that waited are taken up within 60 s" in capsys.readouterr().out
+    assert "runs again: rows that waited start within 60 s" in capsys.readouterr().out
     run(["resume", batch_id])
     assert "was not paused" in capsys.readouterr().out
     run(["cancel", batch_id])
@@ -292,7 +292,7 @@ def test_a_repair_sends_what_was_lost_and_the_audit_is_exact_in_the_end(
     pipeline.drain()
     assert run(["audit", "--repair", "--watch", batch_id]) is ExitCode.OK
     said = capsys.readouterr().out
-    assert "nothing to mend" in said
+    assert "nothing to repair" in said
     assert "audit exact: 6 markers in 2 chunks" in said
 
 
@@ -305,7 +305,7 @@ def test_a_repair_mends_a_counter_that_the_markers_prove_wrong(
     chunk = pipeline.dynamodb.items[pipeline.markers(batch_id)[0].chunk.pk, "chunk"]
     chunk["failed"] = {"N": "9"}
     assert run(["audit", "--repair", batch_id]) is ExitCode.NOT_AS_HOPED
-    assert f"mended: counters set to what the markers prove: {chunk['pk']['S']}" in capsys.readouterr().out
+    assert f"repaired: counters set to what the markers prove: {chunk['pk']['S']}" in capsys.readouterr().out
     pipeline.drain()
     assert exact(pipeline, batch_id)
 

@@ -1,4 +1,4 @@
-"""Chalice's record against what lives: what was missing is added, what is gone is struck, what is another's stops."""
+"""Chalice's record against what lives: what was missing is added, what is gone is removed, what is another's stops."""
 
 import json
 from dataclasses import replace
@@ -111,7 +111,7 @@ def test_what_a_killed_deployment_made_is_added(chalices: list[Entry], live: Liv
         ("reconcile-event", {"rules": {}}),
     ],
 )
-def test_what_is_gone_is_struck(chalices: list[Entry], live: Live, name: str, gone: dict[str, Any]) -> None:
+def test_what_is_gone_is_removed(chalices: list[Entry], live: Live, name: str, gone: dict[str, Any]) -> None:
     """Chalice would stop at it when it deletes, and Terraform would make a mapping of its own in its stead."""
     assert name not in by_name(reconcile(chalices, replace(live, **gone), SOURCES))
 
@@ -137,7 +137,7 @@ def test_mappings_that_terraform_made_are_never_taken_for_chalices(live: Live) -
 
 
 def test_a_mapping_of_an_old_stream_stays_on_record_until_it_is_retired(live: Live) -> None:
-    """Terraform has adopted it: struck while it lives, a plan would want it gone."""
+    """Terraform has adopted it: removed while it exists, a plan would want it gone."""
     old = replace(live, triggers=[trigger("dispatch", OLD_STREAM)])
     assert by_name(reconcile([], old, SOURCES))["dispatch-dynamodb-event-source"]["stream_arn"] == OLD_STREAM
 
@@ -173,11 +173,11 @@ def record(tmp_path: Path, aws: Aws, said: StringIO) -> DeployedRecord:
     )
 
 
-def test_a_lost_record_is_written_anew_and_each_resource_said_in_a_line(
+def test_a_lost_record_is_rebuilt_and_each_resource_said_in_a_line(
     record: DeployedRecord, chalices: list[Entry], said: StringIO
 ) -> None:
     """As Chalice reads it; of neighbours whose name begins alike nothing gets in."""
-    assert record.mend(SOURCES)
+    assert record.repair(SOURCES)
     assert by_name(record.entries()) == by_name(chalices)
     read_by_chalice = Config.create(project_dir=str(record.path.parents[2])).deployed_resources(STAGE)
     assert set(read_by_chalice.resource_names()) == set(by_name(chalices))
@@ -186,21 +186,19 @@ def test_a_lost_record_is_written_anew_and_each_resource_said_in_a_line(
 
 
 def test_a_true_record_is_left_alone(record: DeployedRecord, said: StringIO) -> None:
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     before, said_before = record.path.read_bytes(), said.getvalue()
-    assert not record.mend(SOURCES)
+    assert not record.repair(SOURCES)
     assert (record.path.read_bytes(), said.getvalue()) == (before, said_before)
 
 
 @pytest.mark.parametrize("torn", ["", '{"resources": [{"na', "{}", "[]"])
-def test_a_torn_record_is_written_anew(
-    record: DeployedRecord, chalices: list[Entry], said: StringIO, torn: str
-) -> None:
+def test_a_torn_record_is_rebuilt(record: DeployedRecord, chalices: list[Entry], said: StringIO, torn: str) -> None:
     """Terraform reads it too, and would stop at it."""
     record.path.parent.mkdir(parents=True)
     record.path.write_text(torn)
-    record.mend(SOURCES)
-    assert "test.json cannot be read: writing it anew" in said.getvalue()
+    record.repair(SOURCES)
+    assert "test.json cannot be read: rebuilding it" in said.getvalue()
     assert by_name(record.entries()) == by_name(chalices)
 
 
@@ -208,32 +206,32 @@ def test_a_torn_record_of_a_stage_without_functions_becomes_an_empty_one(record:
     aws.empty()
     record.path.parent.mkdir(parents=True)
     record.path.write_text("{")
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     assert json.loads(record.path.read_text())["resources"] == []
 
 
 def test_a_stage_that_never_was_gets_no_record(record: DeployedRecord, aws: Aws) -> None:
     aws.empty()
-    assert not record.mend(Sources())
+    assert not record.repair(Sources())
     assert not record.path.exists()
 
 
-def test_what_is_gone_is_struck_and_said(record: DeployedRecord, aws: Aws, said: StringIO) -> None:
-    record.mend(SOURCES)
+def test_what_is_gone_is_removed_and_said(record: DeployedRecord, aws: Aws, said: StringIO) -> None:
+    record.repair(SOURCES)
     aws.mappings = [mapping for mapping in aws.mappings if mapping["UUID"] != "uuid-finish"]
     del aws.notified["inbox"]
-    assert record.mend(SOURCES)
+    assert record.repair(SOURCES)
     assert {"finish-sqs-event-source", "plan-s3event"}.isdisjoint(by_name(record.entries()))
-    assert "struck finish-sqs-event-source (uuid-finish), which is gone." in said.getvalue()
+    assert "removed finish-sqs-event-source (uuid-finish), which is gone." in said.getvalue()
 
 
 def test_the_notification_of_a_bucket_that_the_stage_no_longer_has_stays_on_record(
     record: DeployedRecord, aws: Aws
 ) -> None:
     """Chalice takes it back from there, once it has put one on the new bucket."""
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     aws.notified["new"] = []
-    record.mend(replace(SOURCES, bucket="new"))
+    record.repair(replace(SOURCES, bucket="new"))
     assert by_name(record.entries())["plan-s3event"]["bucket"] == "inbox"
 
 
@@ -260,26 +258,26 @@ def test_a_record_of_another_place_stops_before_anything_is_asked(
     record.path.write_text(json.dumps({"resources": [entry]}))
     before = record.path.read_bytes()
     with pytest.raises(OperatorError, match=how):
-        record.mend(SOURCES)
+        record.repair(SOURCES)
     assert record.path.read_bytes() == before
 
 
 @pytest.mark.parametrize("elsewhere", ["us-east-1:111111111111", "eu-west-1:000000000000"])
 def test_credentials_of_another_place_than_terraforms_state_stop(record: DeployedRecord, elsewhere: str) -> None:
     """There everything seems gone: the record would be emptied, and a destruction would forget a stage that lives."""
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     before = record.path.read_bytes()
     with pytest.raises(OperatorError, match=r"by Terraform's state .* use those that deployed it"):
-        record.mend(replace(SOURCES, stream=SOURCES.stream.replace("us-east-1:000000000000", elsewhere)))
+        record.repair(replace(SOURCES, stream=SOURCES.stream.replace("us-east-1:000000000000", elsewhere)))
     assert record.path.read_bytes() == before
 
 
 def test_a_mapping_that_is_being_deleted_is_waited_for(record: DeployedRecord, aws: Aws) -> None:
     """Terraform takes it for alive, and refuses to give it up; Lambda refuses to make another beside it."""
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     aws.polls_while_deleting = 3
     aws.delete_event_source_mapping(UUID="uuid-ingest")
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     assert "ingest-sqs-event-source" not in by_name(record.entries())
     assert len(aws.slept) == 3
 
@@ -288,30 +286,30 @@ def test_a_mapping_that_is_deleted_for_ever_is_an_error(record: DeployedRecord, 
     aws.polls_while_deleting = 1_000
     aws.delete_event_source_mapping(UUID="uuid-ingest")
     with pytest.raises(OperatorError, match="has been deleting event source mappings of stage test for 300 s"):
-        record.mend(SOURCES)
+        record.repair(SOURCES)
 
 
 def test_mappings_of_a_replaced_table_are_retired(record: DeployedRecord, aws: Aws, said: StringIO) -> None:
     """Recorded or not; nothing else goes."""
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     replaced = replace(SOURCES, stream=SOURCES.stream.replace("stream/1", "stream/2"))
     record.retire(replaced)
     gone = {mapping["UUID"] for mapping in aws.mappings if mapping["State"] == "Deleting"}
     assert gone == {"uuid-dispatch", "uuid-settle"}
-    record.mend(replaced)
+    record.repair(replaced)
     assert {"dispatch-dynamodb-event-source", "settle-dynamodb-event-source"}.isdisjoint(by_name(record.entries()))
     assert "settle: deleting its mapping uuid-settle" in said.getvalue()
 
 
 def test_an_old_queues_mapping_goes_only_once_the_new_one_is_there(record: DeployedRecord, aws: Aws) -> None:
     """Before that it is Chalice's to replace, so that the queue is never without its reader."""
-    record.mend(SOURCES)
+    record.repair(SOURCES)
     renamed = replace(SOURCES, queues=(SOURCES.queues - {f"{QUEUE}ingest"}) | {f"{QUEUE}ingest2"})
     record.retire(renamed)
     assert all(mapping["State"] == "Enabled" for mapping in aws.mappings)
     aws.mappings.append({**aws.mappings[0], "UUID": "new", "EventSourceArn": f"{QUEUE}ingest2"})
     record.retire(renamed)
-    record.mend(renamed)
+    record.repair(renamed)
     assert by_name(record.entries())["ingest-sqs-event-source"]["event_uuid"] == "new"
 
 

@@ -161,7 +161,7 @@ def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(
     monkeypatch.setattr(LocalStack, "_deploy", killed)
     with pytest.raises(KeyboardInterrupt):
         stack.up(None)
-    assert "struck finish-sqs-event-source" in said.getvalue()
+    assert "removed finish-sqs-event-source" in said.getvalue()
     monkeypatch.setattr(LocalStack, "_deploy", deploy)
     stack.up(None)
     stack.up(None)
