@@ -1,31 +1,31 @@
 """Counting again, from the markers alone, to see whether the counters of a batch say what its rows say."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.store.batch import Batch, BatchStatus
-from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, ChunkKey, Counts, Outcome
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import ChunkKey, Counts, Outcome
 from tally.batch.reader import Reader
 from tally.batch.watch import status_of
 from tally.output import Output
 
 _THREADS = 4
-_MAX_RECOUNTS = 5
-"""How often a chunk is recounted whose counters move meanwhile."""
+_MAX_READS = 5
+"""How often a chunk is counted that moves meanwhile."""
 _NAMED = 5
 """How many rows a difference names before it only counts the others."""
-_STRANGE = "marked but not of this chunk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recount:
-    """What a chunk's partition holds: row numbers with a marker, by outcome, and row numbers with a record."""
+    """What the markers of a chunk say: which rows are in one, which in more than one, and their outcomes."""
 
-    marked: frozenset[int]
-    recorded: frozenset[int]
+    marked: RowBits
+    twice: RowBits
     counts: Counts
 
 
@@ -76,11 +76,11 @@ def run(output: Output, reader: Reader, batch_id: str) -> Audit:
         audited = audit(reader, batch, lambda: advance(1))
     counts = audited.counts
     counted = (
-        f"{counts.total:,} markers in {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "
+        f"{counts.total:,} rows in the markers of {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "
         f"{counts.failed:,} failed, {counts.rejected:,} rejected"
     )
     if audited.exact:
-        output.say(f"audit exact: {counted}; every counter agrees, no row without a marker")
+        output.say(f"audit exact: {counted}; every counter agrees, each row is in one marker")
     else:
         pending = f"; {audited.pending:,} rows have no outcome yet" if audited.pending else ""
         output.say(f"audit differs: {counted}{pending}")
@@ -116,81 +116,61 @@ def audit(reader: Reader, batch: Batch, on_chunk: Callable[[], None]) -> Audit:
 
 def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
     found = recount(reader, chunk.key)
-    return chunk, found, compare_chunk(chunk, found)
+    return chunk, found, compare_chunk(chunk, found, ended=True)
 
 
 def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
     """Recount a chunk that may move meanwhile: markers and counters compare only if it has not."""
-    for _ in range(_MAX_RECOUNTS):
-        found, now = recount(reader, chunk.key), reader.chunk(chunk.key)
+    for _ in range(_MAX_READS):
+        found, now = recount(reader, chunk.key), reader.repository.require_chunk(chunk.key)
         if now == chunk:
-            return chunk, found, compare_chunk(chunk, found) if chunk.closed else compare_open_chunk(chunk, found)
+            return chunk, found, compare_chunk(chunk, found, ended=False)
         chunk = now
     return chunk, found, []
 
 
 def recount(reader: Reader, chunk: ChunkKey) -> Recount:
-    """Count a chunk's markers and records, reading nothing but their keys and outcomes."""
-    marked: list[int] = []
-    outcomes: Counter[str] = Counter()
-    for items in reader.pages(chunk, MARKER_PREFIX, ProjectionExpression="sk, outcome"):
-        marked += [int(item["sk"]["S"].removeprefix(MARKER_PREFIX)) for item in items]
-        outcomes.update(item["outcome"]["S"] for item in items)
-    recorded = [
-        int(item["sk"]["S"].removeprefix(ROW_PREFIX))
-        for items in reader.pages(chunk, ROW_PREFIX, ProjectionExpression="sk")
-        for item in items
-    ]
-    counts = Counts(**{outcome.value: outcomes[outcome.value] for outcome in Outcome})
-    return Recount(marked=frozenset(marked), recorded=frozenset(recorded), counts=counts)
+    """Count the rows in a chunk's markers, reading nothing of them but their bits."""
+    marked = twice = 0
+    rows = dict.fromkeys(Outcome, 0)
+    for marker in reader.repository.markers(chunk, data=False):
+        for outcome, found in marker.rows.items():
+            twice |= marked & found.mask
+            marked |= found.mask
+            rows[outcome] += len(found)
+    counts = Counts(**{outcome.value: number for outcome, number in rows.items()})
+    return Recount(marked=RowBits(marked), twice=RowBits(twice), counts=counts)
 
 
-def compare_open_chunk(chunk: Chunk, found: Recount) -> list[Difference]:
-    """Return what does not agree in a chunk that is being worked on, where rows without a marker are no fault."""
+def compare_chunk(chunk: Chunk, found: Recount, *, ended: bool) -> list[Difference]:
+    """Return what does not agree between a chunk's item and its markers; rows may lack one unless it has ``ended``."""
     where = f"chunk {chunk.key.number}"
+    expected = RowBits.first(chunk.expected_rows)
     agree = [
-        ("remaining", "rows less markers", chunk.remaining, (chunk.rows or 0) - found.counts.total),
         *(
-            (f"counter {outcome.value}", "its markers", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
+            (f"counter {outcome.value}", "its markers say", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
             for outcome in Outcome
         ),
     ]
-    if chunk.rows is not None:
-        agree.append(("rows", "the planner's count", chunk.rows, chunk.expected_rows))
+    if chunk.rows is not None or ended:
+        agree += [
+            ("rows", "the planner counted", chunk.rows, chunk.expected_rows),
+            ("remaining", "its rows without a marker are", chunk.remaining, chunk.expected_rows - len(found.marked)),
+        ]
     differences = [
-        Difference(where, f"{name} is {has:,}, {of} is {should:,}") for name, of, has, should in agree if has != should
-    ]
-    strange = found.marked - frozenset(range(chunk.expected_rows))
-    return differences + ([Difference(where, f"rows {_rows(strange)} {_STRANGE}")] if strange else [])
-
-
-def compare_chunk(chunk: Chunk, found: Recount) -> list[Difference]:
-    """Return what does not agree between a chunk's item and its markers and records."""
-    where = f"chunk {chunk.key.number}"
-    expected = frozenset(range(chunk.expected_rows))
-    agree = [
-        ("rows", "the planner's count", chunk.rows, chunk.expected_rows),
-        ("markers", "rows", len(found.marked), chunk.rows),
-        ("remaining", "0", chunk.remaining, 0),
-        *(
-            (f"counter {outcome.value}", "its markers", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
-            for outcome in Outcome
-        ),
-    ]
-    differences = [
-        Difference(where, f"{name} is {_known(has)}, {of} {'is ' if of != '0' else ''}{_known(should)}")
-        if of != "0"
-        else Difference(where, f"{name} is {_known(has)}, not 0")
+        Difference(where, f"{name} is {_known(has)}, {of} {_known(should)}")
         for name, of, has, should in agree
         if has != should
     ]
     named = [
-        ("without a marker", expected - found.marked),
-        ("with a record but no marker", found.recorded - found.marked),
-        (_STRANGE, found.marked - expected),
+        ("in more than one marker", found.twice),
+        ("in a marker but not of this chunk", found.marked - expected),
+        ("done without a marker", chunk.done - found.marked),
+        ("in a marker but not done", found.marked - chunk.done),
+        ("without a marker", expected - found.marked if ended or chunk.closed else RowBits()),
     ]
     differences += [Difference(where, f"rows {_rows(rows)} {what}") for what, rows in named if rows]
-    return differences + ([] if chunk.closed else [Difference(where, "not closed")])
+    return differences + ([Difference(where, "not closed")] if ended and not chunk.closed else [])
 
 
 def compare_batch_under_way(before: Batch, batch: Batch, chunks: Iterable[Chunk]) -> list[Difference]:
@@ -240,6 +220,7 @@ def _known(count: int | None) -> str:
     return "not known" if count is None else f"{count:,}"
 
 
-def _rows(rows: frozenset[int]) -> str:
-    named = ", ".join(map(str, sorted(rows)[:_NAMED]))
-    return named if len(rows) <= _NAMED else f"{named} and {len(rows) - _NAMED:,} more"
+def _rows(rows: RowBits) -> str:
+    numbers = list(rows)
+    named = ", ".join(map(str, numbers[:_NAMED]))
+    return named if len(numbers) <= _NAMED else f"{named} and {len(numbers) - _NAMED:,} more"

@@ -1,25 +1,18 @@
 """Reading batches: the item, its chunks, what failed. Reads only; never a scan."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.retry import Retry
-from chalicelib.store.batch import Batch, Listing
-from chalicelib.store.items import (
-    BATCH_SK,
-    CHUNK_SK,
-    MARKER_PREFIX,
-    Chunk,
-    ChunkKey,
-    Counts,
-    Marker,
-    Outcome,
-    batch_pk,
-    text,
-)
+from chalicelib.store.batch import Batch, Listing, is_known
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import CHUNK_SK, ChunkKey, Counts, waiting_sk
+from chalicelib.store.marker import Marker, RowOutcome
+from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
+from chalicelib.store.waiting import Waiting
 from tally.errors import ExitCode, OperatorError
 
 if TYPE_CHECKING:
@@ -91,8 +84,7 @@ class Reader:
 
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None while there is none of that id."""
-        item = self._table.get(batch_pk(batch_id), BATCH_SK)
-        return Batch.from_item(item) if item else None
+        return self.repository.find_batch(batch_id)
 
     def require(self, batch_id: str) -> Batch:
         """Return a batch; raises when there is none of that id."""
@@ -121,47 +113,38 @@ class Reader:
         found = self._read_chunks(under_way, settled)
         return [Progress(batch=batch, chunks=found.get(batch.id, {})) for batch in batches]
 
-    def chunk(self, chunk: ChunkKey) -> Chunk:
-        """Return a chunk as it is now."""
-        (item,) = self._table.get_all([(chunk.pk, CHUNK_SK)])
-        return Chunk.from_item(item)
-
     def chunks(self, batch: Batch) -> dict[int, Chunk]:
         """Return every chunk of a batch that exists, by number."""
         return self._read_chunks([batch])[batch.id]
 
     def newest(self, limit: int) -> list[Batch]:
-        """Return the newest batches, open and ended, newest first."""
+        """Return the newest batches, open and ended, newest first; those of another format are passed over."""
         # A set: between the two a batch may have gone from one list to the other.
         keys = {found for listing in Listing for found in self._table.newest(listing, limit=limit)}
-        batches = map(Batch.from_item, self._table.get_all(keys))
+        batches = [Batch.from_item(item) for item in self._table.get_all(keys) if is_known(item)]
         return sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
 
-    def markers(self, chunk: ChunkKey, outcome: Outcome) -> Iterator[Marker]:
-        """Yield the markers of a chunk that carry an outcome, in row order, page by page."""
-        for items in self.pages(
-            chunk, MARKER_PREFIX, FilterExpression="outcome = :outcome", values={":outcome": text(outcome)}
-        ):
-            yield from map(Marker.from_item, items)
+    def outcomes(self, chunk: ChunkKey) -> list[tuple[Marker, RowOutcome]]:
+        """Return the outcomes of a chunk in row order, each with the marker that it is in."""
+        found = [(marker, outcome) for marker in self.repository.markers(chunk) for outcome in marker.outcomes]
+        return sorted(found, key=lambda each: each[1].row)
 
-    def pages(
-        self, chunk: ChunkKey, prefix: str, *, values: Mapping[str, Any] | None = None, **options: Any
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Yield the items of a chunk whose sort key has the prefix, a page of 1 MB at a time."""
-        page: dict[str, Any] = {}
-        while True:
-            answer = self.dynamodb.query(
-                TableName=self.table,
-                KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-                ExpressionAttributeValues={":pk": text(chunk.pk), ":prefix": text(prefix), **(values or {})},
-                ConsistentRead=True,
-                **options,
-                **page,
-            )
-            yield answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def waiting(self, chunks: Iterable[Chunk]) -> dict[int, Waiting]:
+        """Return what is noted of rows that wait for their next try, by the number of the chunk."""
+        open_chunks = {chunk.key.pk: chunk for chunk in chunks if chunk.undone}
+        items = self._table.get_all((pk, waiting_sk(chunk.generation)) for pk, chunk in open_chunks.items())
+        found: dict[int, Waiting] = {}
+        for item in items:
+            chunk, noted = open_chunks[item["pk"]["S"]], Waiting.from_item(item)
+            rows = noted.rows & chunk.undone  # those that have their outcome by now wait no more
+            if rows:
+                found[chunk.key.number] = replace(noted, rows=rows)
+        return found
+
+    @property
+    def repository(self) -> Repository:
+        """Where single batches and chunks are loaded."""
+        return Repository(table=self._table)
 
     def _read_chunks(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> dict[str, dict[int, Chunk]]:
         """Return the chunks of batches, by batch and number; those that are ``settled`` are not read again."""
@@ -192,7 +175,7 @@ class Reader:
 
 
 def _reopened(before: Batch, batch: Batch) -> bool:
-    """Tell whether a redrive took counts back from a batch, also from one that had not ended."""
+    """Tell whether a redrive may have taken counts back from a batch, also from one that had not ended."""
     return (
         before.attempt != batch.attempt
         or (before.chunks is not None and before.remaining < batch.remaining)
