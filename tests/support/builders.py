@@ -16,8 +16,9 @@ from chalicelib.retry import Retry
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.plan import Planner
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import ChunkKey, Counts, Outcome, number, text
+from chalicelib.store.bits import NO_ROWS
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Counts, Outcome, bits, number, text
 from chalicelib.store.ledger import Ledger
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.table import Table
@@ -147,6 +148,15 @@ class Requests:
 def plant(dynamodb: MemoryDynamoDB, chunk: Chunk, **changed: Mapping[str, Any]) -> None:
     """Put a planned chunk, with attributes as they may have become since."""
     table(dynamodb).write_all([{**chunk.to_item(), **changed}])
+
+
+def plant_ready(dynamodb: MemoryDynamoDB, key: ChunkKey, rows: int, **changed: Mapping[str, Any]) -> Chunk:
+    """Put a chunk whose rows were read, none of them done yet, and return it."""
+    planned = Chunk(key=key, start=0, end=1, first_line=2, expected_rows=rows)
+    read = {"rows": rows, "remaining": rows, "pages": 1, "version": 1, "succeeded": 0, "failed": 0, "rejected": 0}
+    attributes: dict[str, Any] = {name: number(value) for name, value in read.items()}
+    plant(dynamodb, planned, **{"state": text(ChunkState.READY), "done": bits(NO_ROWS), **attributes, **changed})
+    return chunk_of(dynamodb, key)
 
 
 def plant_batch(dynamodb: MemoryDynamoDB, batch_id: str, *, chunks: int = 1, **changed: Mapping[str, Any]) -> None:

@@ -94,7 +94,8 @@ class MemoryDynamoDB:
 
     def _single(self, request: Wire) -> Wire:
         if not self._holds(request):
-            raise client_error("ConditionalCheckFailedException")
+            item = self._reason(request).get("Item")
+            raise client_error("ConditionalCheckFailedException", **({"Item": item} if item else {}))
         self._apply(request)
         return {}
 

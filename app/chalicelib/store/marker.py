@@ -33,6 +33,7 @@ MAX_TRACEBACK_CHARACTERS = 2_000
 
 ABSENT = msgspec.Raw(b"")
 """No JSON at all; a field that has it does not travel."""
+_NULL = msgspec.Raw(b"null")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -125,11 +126,14 @@ class Marker:
 
     def to_item(self) -> dict[str, Any]:
         """Return the item that is put once."""
-        succeeded = [found for found in self.outcomes if found.outcome is Outcome.SUCCEEDED]
+        # Read again by the order of the bits; they come in any, for messages about one chunk are counted together.
+        in_order = sorted(self.outcomes, key=lambda outcome: outcome.row)
+        succeeded = [found for found in in_order if found.outcome is Outcome.SUCCEEDED]
         page = _Page(
-            results=[found.result for found in succeeded],
+            # A success that says nothing keeps its place: without it no row of the marker could be read again.
+            results=[_NULL if found.result == ABSENT else found.result for found in succeeded],
             durations_ms=[found.duration_ms for found in succeeded],
-            others=[found for found in self.outcomes if found.outcome is not Outcome.SUCCEEDED],
+            others=[found for found in in_order if found.outcome is not Outcome.SUCCEEDED],
             tries={found.row: found.tries for found in succeeded if found.tries != 1},
         )
         return {

@@ -23,8 +23,12 @@ def packed(data: bytes) -> dict[str, Any]:
 def unpacked(item: Item) -> bytes:
     """Return what ``packed`` was given; raises FatalError if the item does not hold as much as it says."""
     size = number_of(item, "size")
+    name = f"{item['pk']['S']} {item['sk']['S']}"
     inflate = zlib.decompressobj()
-    data = inflate.decompress(binary_of(item, "data"), size + 1)
+    try:
+        data = inflate.decompress(binary_of(item, "data"), size + 1)
+    except zlib.error as error:
+        raise FatalError(f"{name}: holds no compressed data: {error}") from error
     if len(data) != size:
-        raise FatalError(f"{item['pk']['S']} {item['sk']['S']}: says it holds {size:,} bytes and does not")
+        raise FatalError(f"{name}: says it holds {size:,} bytes and does not")
     return data
