@@ -22,16 +22,22 @@ locals {
 
   deployed_functions = [for r in local.deployed_resources : r.name if r.resource_type == "lambda_function"]
 
-  # ORed. Amounts are matched as the strings they are in a stream record.
-  filters = {
+  # Which stream records a function gets: one that has all of a pattern's values, of any pattern. A record of a deletion has no new image, so none
+  # does. Numbers are matched as the strings they are in a stream record.
+  stream_patterns = {
+    # A chunk whose rows are to be read, or to be processed. Its images while they are counted ask for nothing.
     dispatch = [
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } }),
+      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } },
     ]
     settle = [
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } }),
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } }),
+      # A chunk of which nothing remains, until it is closed; one whose rows were all rejected never leaves the state ready.
+      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } },
+      # A batch in the one format that the functions know.
+      { dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } },
     ]
   }
+
+  filters = { for function, patterns in local.stream_patterns : function => [for pattern in patterns : jsonencode(pattern)] }
 }
 
 import {
