@@ -63,26 +63,29 @@ locals {
     ], local.hand_over_plan)
 
     ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
+      { sid = "ReadBatchAndChunk", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      # Rows are written first. Then the chunk gets its totals, in a transaction with the marker of those rows that have an outcome already.
       {
-        sid       = "WriteRecordsAndRejections"
-        actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        sid       = "WriteRowsAndTotals"
+        actions   = ["dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
-      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
     ])
 
     process = concat(local.consume_queue["work"], [
-      # Whether the batch is on hold, and a row that was too large for its message.
-      { sid = "ReadBatchAndRow", actions = ["dynamodb:GetItem"], resources = [module.table.arn] },
+      { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "SendOutcomes", actions = ["sqs:SendMessage"], resources = [module.queue["finished"].arn] },
-      # Rows to be retried, those of a pack that is taken apart, and what a deadline left over.
+      # Rows to be tried again, those of a message that is split, those of a paused batch, and what a deadline left over.
       { sid = "SendRowsAgain", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn] },
     ])
 
     process_heavy = concat(local.consume_queue["heavy"], [
       # As long as the row takes, or until another worker's lease on it ends.
       { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
-      # A lease is taken, extended, taken over and given back; a row that has its marker is not worked on again.
+      { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # A lease is taken, extended, taken over and given back; whoever finds it taken reads for how long.
       {
         sid       = "LeaseRow"
         actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
@@ -93,8 +96,8 @@ locals {
     ])
 
     finish = concat(local.see_capacity, local.consume_queue["finished"], [
-      # A transaction needs the rights of its actions; a late duplicate is told from a stray outcome by reading its chunk.
-      { sid = "CountRows", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # A transaction needs the rights of its actions. That the update asks for the item when its condition fails takes none of its own.
+      { sid = "CountRows", actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
     ])
 
     dispatch = concat(local.read_stream, [
@@ -103,8 +106,6 @@ locals {
         actions   = ["sqs:SendMessage"]
         resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
       },
-      # The records of rows whose failure was taken back.
-      { sid = "ReadRedrivenRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
     ])
 
     settle = concat(local.read_stream, [
@@ -113,20 +114,15 @@ locals {
     ])
 
     dead_letters = concat(local.see_capacity, local.consume_dead_letters, [
-      {
-        sid       = "FailRowsAndChunks"
-        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-        resources = [module.table.arn]
-      },
-      # Rows of a chunk that is given up which a dead ingest wrote and did not send.
-      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
+      # What the chunk says, and whether the worker of a heavy row lives; then the rows are counted as finish does it.
+      { sid = "FailRowsAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
     ])
 
     # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
-      # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
+      # Counts markers, sets a counter that they prove wrong, closes what is complete, and keeps how far each batch was.
       {
         sid       = "RecountAndRepair"
         actions   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]

@@ -44,13 +44,13 @@ run "lets_each_function_send_only_where_its_work_goes" {
       ]))
       } == {
       plan          = "plan-failures"
-      ingest        = "heavy work"
+      ingest        = ""
       process       = "finished work"
       process_heavy = "finished heavy"
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      dead_letters  = "dead-letters heavy work"
+      dead_letters  = "dead-letters"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."
@@ -206,7 +206,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_chunks_that_are_read_again" {
+run "lets_nothing_query_but_reconcile" {
   variables {
     stage = "alpha"
   }
@@ -216,11 +216,34 @@ run "lets_nothing_query_but_chunks_that_are_read_again" {
       for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
-      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the items of one; ingest and dead_letters look which rows of a chunk were read before."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk; the others know the keys of what they read."
+  }
+}
+
+run "gives_each_function_the_calls_of_its_work_on_the_table" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", sort(distinct([
+        for action in flatten([for s in statements : s.actions if contains(s.resources, module.table.arn)]) : trimprefix(action, "dynamodb:")
+      ])))
+      } == {
+      plan          = "GetItem PutItem UpdateItem"
+      dispatch      = ""
+      ingest        = "BatchGetItem BatchWriteItem PutItem UpdateItem"
+      process       = "BatchGetItem UpdateItem"
+      process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
+      finish        = "PutItem UpdateItem"
+      settle        = "UpdateItem"
+      dead_letters  = "GetItem PutItem UpdateItem"
+      reconcile     = "BatchGetItem GetItem PutItem Query UpdateItem"
+    }
+    error_message = "A function must have the calls that its code makes, and no other."
   }
 }
 
