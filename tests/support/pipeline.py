@@ -16,6 +16,7 @@ from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
 from chalicelib.store.marker import Marker, RowOutcome
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
+from tests.support.terraform import delivers
 
 HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish"}
 QUEUES = tuple(HANDLERS)
@@ -136,7 +137,7 @@ class Pipeline:
     """Delivers uploads, messages and stream records to the handlers; ``faults`` says what each AWS call meets.
 
     ``deliver`` keeps the promises of AWS and no more: a message goes only when its handler has answered without it,
-    a stream position moves only when its handler has returned.
+    a stream position moves only when its handler has returned. The stream is filtered as Terraform says.
     """
 
     def __init__(self, monkeypatch: Any, faults: Callable[[str], Fault] = lambda _: Fault.NONE) -> None:
@@ -196,8 +197,9 @@ class Pipeline:
                 self._deliver_messages(what, start, most, again=again)
             else:
                 end = min(self.positions[what] + most, len(self.dynamodb.stream))
-                event = {"Records": self.dynamodb.stream[self.positions[what] : end]}
-                getattr(app, what)(event, _Context())
+                records = [found for found in self.dynamodb.stream[self.positions[what] : end] if delivers(what, found)]
+                if records:
+                    getattr(app, what)({"Records": records}, _Context())
                 if not again:
                     self.positions[what] = end
         except (Killed, Exception):  # noqa: BLE001  Lambda delivers again, whatever it was
