@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, TallyError
-from chalicelib.files.boundaries import MAX_RECORD_BYTES, Range, read_records, split
+from chalicelib.files.boundaries import Range, split
+from chalicelib.files.records import MAX_RECORD_BYTES, read_records
 from chalicelib.files.source import ObjectReader
 from chalicelib.rows import HeaderError
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.files.boundaries import MAX_RECORD_BYTES
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps.plan import batch_id, job_name, job_of
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, batch_pk, number
