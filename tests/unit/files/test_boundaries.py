@@ -233,46 +233,36 @@ def test_blank_lines_are_lines_but_not_rows() -> None:
     assert _cut(b"a\n\n\r\nb\n \n\n", max_rows=9, max_bytes=100, block=100) == [Range(0, 9, 1, 3)]
 
 
-# Each line leaves a quote open, whether or not one is open where it begins.
+# Leaves a quote open, whether or not one is open where it begins.
 OPEN = b'"a"b,"c\n'
 
 
 @pytest.mark.parametrize(
     ("piece", "most_read", "most_chunks"),
     [
-        (OPEN, 3.5, 1.1),
-        (b"g,h\n" + OPEN, 5, 2.1),
-        (OPEN * 150_000 + b'x"\n', 3.5, 1.2),
-        (b"g,h\n" * 700 + OPEN, 5, 2.1),
-        (b'5" disk,b\n', 1.1, 1),
-        (b"a\r", 1.1, 1),
-        (b'"' + b"x\n" * 350_000 + b'"\n', 1.1, 1),
-    ],
-    ids=[
-        "open",
-        "open, every second",
-        "open, closed after 1.2 MB",
-        "open, now and then",
-        "in a cell",
-        "returns",
-        "long",
+        pytest.param(OPEN, 3.2, 1, id="open"),
+        pytest.param(b"g,h\n" + OPEN, 3.2, 2, id="open by turns"),
+        pytest.param(b"g,h\n" * 700 + OPEN, 3.2, 2, id="open now and then"),
+        pytest.param(OPEN * 9_400 + b'x"\n', 3.2, 1.1, id="open, and closed too late"),
+        pytest.param(b'5" disk,b\n', 1.1, 1, id="quotes in cells"),
+        pytest.param(b"a\r", 1.1, 1, id="carriage returns"),
+        pytest.param(b'"' + b"x\n" * 21_000 + b'"\n', 1.1, 1, id="long records of short lines"),
     ],
 )
 def test_the_csv_module_reads_a_byte_few_times_and_chunks_stay_full(
-    lines_read: list[str], piece: bytes, most_read: float, most_chunks: float
+    monkeypatch: pytest.MonkeyPatch, lines_read: list[str], piece: bytes, most_read: float, most_chunks: float
 ) -> None:
-    """A quote that is never closed is looked for once in a block, not from each line that has one."""
-    data = piece * (6_000_000 // len(piece))
-    ranges = _cut(data, max_rows=500, max_bytes=262_144, block=2**21)
+    """The end of an open quote is looked for once in a block, and not from each line that opens one.
+
+    All sizes are a sixteenth of the real ones.
+    """
+    monkeypatch.setattr(boundaries, "MAX_RECORD_BYTES", 2**16)
+    data = piece * (500_000 // len(piece))
+    ranges = _cut(data, max_rows=500, max_bytes=2**14, block=2**17)
     assert sum(map(len, lines_read)) <= most_read * len(data)
     rows = sum(found.rows for found in ranges)
-    least = sum(1 for _ in _packed(rows, len(data)))
-    assert len(ranges) <= most_chunks * least + 2
-
-
-def _packed(rows: int, size: int) -> range:
-    """Return as many chunks as so many rows of the same size need at least."""
-    return range(max(-(-rows // 500), min(rows, -(-size // 262_144))))
+    fewest = max(rows / 500, min(rows, len(data) / 2**14))
+    assert len(ranges) <= most_chunks * fewest + 2
 
 
 @pytest.fixture
