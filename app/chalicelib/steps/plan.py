@@ -98,7 +98,7 @@ class Planner:
             status=BatchStatus.PLANNING,
             created_at=timestamp(now),
             expires_at=int((now + self.retention).timestamp()),
-            chunk_rows=self.chunk_rows,
+            chunk_rows=self._chunk_rows(job),
             chunk_bytes=self.chunk_bytes,
         )
         try:
@@ -125,6 +125,11 @@ class Planner:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _chunk_rows(self, job: str) -> int:
+        """Return how many rows a chunk has at most: the job's own word, or the stage's."""
+        found = jobs.find(job)
+        return (found.chunk_rows if found else None) or self.chunk_rows
 
     def _standing(self, batch_id: str) -> Batch | None:
         item = self.table.get(batch_pk(batch_id), BATCH_SK)
