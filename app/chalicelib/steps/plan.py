@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, TallyError
-from chalicelib.files.boundaries import MAX_RECORD_BYTES, Range, read_records, split
+from chalicelib.files.boundaries import Range, split
+from chalicelib.files.records import MAX_RECORD_BYTES, read_records
 from chalicelib.files.source import ObjectReader
 from chalicelib.rows import HeaderError
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
@@ -98,7 +99,7 @@ class Planner:
             status=BatchStatus.PLANNING,
             created_at=timestamp(now),
             expires_at=int((now + self.retention).timestamp()),
-            chunk_rows=self.chunk_rows,
+            chunk_rows=self._chunk_rows(job),
             chunk_bytes=self.chunk_bytes,
         )
         try:
@@ -125,6 +126,11 @@ class Planner:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _chunk_rows(self, job: str) -> int:
+        """Return how many rows a chunk has at most: the job's own word, or the stage's."""
+        found = jobs.find(job)
+        return (found.chunk_rows if found else None) or self.chunk_rows
 
     def _standing(self, batch_id: str) -> Batch | None:
         item = self.table.get(batch_pk(batch_id), BATCH_SK)
