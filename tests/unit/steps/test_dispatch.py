@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.errors import ThrottledError
@@ -156,6 +157,18 @@ def test_a_chunk_that_is_being_counted_or_closed_asks_for_nothing() -> None:
     plant(dynamodb, _chunk(0), **_read(2) | {"state": text(ChunkState.CLOSED)})
     assert dispatcher(sqs).dispatch(changed_since(dynamodb, position)) == Dispatched()
     assert not any(sqs.bodies.values())
+
+
+def test_a_late_success_does_not_hide_the_rows_that_a_redrive_has_just_sent() -> None:
+    """Both images of the chunk come in one invocation; the rows of the first wait for nobody else's message."""
+    sqs = MemorySQS()
+    key = ChunkKey(BATCH, 0)
+    dynamodb, _ = _planted(_chunk(0), **_read(2, generation=2))
+    late = RowOutcome(row=0, outcome=Outcome.SUCCEEDED, result=msgspec.Raw(b"1"))
+    ledger(dynamodb).record(key, [Finished(1, late)], Seen.of(chunk_of(dynamodb, key)))
+    assert chunk_of(dynamodb, key).state is ChunkState.COUNTING
+    dispatcher(sqs).dispatch(changed_since(dynamodb))
+    assert _work(sqs) == [WorkMessage(batch=BATCH, chunk=0, generation=2)]
 
 
 def test_batches_rows_markers_and_deletions_are_none_of_its_business() -> None:
