@@ -14,7 +14,8 @@ from chalicelib import jobs
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps.plan import batch_id, job_name, job_of
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, batch_pk, number
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
 from chalicelib.store.table import Update
 from tests.support.builders import (
     NOW,
@@ -26,7 +27,6 @@ from tests.support.builders import (
     deployed_job,
     faulty,
     killed,
-    ledger,
     planner,
     plant,
     table,
@@ -80,7 +80,7 @@ def test_a_file_becomes_a_running_batch_and_chunks_that_cover_its_rows() -> None
     world = World()
     returned = world.plan()
     batch = world.batch()
-    assert batch == replace(returned, remaining=4)
+    assert batch == replace(returned, remaining=4, version=1)
     assert (batch.status, batch.job, batch.source) == (BatchStatus.RUNNING, "offices", SOURCE)
     assert (batch.chunks, batch.remaining, batch.expected_rows, batch.rows) == (4, 4, 7, 0)
     assert batch.header == ("office_id", "user_count", "contract_count")
@@ -91,7 +91,8 @@ def test_a_file_becomes_a_running_batch_and_chunks_that_cover_its_rows() -> None
     assert b"".join(FILE[chunk.start : chunk.end] for chunk in chunks) == FILE[len(HEADER) :]
     assert [chunk.first_line for chunk in chunks] == [2, 4, 6, 8]
     assert [chunk.expected_rows for chunk in chunks] == [2, 2, 2, 1]
-    assert all(chunk.rows is None and chunk.counts == Counts() and not chunk.closed for chunk in chunks)
+    assert all(chunk.rows is None and chunk.counts == Counts() for chunk in chunks)
+    assert {(chunk.state, chunk.version, chunk.generation) for chunk in chunks} == {(ChunkState.PLANNED, 0, 1)}
 
 
 def test_the_same_event_twice_changes_nothing() -> None:
@@ -163,10 +164,11 @@ def test_a_second_plan_leaves_the_counters_of_a_chunk_alone() -> None:
     world = World()
     assert killed(lambda: world.plan(at_call(_calls(FILE).index("update_item"), Fault.KILLED_BEFORE)))
     key = world.chunks()[1].key
-    ledger(world.dynamodb).record(key, [Marker(chunk=key, row=0, outcome=Outcome.SUCCEEDED)])
+    counted = {"state": text(ChunkState.COUNTING), "version": number(2), "rows": number(2), "remaining": number(1)}
+    world.dynamodb.items[key.pk, "chunk"].update(counted | {"succeeded": number(1)})
+    before = chunk_of(world.dynamodb, key)
     world.plan()
-    chunk = chunk_of(world.dynamodb, key)
-    assert (chunk.counts, chunk.remaining) == (Counts(succeeded=1), -1)
+    assert chunk_of(world.dynamodb, key) == before
     assert world.batch().chunks == 4
 
 
