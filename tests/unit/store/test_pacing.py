@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from chalicelib import services
 from chalicelib.errors import ThrottledError
 from chalicelib.settings import Trigger
-from chalicelib.store.items import ChunkKey, Marker, Outcome, Record
+from chalicelib.store.items import binary, key
 from chalicelib.store.pacing import Pacer, Share, item_size, write_units
-from chalicelib.store.table import Put, Table
-from tests.support.builders import NOW, RETRY, Requests
+from chalicelib.store.table import Put, Table, Update
+from tests.support.builders import RETRY, Requests
 from tests.support.memory_dynamodb import MemoryDynamoDB
 
 
@@ -148,17 +148,16 @@ def test_a_table_that_is_paid_by_request_is_not_waited_for(described: dict[str, 
 
 
 def test_writes_wait_for_what_their_items_cost() -> None:
-    """Records by their size, transactions twice, and a unit for what moves a counter."""
+    """Rows by the size of their items, a transaction twice, and a unit for what moves a counter."""
     time = Time()
     client: Any = Requests(MemoryDynamoDB())
     pacer = Pacer(units_per_second=lambda: 10.0, clock=time, sleep=time.sleep)
     table = Table(dynamodb=client, name="tally-test", retry=RETRY, pacer=pacer)
-    chunk = ChunkKey("offices-1", 0)
-    records = [Record(chunk=chunk, row=row, line=2, data="x" * 1500) for row in range(3)]
-    table.write_all(record.to_item(expires_at=1) for record in records)
-    marker = Marker(chunk=chunk, row=0, outcome=Outcome.SUCCEEDED, result="{}")
-    table.transact([Put(item=marker.to_item(at=NOW, expires_at=1), condition="attribute_not_exists(pk)")])
-    assert time.slept == pytest.approx([0.6, 0.2])
+    table.write_all({**key("a", f"rows#{page}"), "data": binary(bytes(1_500))} for page in range(3))
+    marker = Put(item={**key("a", "mark#1"), "data": binary(bytes(500))}, condition="attribute_not_exists(pk)")
+    counter = Update(pk="a", sk="chunk", expression="ADD remaining :n", values={":n": {"N": "1"}})
+    table.transact([marker, counter])
+    assert time.slept == pytest.approx([0.6, 0.4])
 
 
 def _services(share: float, units: int = 30) -> services.Services:
