@@ -25,13 +25,11 @@ locals {
   # ORed. Amounts are matched as the strings they are in a stream record.
   filters = {
     dispatch = [
-      jsonencode({ eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } }),
-      # A redrive takes the outcomes of failed rows back. So does expiry, which dispatch tells by the record's userIdentity.
-      jsonencode({ eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } }),
+      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } }),
     ]
     settle = [
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, remaining = { N = ["0"] } } } }),
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["batch"] } } } }),
+      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } }),
+      jsonencode({ dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } }),
     ]
   }
 }

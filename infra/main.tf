@@ -16,6 +16,7 @@ module "inbox" {
   name                   = coalesce(var.existing_inbox_bucket, "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}")
   existing               = var.existing_inbox_bucket != null
   force_destroy          = var.force_destroy
+  lifecycle_rules        = var.inbox_lifecycle_rules
   object_expiration_days = var.object_expiration_days
   # A dead letter brought back reads its version of the object, so versions stay as long as rows do.
   noncurrent_version_days = var.retention_days

@@ -172,6 +172,18 @@ variable "object_expiration_days" {
   }
 }
 
+variable "inbox_lifecycle_rules" {
+  description = "Let replaced versions of an upload, unfinished uploads and unpacked copies expire. Off for a local AWS, which expires nothing: the provider waits 55 s for the rules."
+  type        = bool
+  default     = true
+  nullable    = false
+
+  validation {
+    condition     = var.inbox_lifecycle_rules || var.object_expiration_days == 0
+    error_message = "inbox_lifecycle_rules must be on where object_expiration_days is set: nothing else lets an upload expire."
+  }
+}
+
 variable "queue_retention_days" {
   description = "Days a message stays in its queue."
   type        = number

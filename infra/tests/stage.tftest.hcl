@@ -173,6 +173,23 @@ run "protects_the_table_unless_data_may_go" {
     condition     = module.table.deletion_protection
     error_message = "force_destroy is what turns protection off."
   }
+
+  assert {
+    condition     = module.inbox.has_lifecycle_rules
+    error_message = "Replaced versions of uploads expire unless told otherwise."
+  }
+}
+
+run "lets_uploads_stay_when_told" {
+  variables {
+    stage                 = "alpha"
+    inbox_lifecycle_rules = false
+  }
+
+  assert {
+    condition     = !module.inbox.has_lifecycle_rules
+    error_message = "The root must hand the choice on."
+  }
 }
 
 run "provisions_capacity_when_told" {

@@ -84,6 +84,18 @@ run "rejects_uploads_that_expire_before_their_rows" {
   expect_failures = [var.object_expiration_days]
 }
 
+run "rejects_uploads_that_expire_without_lifecycle_rules" {
+  command = plan
+
+  variables {
+    stage                  = "alpha"
+    object_expiration_days = 90
+    inbox_lifecycle_rules  = false
+  }
+
+  expect_failures = [var.inbox_lifecycle_rules]
+}
+
 run "rejects_dead_letters_forgotten_before_their_queue" {
   command = plan
 

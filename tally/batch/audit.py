@@ -148,7 +148,12 @@ def compare_chunk(chunk: Chunk, found: Recount, *, ended: bool) -> list[Differen
     expected = RowBits.first(chunk.expected_rows)
     agree = [
         *(
-            (f"counter {outcome.value}", "its markers say", getattr(chunk.counts, outcome), getattr(found.counts, outcome))
+            (
+                f"counter {outcome.value}",
+                "its markers say",
+                getattr(chunk.counts, outcome),
+                getattr(found.counts, outcome),
+            )
             for outcome in Outcome
         ),
     ]

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.store.batch import Batch
-from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk
+from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX
+from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
 from tally.batch import prices
 from tally.batch.prices import Use
@@ -31,19 +32,13 @@ _AROUND = timedelta(seconds=10)
 _REPORT = re.compile(
     r"REPORT RequestId: (?P<request>\S+).*?Billed Duration: (?P<ms>[0-9.]+) ms\s+Memory Size: (?P<mb>[0-9]+) MB"
 )
-_PUTS, _MARKERS = 25, 99
-_PACK_ROWS = 198
-"""Terraform's default, for where the logs that would tell are gone."""
 _WORKED = "rows.processed"
-"""What ``process`` says of each work message."""
+"""What ``process`` logs of each work message."""
 _BATCH_WRITES = 8
 """Put with its index entry, the end of planning, the end, the note that it was published: the index doubles them."""
-_CHUNK_WRITES = 2 + 1 + 2 + 2
-"""Planned in a transaction, its total, closed in a transaction, and the batch's counter in the same one."""
-_REDRIVEN_ROW_WRITES = 2 + 2
-"""Its marker deleted in a transaction, and put in another one before."""
-_REDRIVEN_CHUNK_WRITES = 2 + 4 + 2 + 2
-"""Opened, its batch with the index entry, closed, the batch's counter; as if every chunk had been redriven once."""
+_CHUNK_WRITES = 2 + 2 + 2
+"""Planned in a transaction, closed in a transaction, and the batch's counter in the same one."""
+_READ_UNIT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,37 +131,32 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     chunks = reader.chunks(batch)
     counted = [chunk for chunk in chunks.values() if chunk.counts.total]
     sampled = counted[:: -(-len(counted) // SAMPLED_CHUNKS) or 1]
-    records = markers = 0
-    milliseconds = 0
+    written = read = transactions = milliseconds = 0
     for chunk in sampled:
-        for page in reader.pages(chunk.key, ROW_PREFIX):
-            records += sum(write_units(item_size(item)) for item in page)
-        for page in reader.pages(chunk.key, MARKER_PREFIX):
-            markers += sum(write_units(item_size(item), transactional=True) for item in page)
-            milliseconds += sum(int(item["ms"]["N"]) for item in page if "ms" in item)
+        for item in reader.repository.table.query(chunk.key.pk, ROWS_PREFIX):
+            written += write_units(item_size(item))
+            read += -(-item_size(item) // _READ_UNIT_BYTES)
+        for item in reader.repository.table.query(chunk.key.pk, MARKER_PREFIX):
+            written += write_units(item_size(item), transactional=True)
+            milliseconds += sum(outcome.duration_ms for outcome in Marker.from_item(item).outcomes)
+        transactions += chunk.version - chunk.closed
     rows = sum(chunk.counts.total for chunk in counted)
     of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
-    redriven = sum(chunk.redriven for chunk in chunks.values())
-    reopened = sum(chunk.redriven > 0 for chunk in chunks.values())
-    transactions = sum(map(_transactions, counted)) + sum(-(-chunk.redriven // _MARKERS) for chunk in counted)
-    packs = worked.messages or sum(-(-_valid(chunk) // _PACK_ROWS) for chunk in counted)
-    puts = sum(-(-_valid(chunk) // _PUTS) for chunk in counted)
-    again = _REDRIVEN_ROW_WRITES * redriven + _REDRIVEN_CHUNK_WRITES * reopened
+    messages = worked.messages or len(counted)
     return Cost(
         rows=rows,
         chunks=len(chunks),
         sampled=len(sampled),
-        write_units=(records + markers) * of + 2 * transactions + _CHUNK_WRITES * len(chunks) + _BATCH_WRITES + again,
-        # Of a redriven row its record is read to be sent, of its chunk the markers are read to be taken back.
-        read_units=2 * len(chunks) + packs + redriven,
-        dynamodb_requests=puts + transactions + 4 * len(chunks) + packs + 5 * reopened,
-        # Sent, received and deleted; the messages of a chunk's packs go in one request, each one's outcomes in one.
-        sqs_requests=4 * len(chunks) + 5 * packs,
+        write_units=(written + 2 * transactions) * of + _CHUNK_WRITES * len(chunks) + _BATCH_WRITES,
+        read_units=2 * len(chunks) + (2 + read / (len(sampled) or 1)) * messages,
+        dynamodb_requests=round(4 * len(chunks) + messages + transactions * of),
+        # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
+        sqs_requests=round(2.1 * len(chunks) + 4.1 * messages + 1),
         s3_requests=len(chunks) + 2,
         job_seconds=milliseconds * of / 1000,
         functions=worked.functions,
-        redriven=redriven,
-        messages=packs,
+        redriven=sum(chunk.redriven for chunk in chunks.values()),
+        messages=messages,
         messages_estimated=not worked.messages,
     )
 
@@ -254,11 +244,3 @@ def _messages(logs: Any, function: str, pattern: str, since: datetime, until: da
         return [event["message"] for page in pages for event in page["events"]]
     except logs.exceptions.ResourceNotFoundException:
         return []
-
-
-def _valid(chunk: Chunk) -> int:
-    return chunk.counts.succeeded + chunk.counts.failed
-
-
-def _transactions(chunk: Chunk) -> int:
-    return -(-_valid(chunk) // _MARKERS) + -(-chunk.counts.rejected // _MARKERS)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.retry import Retry
@@ -29,6 +29,8 @@ class Progress:
 
     batch: Batch
     chunks: Mapping[int, Chunk]
+    waiting: Mapping[int, Waiting] = field(default_factory=dict)
+    """Rows that raised and wait for their next try, by chunk."""
 
     @property
     def found(self) -> int:
@@ -41,6 +43,11 @@ class Progress:
         if self.batch.status.final:
             return self.batch.counts
         return sum((chunk.counts for chunk in self.chunks.values()), Counts())
+
+    @property
+    def rows_waiting(self) -> int:
+        """Rows that wait for their next try."""
+        return sum(len(noted.rows) for noted in self.waiting.values())
 
     @property
     def closed(self) -> int:
@@ -65,6 +72,10 @@ class Progress:
             "succeeded": self.counts.succeeded,
             "failed": self.counts.failed,
             "rejected": self.counts.rejected,
+            "waiting": {
+                "rows": self.rows_waiting,
+                "reason": next((noted.reason for noted in self.waiting.values()), ""),
+            },
             "chunks": batch.chunks if batch.chunks is not None else len(self.chunks),
             "planned": batch.chunks is not None,
             "chunks_closed": self.closed,
@@ -105,7 +116,7 @@ class Reader:
         if before is not None and not batch.status.final and not _reopened(before.batch, batch):
             settled = [chunk for chunk in before.chunks.values() if chunk.closed]
         (progress,) = self.progress_of([batch], settled)
-        return progress
+        return replace(progress, waiting=self.waiting(progress.chunks.values()))
 
     def progress_of(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> list[Progress]:
         """Return where batches stand, in their order; reads the chunks of those under way that are not ``settled``."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Hold
-from chalicelib.store.hold import Holds
 from tally.batch.reader import Reader
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 _ROW = re.compile(r"(\d+):(\d+)", re.ASCII)
-_STOPPED = (Hold.CANCELLED, Hold.THRESHOLD)
 
 Rows = AbstractSet[tuple[int, int]]
 """Pairs of chunk and row."""
@@ -87,31 +85,25 @@ def check_batch(batch: Batch, rows: Rows) -> int:
 
 
 def run(output: Output, reader: Reader, table: "Table", batch_id: str, *, error: str, rows: Rows) -> Redriven:
-    """Run failed rows again, with a progress bar; lifts first what has stopped the batch, or they would fail of it."""
+    """Run failed rows again, with a progress bar; what has stopped the batch is lifted with the first of them."""
     before = reader.require(batch_id)
     chunks = check_batch(before, rows)
-    lifted = _lift(output, table, before)
     with output.progress("taking failures back, chunks", chunks) as advance:
         taken = Redriver(table=table).redrive(batch_id, error=error, rows=rows, on_chunk=lambda: advance(1))
-    redriven = Redriven(batch=reader.require(batch_id), rows=taken, lifted=lifted)
-    _report(output, redriven)
+    redriven = Redriven(batch=reader.require(batch_id), rows=taken.rows, lifted=taken.lifted)
+    _report(output, before, redriven)
     return redriven
 
 
-def _lift(output: Output, table: "Table", batch: Batch) -> Hold | None:
-    if batch.hold not in _STOPPED or not Holds(table=table).allow_again(batch.id):
-        return None
-    why = "cancelled" if batch.hold is Hold.CANCELLED else "stopped, for too many of its rows had failed"
-    too = "" if batch.status.final else "; those that are not stopped yet run too"
-    output.say(f"Batch {batch.id} was {why}: that is lifted, so that its rows may run{too}.")
-    return batch.hold
-
-
-def _report(output: Output, redriven: Redriven) -> None:
+def _report(output: Output, before: Batch, redriven: Redriven) -> None:
     batch = redriven.batch
     if not redriven.rows:
         output.say("0 rows run again: no failed row matches.")
         return
+    if redriven.lifted:
+        why = "cancelled" if redriven.lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
+        too = "" if before.status.final else "; those that are not stopped yet run too"
+        output.say(f"Batch {batch.id} was {why}: that is lifted, so that its rows may run{too}.")
     run_again = "1 row runs" if redriven.rows == 1 else f"{redriven.rows:,} rows run"
     output.say(f"{run_again} again, in attempt {batch.attempt}.")
     if batch.hold is Hold.PAUSED:

@@ -14,7 +14,7 @@ def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str)
     """Send again what a batch lacks, correct what its markers prove wrong, and report both."""
     batch = reader.require(batch_id)
     with output.progress("repairing chunks", batch.chunks) as advance:
-        repairs = reconciler.repair(batch_id, lambda: advance(1))
+        repairs = reconciler.repair(batch_id, lambda: advance(1), thorough=True)
     for line in described(repairs):
         output.say(line)
     if reader.require(batch_id).hold is Hold.PAUSED:
@@ -34,7 +34,7 @@ def described(repairs: "Repairs") -> list[str]:
         (repairs.planned_again, "planned again: its planning had not ended"),
         (repairs.chunks_sent, f"{repairs.chunks_sent:,} chunks sent to be read again"),
         (repairs.rows_sent, f"{repairs.rows_sent:,} rows without an outcome sent to be processed again"),
-        (repairs.counters_mended, f"counters set to what the markers prove: {', '.join(repairs.counters_mended)}"),
+        (repairs.counters_repaired, f"counters set to what the markers prove: {', '.join(repairs.counters_repaired)}"),
         (repairs.chunks_closed, f"{repairs.chunks_closed:,} chunks closed that were done"),
         (repairs.completed, "ended: every chunk of it was closed"),
         (repairs.events_published, f"completion published: {repairs.events_published}"),
@@ -48,7 +48,7 @@ def as_json(repairs: "Repairs") -> dict[str, Any]:
         "planned_again": repairs.planned_again,
         "chunks_sent": repairs.chunks_sent,
         "rows_sent": repairs.rows_sent,
-        "counters_mended": repairs.counters_mended,
+        "counters_repaired": repairs.counters_repaired,
         "chunks_closed": repairs.chunks_closed,
         "completed": repairs.completed,
         "events_published": repairs.events_published,

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from chalicelib.store.batch import Batch
-from chalicelib.store.items import MARKER_PREFIX, ROW_PREFIX, Chunk, Marker, Outcome
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import Outcome
+from chalicelib.store.marker import ReasonCode
 from tally.batch.reader import Reader
 from tally.output import Output
 
@@ -24,7 +26,6 @@ _LEAST_SECONDS = 30
 """Below it a slow answer of AWS, tried again, would end a function that is well."""
 _MAX_SECONDS = 900
 """Lambda's own limit."""
-_DEAD_LETTERED = "dead-lettered"
 _WORTH_IT = 2
 """Routing is worth a line in the job if it divides the timeout by this."""
 
@@ -163,21 +164,12 @@ def spread(chunks: Sequence[Chunk], most: int) -> list[Chunk]:
 
 
 def _add(reader: Reader, chunk: Chunk, sample: Sample) -> None:
-    heavy = {
-        item["sk"]["S"].removeprefix(ROW_PREFIX)
-        for items in reader.pages(
-            chunk.key, ROW_PREFIX, ProjectionExpression="sk", FilterExpression="attribute_exists(heavy)"
-        )
-        for item in items
-    }
-    for items in reader.pages(chunk.key, MARKER_PREFIX):
-        for item in items:
-            marker = Marker.from_item(item)
-            sample.dead_lettered += marker.error.startswith(_DEAD_LETTERED)
-            # A rejected, stopped or dead-lettered row was not measured; a success may take under a millisecond.
-            if marker.ms or marker.outcome is Outcome.SUCCEEDED:
-                went_to = sample.heavy if item["sk"]["S"].removeprefix(MARKER_PREFIX) in heavy else sample.light
-                went_to.append(marker.ms)
+    for _, outcome in reader.outcomes(chunk.key):
+        sample.dead_lettered += outcome.code is ReasonCode.DEAD_LETTERED
+        # A rejected, stopped or dead-lettered row was not measured; a success may take under a millisecond.
+        if outcome.duration_ms or outcome.outcome is Outcome.SUCCEEDED:
+            went_to = sample.heavy if outcome.row in chunk.heavy else sample.light
+            went_to.append(outcome.duration_ms)
 
 
 def advise(sample: Sample, *, pack_rows: int, heavy_above: float | None = None) -> Advice:

@@ -69,6 +69,12 @@ def status_of(batch: Batch) -> str:
     return f"{shown}, {batch.unpacking.read if batch.unpacking else 0:,} of {batch.size:,} bytes read"
 
 
+def waiting_of(progress: Progress) -> str:
+    """Return how many rows wait for their next try, and why."""
+    noted = max(progress.waiting.values(), key=lambda found: len(found.rows))
+    return f"{progress.rows_waiting:,} rows raised and wait for another try, for example: {noted.reason}"
+
+
 def verdict(progress: Progress) -> ExitCode:
     """Return the exit status for a batch that was watched to its end."""
     return ExitCode.OK if progress.batch.status is BatchStatus.COMPLETED else ExitCode.NOT_AS_HOPED
@@ -88,6 +94,7 @@ def show(output: Output, progress: Progress, now: datetime) -> None:
         ("succeeded", f"{counts.succeeded:,}"),
         ("failed", f"{counts.failed:,}"),
         ("rejected", f"{counts.rejected:,}"),
+        *([("waiting", waiting_of(progress))] if progress.rows_waiting else []),
         ("chunks done", f"{progress.closed:,} of {_planned_chunks(progress)}"),
         ("elapsed", duration(seconds) + ("" if batch.status.final else ", not ended")),
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
@@ -188,11 +195,12 @@ class Watch:
         counts, left = progress.counts, progress.found - progress.counts.total
         eta = duration(self._meter.eta_seconds(left))
         planning = "" if progress.batch.chunks is not None else " so far"
+        waiting = f"; {waiting_of(progress)}" if progress.rows_waiting else ""
         return (
             f"{status_of(progress.batch)}: {counts.total:,} of {progress.found:,}{planning} rows: "
             f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected; "
             f"chunks {progress.closed:,} of {_planned_chunks(progress)}; {self._meter.rate:,.0f} rows/s, ETA {eta}, "
-            f"elapsed {duration(elapsed_seconds(progress, self.now()))}"
+            f"elapsed {duration(elapsed_seconds(progress, self.now()))}{waiting}"
         )
 
     def _picture(self, progress: Progress) -> Group:

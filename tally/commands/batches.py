@@ -11,12 +11,12 @@ from botocore.exceptions import ClientError
 
 from chalicelib import jobs
 from chalicelib.clock import utc_now
-from chalicelib.store.items import Marker, Outcome
+from chalicelib.store.items import Outcome
 from tally.batch import audit as auditing
 from tally.batch import cost as costing
 from tally.batch import repair as repairing
+from tally.batch import rows as row_reading
 from tally.batch.reader import Progress
-from tally.batch.redrive import row_name
 from tally.batch.submit import send
 from tally.batch.watch import follow, show, verdict
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
@@ -167,25 +167,30 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
 def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, table: str, bucket: str) -> None:
     """Show the rows of a batch that have an outcome, and why."""
     read = reader(find_stage(stage, table, bucket))
-    markers: list[Marker] = []
-    for _, chunk in sorted(read.chunks(read.require(batch)).items()):
-        # Chunks are read one after another, those without such a row not at all, until there are enough.
-        if len(markers) < limit and getattr(chunk.counts, outcome):
-            markers += list(read.markers(chunk.key, Outcome(outcome)))[: limit - len(markers)]
-    listed = [
-        {
-            "id": row_name(marker.chunk.number, marker.row),
-            "chunk": marker.chunk.number,
-            "row": marker.row,
-            "at": marker.at,
-            "why": marker.error or marker.result,
-        }
-        for marker in markers
-    ]
+    listed = row_reading.listed(read, read.require(batch), Outcome(outcome), limit)
     # Chunk and row as one word, to be pasted after `tally redrive --rows`.
-    shown = ("id", "at", "why")
-    output.table("", ("chunk:row", "at", "why"), [tuple(row[name] for name in shown) for row in listed])
+    shown = ("id", "line", "counted_at", "why")
+    output.table("", ("chunk:row", *shown[1:]), [tuple(row[name] for name in shown) for row in listed])
     output.result(listed)
+
+
+@command(
+    "row",
+    BATCH,
+    click.option(
+        "--line", type=click.IntRange(min=1), help="The row that begins at this line of the file, or spans it."
+    ),
+    click.option("--row", "name", metavar="CHUNK:ROW", help="The row, as `tally rows` shows it."),
+    *RESOURCES,
+)
+def row(*, output: Output, stage: str, batch: str, line: int | None, name: str | None, table: str, bucket: str) -> None:
+    """Show one row: its cells, its outcome and why, its tries, how long it took."""
+    if (line is None) is (name is None):
+        raise click.UsageError("name the row by --line or by --row CHUNK:ROW")
+    read = reader(find_stage(stage, table, bucket))
+    found = row_reading.by_line(read, batch, line) if line is not None else row_reading.by_name(read, batch, str(name))
+    row_reading.show(output, found)
+    output.result(found.as_json())
 
 
 @command(

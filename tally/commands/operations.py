@@ -97,7 +97,7 @@ def tune_batch(
 ) -> None:
     """Recommend timeouts and routing from how long the rows of a batch took."""
     found = find_stage(stage, **resources)
-    packed = pack_rows or settings(workspace(), found).pack_rows
+    packed = pack_rows or settings(workspace(), found).chunk_rows
     advice = tune.run(output, reader(found), batch, chunks=chunks, pack_rows=packed, heavy_above=heavy_above)
     output.result(advice.as_json())
 

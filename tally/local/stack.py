@@ -215,11 +215,18 @@ class LocalStack:
 
         Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
         each other's way, and a burst of a hundred brings the machine to a halt. Nothing here measures a queue, so
-        alarms and a dashboard would be of no use.
+        alarms and a dashboard would be of no use. Nothing here expires an upload either, and the provider would wait
+        55 s for the rules.
         """
         processes = {"maximum_concurrency": max(2, os.cpu_count() or 1)}
         overrides = dict.fromkeys(_QUEUE_FUNCTIONS, processes)
-        suited = {"force_destroy": True, "alarms": False, "dashboard": False, "function_overrides": overrides}
+        suited = {
+            "force_destroy": True,
+            "alarms": False,
+            "dashboard": False,
+            "inbox_lifecycle_rules": bool(self.variables.get("object_expiration_days")),
+            "function_overrides": overrides,
+        }
         return suited | dict(self.variables) | {"stage": self.name}
 
 

@@ -139,6 +139,17 @@ def test_a_role_names_every_right_and_its_own_stage(enforced: Enforced, function
     assert (trust["Principal"], trust["Action"]) == ({"Service": "lambda.amazonaws.com"}, "sts:AssumeRole")
 
 
+def test_a_stage_in_aws_lets_replaced_versions_and_what_was_unpacked_expire(enforced: Enforced) -> None:
+    """Local stages have no such rules, so this stage alone shows that they apply, with the rights of its role."""
+    stage = enforced.stage
+    rules = stage.s3.get_bucket_lifecycle_configuration(Bucket=stage.resources.inbox_bucket)["Rules"]
+    assert {rule["ID"]: rule["Status"] for rule in rules} == {
+        "expire-noncurrent-versions": "Enabled",
+        "abort-multipart-uploads": "Enabled",
+        "expire-unpacked": "Enabled",
+    }
+
+
 def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, paused: str) -> None:
     """Light and heavy rows, those that fail, one that is rejected; the end goes out over the bus, once an attempt."""
     batch_id = enforced.submit("whole.csv", CONTENT + FAILING)

@@ -111,11 +111,12 @@ class Table:
         return True
 
     def query(self, pk: str, prefix: str, *, projection: str = "") -> Iterator[Item]:
-        """Return the items of a partition whose sort key begins with ``prefix``, as they are now, in order."""
+        """Return the items of a partition whose sort key begins with ``prefix``, or all, as they are now, in order."""
+        values = {":pk": text(pk)} | ({":prefix": text(prefix)} if prefix else {})
         request: dict[str, Any] = {
             "TableName": self.name,
-            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
-            "ExpressionAttributeValues": {":pk": text(pk), ":prefix": text(prefix)},
+            "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :prefix)" if prefix else ""),
+            "ExpressionAttributeValues": values,
             "ConsistentRead": True,
         }
         if projection:

@@ -78,7 +78,7 @@ resource "aws_s3_bucket_versioning" "this" {
 }
 
 resource "aws_s3_bucket_lifecycle_configuration" "this" {
-  count = var.existing ? 0 : 1
+  count = var.lifecycle_rules && !var.existing ? 1 : 0
 
   #checkov:skip=CKV_AWS_300:It is set, in the rule abort-multipart-uploads; checkov sees only the last of several rules where one is dynamic
 

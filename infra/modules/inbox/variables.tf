@@ -23,6 +23,18 @@ variable "force_destroy" {
   nullable    = false
 }
 
+variable "lifecycle_rules" {
+  description = "Let replaced versions, unfinished multipart uploads, unpacked copies and, if asked for, uploads expire. Off for a bucket that lives for hours: the provider waits 55 s for the rules."
+  type        = bool
+  default     = true
+  nullable    = false
+
+  validation {
+    condition     = var.lifecycle_rules || var.object_expiration_days == 0
+    error_message = "lifecycle_rules must be on where object_expiration_days is set: nothing else lets an upload expire."
+  }
+}
+
 variable "noncurrent_version_days" {
   description = "Days a replaced or deleted version stays. A batch reads its version until its last chunk is ingested."
   type        = number

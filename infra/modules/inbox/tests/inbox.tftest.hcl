@@ -64,6 +64,35 @@ run "expires_objects_when_told" {
   }
 }
 
+run "has_no_lifecycle_rules_when_told" {
+  command = plan
+
+  variables {
+    lifecycle_rules = false
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_lifecycle_configuration.this) == 0
+    error_message = "The provider waits for a lifecycle configuration, whatever is in it: there must be none."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_versioning.this[0].versioning_configuration[0].status == "Enabled"
+    error_message = "A batch reads its version with or without rules."
+  }
+}
+
+run "rejects_an_expiry_without_lifecycle_rules" {
+  command = plan
+
+  variables {
+    lifecycle_rules        = false
+    object_expiration_days = 90
+  }
+
+  expect_failures = [var.lifecycle_rules]
+}
+
 run "keeps_a_filled_bucket_by_default" {
   assert {
     condition     = aws_s3_bucket.this[0].force_destroy == false

@@ -99,6 +99,17 @@ def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stac
     assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True
 
 
+@pytest.mark.parametrize(
+    ("told", "rules"),
+    [({}, False), ({"inbox_lifecycle_rules": True}, True), ({"object_expiration_days": 60}, True)],
+)
+def test_a_local_stage_waits_for_no_lifecycle_rules_unless_told(
+    stack: LocalStack, told: dict[str, object], rules: bool
+) -> None:
+    """Uploads that are to expire need the rules: without them Terraform refuses the number of days."""
+    assert replace(stack, variables=told)._all_variables()["inbox_lifecycle_rules"] is rules
+
+
 @pytest.mark.parametrize("iam", [True, False])
 def test_a_stage_enforces_policies_only_when_told(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, iam: bool
