@@ -10,7 +10,7 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # A plan whose time does not suffice has another invocation go on with it.
+  # A plan whose time does not suffice has another invocation go on with it; a lost or failed one begins in another.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
   ]
@@ -36,7 +36,7 @@ locals {
   }
 
   consume_dead_letters = concat(
-    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = [for queue in module.queue : queue.dlq_arn] }],
+    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = concat([for queue in module.queue : queue.dlq_arn], [module.plan_failures.arn]) }],
     local.see_mappings["dead_letters"],
   )
 
@@ -112,7 +112,8 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    dead_letters = concat(local.see_capacity, local.consume_dead_letters, [
+    # What plan gave up on is planned again.
+    dead_letters = concat(local.see_capacity, local.consume_dead_letters, local.hand_over_plan, [
       {
         sid       = "FailRowsAndChunks"
         actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -125,6 +126,13 @@ locals {
 
     # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
+      # Which uploads there are, to find those that have no batch.
+      {
+        sid       = "ListUploads"
+        actions   = ["s3:ListBucketVersions"]
+        resources = [module.inbox.arn]
+        condition = { StringEquals = { "s3:prefix" = ["inbox/"] } }
+      },
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
       {
