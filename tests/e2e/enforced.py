@@ -68,8 +68,8 @@ class Enforced:
     def unnotified(self) -> Iterator[None]:
         """Lose the events of what is uploaded during the block."""
         s3, bucket = self.stage.s3, self.stage.resources.inbox_bucket
-        notified = s3.get_bucket_notification_configuration(Bucket=bucket)
-        notified.pop("ResponseMetadata")
+        answer = s3.get_bucket_notification_configuration(Bucket=bucket)
+        notified: Any = {name: found for name, found in answer.items() if name != "ResponseMetadata"}
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
         try:
             yield

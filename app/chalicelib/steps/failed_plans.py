@@ -1,6 +1,5 @@
 """Failed plans: have an upload planned again that plan gave up on, and reject it when that does not help."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -71,9 +70,9 @@ class FailedPlans:
         logger.warning("upload.planned_again", batch_id=batch_id, key=upload.source.key, failures=failure.earlier + 1)
 
 
-def _uploads(body: str) -> Iterator[Upload]:
+def _uploads(body: str) -> list[Upload]:
     event = decode(body, _FailedEvent).request_payload
     try:
-        return iter(list(uploads({"Records": event["Records"]})))
+        return list(uploads({"Records": event["Records"]}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MessageError(f"not an event of S3: {error!r}") from error

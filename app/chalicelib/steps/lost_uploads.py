@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from chalicelib.store.uploads import InboxCursor, UploadNotes
 
 _MAX_PAGES = 10
-"""Pages of a thousand versions that a sweep lists: seconds of the time that reconcile has for all its work."""
+"""Pages of a thousand versions that a sweep lists: seconds of the time that reconcile has for all its work, and, with
+ten thousand batches to look up every five minutes, 36 cents a day at most."""
 _MAX_HANDED_OVER = 100
 """Uploads that a sweep has planned: an outage that lost thousands must not flood ``plan`` when it is over."""
 _MAX_AGE = timedelta(days=7)
@@ -56,7 +57,7 @@ class LostUploads:
         Only versions count that are younger than the first sweep of the stage. Two sweeps at once hand an upload over
         twice, which is one batch.
         """
-        found = cursor = self.notes.cursor()
+        cursor = self.notes.cursor()
         seen = handed_over = 0
         for _ in range(_MAX_PAGES):
             page = self._list(cursor)
@@ -69,12 +70,12 @@ class LostUploads:
             handed_over += min(len(lost), room)
             if len(lost) > room:
                 break  # the next sweep takes this page again, and leaves alone what was handed over
-            cursor = replace(cursor, key=page.get("NextKeyMarker", ""), version=page.get("NextVersionIdMarker", ""))
+            following = _following(cursor, page)
+            if following != cursor:
+                self.notes.move(following)
+            cursor = following
             if not page["IsTruncated"]:
-                cursor = replace(cursor, key="", version="")
                 break
-        if cursor != found:
-            self.notes.move(cursor)
         return Swept(seen=seen, handed_over=handed_over)
 
     def _list(self, cursor: "InboxCursor") -> "ListObjectVersionsOutputTypeDef":
@@ -115,3 +116,8 @@ class LostUploads:
         # Dying before this is written means that the next sweep hands the upload over once more.
         self.notes.note_hand_over(batch_id)
         logger.warning("upload.lost", batch_id=batch_id, key=upload.source.key)
+
+
+def _following(cursor: "InboxCursor", page: "ListObjectVersionsOutputTypeDef") -> "InboxCursor":
+    """Return the cursor behind a page: where the next round begins, if it was the last one."""
+    return replace(cursor, key=page.get("NextKeyMarker", ""), version=page.get("NextVersionIdMarker", ""))

@@ -188,6 +188,22 @@ def test_a_sweep_is_bounded_and_goes_round(pipeline: Pipeline, time: Time, monke
     assert pipeline.has_batch(early)
 
 
+def test_a_sweep_that_fails_keeps_the_pages_that_it_came_through(pipeline: Pipeline, time: Time) -> None:
+    """Or a page that fails each time would keep all sweeps at the pages before it."""
+    for number in range(9):
+        _lose(pipeline, time, f"inbox/offices/{number}.csv")
+    invocations = iter(range(99))
+
+    def fifth_is_refused(operation: str) -> Fault:
+        return Fault.ERROR_BEFORE if operation == "invoke" and next(invocations) >= 4 else Fault.NONE
+
+    pipeline.faults = fifth_is_refused
+    with pytest.raises(TallyError):
+        _sweep(time)
+    pipeline.faults = lambda _: Fault.NONE
+    assert _sweep(time) == Swept(seen=6, handed_over=5)
+
+
 def test_a_whole_round_in_one_sweep_writes_nothing(pipeline: Pipeline, time: Time) -> None:
     """A small inbox is what most stages have."""
     _lose(pipeline, time, age=0)
