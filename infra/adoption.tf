@@ -20,6 +20,12 @@ locals {
     { dead_letters = module.queue[local.dead_letters_mapped_by_chalice].dlq_arn },
   )
 
+  # What dead_letters consumes beside it.
+  dead_letters_mapped_by_terraform = merge(
+    { for queue in setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice]) : queue => module.queue[queue].dlq_arn },
+    { plan-failures = module.plan_failures.arn },
+  )
+
   deployed_functions = [for r in local.deployed_resources : r.name if r.resource_type == "lambda_function"]
 
   # Which stream records a function gets: one that has all of a pattern's values, of any pattern. A record of a deletion has no new image, so none
@@ -95,10 +101,10 @@ resource "aws_lambda_function_recursion_config" "this" {
 # A Chalice function has one queue, so Terraform gives dead_letters the others. These are Terraform's from the start, and go when dead_letters goes:
 # once `chalice delete` has emptied the deployed file, the next apply or destroy removes them.
 resource "aws_lambda_event_source_mapping" "dead_letters" {
-  for_each = contains(local.deployed_functions, "dead_letters") ? local.dead_letters_mapped_by_terraform : []
+  for_each = { for queue, arn in local.dead_letters_mapped_by_terraform : queue => arn if contains(local.deployed_functions, "dead_letters") }
 
   function_name                      = local.function_names["dead_letters"]
-  event_source_arn                   = module.queue[each.key].dlq_arn
+  event_source_arn                   = each.value
   batch_size                         = local.functions["dead_letters"].batch_size
   maximum_batching_window_in_seconds = local.functions["dead_letters"].window_seconds
   function_response_types            = ["ReportBatchItemFailures"]

@@ -37,9 +37,9 @@ locals {
   queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish" }
   stream_consumers = ["dispatch", "settle"]
 
-  # dead_letters consumes the dead-letter queue of every queue above. Chalice maps it to the first, for a decorator names one queue.
-  dead_letters_mapped_by_chalice   = "work"
-  dead_letters_mapped_by_terraform = setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice])
+  # dead_letters consumes the dead-letter queue of every queue above, and what plan gave up on. Chalice maps it to the first, for a
+  # decorator names one queue.
+  dead_letters_mapped_by_chalice = "work"
 
   # A heavy row that waits for its lease, or for its retry, is received again: that is no failure, so it has more of them.
   max_receive_counts = { heavy = max(10, var.max_receive_count) }

@@ -10,7 +10,7 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # A plan whose time does not suffice has another invocation go on with it.
+  # A plan whose time does not suffice has another invocation go on with it; a lost or failed one begins in another.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
   ]
@@ -36,7 +36,7 @@ locals {
   }
 
   consume_dead_letters = concat(
-    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = [for queue in module.queue : queue.dlq_arn] }],
+    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = concat([for queue in module.queue : queue.dlq_arn], [module.plan_failures.arn]) }],
     local.see_mappings["dead_letters"],
   )
 
@@ -113,14 +113,27 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    dead_letters = concat(local.see_capacity, local.consume_dead_letters, [
+    # What plan gave up on is planned again.
+    dead_letters = concat(local.see_capacity, local.consume_dead_letters, local.hand_over_plan, [
       # What the chunk says, and whether the worker of a heavy row lives; then the rows are counted as finish does it.
-      { sid = "FailRowsAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # How often the plan of an upload has failed is counted by its items.
+      {
+        sid       = "FailRowsAndChunks"
+        actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
     ])
 
     # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
+      # Which uploads there are, to find those that have no batch.
+      {
+        sid       = "ListUploads"
+        actions   = ["s3:ListBucketVersions"]
+        resources = [module.inbox.arn]
+        condition = { StringEquals = { "s3:prefix" = ["inbox/"] } }
+      },
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
       # Counts markers, sets a counter that they prove wrong, closes what is complete, and keeps how far each batch was.
       {

@@ -72,14 +72,14 @@ run "keys_mappings_by_function_and_uuid" {
   }
 }
 
-run "buries_the_dead_letters_of_every_queue" {
+run "gives_dead_letters_what_every_queue_and_plan_gave_up_on" {
   command = plan
 
   assert {
     condition = {
       for queue, mapping in aws_lambda_event_source_mapping.dead_letters : queue => reverse(split(":", mapping.event_source_arn))[0]
-    } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq" }
-    error_message = "Terraform maps the dead-letter queues that the decorator does not name."
+    } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq", plan-failures = "plan-failures" }
+    error_message = "Terraform maps the queues that the decorator does not name."
   }
 
   assert {

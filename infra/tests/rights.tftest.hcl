@@ -57,7 +57,7 @@ run "lets_each_function_send_only_where_its_work_goes" {
   }
 }
 
-run "lets_only_plan_and_reconcile_begin_a_plan" {
+run "lets_only_those_that_look_after_a_plan_begin_one" {
   variables {
     stage = "alpha"
   }
@@ -67,10 +67,11 @@ run "lets_only_plan_and_reconcile_begin_a_plan" {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "lambda:InvokeFunction")]))
       if anytrue([for s in statements : contains(s.actions, "lambda:InvokeFunction")])
       } == {
-      plan      = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
-      reconcile = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      plan         = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      dead_letters = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      reconcile    = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
     }
-    error_message = "A plan goes on in another invocation of plan; nothing else invokes anything."
+    error_message = "A plan goes on, or is begun again, in another invocation of plan; nothing else invokes anything."
   }
 }
 
@@ -128,7 +129,7 @@ run "lets_each_function_consume_only_its_own_queue" {
       finish        = "finished"
       dispatch      = ""
       settle        = ""
-      dead_letters  = "finished-dlq heavy-dlq ingest-dlq work-dlq"
+      dead_letters  = "finished-dlq heavy-dlq ingest-dlq plan-failures work-dlq"
       reconcile     = ""
     }
     error_message = "Each queue has one consumer."
@@ -155,6 +156,20 @@ run "names_a_resource_for_every_right_that_aws_can_narrow" {
   assert {
     condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["lambda:ListEventSourceMappings"])
     error_message = "Resource * is only for what AWS has no narrower one for."
+  }
+}
+
+run "lets_only_reconcile_list_uploads_and_nothing_but_uploads" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, role in module.role : name => [for s in jsondecode(role.policy).Statement : s.Condition if contains(s.Action, "s3:ListBucketVersions")]
+      if anytrue([for s in jsondecode(role.policy).Statement : contains(s.Action, "s3:ListBucketVersions")])
+    } == { reconcile = [{ StringEquals = { "s3:prefix" = ["inbox/"] } }] }
+    error_message = "reconcile compares the inbox with the batches, and has no need to see what else is in the bucket."
   }
 }
 
