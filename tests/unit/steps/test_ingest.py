@@ -333,12 +333,21 @@ def test_the_largest_row_that_is_kept_fits_into_an_item_whatever_it_is_made_of()
 
 def test_a_line_that_cannot_be_read_is_rejected_and_the_next_ones_are_rows() -> None:
     """A quote that is never closed hurts the line that it stands on."""
-    world = World(HEADER + b'o1,1,2\n"o2,1,2\no3,1,2\n')
-    rejected = Ingested(rows=1, rejected=1)
-    assert [world.ingest(position) for position in range(3)] == [Ingested(rows=1), rejected, Ingested(rows=1)]
-    outcome = outcomes_of(world.dynamodb, ChunkKey(world.batch.id, 1))[0]
-    assert (outcome.outcome, outcome.line) == (Outcome.REJECTED, 3)
-    assert outcome.reason == "line 3: a quote is opened here and not closed within 1,048,576 bytes"
+    world = World(HEADER + b'o1,1,2\n"o2"x,"1,2\no3,1,2\n"o4"x,"1,2')
+    assert [world.ingest(position) for position in range(2)] == [Ingested(rows=1), Ingested(rows=3, rejected=2)]
+    outcomes = outcomes_of(world.dynamodb, ChunkKey(world.batch.id, 1))
+    assert {row: (each.outcome, each.line, each.reason) for row, each in outcomes.items()} == {
+        0: (Outcome.REJECTED, 3, "line 3: a quote is opened here and not closed within 1,048,576 bytes"),
+        2: (Outcome.REJECTED, 5, "line 5: a quote is opened here and not closed within 1,048,576 bytes"),
+    }
+
+
+def test_a_line_too_long_for_a_record_is_rejected_and_the_next_one_is_a_row() -> None:
+    """It is a chunk of its own, of which nothing is read."""
+    world = World(HEADER + b"o" * 1_048_577 + b"\no2,1,2\n")
+    assert [world.ingest(position) for position in range(2)] == [Ingested(rows=1, rejected=1), Ingested(rows=1)]
+    outcome = outcomes_of(world.dynamodb, ChunkKey(world.batch.id, 0))[0]
+    assert outcome.reason == "line 2: the line is 1,048,578 bytes long; the longest record may have 1,048,576"
 
 
 WEIGHED = """
