@@ -224,7 +224,7 @@ variable "max_receive_count" {
 variable "chunk_rows" {
   description = "Rows of a chunk at most. A chunk is what is stored, delivered and counted at once."
   type        = number
-  default     = 500
+  default     = 1000
   nullable    = false
 
   validation {
