@@ -142,8 +142,9 @@ def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRo
 
     chunk = find_chunk(first, total, line, read)
     found = _partition(reader, chunk.key) if chunk else None
+    no_row = f"batch {batch_id} has no row at line {line:,}"
     if found is None:
-        raise OperatorError(f"batch {batch_id} has no row at line {line:,}: no row begins before it.", code=ExitCode.USAGE)
+        raise OperatorError(f"{no_row}: no row begins before it.", code=ExitCode.USAGE)
     row = found.begins.get(line)
     if row is not None:
         return found.row(batch, row)
@@ -152,14 +153,12 @@ def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRo
         spanning = find_row(file, found.chunk, line)
     except SourceGoneError as error:
         raise OperatorError(
-            f"no row of batch {batch_id} is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
+            f"batch {batch_id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
             code=ExitCode.USAGE,
         ) from error
     if spanning is None:
         yet = " yet, it is still being planned" if batch.chunks is None else ""
-        raise OperatorError(
-            f"batch {batch_id} has no row at line {line:,}{yet}: {found.before(line)}.", code=ExitCode.USAGE
-        )
+        raise OperatorError(f"{no_row}{yet}: {found.before(line)}.", code=ExitCode.USAGE)
     row, begins = spanning
     return found.row(batch, row, begins)
 
@@ -210,7 +209,8 @@ class _Partition:
         """Return which row is the last that is known to begin before a line, for people."""
         begins = self.begins
         last = max(begin for begin in begins if begin <= line)
-        return f"the last row known to begin before it is {row_name(self.chunk.key.number, begins[last])}, at line {last:,}"
+        name = row_name(self.chunk.key.number, begins[last])
+        return f"the last row known to begin before it is {name}, at line {last:,}"
 
     def row(self, batch: Batch, row: int, line: int | None = None) -> FoundRow:
         """Return a row, which may be known to begin at a line."""

@@ -152,7 +152,8 @@ def test_outcomes_of_a_chunk_come_in_row_order_with_their_markers(dynamodb: "Dyn
     """Whatever the order in which they were counted."""
     finished_batch.write(dynamodb)
     found = reader.outcomes(ChunkKey("b", 0))
-    assert [outcome for _, outcome in found] == [finished_batch.SUCCEEDED, finished_batch.FAILED, finished_batch.REJECTED]
+    outcomes = [finished_batch.SUCCEEDED, finished_batch.FAILED, finished_batch.REJECTED]
+    assert [outcome for _, outcome in found] == outcomes
     assert [marker.version for marker, _ in found] == [2, 2, 1]
 
 
@@ -237,7 +238,9 @@ def test_the_list_says_how_many_batches_of_another_version_it_leaves_out(
     assert "2 batches are not shown" in shown.err
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["rows"], ["row", "--row", "0:0"], ["row", "--line", "2"], ["audit"]])
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["rows"], ["row", "--row", "0:0"], ["row", "--line", "2"], ["audit"], ["redrive"]]
+)
 def test_a_batch_of_another_version_is_a_wrong_id_and_one_line(
     arguments: list[str], dynamodb: "DynamoDBClient", stage: "Stage", capsys: pytest.CaptureFixture[str]
 ) -> None:
