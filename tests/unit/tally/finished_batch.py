@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE = "tally-test"
+EXPIRES_AT = 4_102_444_800
+"""In the year 2100: its rows can be run again."""
 BATCH = Batch(
     id="b",
     job="transactions",
@@ -22,7 +24,7 @@ BATCH = Batch(
     size=1,
     status=BatchStatus.COMPLETED_WITH_FAILURES,
     created_at="2026-03-01T00:00:00.000000+00:00",
-    expires_at=1,
+    expires_at=EXPIRES_AT,
     chunk_rows=500,
     chunk_bytes=1000,
     completed_at="2026-03-01T00:01:00.000000+00:00",
@@ -54,7 +56,7 @@ def write(dynamodb: "DynamoDBClient") -> None:
         closed = {"state": text(ChunkState.CLOSED), "done": bits(RowBits.first(3))}
         put(dynamodb, chunk.to_item() | counters(1) | counted | closed)
         stored = [stored_rows.StoredRow(row, chunk.first_line + row, [f"T{row}", row]) for row in range(2)]
-        for page in stored_rows.to_items(chunk.key, ["transaction_id", "amount"], stored, expires_at=1):
+        for page in stored_rows.to_items(chunk.key, ["transaction_id", "amount"], stored, expires_at=EXPIRES_AT):
             put(dynamodb, page)
         put_marker(dynamodb, chunk.key, 1, REJECTED)
         put_marker(dynamodb, chunk.key, COUNTED, SUCCEEDED, FAILED)
@@ -62,7 +64,7 @@ def write(dynamodb: "DynamoDBClient") -> None:
 
 def put_marker(dynamodb: "DynamoDBClient", chunk: ChunkKey, version: int, *outcomes: RowOutcome) -> None:
     """Put the marker of a transaction that has counted these outcomes."""
-    for marker in markers(chunk, version, outcomes, counted_at=AT, expires_at=1):
+    for marker in markers(chunk, version, outcomes, counted_at=AT, expires_at=EXPIRES_AT):
         put(dynamodb, marker.to_item())
 
 
