@@ -50,7 +50,6 @@ AFTER = Counts(succeeded=5, rejected=1)
 PATIENCE = timedelta(minutes=5)
 READ = ["upload", "dispatch", "ingest", "dispatch"]
 COUNTED = [*READ, "work", "work", "heavy", "finished"]
-ENDED = [*COUNTED, "settle", "settle", "settle"]
 
 
 @pytest.fixture(autouse=True)
