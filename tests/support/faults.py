@@ -50,14 +50,15 @@ class FaultyClient:
                     raise client_error("TransactionConflictException")
                 case Fault.KILLED_BEFORE:
                     raise Killed
-            answer = call(**request)
-            match fault:
-                case Fault.ERROR_AFTER:
-                    raise client_error("InternalServerError", 500)
-                case Fault.TIMEOUT_AFTER:
-                    raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
-                case Fault.KILLED_AFTER:
-                    raise Killed
-            return answer
+            try:
+                return call(**request)
+            finally:  # a refusal may be lost on its way back just as well
+                match fault:
+                    case Fault.ERROR_AFTER:
+                        raise client_error("InternalServerError", 500)
+                    case Fault.TIMEOUT_AFTER:
+                        raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
+                    case Fault.KILLED_AFTER:
+                        raise Killed
 
         return faulty

@@ -77,7 +77,11 @@ class MemoryDynamoDB:
             places = [_key(item) for item in found]
             found = found[places.index(after) + 1 if after else 0 :]
         else:
-            keys = [key for key in sorted(self.items) if key[0] == values["pk"] and key[1].startswith(values.get("prefix", ""))]
+            keys = [
+                key
+                for key in sorted(self.items)
+                if key[0] == values["pk"] and key[1].startswith(values.get("prefix", ""))
+            ]
             found = [self.items[key] for key in keys if after is None or key > after]
         page = found[: min(Limit or PAGE, PAGE)]
         names = request.get("ExpressionAttributeNames", {})

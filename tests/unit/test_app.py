@@ -1,25 +1,34 @@
 """The handlers: each on its own source, thin, and cheap to import."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import app
 from chalicelib import services
+from chalicelib.errors import UnknownOutcomeError
 from chalicelib.store.batch import BatchStatus
-from chalicelib.store.items import Counts, number
-from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode, encode
+from chalicelib.store.items import Counts, number, text, timestamp
+from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
 from tests.support.builders import message_event
 from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import LONG_AGO, Pipeline
 
 APP = Path(app.__file__).parent
+EVENTS = Path(__file__).parents[1] / "events"
 FILE = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,1,2\n" % row for row in range(6)) + b"bad,x,1\n"
 ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
+READY = ("upload", "dispatch", "ingest", "dispatch")
+"""What is delivered until each chunk, of four and three rows, waits to be processed."""
+COUNTED = (*READY, "work", "work", "finished")
 HEAVY = {
     "boto3",
     "s3transfer",
@@ -108,51 +117,55 @@ def test_plan_makes_the_batch_of_an_upload(pipeline: Pipeline) -> None:
     assert len(pipeline.chunks(batch.removeprefix("batch#"))) == 2
 
 
-def test_dispatch_sends_chunks_and_ingest_their_rows(pipeline: Pipeline) -> None:
-    """Stream in, messages out."""
+def test_dispatch_sends_chunks_to_be_read_and_then_to_be_processed(pipeline: Pipeline) -> None:
+    """Stream in, messages out: first one to read each chunk, then, when its rows are there, one to process it."""
     _until(pipeline, "upload", "dispatch")
     assert (len(pipeline.waiting("ingest")), len(pipeline.waiting("work"))) == (2, 0)
     _until(pipeline, "ingest")
-    assert (len(pipeline.waiting("ingest")), len(pipeline.waiting("work"))) == (0, 3)
+    assert (len(pipeline.waiting("ingest")), len(pipeline.waiting("work"))) == (0, 0)
+    _until(pipeline, "dispatch")
+    assert [decode(body, WorkMessage).rows for body in pipeline.waiting("work")] == [None, None]
 
 
 def test_process_hands_the_outcomes_of_a_message_on_together(pipeline: Pipeline) -> None:
-    """A pack of rows becomes one message of outcomes, acknowledged when that is durable."""
-    _until(pipeline, "upload", "dispatch", "ingest", "work")
+    """A chunk's rows become one message of outcomes, acknowledged when that is durable."""
+    _until(pipeline, *READY, "work")
     (body,) = pipeline.waiting("finished")
-    assert len(decode(body, FinishedMessage).rows) == 3
-    assert len(pipeline.waiting("work")) == 2
+    assert [found.row for found in decode(body, FinishedMessage).outcomes] == [0, 1, 2, 3]
+    assert len(pipeline.waiting("work")) == 1
 
 
-def test_process_takes_a_pack_apart_that_lambda_says_comes_again(pipeline: Pipeline) -> None:
+def test_process_takes_a_message_apart_that_lambda_says_comes_again(pipeline: Pipeline) -> None:
     """The receive count reaches the processor."""
-    _until(pipeline, "upload", "dispatch", "ingest")
+    _until(pipeline, *READY)
     event = _records(pipeline, "work")
     event["Records"] = [{**event["Records"][0], "attributes": {"ApproximateReceiveCount": "2"}}]
     app.process(event, Context())
     assert not pipeline.waiting("finished")
-    assert [len(decode(body, WorkMessage).rows) for body in pipeline.waiting("work")[3:]] == [1, 1, 1]
+    assert [decode(body, WorkMessage).rows for body in pipeline.waiting("work")[2:]] == [[0, 1], [2, 3]]
+
+
+def _heavy(pipeline: Pipeline) -> str:
+    """Return a message for the first row of the first chunk, as if it were heavy."""
+    work = decode(pipeline.waiting("work")[0], WorkMessage)
+    return encode(msgspec.structs.replace(work, rows=[0]))
 
 
 def test_process_heavy_runs_a_row_from_its_own_queue(pipeline: Pipeline) -> None:
     """Leased until it is counted, its message put off by the heartbeat."""
-    _until(pipeline, "upload", "dispatch", "ingest")
-    (first, *_) = [decode(body, WorkMessage) for body in pipeline.waiting("work")]
-    heavy = encode(WorkMessage(first.batch, first.rows[:1]))
-    answer = app.process_heavy(_records(pipeline, "heavy", heavy), Context())
+    _until(pipeline, *READY)
+    answer = app.process_heavy(_records(pipeline, "heavy", _heavy(pipeline)), Context())
     assert answer == {"batchItemFailures": []}
     (body,) = pipeline.waiting("finished")
-    assert [row.outcome.row for row in decode(body, FinishedMessage).rows] == [0]
+    assert [found.row for found in decode(body, FinishedMessage).outcomes] == [0]
     assert [sk for _, sk in pipeline.dynamodb.items if sk.startswith("lease#")] == ["lease#000000"]
 
 
 def test_process_heavy_puts_a_row_back_that_somebody_works_on(pipeline: Pipeline) -> None:
     """The mapping reports partial batches, so the message is put back by its name: nothing went wrong."""
-    _until(pipeline, "upload", "dispatch", "ingest")
-    (first, *_) = [decode(body, WorkMessage) for body in pipeline.waiting("work")]
-    heavy = encode(WorkMessage(first.batch, first.rows[:1]))
-    app.process_heavy(_records(pipeline, "heavy", heavy), Context())
-    answer = app.process_heavy(_records(pipeline, "heavy", heavy), Context())
+    _until(pipeline, *READY)
+    app.process_heavy(_records(pipeline, "heavy", _heavy(pipeline)), Context())
+    answer = app.process_heavy(_records(pipeline, "heavy", _heavy(pipeline)), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
 
 
@@ -173,25 +186,63 @@ def test_the_handler_tells_queues_apart_by_the_arn_that_the_letters_come_from(pi
 
 def test_the_handler_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipeline) -> None:
     """The others of its delivery are dealt with."""
-    _until(pipeline, "upload", "dispatch", "ingest")
+    _until(pipeline, *READY)
     letter = pipeline.waiting("work").pop()
     answer = app.dead_letters(_letters("work-dlq", "not JSON", letter), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
     assert pipeline.waiting("dead-letters") == [letter]
 
 
-def test_reconcile_mends_what_stands_still_and_leaves_the_rest(pipeline: Pipeline) -> None:
+def test_a_plan_that_failed_waits_in_its_queue_and_is_asked_for_again(pipeline: Pipeline) -> None:
+    """Until it is due the message is put back, which is no error of the function."""
+    failure = _letters("plan-failures", json.dumps({"requestPayload": pipeline.uploads.pop()}))
+    assert app.dead_letters(failure, Context()) == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+    ((pk, sk),) = pipeline.dynamodb.items
+    assert sk == "plan#message-0"
+    pipeline.dynamodb.items[pk, sk]["noted_at"] = text(timestamp(LONG_AGO))
+    assert app.dead_letters(failure, Context()) == {"batchItemFailures": []}
+    pipeline.drain()
+    assert pipeline.batch(pk.removeprefix("batch#")).status is BatchStatus.COMPLETED_WITH_FAILURES
+
+
+TICK = {
+    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), "x"),
+    "detail": {},
+    "resources": [],
+}
+
+
+def test_reconcile_plans_an_upload_whose_event_was_lost(pipeline: Pipeline) -> None:
+    """On its schedule, if it came after the first run."""
+    (place,) = pipeline.s3.objects
+    pipeline.uploads.clear()
+    pipeline.s3.modified[place] = datetime.now(UTC) - timedelta(minutes=10)
+    app.reconcile(TICK, Context())
+    assert not pipeline.uploads
+    pipeline.dynamodb.items["stage", "inbox"]["since"] = text(timestamp(LONG_AGO))
+    app.reconcile(TICK, Context())
+    assert len(pipeline.uploads) == 1
+
+
+def test_an_inbox_that_cannot_be_listed_keeps_no_batch_from_being_mended(pipeline: Pipeline) -> None:
+    """And is an error of the function, which alarms."""
+    _until(pipeline, "upload", "dispatch")
+    pipeline.faults = lambda operation: Fault.ERROR_BEFORE if operation == "list_object_versions" else Fault.NONE
+    with pytest.raises(UnknownOutcomeError):
+        app.reconcile(TICK, Context())
+    assert "watch" in {sk for _, sk in pipeline.dynamodb.items}
+
+
+def test_reconcile_repairs_what_stands_still_and_leaves_the_rest(pipeline: Pipeline) -> None:
     """On its schedule: the first run looks, a later one, when patience is over, sends again what was lost."""
     _until(pipeline, "upload", "dispatch")
     pipeline.waiting("ingest").clear()
-    names = ("version", "account", "region", "detail-type", "source", "time", "id")
-    tick = {**dict.fromkeys(names, "x"), "detail": {}, "resources": []}
-    app.reconcile(tick, Context())
+    app.reconcile(TICK, Context())
     assert not pipeline.waiting("ingest")
     ((pk, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
     watch = pipeline.dynamodb.items[pk, "watch"]
     watch["since"] = number(int(watch["since"]["N"]) - 5 * 60)
-    app.reconcile(tick, Context())
+    app.reconcile(TICK, Context())
     assert len(pipeline.waiting("ingest")) == 2
     pipeline.drain()
     assert pipeline.batch(pk.removeprefix("batch#")).status is BatchStatus.COMPLETED_WITH_FAILURES
@@ -199,10 +250,10 @@ def test_reconcile_mends_what_stands_still_and_leaves_the_rest(pipeline: Pipelin
 
 def test_finish_counts_and_settle_ends_the_batch(pipeline: Pipeline) -> None:
     """The last two steps, and the event."""
-    _until(pipeline, "upload", "dispatch", "ingest", "work", "work", "work", "finished")
+    _until(pipeline, *COUNTED)
     ((pk, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
     batch = pk.removeprefix("batch#")
-    assert len(pipeline.markers(batch)) == 7
+    assert len(pipeline.outcomes(batch)) == 7
     assert pipeline.batch(batch).status is BatchStatus.RUNNING
     _until(pipeline, "settle", "settle", "settle")
     assert pipeline.batch(batch).status is BatchStatus.COMPLETED_WITH_FAILURES
@@ -214,9 +265,9 @@ def test_finish_counts_and_settle_ends_the_batch(pipeline: Pipeline) -> None:
     ("queue", "steps"),
     [
         ("ingest", ["upload", "dispatch"]),
-        ("work", ["upload", "dispatch", "ingest"]),
-        ("heavy", ["upload", "dispatch", "ingest"]),
-        ("finished", ["upload", "dispatch", "ingest", "work"]),
+        ("work", READY),
+        ("heavy", READY),
+        ("finished", [*READY, "work"]),
     ],
 )
 def test_a_message_that_is_none_fails_alone(pipeline: Pipeline, queue: str, steps: list[str]) -> None:
@@ -224,8 +275,7 @@ def test_a_message_that_is_none_fails_alone(pipeline: Pipeline, queue: str, step
     _until(pipeline, *steps)
     handler = {"ingest": app.ingest, "work": app.process, "heavy": app.process_heavy, "finished": app.finish}[queue]
     if queue == "heavy":
-        work = decode(pipeline.waiting("work")[0], WorkMessage)
-        pipeline.waiting("heavy").append(encode(WorkMessage(work.batch, work.rows[:1])))
+        pipeline.waiting("heavy").append(_heavy(pipeline))
     before = len(pipeline.dynamodb.stream) + len(pipeline.waiting("finished"))
     answer = handler(_records(pipeline, queue, "not JSON"), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
@@ -234,9 +284,8 @@ def test_a_message_that_is_none_fails_alone(pipeline: Pipeline, queue: str, step
 
 def test_outcomes_that_cannot_be_sent_fail_their_message_and_no_others(pipeline: Pipeline) -> None:
     """What the others came to is in the queue; only their messages are deleted."""
-    _until(pipeline, "upload", "dispatch", "ingest")
+    _until(pipeline, *READY)
     event = _records(pipeline, "work")
-    del event["Records"][2:]
     calls: list[str] = []
 
     def first_send_fails(operation: str) -> Fault:
@@ -248,8 +297,7 @@ def test_outcomes_that_cannot_be_sent_fail_their_message_and_no_others(pipeline:
     answer = app.process(event, Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     (body,) = pipeline.waiting("finished")
-    sent = decode(event["Records"][1]["body"], WorkMessage)
-    assert [row.outcome.row for row in decode(body, FinishedMessage).rows] == [row.row for row in sent.rows]
+    assert decode(body, FinishedMessage).chunk == decode(event["Records"][1]["body"], WorkMessage).chunk == 1
 
 
 def test_a_mapping_that_does_not_report_gets_all_messages_again(pipeline: Pipeline) -> None:
@@ -261,10 +309,10 @@ def test_a_mapping_that_does_not_report_gets_all_messages_again(pipeline: Pipeli
     assert len(pipeline.waiting("ingest")) == 3
 
 
-@pytest.mark.parametrize("name", ["dispatch", "settle"])
-def test_a_stream_handler_that_cannot_do_its_work_raises(pipeline: Pipeline, name: str) -> None:
+@pytest.mark.parametrize(("name", "steps"), [("dispatch", READY), ("settle", COUNTED)])
+def test_a_stream_handler_that_cannot_do_its_work_raises(pipeline: Pipeline, name: str, steps: tuple[str, ...]) -> None:
     """Its position stays: what returned would be lost."""
-    _until(pipeline, "upload", "dispatch", "ingest", "work", "work", "work", "finished")
+    _until(pipeline, *steps)
     pipeline.positions[name] = 0
     pipeline.faults = lambda _: Fault.ERROR_BEFORE
     assert not pipeline.deliver(name, most=1000)
@@ -355,8 +403,29 @@ def _in_a_new_interpreter(program: str, **environ: str) -> str:
     return done.stdout
 
 
-def test_what_dispatch_sends_is_what_process_reads(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize(
+    ("queue", "steps", "kind"),
+    [
+        ("ingest", ["upload", "dispatch"], ChunkMessage),
+        ("work", READY, WorkMessage),
+        ("finished", [*READY, "work"], FinishedMessage),
+    ],
+)
+def test_what_one_function_sends_is_what_the_next_one_reads(
+    pipeline: Pipeline, queue: str, steps: list[str], kind: type[msgspec.Struct]
+) -> None:
     """The two ends of a queue agree, byte by byte."""
-    _until(pipeline, "upload", "dispatch", "ingest")
-    for body in pipeline.waiting("work"):
-        assert encode(decode(body, WorkMessage)) == body
+    _until(pipeline, *steps)
+    for body in pipeline.waiting(queue):
+        assert encode(decode(body, kind)) == body
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("ingest", ChunkMessage), ("process", WorkMessage), ("finish", FinishedMessage)]
+)
+def test_sample_events_are_of_this_version(name: str, kind: type[msgspec.Struct]) -> None:
+    """They are what one invokes a function with by hand."""
+    event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    for record in event["Records"]:
+        assert encode(decode(record["body"], kind)) == record["body"]
+        assert record["md5OfBody"] == hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()

@@ -24,6 +24,7 @@ from chalicelib.errors import (
 )
 from tests.support.memory_dynamodb import client_error
 
+ITEM = {"pk": {"S": "a"}, "done": {"B": b"\x01"}}
 URL = "https://dynamodb.us-east-1.amazonaws.com"
 
 
@@ -68,24 +69,39 @@ def test_a_code_says_which_action_it_calls_for(code: str, status: int, kind: typ
 
 
 def test_a_failed_condition_of_a_lone_write_is_at_position_0() -> None:
-    """There is one action only."""
+    """There is one action only. The item comes with it if it was asked for."""
     error = translate(client_error("ConditionalCheckFailedException"))
     assert isinstance(error, CancelledError)
-    assert error.failed == [0]
+    assert error.failed == {0: {}}
+    error = translate(client_error("ConditionalCheckFailedException", Item=ITEM))
+    assert isinstance(error, CancelledError)
+    assert error.failed == {0: ITEM}
+
+
+def test_a_refusal_brings_the_items_that_were_asked_for() -> None:
+    """Those of the actions that failed; what an action that was sound brings is nobody's answer."""
+    reasons = [
+        {"Code": "None", "Item": ITEM},
+        {"Code": "ConditionalCheckFailed", "Item": ITEM},
+        {"Code": "ConditionalCheckFailed"},
+    ]
+    error = translate(client_error("TransactionCanceledException", CancellationReasons=reasons))
+    assert isinstance(error, CancelledError)
+    assert error.failed == {1: ITEM, 2: {}}
 
 
 def test_failed_conditions_of_a_transaction_are_named_by_position() -> None:
     """Reasons come in the order of the actions."""
     error = _cancelled("None", "ConditionalCheckFailed", "None", "ConditionalCheckFailed")
     assert isinstance(error, CancelledError)
-    assert error.failed == [1, 3]
+    assert error.failed == {1: {}, 3: {}}
 
 
 def test_a_failed_condition_counts_before_a_conflict_in_the_same_cancellation() -> None:
     """The condition is final, the conflict passes: sending the same set again could not succeed."""
     error = _cancelled("TransactionConflict", "ConditionalCheckFailed", "ThrottlingError")
     assert isinstance(error, CancelledError)
-    assert error.failed == [1]
+    assert error.failed == {1: {}}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_a_failed_condition_counts_before_a_conflict_in_the_same_cancellation() 
         (("ItemCollectionSizeLimitExceeded",), FatalError),
     ],
 )
-def test_a_cancellation_without_a_failed_condition_says_wait_or_mend(
+def test_a_cancellation_without_a_failed_condition_says_wait_or_raise(
     codes: tuple[str, ...], kind: type[TallyError]
 ) -> None:
     """No SDK retry mode looks into the reasons, so this is the only place that does."""
@@ -111,7 +127,7 @@ def test_a_reason_without_a_code_is_no_failed_condition() -> None:
     reasons = [{}, {"Code": "ConditionalCheckFailed"}]
     error = translate(client_error("TransactionCanceledException", CancellationReasons=reasons))
     assert isinstance(error, CancelledError)
-    assert error.failed == [1]
+    assert error.failed == {1: {}}
 
 
 @pytest.mark.parametrize(
@@ -131,6 +147,6 @@ def test_a_connection_that_fails_leaves_the_outcome_unknown(error: BotoCoreError
 
 
 @pytest.mark.parametrize("error", [ParamValidationError(report="Unknown parameter"), NoCredentialsError()])
-def test_a_call_that_never_left_is_to_be_mended(error: BotoCoreError) -> None:
+def test_a_call_that_never_left_is_no_fault_of_the_network(error: BotoCoreError) -> None:
     """A bug or a setting: the same call fails again."""
     assert type(translate(error)) is FatalError

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.files.boundaries import MAX_RECORD_BYTES
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps.plan import batch_id, job_name, job_of
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk, ChunkState
@@ -34,10 +34,11 @@ from tests.support.builders import (
 )
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3
+from tests.support.pipeline import MemoryS3, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
 FILE = HEADER + b"".join(b"o%d,1,2\n" % row for row in range(7))
+SPACED = HEADER + b"\n\r\n" + b"o1,1,2\n\no2,1,2\n" + b"o3,1,2\r\n" + b"\n" * 9_000 + b"o4,1,2"
 SOURCE = Source(bucket="inbox", key="inbox/offices/day.csv", version_id="v1", etag="etag-of-v1")
 Faults = Callable[[str], Fault]
 
@@ -204,14 +205,67 @@ def test_a_chunk_that_is_there_does_not_keep_out_the_others_of_its_transaction()
     assert [chunk.expected_rows for chunk in world.chunks()] == [2, 2, 4, 1]
 
 
-@pytest.mark.parametrize("content", [HEADER, HEADER.rstrip(b"\n"), HEADER + b"\n\r\n\n"])
+NO_ROWS = [HEADER, HEADER.rstrip(b"\n"), HEADER + b"\n\r\n\n", HEADER + b"\n" * 100_000, HEADER + b"\r" * 100_000]
+
+
+@pytest.mark.parametrize("content", NO_ROWS)
 def test_a_file_without_rows_is_a_batch_that_waits_for_none(content: bytes) -> None:
-    """It is no rejection: nothing is wrong with it. Blank lines may make a chunk, but no rows."""
+    """It is no rejection: nothing is wrong with it. Blank lines make no chunk."""
     world = World(content)
     world.plan()
-    assert world.batch().status is BatchStatus.RUNNING
-    assert world.batch().expected_rows == 0
-    assert sum(chunk.expected_rows for chunk in world.chunks()) == 0
+    batch = world.batch()
+    assert (batch.status, batch.chunks, batch.remaining, batch.expected_rows) == (BatchStatus.RUNNING, 0, 0, 0)
+    assert world.chunks() == []
+
+
+@pytest.mark.parametrize("content", NO_ROWS)
+def test_a_file_without_rows_completes_with_one_event(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """There is no chunk whose closing would end the batch: its own image in the stream does."""
+    pipeline = Pipeline(monkeypatch)
+    batch_id = pipeline.upload("inbox/offices/day.csv", content)
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.chunks, batch.rows) == (BatchStatus.COMPLETED, 0, 0)
+    assert [(event["event_id"], event["rows"]) for event in pipeline.events.details] == [(f"{batch_id}#1", 0)]
+
+
+@pytest.mark.parametrize("position", range(len(calls_of(lambda faults: World(SPACED).plan(faults)))))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+def test_blank_lines_cost_nothing_and_change_no_row_of_a_plan_that_died(fault: Fault, position: int) -> None:
+    """As many chunks as rows need, whatever is between them; a second plan finds the same."""
+    undisturbed, world = World(SPACED), World(SPACED)
+    undisturbed.plan()
+    assert killed(lambda: world.plan(at_call(position, fault)))
+    world.plan()
+    assert world.dynamodb.items == undisturbed.dynamodb.items
+    assert [SPACED[chunk.start : chunk.end] for chunk in world.chunks()] == [
+        b"o1,1,2\n\no2,1,2\n",
+        b"o3,1,2\r\n",
+        b"o4,1,2",
+    ]
+    assert [(chunk.first_line, chunk.expected_rows) for chunk in world.chunks()] == [(4, 2), (7, 1), (9_008, 1)]
+
+
+JOB = """
+from chalicelib import rows
+CHUNK_ROWS = 3
+class Row(rows.Row):
+    a: int
+def process(row):
+    return row.a
+"""
+
+
+def test_a_job_may_say_how_many_rows_its_chunks_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The batch keeps it: a plan that goes on cuts as the first did, whatever the job says by then."""
+    content = b"a\n" + b"1\n" * 7
+    with deployed_job(monkeypatch, tmp_path, "small", JOB):
+        world = World(content, "inbox/small/day.csv")
+        assert killed(lambda: world.plan(at_call(_calls(FILE).index("transact_write_items"), Fault.KILLED_AFTER)))
+        assert world.batch().chunk_rows == 3
+    with deployed_job(monkeypatch, tmp_path, "small", JOB.replace("CHUNK_ROWS = 3", "CHUNK_ROWS = 2")):
+        world.plan()
+    assert [chunk.expected_rows for chunk in world.chunks()] == [3, 3, 1]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:

@@ -11,7 +11,9 @@ import pytest
 from chalicelib.errors import FatalError, ThrottledError
 from chalicelib.steps.settle import Settled, Settler
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Counts, batch_pk, number, text
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number, text
 from chalicelib.transport.streams import Change
 from tests.support.builders import (
     NOW,
@@ -24,7 +26,7 @@ from tests.support.builders import (
     faulty,
     in_turn,
     killed,
-    plant,
+    plant_ready,
     table,
 )
 from tests.support.faults import Fault
@@ -32,6 +34,14 @@ from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.pipeline import MemoryEvents
 
 BATCH = "offices-1"
+COUNTED: dict[str, Any] = {
+    "state": text(ChunkState.COUNTING),
+    "version": number(2),
+    "done": bits(RowBits.first(2)),
+    "remaining": number(0),
+    "succeeded": number(1),
+    "failed": number(1),
+}
 Faults = Callable[[str], Fault]
 
 
@@ -69,10 +79,8 @@ class World:
         if planned:
             item |= {"status": text("running"), "chunks": number(chunks), "remaining": number(chunks)}
         table(self.dynamodb).write_all([item])
-        counted = {"rows": number(2), "remaining": number(0), "succeeded": number(1), "failed": number(1)}
         for position in range(chunks):
-            planned_chunk = Chunk(key=ChunkKey(batch, position), start=0, end=1, first_line=2, expected_rows=2)
-            plant(self.dynamodb, planned_chunk, **counted)
+            plant_ready(self.dynamodb, ChunkKey(batch, position), 2, **COUNTED)
 
     def settle(self, changes: list[Change], faults: Faults = _no_fault) -> Settled:
         """Settle changes, with faults at any call to either service."""
@@ -162,17 +170,17 @@ def test_the_same_chunk_twice_in_a_call_is_closed_once() -> None:
 @pytest.mark.parametrize(
     "now",
     [
-        {"succeeded": number(0)},
-        {"failed": number(0)},
-        {"rejected": number(1)},
-        {"succeeded": number(2), "failed": number(0)},
-        {"remaining": number(1)},
-        {"rows": number(3)},
+        {"version": number(3), "succeeded": number(2), "failed": number(0)},
+        {"version": number(3), "generation": number(2), "remaining": number(1), "failed": number(0)},
+        {"version": number(4), "generation": number(2)},
     ],
-    ids=["succeeded", "failed", "rejected", "succeeded instead of failed", "reopened", "another total"],
+    ids=["repaired", "redriven", "redriven and failed again"],
 )
 def test_a_stale_image_does_not_close_its_chunk(now: dict[str, Any]) -> None:
-    """What would be added to the batch is not what the chunk says now; a newer image will come."""
+    """What would be added to the batch is not what the chunk says now, or may not be: a newer image will come.
+
+    The last has each counter as it was: only the version tells that it was away.
+    """
     world = World(1)
     images = world.chunk_images()
     world.change_chunk(0, **now)
@@ -185,43 +193,80 @@ def test_a_stale_image_does_not_hold_up_the_others() -> None:
     """Its transaction is sent again without it, and without its counts."""
     world = World(4)
     images = world.chunk_images()
-    world.change_chunk(1, succeeded=number(2), failed=number(0))
+    world.change_chunk(1, version=number(3), succeeded=number(2), failed=number(0))
     assert world.settle(images) == Settled(chunks=3)
     assert world.closed() == [0, 2, 3]
     assert (world.batch().remaining, world.batch().rows, world.batch().counts) == (1, 6, Counts(succeeded=3, failed=3))
 
 
-@pytest.mark.parametrize("attribute", [{"remaining": number(1)}, {"remaining": number(-1)}])
-def test_a_chunk_of_which_something_remains_is_left_open(attribute: dict[str, Any]) -> None:
-    """Also where outcomes came before the total, so that less than nothing remains."""
+def test_a_chunk_of_which_something_remains_is_left_open() -> None:
+    """One row is enough."""
     world = World(1)
     image = world.chunk_images()[0]
-    assert world.settle([replace(image, new={**image.new, **attribute})]) == Settled()
+    assert world.settle([replace(image, new={**image.new, "remaining": number(1)})], _must_not_call) == Settled()
 
 
 def test_a_chunk_whose_total_is_unknown_is_left_open() -> None:
-    """Nothing remains of it, for nothing was ingested of it yet."""
+    """Nothing remains of it, for nothing was read of it yet."""
     world = World(1)
-    image = world.chunk_images()[0]
-    without = {name: value for name, value in image.new.items() if name != "rows"}
-    assert world.settle([replace(image, new=without)], _must_not_call) == Settled()
+    planned = Chunk(key=ChunkKey(BATCH, 0), start=0, end=1, first_line=2, expected_rows=2)
+    assert world.settle([Change(old={}, new=planned.to_item())], _must_not_call) == Settled()
     assert world.closed() == []
+
+
+def test_a_chunk_whose_rows_were_all_rejected_closes_without_a_worker() -> None:
+    """Its image says ready, and nothing remains."""
+    world = World(0)
+    plant_ready(
+        world.dynamodb, ChunkKey(BATCH, 0), 2, done=bits(RowBits.first(2)), remaining=number(0), rejected=number(2)
+    )
+    world.change_batch(chunks=number(1), remaining=number(1))
+    assert world.settle(world.chunk_images()) == Settled(chunks=1)
+    assert world.batch().counts == Counts(rejected=2)
+
+
+def test_closing_raises_the_version_of_the_chunk_and_of_the_batch() -> None:
+    """So a repair or a redrive that read them before finds that they moved, although the chunk's counts did not."""
+    world = World(3)
+    world.settle(world.chunk_images())
+    assert [chunk_of(world.dynamodb, ChunkKey(BATCH, position)).version for position in range(3)] == [3, 3, 3]
+    assert world.batch().version == 1
+    world.settle([world.batch_image()])
+    assert world.batch().version == 2
 
 
 def test_a_chunk_that_has_just_been_closed_is_no_work() -> None:
     """Its closing comes by in the stream as well, as every change does."""
     world = World()
     world.settle(world.chunk_images())
-    closing = [change for change in world.chunk_images() if "closed" in change.new]
+    closing = [change for change in world.chunk_images() if change.new["state"] == text("closed")]
     assert len(closing) == 3
     assert world.settle(closing, _must_not_call) == Settled()
 
 
 def test_a_chunk_that_is_made_or_deleted_is_no_work() -> None:
     """Most changes of the stream call for nothing, and cost nothing."""
-    planned_chunk = Chunk(key=ChunkKey(BATCH, 0), start=0, end=1, first_line=2, expected_rows=2).to_item()
-    changes = [Change(inserted=True, old={}, new=planned_chunk), Change(inserted=False, old=planned_chunk, new={})]
+    planned = Chunk(key=ChunkKey(BATCH, 0), start=0, end=1, first_line=2, expected_rows=2).to_item()
+    changes = [Change(old={}, new=planned), Change(old=planned, new={})]
     assert World().settle(changes, _must_not_call) == Settled()
+
+
+def _of_version_1(world: World) -> list[Change]:
+    """Return images as version 1 wrote them: a chunk of which nothing remains, a batch, and one that has ended."""
+    chunk, batch = world.chunk_images()[0].new, world.batch_image().new
+    old_chunk = {name: chunk[name] for name in chunk if name not in {"state", "version", "generation", "done"}}
+    old_batch = {name: batch[name] for name in batch if name not in {"format", "version"}}
+    ended = {**old_batch, "remaining": number(0), "status": text("completed"), "completed_at": text("2026")}
+    return [Change(old={}, new=old_chunk), Change(old={}, new=old_batch), Change(old=old_batch, new=ended)]
+
+
+def test_an_image_of_version_1_is_passed_over_and_does_not_block_the_shard() -> None:
+    """A stage that is changed over has a day of them in its stream: an error would stop all that comes after."""
+    world = World()
+    old = _of_version_1(world)
+    assert world.settle(old, _must_not_call) == Settled()
+    assert world.settle([*old, *world.chunk_images()]) == Settled(chunks=3)
+    assert world.batch().remaining == 0
 
 
 def test_99_chunks_and_their_batch_fill_a_transaction() -> None:
@@ -309,15 +354,16 @@ def test_a_batch_ends_once_of_two_checks() -> None:
 @pytest.mark.parametrize(
     "now",
     [
-        {"remaining": number(1)},
-        {"chunks": number(4)},
-        {"attempt": number(2)},
-        {"status": text("rejected")},
+        {"version": number(2), "remaining": number(1)},
+        {"version": number(2), "failed": number(0), "succeeded": number(6)},
+        {"version": number(3)},
+        {"version": number(3), "attempt": number(2)},
+        {"version": number(2), "status": text("completed")},
     ],
-    ids=["reopened", "more chunks", "another attempt", "ended otherwise"],
+    ids=["reopened", "repaired", "reopened and closed again", "another attempt", "ended already"],
 )
 def test_an_old_image_does_not_end_a_batch(now: dict[str, Any]) -> None:
-    """What it said is no longer so."""
+    """What it said is no longer so, or was not so in between."""
     world = World()
     world.settle(world.chunk_images())
     image = world.batch_image()
@@ -420,7 +466,7 @@ def test_a_batch_that_is_rejected_from_the_start_puts_batch_rejected() -> None:
     """It has no old image, and a reason."""
     world = World(0)
     rejected = {**world.batch_image().new, "status": text("rejected"), "reason": text("empty"), "chunks": number(0)}
-    assert world.settle([Change(inserted=True, old={}, new=rejected)]) == Settled(events=1)
+    assert world.settle([Change(old={}, new=rejected)]) == Settled(events=1)
     (detail,) = world.events.details
     assert (detail["type"], detail["status"], detail["reason"]) == ("Batch Rejected", "rejected", "empty")
 

@@ -2,8 +2,10 @@
 
 import gzip
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +88,28 @@ class World:
 
 def _blocks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[begin : begin + size] for begin in range(0, len(data), size))
+
+
+def test_zlib_is_given_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It copies the rest of it at the end of each member: 4 MB of empty members would be 200 GB."""
+    given_at_once: list[int] = []
+
+    class Watched:
+        def __init__(self, window: int) -> None:
+            self._member = zlib.decompressobj(window)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._member, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            given_at_once.append(len(data))
+            return self._member.decompress(data, most)
+
+    monkeypatch.setattr(unpack, "zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
+    packed = gzip.compress(b"") * 10_000
+    assert list(parts(iter([packed]))) == []
+    assert max(given_at_once) <= 16_384
+    assert len(given_at_once) <= 10_000 + len(packed) // 16_384 + 1
 
 
 @given(

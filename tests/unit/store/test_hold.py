@@ -1,4 +1,4 @@
-"""Control: one batch paused, resumed or stopped, by an operator or by its failures; what is counted stays counted."""
+"""Holds: one batch paused, resumed or stopped, by an operator or by its failures; what is counted stays counted."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import BATCH_SK, Counts, batch_pk, text
+from chalicelib.store.marker import ReasonCode
 from tests.support.builders import at_call, deployed_job, faulty, plant_batch, table
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
@@ -64,7 +65,7 @@ def _upload(pipeline: Pipeline, *kinds: str) -> str:
     return pipeline.upload("inbox/strict/day.csv", ("kind\n" + "\n".join(kinds)).encode())
 
 
-def _controls(dynamodb: Any) -> Holds:
+def _holds(dynamodb: Any) -> Holds:
     return Holds(table=table(dynamodb))
 
 
@@ -89,7 +90,7 @@ def _in_state(status: BatchStatus = BatchStatus.RUNNING, hold: Hold | None = Non
 def test_a_batch_is_held_while_it_is_under_way_and_not_after(status: BatchStatus, hold: Hold) -> None:
     """One that has ended has nothing left to hold."""
     dynamodb = _in_state(status=status)
-    assert _controls(dynamodb).hold(BATCH, hold) is not status.final
+    assert _holds(dynamodb).hold(BATCH, hold) is not status.final
     assert _held(dynamodb) is (None if status.final else hold)
 
 
@@ -97,7 +98,7 @@ def test_a_batch_is_held_while_it_is_under_way_and_not_after(status: BatchStatus
 def test_a_paused_batch_may_be_stopped(stop: Hold) -> None:
     """Its rows, which come back every minute, fail then."""
     dynamodb = _in_state(hold=Hold.PAUSED)
-    assert _controls(dynamodb).hold(BATCH, stop) is True
+    assert _holds(dynamodb).hold(BATCH, stop) is True
     assert _held(dynamodb) is stop
 
 
@@ -106,43 +107,33 @@ def test_a_paused_batch_may_be_stopped(stop: Hold) -> None:
 def test_a_batch_that_was_stopped_stays_so_for_the_same_reason(stopped: Hold, hold: Hold) -> None:
     """Some of its rows have failed of it already; a pause would let the others off."""
     dynamodb = _in_state(hold=stopped)
-    assert _controls(dynamodb).hold(BATCH, hold) is False
-    assert _controls(dynamodb).resume(BATCH) is False
+    assert _holds(dynamodb).hold(BATCH, hold) is False
+    assert _holds(dynamodb).resume(BATCH) is False
     assert _held(dynamodb) is stopped
 
 
 def test_pausing_a_paused_batch_changes_nothing_and_says_so() -> None:
     """What an operator is told is what happened."""
     dynamodb = _in_state()
-    assert [_controls(dynamodb).hold(BATCH, Hold.PAUSED) for _ in range(2)] == [True, False]
+    assert [_holds(dynamodb).hold(BATCH, Hold.PAUSED) for _ in range(2)] == [True, False]
     assert _held(dynamodb) is Hold.PAUSED
 
 
 def test_a_paused_batch_is_resumed_once() -> None:
     """The second time there is nothing to resume."""
     dynamodb = _in_state(hold=Hold.PAUSED)
-    assert [_controls(dynamodb).resume(BATCH) for _ in range(2)] == [True, False]
+    assert [_holds(dynamodb).resume(BATCH) for _ in range(2)] == [True, False]
     assert _held(dynamodb) is None
 
 
-@pytest.mark.parametrize("hold", list(Hold))
-@pytest.mark.parametrize("status", list(BatchStatus))
-def test_a_redrive_lifts_whatever_holds_a_batch(status: BatchStatus, hold: Hold) -> None:
-    """Also one that has ended, or its rows would fail of it a second time."""
-    dynamodb = _in_state(status=status, hold=hold)
-    assert [_controls(dynamodb).allow_again(BATCH) for _ in range(2)] == [True, False]
-    assert _held(dynamodb) is None
-
-
-@pytest.mark.parametrize("what", ["hold", "resume", "allow_again"])
+@pytest.mark.parametrize("what", ["hold", "resume"])
 def test_a_batch_that_does_not_exist_is_not_made(what: str) -> None:
     """A typing error in an id leaves no half batch in the table."""
     dynamodb = MemoryDynamoDB()
-    controls = _controls(dynamodb)
+    holds = _holds(dynamodb)
     calls: dict[str, Callable[[], bool]] = {
-        "hold": lambda: controls.hold(BATCH, Hold.PAUSED),
-        "resume": lambda: controls.resume(BATCH),
-        "allow_again": lambda: controls.allow_again(BATCH),
+        "hold": lambda: holds.hold(BATCH, Hold.PAUSED),
+        "resume": lambda: holds.resume(BATCH),
     }
     assert calls[what]() is False
     assert not dynamodb.items
@@ -152,7 +143,7 @@ def test_a_batch_that_does_not_exist_is_not_made(what: str) -> None:
 def test_a_hold_that_was_not_heard_of_holds(fault: Fault) -> None:
     """The second try meets the first; what it says of it may be wrong, what it does is not."""
     dynamodb = _in_state()
-    _controls(faulty(dynamodb, at_call(0, fault))).hold(BATCH, Hold.CANCELLED)
+    _holds(faulty(dynamodb, at_call(0, fault))).hold(BATCH, Hold.CANCELLED)
     assert _held(dynamodb) is Hold.CANCELLED
 
 
@@ -172,16 +163,17 @@ def test_a_cancelled_batch_ends_with_every_other_row_failed_for_it(pipeline: Pip
     """Whenever it is cancelled: outcomes that rows have by then are kept, none is processed after."""
     batch_id = _upload(pipeline, *KINDS)
     _until(pipeline, *STATES[state])
-    done = 3 if state.startswith("partly") else 0  # a pack
-    _controls(pipeline.dynamodb).hold(batch_id, Hold.CANCELLED)
+    done = 4 if state.startswith("partly") else 0  # a chunk
+    _holds(pipeline.dynamodb).hold(batch_id, Hold.CANCELLED)
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert batch.status is BatchStatus.COMPLETED_WITH_FAILURES
     assert (batch.rows, batch.counts) == (7, Counts(succeeded=done, failed=7 - done))
-    reasons = [marker.error for marker in pipeline.markers(batch_id) if marker.error]
-    assert len(reasons) == 7 - done
+    failed = [outcome for _, outcome in pipeline.outcomes(batch_id) if outcome.code]
+    assert len(failed) == 7 - done
+    assert {outcome.code for outcome in failed} == {ReasonCode.CANCELLED}
     verb = "read" if state in {"planned", "chunks sent"} else "processed"
-    assert all(f"cancelled: the batch was stopped before this row was {verb}" in reason for reason in reasons)
+    assert all(f"the batch was stopped (cancelled) before this row was {verb}" in each.reason for each in failed)
     assert [detail["event_id"] for detail in pipeline.events.details] == [f"{batch_id}#1"]
 
 
@@ -190,14 +182,14 @@ def test_a_paused_batch_processes_no_row_until_it_is_resumed(pipeline: Pipeline,
     """Whenever it is paused; then it ends as if nothing had been."""
     batch_id = _upload(pipeline, *KINDS)
     _until(pipeline, *STATES[state])
-    _controls(pipeline.dynamodb).hold(batch_id, Hold.PAUSED)
+    _holds(pipeline.dynamodb).hold(batch_id, Hold.PAUSED)
     for _ in range(20):
         for what in pipeline.work():
             pipeline.deliver(what, most=1000)
-    done = 3 if state.startswith("partly") else 0
-    assert len(pipeline.markers(batch_id)) == done
+    done = 4 if state.startswith("partly") else 0
+    assert len(pipeline.outcomes(batch_id)) == done
     assert pipeline.batch(batch_id).status is BatchStatus.RUNNING
-    assert _controls(pipeline.dynamodb).resume(batch_id) is True
+    assert _holds(pipeline.dynamodb).resume(batch_id) is True
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(succeeded=6, failed=1)
     assert pipeline.batch(batch_id).status is BatchStatus.COMPLETED_WITH_FAILURES
@@ -207,10 +199,10 @@ def test_a_paused_batch_that_is_cancelled_ends(pipeline: Pipeline) -> None:
     """Its waiting rows come back and fail."""
     batch_id = _upload(pipeline, *KINDS)
     _until(pipeline, *STATES["rows sent"])
-    controls = _controls(pipeline.dynamodb)
-    controls.hold(batch_id, Hold.PAUSED)
+    holds = _holds(pipeline.dynamodb)
+    holds.hold(batch_id, Hold.PAUSED)
     _until(pipeline, "work", "work")
-    controls.hold(batch_id, Hold.CANCELLED)
+    holds.hold(batch_id, Hold.CANCELLED)
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(failed=7)
 
@@ -220,7 +212,7 @@ def test_one_batch_is_held_and_no_other(pipeline: Pipeline) -> None:
     held = _upload(pipeline, *KINDS)
     other = pipeline.upload("inbox/strict/other.csv", b"kind\nfine\nfine\n")
     _until(pipeline, "upload", "upload")
-    _controls(pipeline.dynamodb).hold(held, Hold.CANCELLED)
+    _holds(pipeline.dynamodb).hold(held, Hold.CANCELLED)
     pipeline.drain()
     assert pipeline.batch(held).counts == Counts(failed=7)
     assert pipeline.batch(other).status is BatchStatus.COMPLETED
@@ -242,8 +234,7 @@ def test_more_failures_than_the_limit_stop_a_batch(
     batch = pipeline.batch(batch_id)
     assert batch.hold is Hold.THRESHOLD
     assert (batch.status, batch.rows) == (BatchStatus.COMPLETED_WITH_FAILURES, 28)
-    reasons = [marker.error for marker in pipeline.markers(batch_id)]
-    stopped = [reason for reason in reasons if "threshold: the batch was stopped before" in reason]
+    stopped = [outcome for _, outcome in pipeline.outcomes(batch_id) if outcome.code is ReasonCode.THRESHOLD]
     assert batch.counts == Counts(succeeded=28 - failing - len(stopped), failed=failing + len(stopped))
     assert len(stopped) > 0
 
@@ -266,7 +257,7 @@ def test_a_job_without_a_limit_may_fail_every_row(pipeline: Pipeline) -> None:
     batch_id = _upload(pipeline, *["raises"] * 28)
     _one_chunk_after_the_other(pipeline)
     assert pipeline.batch(batch_id).hold is None
-    assert {marker.error for marker in pipeline.markers(batch_id)} == {"ValueError: not now"}
+    assert {outcome.reason for _, outcome in pipeline.outcomes(batch_id)} == {"ValueError: not now"}
 
 
 @pytest.mark.parametrize("percent", ["0.57%", "0.29%", "1.1%", "7%", "29%", "58%"])
@@ -284,7 +275,6 @@ def test_an_old_image_does_not_stop_the_next_attempt(pipeline: Pipeline, monkeyp
     batch_id = _upload(pipeline, *["raises"] * 4)
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(failed=4)
-    _controls(pipeline.dynamodb).allow_again(batch_id)
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
     monkeypatch.setattr("chalicelib.jobs.strict.broken", False)
     pipeline.positions["settle"] = 0
@@ -294,16 +284,15 @@ def test_an_old_image_does_not_stop_the_next_attempt(pipeline: Pipeline, monkeyp
     assert pipeline.batch(batch_id).counts == Counts(succeeded=4)
 
 
-def test_a_stopped_batch_whose_cause_is_mended_is_redriven_to_the_end(
+def test_a_stopped_batch_whose_cause_is_gone_is_redriven_to_the_end(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its failures of before, not yet all taken back, must not stop the attempt that is to mend them."""
+    """Its failures of before, not yet all taken back, must not stop the attempt that takes them back."""
     _limit(monkeypatch, 1)
     batch_id = _upload(pipeline, *["raises"] * 12)
     pipeline.drain()
     assert (pipeline.batch(batch_id).hold, pipeline.batch(batch_id).counts) == (Hold.THRESHOLD, Counts(failed=12))
     monkeypatch.setattr("chalicelib.jobs.strict.broken", False)
-    _controls(pipeline.dynamodb).allow_again(batch_id)
     # Settle is as quick as redrive: it sees each chunk's reopening as it comes.
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: _settle(pipeline))
     pipeline.drain()
@@ -318,10 +307,9 @@ def test_a_redriven_row_that_fails_again_does_not_stop_the_others(
     batch_id = _upload(pipeline, *["raises", "never"] * 6)
     pipeline.drain()
     monkeypatch.setattr("chalicelib.jobs.strict.broken", False)
-    _controls(pipeline.dynamodb).allow_again(batch_id)
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=pipeline.drain)
     assert pipeline.batch(batch_id).counts == Counts(succeeded=6, failed=6)
-    assert {marker.error for marker in pipeline.markers(batch_id)} == {"", "ValueError: not ever"}
+    assert {outcome.reason for _, outcome in pipeline.outcomes(batch_id)} == {"", "ValueError: not ever"}
 
 
 def _settle(pipeline: Pipeline) -> None:

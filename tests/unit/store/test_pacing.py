@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from chalicelib import services
 from chalicelib.errors import ThrottledError
 from chalicelib.settings import Trigger
-from chalicelib.store.items import ChunkKey, Marker, Outcome, Record
+from chalicelib.store.items import binary, key
 from chalicelib.store.pacing import Pacer, Share, item_size, write_units
-from chalicelib.store.table import Put, Table
-from tests.support.builders import NOW, RETRY, Requests
+from chalicelib.store.table import Put, Table, Update
+from tests.support.builders import RETRY, Requests
 from tests.support.memory_dynamodb import MemoryDynamoDB
 
 
@@ -148,17 +148,16 @@ def test_a_table_that_is_paid_by_request_is_not_waited_for(described: dict[str, 
 
 
 def test_writes_wait_for_what_their_items_cost() -> None:
-    """Records by their size, transactions twice, and a unit for what moves a counter."""
+    """Rows by the size of their items, a transaction twice, and a unit for what moves a counter."""
     time = Time()
     client: Any = Requests(MemoryDynamoDB())
     pacer = Pacer(units_per_second=lambda: 10.0, clock=time, sleep=time.sleep)
     table = Table(dynamodb=client, name="tally-test", retry=RETRY, pacer=pacer)
-    chunk = ChunkKey("offices-1", 0)
-    records = [Record(chunk=chunk, row=row, line=2, data="x" * 1500) for row in range(3)]
-    table.write_all(record.to_item(expires_at=1) for record in records)
-    marker = Marker(chunk=chunk, row=0, outcome=Outcome.SUCCEEDED, result="{}")
-    table.transact([Put(item=marker.to_item(at=NOW, expires_at=1), condition="attribute_not_exists(pk)")])
-    assert time.slept == pytest.approx([0.6, 0.2])
+    table.write_all({**key("a", f"rows#{page}"), "data": binary(bytes(1_500))} for page in range(3))
+    marker = Put(item={**key("a", "mark#1"), "data": binary(bytes(500))}, condition="attribute_not_exists(pk)")
+    counter = Update(pk="a", sk="chunk", expression="ADD remaining :n", values={":n": {"N": "1"}})
+    table.transact([marker, counter])
+    assert time.slept == pytest.approx([0.6, 0.4])
 
 
 def _services(share: float, units: int = 30) -> services.Services:
@@ -182,7 +181,7 @@ def test_only_the_writers_of_rows_are_paced_and_share_a_process(monkeypatch: pyt
     assert _services(0).ledger.table.pacer is None
 
 
-def test_a_row_waits_as_long_for_its_record_as_for_its_marker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_and_their_outcomes_have_a_half_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else one of the two queues up behind the other. All that may run at once take the share, and no more."""
     taken = {}
     for function, most in CONCURRENCY.items():
@@ -191,5 +190,5 @@ def test_a_row_waits_as_long_for_its_record_as_for_its_marker(monkeypatch: pytes
         pacer = _services(0.5).ledger.table.pacer
         assert pacer is not None
         taken[function] = most * pacer.units_per_second()
-    assert taken["finish"] + taken["dead_letters"] == pytest.approx(2 * taken["ingest"])
+    assert taken["finish"] + taken["dead_letters"] == pytest.approx(taken["ingest"])
     assert sum(taken.values()) == pytest.approx(0.5 * 30)

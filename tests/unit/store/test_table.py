@@ -1,5 +1,6 @@
 """Requests of DynamoDB: the limits of each, the rest of each, and conditions as answers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,18 +134,37 @@ def test_names_are_those_that_the_expressions_use_and_no_others() -> None:
 def test_a_transaction_applies_all_or_says_which_did_not_hold() -> None:
     """Positions are those of the actions."""
     dynamodb = MemoryDynamoDB()
-    assert table(dynamodb).transact([Put(item=_item("a"), condition=NEW), _add("n")]) == []
+    assert table(dynamodb).transact([Put(item=_item("a"), condition=NEW), _add("n")]) == {}
     before = dict(dynamodb.items)
     actions: list[Put | Update] = [Put(item=_item("b"), condition=NEW), Put(item=_item("a"), condition=NEW), _add("n")]
-    assert table(dynamodb).transact(actions) == [1]
+    assert table(dynamodb).transact(actions) == {1: {}}
     assert dynamodb.items == before
+
+
+def test_a_condition_that_fails_brings_the_item_as_it_is_to_who_asks_for_it() -> None:
+    """That spares reading it, and the item is of the very moment of the refusal. Others do not pay for it."""
+    dynamodb = MemoryDynamoDB()
+    table(dynamodb).transact([_add("a", 7), _add("b", 8)])
+    asks, asks_not = (replace(_add(name, condition="#rows = :amount"), returns_item=name == "a") for name in "ab")
+    asks_of_none = replace(_add("c", condition="#rows = :amount"), returns_item=True)
+    refused = table(dynamodb).transact([asks, asks_not, asks_of_none])
+    assert refused == {0: _item("a", rows=number(7)), 1: {}, 2: {}}
+
+
+def test_an_update_asks_for_the_item_only_where_its_caller_reads_it() -> None:
+    """DynamoDB bills the item that a refusal brings as a read."""
+    requests = Requests(MemoryDynamoDB())
+    table(requests).transact([_add("a"), replace(_add("b"), returns_item=True)])
+    first, second = (action["Update"] for action in requests.of("transact_write_items")[0]["TransactItems"])
+    assert "ReturnValuesOnConditionCheckFailure" not in first
+    assert second["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
 
 @pytest.mark.parametrize("fault", [Fault.CONFLICT, Fault.THROTTLED, Fault.ERROR_BEFORE])
 def test_a_transaction_that_was_not_applied_is_tried_again(fault: Fault) -> None:
     """No SDK mode retries a conflict."""
     dynamodb = MemoryDynamoDB()
-    assert table(faulty(dynamodb, in_turn(fault, fault))).transact([_add("n")]) == []
+    assert table(faulty(dynamodb, in_turn(fault, fault))).transact([_add("n")]) == {}
     assert dynamodb.items["n", "x"]["rows"] == number(1)
 
 
@@ -165,7 +185,7 @@ def test_every_call_has_a_token_of_its_own() -> None:
 
 
 def test_a_wrong_request_raises() -> None:
-    """It is no answer, and no wait mends it."""
+    """It is no answer, and waiting does not help."""
 
     class Refusing(MemoryDynamoDB):
         def update_item(self, **_: Any) -> dict[str, Any]:

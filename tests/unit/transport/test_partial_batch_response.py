@@ -159,3 +159,29 @@ def test_messages_are_told_apart_by_the_name_of_the_delivery() -> None:
     answer = _answer(FakeLambda(REPORTS), handle, "same", "same")
     assert seen == [Message("message-0", "same"), Message("message-1", "same")]
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+
+
+def test_each_message_is_handled_by_itself() -> None:
+    """One that fails is in nobody's way, and comes again alone."""
+    client: Any = FakeLambda(REPORTS)
+    handled: list[str] = []
+
+    def handle(message: Message) -> None:
+        if message.body == "b":
+            raise FatalError("cannot do b")
+        handled.append(message.body)
+
+    made = PartialBatchResponse(lambda_client=lambda: client, function_name="tally-test-ingest")
+    answer = made.each(message_event("a", "b", "c"), handle)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert handled == ["a", "c"]
+
+
+def test_a_message_says_how_often_it_was_received() -> None:
+    """By which process knows that its worker may have died of a row; one that does not say so is new."""
+    client: Any = FakeLambda(REPORTS)
+    event = message_event("first", "third")
+    event["Records"][1] |= {"receiptHandle": "r", "attributes": {"ApproximateReceiveCount": "3"}}
+    seen: list[Message] = []
+    PartialBatchResponse(lambda_client=lambda: client, function_name="f").each(event, seen.append)
+    assert seen == [Message("message-0", "first"), Message("message-1", "third", "r", receive_count=3)]

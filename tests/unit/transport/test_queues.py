@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import FatalError, ThrottledError
 from chalicelib.transport.queues import send
-from tests.support.builders import RETRY, faulty, in_turn
+from tests.support.builders import RETRY, Requests, faulty, in_turn
 from tests.support.faults import Fault
 
 URL = "http://127.0.0.1/work"
@@ -49,6 +49,15 @@ def test_ten_go_into_a_request() -> None:
     assert _send(sqs, bodies) == 23
     assert [len(request) for request in sqs.requests] == [10, 10, 3]
     assert sqs.taken == bodies
+
+
+@pytest.mark.parametrize(("delay", "said"), [(0, None), (900, 900)])
+def test_a_delay_is_that_of_each_message(delay: int, said: int | None) -> None:
+    """Rows that raised wait for their next try in the queue. Nothing is said of none: the queue has its own."""
+    requests: Any = Requests(FakeSQS())
+    send(requests, URL, ["a", "b"], RETRY, delay_seconds=delay)
+    (request,) = requests.of("send_message_batch")
+    assert [entry.get("DelaySeconds") for entry in request["Entries"]] == [said, said]
 
 
 def test_nothing_to_send_is_no_request() -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from chalicelib.store.items import Record
+from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.transport.streams import Change, changes
 
 KEYS = {"pk": {"S": "batch#b"}, "sk": {"S": "batch"}}
@@ -22,17 +22,16 @@ def test_changes_come_in_order_with_both_images() -> None:
         ]
     }
     assert list(changes(event)) == [
-        Change(inserted=True, old={}, new=KEYS),
-        Change(inserted=False, old=KEYS, new={**KEYS, "a": {"N": "1"}}),
+        Change(old={}, new=KEYS),
+        Change(old=KEYS, new={**KEYS, "a": {"N": "1"}}),
     ]
-    assert [change.sk for change in changes(event)] == ["batch", "batch"]
+    assert [(change.pk, change.sk) for change in changes(event)] == [("batch#b", "batch")] * 2
 
 
 def test_a_deletion_is_a_change_of_no_kind() -> None:
     """TTL deletes rows and markers by the thousand; no handler may take them for new ones."""
     (change,) = changes({"Records": [{"eventName": "REMOVE", "dynamodb": {"Keys": KEYS, "OldImage": KEYS}}]})
-    assert change.sk == ""
-    assert not change.inserted
+    assert (change.pk, change.sk) == ("", "")
     assert change.old == KEYS
 
 
@@ -44,7 +43,11 @@ def test_an_event_without_records_has_no_changes() -> None:
 def test_an_event_as_lambda_delivers_it_is_understood() -> None:
     """With everything around the images that nobody reads."""
     event = json.loads((EVENTS / "dispatch.json").read_text(encoding="utf-8"))
-    chunk, row = changes(event)
-    assert (chunk.sk, chunk.inserted) == ("chunk", True)
-    assert (row.sk, row.inserted) == ("row#000000", True)
-    assert Record.from_item(row.new).line == 2
+    planned, ready = (Chunk.from_item(change.new) for change in changes(event))
+    assert (planned.state, planned.rows) == (ChunkState.PLANNED, None)
+    assert (ready.state, ready.rows, list(ready.done), list(ready.undone)) == (
+        ChunkState.READY,
+        10,
+        [0, 9],
+        list(range(1, 9)),
+    )
