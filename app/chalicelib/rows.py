@@ -110,7 +110,7 @@ class Schema:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line)):
             if not cells:
-                yield RejectedRow(row, f"line {line}: {NEVER_CLOSED}")
+                yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
                 continue
             reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
             yield (

@@ -332,13 +332,12 @@ def test_the_largest_row_that_is_kept_fits_into_an_item_whatever_it_is_made_of()
 
 
 def test_a_line_that_cannot_be_read_is_rejected_and_the_next_ones_are_rows() -> None:
-    """A quote that is never closed hurts the line that it stands on."""
+    """A quote that is never closed hurts the line that it stands on; a chunk begins with it."""
     world = World(HEADER + b'o1,1,2\n"o2,1,2\no3,1,2\n')
-    rejected = Ingested(rows=1, rejected=1)
-    assert [world.ingest(position) for position in range(3)] == [Ingested(rows=1), rejected, Ingested(rows=1)]
-    outcome = outcomes_of(world.dynamodb, ChunkKey(world.batch.id, 1))[0]
-    assert (outcome.outcome, outcome.line) == (Outcome.REJECTED, 3)
-    assert outcome.reason == "line 3: a quote is opened here and not closed within 1,048,576 bytes"
+    assert [world.ingest(position) for position in range(2)] == [Ingested(rows=1), Ingested(rows=2, rejected=1)]
+    outcomes = outcomes_of(world.dynamodb, ChunkKey(world.batch.id, 1))
+    assert (list(outcomes), outcomes[0].outcome, outcomes[0].line) == ([0], Outcome.REJECTED, 3)
+    assert outcomes[0].reason == "line 3: a quote is opened here and not closed within 1,048,576 bytes"
 
 
 WEIGHED = """
