@@ -125,10 +125,14 @@ def dead_letters(event: SQSEvent) -> dict[str, Any]:
 
 @app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))
 def reconcile(event: CloudWatchEvent) -> None:
-    """Push on batches that stand still."""
+    """Plan uploads whose event was lost, and push on batches that stand still."""
     with Services.metered(event.context) as services:
-        reconciler = services.reconciler
-        repaired = reconciler.sweep(reconciler.open_batches())
+        try:
+            swept = services.lost_uploads.sweep()
+            logger.info("inbox.swept", versions=swept.seen, handed_over=swept.handed_over)
+        finally:  # the batches must not wait until the inbox can be listed
+            reconciler = services.reconciler
+            repaired = reconciler.sweep(reconciler.open_batches())
     logger.info("batches.reconciled", repaired=len(repaired))
 
 

@@ -20,18 +20,30 @@ locals {
     { dead_letters = module.queue[local.dead_letters_mapped_by_chalice].dlq_arn },
   )
 
+  # What dead_letters consumes beside it.
+  dead_letters_mapped_by_terraform = merge(
+    { for queue in setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice]) : queue => module.queue[queue].dlq_arn },
+    { plan-failures = module.plan_failures.arn },
+  )
+
   deployed_functions = [for r in local.deployed_resources : r.name if r.resource_type == "lambda_function"]
 
-  # ORed. Amounts are matched as the strings they are in a stream record.
-  filters = {
+  # Which stream records a function gets: one that has all of a pattern's values, of any pattern. A record of a deletion has no new image, so none
+  # does. Numbers are matched as the strings they are in a stream record.
+  stream_patterns = {
+    # A chunk whose rows are to be read, or to be processed. Its images while they are counted ask for nothing.
     dispatch = [
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } }),
+      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } },
     ]
     settle = [
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } }),
-      jsonencode({ dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } }),
+      # A chunk of which nothing remains, until it is closed; one whose rows were all rejected never leaves the state ready.
+      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } },
+      # A batch in the one format that the functions know.
+      { dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } },
     ]
   }
+
+  filters = { for function, patterns in local.stream_patterns : function => [for pattern in patterns : jsonencode(pattern)] }
 }
 
 import {
@@ -89,10 +101,10 @@ resource "aws_lambda_function_recursion_config" "this" {
 # A Chalice function has one queue, so Terraform gives dead_letters the others. These are Terraform's from the start, and go when dead_letters goes:
 # once `chalice delete` has emptied the deployed file, the next apply or destroy removes them.
 resource "aws_lambda_event_source_mapping" "dead_letters" {
-  for_each = contains(local.deployed_functions, "dead_letters") ? local.dead_letters_mapped_by_terraform : []
+  for_each = { for queue, arn in local.dead_letters_mapped_by_terraform : queue => arn if contains(local.deployed_functions, "dead_letters") }
 
   function_name                      = local.function_names["dead_letters"]
-  event_source_arn                   = module.queue[each.key].dlq_arn
+  event_source_arn                   = each.value
   batch_size                         = local.functions["dead_letters"].batch_size
   maximum_batching_window_in_seconds = local.functions["dead_letters"].window_seconds
   function_response_types            = ["ReportBatchItemFailures"]

@@ -3,18 +3,26 @@ locals {
   function_defaults = {
     # As long as Lambda allows, for whoever goes on with a gzip file unpacks it from its beginning; 1769 MB is one whole processor.
     plan = { timeout_seconds = 900, memory_mb = 1769 }
-    # One chunk at a time: ten in a row on one worker would keep nine from the others.
+    # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most.
     ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
-    # One message at a time: it is a pack of rows already, and one that kills its worker takes no other with it.
+    # A chunk a message, too: one that kills its worker takes no other with it. A worker sends rows back that would take it longer than some
+    # ten seconds; the rest of its time is for the slowest single row.
     process = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 50 }
     # One row: as long as Lambda allows, and 1769 MB is one whole processor.
     process_heavy = { timeout_seconds = 900, memory_mb = 1769, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
-    finish        = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 20 }
+    # Ten messages are ten transactions at most, fewer where pieces of one chunk meet.
+    finish = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 20 }
     # Of each dead-letter queue: there is no hurry, and what floods one must not take what the live functions need.
     dead_letters = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 2 }
-    dispatch     = { timeout_seconds = 30, memory_mb = 256, batch_size = 1000, window_seconds = 1, parallelization_factor = 2 }
-    settle       = { timeout_seconds = 30, memory_mb = 256, batch_size = 500, window_seconds = 1, parallelization_factor = 2 }
-    reconcile    = { timeout_seconds = 300, memory_mb = 512 }
+    # A batch waits for the stream five times: planned, ready, nothing remains of its chunks, nothing of it, ended. A window would be waited for
+    # each time, and without one a batch has ten records at most. That is enough: a million rows in chunks of 500 are 4,000 records for dispatch,
+    # between 400 and 4,000 invocations, a tenth of a cent; a shard's ten records take some 60 ms, so two batches at once send 150 chunks a second.
+    # 60 s, for a chunk may hold 2,000 heavy rows, which are a message each.
+    dispatch = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, parallelization_factor = 2 }
+    # One batch of a shard at a time: transactions that close chunks of one batch meet on its item, and those that meet are cancelled, billed
+    # and tried again. A shard's worker closes ten chunks with one transaction.
+    settle    = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, parallelization_factor = 1 }
+    reconcile = { timeout_seconds = 300, memory_mb = 512 }
   }
 
   # The defaults with var.function_overrides laid over them; what a function has no use for is null.
@@ -29,9 +37,9 @@ locals {
   queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish" }
   stream_consumers = ["dispatch", "settle"]
 
-  # dead_letters consumes the dead-letter queue of every queue above. Chalice maps it to the first, for a decorator names one queue.
-  dead_letters_mapped_by_chalice   = "work"
-  dead_letters_mapped_by_terraform = setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice])
+  # dead_letters consumes the dead-letter queue of every queue above, and what plan gave up on. Chalice maps it to the first, for a
+  # decorator names one queue.
+  dead_letters_mapped_by_chalice = "work"
 
   # A heavy row that waits for its lease, or for its retry, is received again: that is no failure, so it has more of them.
   max_receive_counts = { heavy = max(10, var.max_receive_count) }

@@ -68,14 +68,16 @@ module "dead_letters" {
   kms_key_arn               = var.kms_key_arn
 }
 
-# Uploads that `plan` gave up on: S3 invokes it asynchronously, and a lost event would be a lost upload.
+# Uploads that `plan` gave up on: S3 invokes it asynchronously. dead_letters has them planned again, or rejects them.
 module "plan_failures" {
   source = "./modules/dead_letters"
 
-  name                      = "${local.prefix}-plan-failures"
-  arn_prefix                = local.queue_arn_prefix
-  message_retention_seconds = var.dlq_retention_days * local.seconds_per_day
-  kms_key_arn               = var.kms_key_arn
+  name                       = "${local.prefix}-plan-failures"
+  arn_prefix                 = local.queue_arn_prefix
+  message_retention_seconds  = var.dlq_retention_days * local.seconds_per_day
+  consumer_timeout_seconds   = local.functions["dead_letters"].timeout_seconds
+  visibility_timeout_seconds = local.visibility_timeout_seconds["dead_letters"]
+  kms_key_arn                = var.kms_key_arn
 }
 
 # Positions of stream records that dispatch or settle gave up on.

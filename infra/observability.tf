@@ -12,7 +12,7 @@ locals {
       }
     },
     {
-      (module.plan_failures.name)   = { description = "Uploads that plan gave up on. ${local.runbook}plan-failures." }
+      (module.plan_failures.name)   = { description = "Uploads that plan gave up on. ${local.runbook}plan-failures.", consumed = true }
       (module.stream_failures.name) = { description = "Stream records that dispatch or settle gave up on. ${local.runbook}stream-failures." }
       (module.completions.dlq_name) = { description = "Completions that nobody took. ${local.runbook}completions-dead-letters." }
     },

@@ -17,7 +17,6 @@ output "chalice_config" {
           TALLY_RETENTION_DAYS    = tostring(var.retention_days)
           TALLY_CHUNK_ROWS        = tostring(var.chunk_rows)
           TALLY_CHUNK_BYTES       = tostring(var.chunk_bytes)
-          TALLY_PACK_ROWS         = tostring(var.pack_rows)
           TALLY_RECONCILE_MINUTES = tostring(var.reconcile_minutes)
           TALLY_WRITE_SHARE       = var.provisioned_capacity == null ? "0" : tostring(var.write_share)
           TALLY_LOG_LEVEL         = var.log_level

@@ -10,7 +10,7 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # A plan whose time does not suffice has another invocation go on with it.
+  # A plan whose time does not suffice has another invocation go on with it; a lost or failed one begins in another.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
   ]
@@ -36,7 +36,7 @@ locals {
   }
 
   consume_dead_letters = concat(
-    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = [for queue in module.queue : queue.dlq_arn] }],
+    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = concat([for queue in module.queue : queue.dlq_arn], [module.plan_failures.arn]) }],
     local.see_mappings["dead_letters"],
   )
 
@@ -63,26 +63,29 @@ locals {
     ], local.hand_over_plan)
 
     ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
+      { sid = "ReadBatchAndChunk", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      # Rows are written first. Then the chunk gets its totals, in a transaction with the marker of those rows that have an outcome already.
       {
-        sid       = "WriteRecordsAndRejections"
-        actions   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        sid       = "WriteRowsAndTotals"
+        actions   = ["dynamodb:BatchWriteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
-      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
     ])
 
     process = concat(local.consume_queue["work"], [
-      # Whether the batch is on hold, and a row that was too large for its message.
-      { sid = "ReadBatchAndRow", actions = ["dynamodb:GetItem"], resources = [module.table.arn] },
+      { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "SendOutcomes", actions = ["sqs:SendMessage"], resources = [module.queue["finished"].arn] },
-      # Rows to be retried, those of a pack that is taken apart, and what a deadline left over.
+      # Rows to be tried again, those of a message that is split, those of a paused batch, and what a deadline left over.
       { sid = "SendRowsAgain", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn] },
     ])
 
     process_heavy = concat(local.consume_queue["heavy"], [
       # As long as the row takes, or until another worker's lease on it ends.
       { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
-      # A lease is taken, extended, taken over and given back; a row that has its marker is not worked on again.
+      { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # A lease is taken, extended, taken over and given back; whoever finds it taken reads for how long.
       {
         sid       = "LeaseRow"
         actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
@@ -93,8 +96,8 @@ locals {
     ])
 
     finish = concat(local.see_capacity, local.consume_queue["finished"], [
-      # A transaction needs the rights of its actions; a late duplicate is told from a stray outcome by reading its chunk.
-      { sid = "CountRows", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # A transaction needs the rights of its actions. That the update asks for the item when its condition fails takes none of its own.
+      { sid = "CountRows", actions = ["dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
     ])
 
     dispatch = concat(local.read_stream, [
@@ -103,8 +106,6 @@ locals {
         actions   = ["sqs:SendMessage"]
         resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
       },
-      # The records of rows whose failure was taken back.
-      { sid = "ReadRedrivenRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
     ])
 
     settle = concat(local.read_stream, [
@@ -112,21 +113,29 @@ locals {
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
-    dead_letters = concat(local.see_capacity, local.consume_dead_letters, [
+    # What plan gave up on is planned again.
+    dead_letters = concat(local.see_capacity, local.consume_dead_letters, local.hand_over_plan, [
+      # What the chunk says, and whether the worker of a heavy row lives; then the rows are counted as finish does it.
+      # How often the plan of an upload has failed is counted by its items.
       {
         sid       = "FailRowsAndChunks"
-        actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
         resources = [module.table.arn]
       },
-      # Rows of a chunk that is given up which a dead ingest wrote and did not send.
-      { sid = "SendRows", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn, module.queue["heavy"].arn] },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
     ])
 
     # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
+      # Which uploads there are, to find those that have no batch.
+      {
+        sid       = "ListUploads"
+        actions   = ["s3:ListBucketVersions"]
+        resources = [module.inbox.arn]
+        condition = { StringEquals = { "s3:prefix" = ["inbox/"] } }
+      },
       { sid = "ListBatches", actions = ["dynamodb:Query"], resources = [module.table.batches_index_arn] },
-      # Counts what is there, repairs a counter that the markers prove wrong, and closes what is complete.
+      # Counts markers, sets a counter that they prove wrong, closes what is complete, and keeps how far each batch was.
       {
         sid       = "RecountAndRepair"
         actions   = ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]

@@ -43,8 +43,8 @@ variable "existing_queues" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(keys(var.existing_queues), ["ingest", "work", "heavy", "finished"])) == 0
-    error_message = "existing_queues knows ingest, work, heavy and finished."
+    condition     = length(setsubtract(keys(var.existing_queues), keys(local.queue_consumers))) == 0
+    error_message = "existing_queues may name the queues of queue_consumers in functions.tf only."
   }
 
   validation {
@@ -149,7 +149,7 @@ variable "write_share" {
 }
 
 variable "retention_days" {
-  description = "Days until records, markers and replaced versions of an upload expire."
+  description = "Days until rows, markers and replaced versions of an upload expire."
   type        = number
   default     = 30
   nullable    = false
@@ -220,39 +220,28 @@ variable "max_receive_count" {
   }
 }
 
+# The bits of 2,000 rows, done and heavy, are 500 bytes of a chunk item that must stay below 1 KiB: each count would cost double above.
 variable "chunk_rows" {
-  description = "Rows of a chunk at most. A chunk's rows and markers share one partition. A multiple of 99 fills every transaction of the ledger."
+  description = "Rows of a chunk at most. A chunk is what is stored, delivered and counted at once."
   type        = number
-  default     = 495
+  default     = 1000
   nullable    = false
 
   validation {
-    condition     = var.chunk_rows >= 1 && var.chunk_rows <= 10000 && floor(var.chunk_rows) == var.chunk_rows
-    error_message = "chunk_rows must be a whole number between 1 and 10000."
+    condition     = var.chunk_rows >= 1 && var.chunk_rows <= 2000 && floor(var.chunk_rows) == var.chunk_rows
+    error_message = "chunk_rows must be a whole number between 1 and 2000: a chunk has a bit for each row and is to stay below 1 KiB."
   }
 }
 
 variable "chunk_bytes" {
-  description = "Bytes of a chunk at most."
+  description = "Bytes of a chunk at most. A record may be longer than this, up to 1 MiB, and is then a chunk of its own."
   type        = number
   default     = 262144
   nullable    = false
 
   validation {
-    condition     = var.chunk_bytes >= 1024 && var.chunk_bytes <= 67108864 && floor(var.chunk_bytes) == var.chunk_bytes
-    error_message = "chunk_bytes must be a whole number between 1024 (1 KiB) and 67108864 (64 MiB)."
-  }
-}
-
-variable "pack_rows" {
-  description = "Rows of a work message at most. All of them must be processed within the timeout of process. A multiple of 99, like chunk_rows."
-  type        = number
-  default     = 198
-  nullable    = false
-
-  validation {
-    condition     = var.pack_rows >= 1 && var.pack_rows <= var.chunk_rows && floor(var.pack_rows) == var.pack_rows
-    error_message = "pack_rows must be a whole number between 1 and chunk_rows."
+    condition     = var.chunk_bytes >= 1024 && var.chunk_bytes <= 1048576 && floor(var.chunk_bytes) == var.chunk_bytes
+    error_message = "chunk_bytes must be a whole number between 1024 (1 KiB) and 1048576 (1 MiB)."
   }
 }
 
@@ -375,8 +364,8 @@ variable "function_overrides" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(keys(var.function_overrides), ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile"])) == 0
-    error_message = "function_overrides knows plan, ingest, process, process_heavy, finish, dead_letters, dispatch, settle and reconcile."
+    condition     = length(setsubtract(keys(var.function_overrides), keys(local.function_defaults))) == 0
+    error_message = "function_overrides may name the functions in functions.tf only."
   }
 
   validation {
@@ -409,14 +398,14 @@ variable "function_overrides" {
     error_message = "parallelization_factor must be between 1 and 10."
   }
 
+  # A function whose default names a setting has a use for it.
   validation {
-    condition = alltrue([
-      for name, f in var.function_overrides :
-      (f.maximum_concurrency == null || contains(["ingest", "process", "process_heavy", "finish", "dead_letters"], name))
-      && (f.parallelization_factor == null || contains(["dispatch", "settle"], name))
-      && (f.batch_size == null && f.window_seconds == null || !contains(["plan", "reconcile"], name))
-    ])
-    error_message = "maximum_concurrency is for ingest, process, process_heavy, finish and dead_letters, parallelization_factor for dispatch and settle, batches for all but plan and reconcile."
+    condition = alltrue(flatten([
+      for name, f in var.function_overrides : [
+        for setting, value in f : value == null || can(local.function_defaults[name][setting]) if contains(keys(local.function_defaults), name)
+      ]
+    ]))
+    error_message = "maximum_concurrency is for functions of queues, parallelization_factor for those of the stream, batch_size and window_seconds for both."
   }
 
   # As it comes out, with the defaults of what is not overridden.

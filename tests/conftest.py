@@ -5,10 +5,11 @@ import os
 
 import pytest
 
+from tests.support.terraform import functions, queues
+
 _ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
 _TRIGGER = {"batch_size": 10}
-_FUNCTIONS = ("dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle")
-_QUEUES = ("ingest", "work", "heavy", "finished", "work-dlq", "dead-letters")
+_QUEUES = (*queues(), "work-dlq", "dead-letters")
 
 os.environ.update(
     {
@@ -29,7 +30,7 @@ os.environ.update(
                 for name in _QUEUES
             }
         ),
-        "TALLY_FUNCTIONS": json.dumps(dict.fromkeys(_FUNCTIONS, _TRIGGER)),
+        "TALLY_FUNCTIONS": json.dumps(dict.fromkeys(functions(), _TRIGGER)),
         "TALLY_RETENTION_DAYS": "30",
         "TALLY_CHUNK_ROWS": "4",
         "TALLY_CHUNK_BYTES": "4096",

@@ -26,7 +26,7 @@ class ThrottledError(RetryableError):
 
 
 class BusyError(RetryableError):
-    """Another worker has the row and is alive: its message is put back, and nothing is wrong."""
+    """It is too early: another worker has the row, or a wait is not over. The message is put back; nothing is wrong."""
 
 
 class UnknownOutcomeError(RetryableError):

@@ -10,6 +10,7 @@ import msgspec
 from chalicelib.errors import TallyError
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
+from chalicelib.files.records import NEVER_CLOSED
 
 _SHOWN_CHARACTERS = 40
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
@@ -108,6 +109,9 @@ class Schema:
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line)):
+            if not cells:
+                yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
+                continue
             reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
             yield (
                 RejectedRow(row, line, f"line {line}, {reason}") if reason else self._read_row(cells, header, row, line)

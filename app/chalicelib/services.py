@@ -16,9 +16,11 @@ from chalicelib.retry import Retry
 from chalicelib.settings import Settings
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
+from chalicelib.steps.failed_plans import FailedPlans
 from chalicelib.steps.finish import Finisher
 from chalicelib.steps.heavy import HeavyProcessor
 from chalicelib.steps.ingest import Ingester
+from chalicelib.steps.lost_uploads import LostUploads
 from chalicelib.steps.plan import Planner
 from chalicelib.steps.process import Processor
 from chalicelib.steps.reconcile import Reconciler
@@ -27,6 +29,7 @@ from chalicelib.store.leases import Leases
 from chalicelib.store.ledger import Ledger
 from chalicelib.store.pacing import Pacer, Share
 from chalicelib.store.table import Table
+from chalicelib.store.uploads import UploadNotes
 from chalicelib.transport.partial_batch_response import PartialBatchResponse
 from chalicelib.transport.uploads import Handover
 
@@ -161,7 +164,28 @@ class Services:
             ingester=self.ingester,
             finisher=self.finisher,
             leases=self._leases,
+            failed_plans=self.failed_plans,
             dead_letters_queue_url=self.settings.queues["dead-letters"].url,
+            retry=self.retry,
+        )
+
+    @property
+    def failed_plans(self) -> FailedPlans:
+        """What the handler of the dead-letter queues calls for the plan-failures queue."""
+        return FailedPlans(
+            table=self._table, notes=self._upload_notes, planner=self.planner, patience=self._reconcile_period
+        )
+
+    @property
+    def lost_uploads(self) -> LostUploads:
+        """What the schedule calls for uploads without a batch."""
+        return LostUploads(
+            table=self._table,
+            notes=self._upload_notes,
+            s3=self.client("s3"),
+            bucket=self.settings.inbox_bucket,
+            hand_over=self.planner.hand_over,
+            patience=2 * self._reconcile_period,  # Lambda tries an event three times, within some four minutes
             retry=self.retry,
         )
 
@@ -173,7 +197,7 @@ class Services:
             planner=self.planner,
             dispatcher=self.dispatcher,
             settler=self.settler,
-            patience=timedelta(minutes=self.settings.reconcile_minutes),
+            patience=self._reconcile_period,
             metrics=self.metrics,
         )
 
@@ -208,6 +232,14 @@ class Services:
         return PartialBatchResponse(
             lambda_client=lambda: self.client("lambda"), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         )
+
+    @property
+    def _upload_notes(self) -> UploadNotes:
+        return UploadNotes(table=self._table)
+
+    @property
+    def _reconcile_period(self) -> timedelta:
+        return timedelta(minutes=self.settings.reconcile_minutes)
 
     @property
     def _leases(self) -> Leases:

@@ -72,14 +72,14 @@ run "keys_mappings_by_function_and_uuid" {
   }
 }
 
-run "buries_the_dead_letters_of_every_queue" {
+run "gives_dead_letters_what_every_queue_and_plan_gave_up_on" {
   command = plan
 
   assert {
     condition = {
       for queue, mapping in aws_lambda_event_source_mapping.dead_letters : queue => reverse(split(":", mapping.event_source_arn))[0]
-    } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq" }
-    error_message = "Terraform maps the dead-letter queues that the decorator does not name."
+    } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq", plan-failures = "plan-failures" }
+    error_message = "Terraform maps the queues that the decorator does not name."
   }
 
   assert {
@@ -145,22 +145,35 @@ run "lets_functions_go_round_that_do_so_on_purpose" {
   }
 }
 
-run "filters_what_dispatch_and_settle_need" {
+run "gives_dispatch_and_settle_the_records_that_ask_for_something" {
   command = plan
 
   assert {
-    condition = [for f in local.filters.settle : jsondecode(f)] == [
-      { dynamodb = { NewImage = { sk = { S = ["chunk"] }, remaining = { N = ["0"] } } } },
-      { dynamodb = { NewImage = { sk = { S = ["batch"] } } } },
-    ]
-    error_message = "settle sees drained chunks and every change of a batch."
+    condition = { for function, filters in local.filters : function => [for filter in filters : jsondecode(filter)] } == {
+      dispatch = [
+        { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["planned", "ready"] } } } },
+      ]
+      settle = [
+        { dynamodb = { NewImage = { sk = { S = ["chunk"] }, state = { S = ["ready", "counting"] }, remaining = { N = ["0"] } } } },
+        { dynamodb = { NewImage = { sk = { S = ["batch"] }, format = { N = ["2"] } } } },
+      ]
+    }
+    error_message = "dispatch sees chunks to be read or processed, settle chunks of which nothing remains and batches that it knows."
   }
 
+  # As Lambda matches: each attribute of a pattern has one of the values that the pattern lists.
   assert {
-    condition = [for f in local.filters.dispatch : jsondecode(f)] == [
-      { eventName = ["INSERT"], dynamodb = { Keys = { sk = { S = ["chunk"] } } } },
-      { eventName = ["REMOVE"], dynamodb = { Keys = { sk = { S = [{ prefix = "mark#" }] } }, OldImage = { outcome = { S = ["failed"] } } } },
-    ]
-    error_message = "dispatch sees new chunks and rows whose failure was taken back."
+    condition = jsonencode({
+      for sample in jsondecode(file("tests/fixtures/stream.json")) : sample.what => sort([
+        for function, filters in local.filters : function if anytrue([
+          for filter in filters : alltrue(flatten([
+            for attribute, types in jsondecode(filter).dynamodb.NewImage : [
+              for type, values in types : contains(values, try(sample.record.dynamodb.NewImage[attribute][type], "absent"))
+            ]
+          ]))
+        ])
+      ])
+    }) == jsonencode({ for sample in jsondecode(file("tests/fixtures/stream.json")) : sample.what => sort(sample.to) })
+    error_message = "Every record in tests/fixtures/stream.json must go where it says, and nowhere else."
   }
 }

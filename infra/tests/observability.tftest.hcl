@@ -27,6 +27,7 @@ run "alarms_on_everything_that_could_not_be_done" {
       finished-dlq-received   = "dead-letters-finished"
       completions-dlq-waiting = "completions-dead-letters"
       plan-failures-waiting   = "plan-failures"
+      plan-failures-received  = "plan-failures"
       stream-failures-waiting = "stream-failures"
     }
     error_message = "Every queue of failures must alarm and name its part of the runbook; what dead_letters consumes must alarm on receipt too."

@@ -25,6 +25,11 @@ run "hides_a_message_for_six_timeouts_of_its_consumer" {
   }
 
   assert {
+    condition     = module.plan_failures.visibility_timeout_seconds == 360
+    error_message = "dead_letters consumes what plan gave up on too."
+  }
+
+  assert {
     condition     = module.completions.visibility_timeout_seconds == 6 * var.completions_consumer_timeout_seconds
     error_message = "The completions queue must follow the rule too."
   }
@@ -59,7 +64,7 @@ run "derives_the_visibility_of_dead_letters_from_their_handler" {
   }
 
   assert {
-    condition     = alltrue([for queue in module.queue : queue.dlq_visibility_timeout_seconds == 720])
+    condition     = alltrue([for queue in module.queue : queue.dlq_visibility_timeout_seconds == 720]) && module.plan_failures.visibility_timeout_seconds == 720
     error_message = "The dead-letter queues must follow the function."
   }
 

@@ -44,20 +44,20 @@ run "lets_each_function_send_only_where_its_work_goes" {
       ]))
       } == {
       plan          = "plan-failures"
-      ingest        = "heavy work"
+      ingest        = ""
       process       = "finished work"
       process_heavy = "finished heavy"
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      dead_letters  = "dead-letters heavy work"
+      dead_letters  = "dead-letters"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."
   }
 }
 
-run "lets_only_plan_and_reconcile_begin_a_plan" {
+run "lets_only_those_that_look_after_a_plan_begin_one" {
   variables {
     stage = "alpha"
   }
@@ -67,10 +67,11 @@ run "lets_only_plan_and_reconcile_begin_a_plan" {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "lambda:InvokeFunction")]))
       if anytrue([for s in statements : contains(s.actions, "lambda:InvokeFunction")])
       } == {
-      plan      = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
-      reconcile = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      plan         = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      dead_letters = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
+      reconcile    = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
     }
-    error_message = "A plan goes on in another invocation of plan; nothing else invokes anything."
+    error_message = "A plan goes on, or is begun again, in another invocation of plan; nothing else invokes anything."
   }
 }
 
@@ -128,7 +129,7 @@ run "lets_each_function_consume_only_its_own_queue" {
       finish        = "finished"
       dispatch      = ""
       settle        = ""
-      dead_letters  = "finished-dlq heavy-dlq ingest-dlq work-dlq"
+      dead_letters  = "finished-dlq heavy-dlq ingest-dlq plan-failures work-dlq"
       reconcile     = ""
     }
     error_message = "Each queue has one consumer."
@@ -155,6 +156,20 @@ run "names_a_resource_for_every_right_that_aws_can_narrow" {
   assert {
     condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["lambda:ListEventSourceMappings"])
     error_message = "Resource * is only for what AWS has no narrower one for."
+  }
+}
+
+run "lets_only_reconcile_list_uploads_and_nothing_but_uploads" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, role in module.role : name => [for s in jsondecode(role.policy).Statement : s.Condition if contains(s.Action, "s3:ListBucketVersions")]
+      if anytrue([for s in jsondecode(role.policy).Statement : contains(s.Action, "s3:ListBucketVersions")])
+    } == { reconcile = [{ StringEquals = { "s3:prefix" = ["inbox/"] } }] }
+    error_message = "reconcile compares the inbox with the batches, and has no need to see what else is in the bucket."
   }
 }
 
@@ -206,7 +221,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_chunks_that_are_read_again" {
+run "lets_nothing_query_but_reconcile" {
   variables {
     stage = "alpha"
   }
@@ -216,11 +231,34 @@ run "lets_nothing_query_but_chunks_that_are_read_again" {
       for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
-      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
-      reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the items of one; ingest and dead_letters look which rows of a chunk were read before."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk; the others know the keys of what they read."
+  }
+}
+
+run "gives_each_function_the_calls_of_its_work_on_the_table" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", sort(distinct([
+        for action in flatten([for s in statements : s.actions if contains(s.resources, module.table.arn)]) : trimprefix(action, "dynamodb:")
+      ])))
+      } == {
+      plan          = "GetItem PutItem UpdateItem"
+      dispatch      = ""
+      ingest        = "BatchGetItem BatchWriteItem PutItem UpdateItem"
+      process       = "BatchGetItem UpdateItem"
+      process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
+      finish        = "PutItem UpdateItem"
+      settle        = "UpdateItem"
+      dead_letters  = "GetItem PutItem UpdateItem"
+      reconcile     = "BatchGetItem GetItem PutItem Query UpdateItem"
+    }
+    error_message = "A function must have the calls that its code makes, and no other."
   }
 }
 

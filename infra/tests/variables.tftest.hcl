@@ -129,23 +129,23 @@ run "rejects_fewer_than_five_deliveries" {
   expect_failures = [var.max_receive_count]
 }
 
-run "rejects_packs_larger_than_a_chunk" {
-  command = plan
-
-  variables {
-    stage     = "alpha"
-    pack_rows = 501
-  }
-
-  expect_failures = [var.pack_rows]
-}
-
 run "rejects_an_empty_chunk" {
   command = plan
 
   variables {
     stage      = "alpha"
     chunk_rows = 0
+  }
+
+  expect_failures = [var.chunk_rows]
+}
+
+run "rejects_a_chunk_whose_bits_take_a_kibibyte" {
+  command = plan
+
+  variables {
+    stage      = "alpha"
+    chunk_rows = 2001
   }
 
   expect_failures = [var.chunk_rows]
@@ -288,7 +288,7 @@ run "rejects_a_stream_without_the_window_its_batch_needs" {
 
   variables {
     stage              = "alpha"
-    function_overrides = { dispatch = { window_seconds = 0 } }
+    function_overrides = { dispatch = { batch_size = 11 } }
   }
 
   expect_failures = [var.function_overrides]

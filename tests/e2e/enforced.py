@@ -39,9 +39,9 @@ class Enforced:
 
         So a right that is back is seen to be enough, and what fails each time is a dead letter in seconds.
         """
-        for queue in ("ingest", "work", "heavy", "finished"):
-            for name in (queue, f"{queue}-dlq"):
-                self.stage.client("sqs").set_queue_attributes(QueueUrl=self.queue(name), Attributes=_SOON)
+        consumed = ("ingest", "work", "heavy", "finished")
+        for name in (*consumed, *(f"{queue}-dlq" for queue in consumed), "plan-failures"):
+            self.stage.client("sqs").set_queue_attributes(QueueUrl=self.queue(name), Attributes=_SOON)
 
     def submit(self, name: str, content: bytes) -> str:
         """Upload documents and return their batch's id."""
@@ -63,6 +63,18 @@ class Enforced:
         finally:
             for uuid in mappings:
                 api.update_event_source_mapping(UUID=uuid, Enabled=True)
+
+    @contextmanager
+    def unnotified(self) -> Iterator[None]:
+        """Lose the events of what is uploaded during the block."""
+        s3, bucket = self.stage.s3, self.stage.resources.inbox_bucket
+        answer = s3.get_bucket_notification_configuration(Bucket=bucket)
+        notified: Any = {name: found for name, found in answer.items() if name != "ResponseMetadata"}
+        s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+        try:
+            yield
+        finally:
+            s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=notified)
 
     def told(self, function: str, **more: str) -> AbstractContextManager[None]:
         """Give a function other settings for the block."""

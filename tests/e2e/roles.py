@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tally.stages.stage import Stage
+from tests.support.terraform import functions
 
-FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle", "reconcile")
+FUNCTIONS = functions()
 
 ACCOUNT = "000000000000"
 """The local AWS's own."""

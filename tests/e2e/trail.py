@@ -20,6 +20,7 @@ _CALLS = {
     "dynamodb:UpdateItem": ("UpdateItem", "TransactWriteItems"),
     "dynamodb:DeleteItem": ("DeleteItem", "TransactWriteItems"),
     "sqs:SendMessage": ("SendMessage", "SendMessageBatch"),
+    "s3:ListBucketVersions": ("ListObjects",),  # it tells only that a bucket was the object of a GET
     "s3:PutObject": ("PutObject", "CreateMultipartUpload"),
     "s3:AbortMultipartUpload": ("DeleteObject",),  # it tells only that a key was the object of a DELETE
     "lambda:InvokeFunction": ("Invoke",),

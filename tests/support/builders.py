@@ -2,25 +2,28 @@
 
 import copy
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib import jobs
 from chalicelib.retry import Retry
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.plan import Planner
+from chalicelib.store import rows
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.bits import NO_ROWS
+from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, Counts, Outcome, bits, number, text
-from chalicelib.store.ledger import Ledger
-from chalicelib.store.marker import Marker, RowOutcome
+from chalicelib.store.ledger import Finished, Ledger, Recorded, Seen
+from chalicelib.store.marker import Marker, ReasonCode, RowOutcome, unsuccessful
+from chalicelib.store.rows import StoredRow
 from chalicelib.store.table import Table
 from chalicelib.transport.streams import Change, changes
 from chalicelib.transport.uploads import Upload
@@ -157,6 +160,37 @@ def plant_ready(dynamodb: MemoryDynamoDB, key: ChunkKey, rows: int, **changed: M
     attributes: dict[str, Any] = {name: number(value) for name, value in read.items()}
     plant(dynamodb, planned, **{"state": text(ChunkState.READY), "done": bits(NO_ROWS), **attributes, **changed})
     return chunk_of(dynamodb, key)
+
+
+def plant_rows(
+    dynamodb: MemoryDynamoDB,
+    key: ChunkKey,
+    columns: Sequence[str],
+    values: Sequence[Sequence[Any]],
+    *,
+    heavy: RowBits = NO_ROWS,
+) -> None:
+    """Put a chunk whose rows are durable, as ingest does; none of them has an outcome."""
+    stored = [StoredRow(row, 2 + row, cells) for row, cells in enumerate(values)]
+    pages = rows.to_items(key, columns, stored, expires_at=int((NOW + RETENTION).timestamp()))
+    table(dynamodb).write_all(pages)
+    plant_ready(dynamodb, key, len(values), pages=number(len(pages)), heavy=bits(heavy))
+
+
+def count_rows(dynamodb: MemoryDynamoDB, key: ChunkKey, *outcomes: RowOutcome, generation: int = 1) -> Recorded:
+    """Count outcomes of rows, as a worker that has just read their chunk does."""
+    finished = [Finished(generation, outcome) for outcome in outcomes]
+    return ledger(dynamodb).record(key, finished, Seen.of(chunk_of(dynamodb, key)))
+
+
+def succeeded(row: int, result: str = "{}") -> RowOutcome:
+    """Return the outcome of a row that succeeded, with a result in JSON."""
+    return RowOutcome(row=row, outcome=Outcome.SUCCEEDED, result=msgspec.Raw(result.encode()))
+
+
+def failed(row: int, reason: str = "no good") -> RowOutcome:
+    """Return the outcome of a row that raised at its last try."""
+    return unsuccessful(row, Outcome.FAILED, ReasonCode.RAISED, reason, line=2 + row, tries=3)
 
 
 def plant_batch(dynamodb: MemoryDynamoDB, batch_id: str, *, chunks: int = 1, **changed: Mapping[str, Any]) -> None:

@@ -4,18 +4,21 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import app
 from chalicelib import services
 from chalicelib.retry import Retry
-from chalicelib.steps.plan import batch_id, job_name
+from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
 from chalicelib.store.marker import Marker, RowOutcome
+from chalicelib.transport.uploads import Upload, event_of
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
+from tests.support.terraform import delivers
 
 HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish"}
 QUEUES = tuple(HANDLERS)
@@ -55,11 +58,19 @@ class MemoryEvents:
         return {"Entries": [{"EventId": "1"} for _ in Entries]}
 
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class MemoryS3:
-    """Keeps object versions by key and version id."""
+    """Keeps object versions by key and version id; those in ``deletions`` are delete markers.
+
+    ``modified`` says how old one is. By default it is older than anything, and so none of a stage's own uploads.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], bytes] = {}
+        self.modified: dict[tuple[str, str], datetime] = {}
+        self.deletions: set[tuple[str, str]] = set()
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.uploads_begun = 0
 
@@ -110,6 +121,42 @@ class MemoryS3:
         data = self.objects[Key, VersionId or versions[-1]][int(first) : int(last) + 1]
         return {"Body": io.BytesIO(data), "ContentRange": f"bytes {Range}/*"}
 
+    def list_object_versions(
+        self,
+        *,
+        Prefix: str,  # noqa: N803
+        KeyMarker: str = "",  # noqa: N803
+        VersionIdMarker: str = "",  # noqa: N803
+        MaxKeys: int = 3,  # noqa: N803
+        **_: Any,
+    ) -> dict[str, Any]:
+        """Return a page: keys in order, the versions of each from the newest on."""
+        assert KeyMarker or not VersionIdMarker, "S3 refuses a version without a key"
+        newest_first = reversed([place for place in self.objects if place[0].startswith(Prefix)])
+        places = sorted(newest_first, key=lambda place: place[0])
+        if VersionIdMarker:
+            places = places[places.index((KeyMarker, VersionIdMarker)) + 1 :]
+        else:
+            places = [place for place in places if place[0] > KeyMarker]
+        page = places[:MaxKeys]
+        names = ("NextKeyMarker", "NextVersionIdMarker")
+        last = dict(zip(names, page[-1], strict=True)) if len(places) > len(page) else {}
+        listed = {
+            "Versions": [self._listed(place) for place in page if place not in self.deletions],
+            "DeleteMarkers": [{"Key": key, "VersionId": name} for key, name in page if (key, name) in self.deletions],
+        }
+        return {"IsTruncated": bool(last), **last} | {name: found for name, found in listed.items() if found}
+
+    def _listed(self, place: tuple[str, str]) -> dict[str, Any]:
+        key, version = place
+        return {
+            "Key": key,
+            "VersionId": version,
+            "ETag": f'"{etag(version)}"',
+            "Size": len(self.objects[place]),
+            "LastModified": self.modified.get(place, LONG_AGO),
+        }
+
 
 def etag(version: str) -> str:
     """Return the etag that a version has here."""
@@ -136,7 +183,7 @@ class Pipeline:
     """Delivers uploads, messages and stream records to the handlers; ``faults`` says what each AWS call meets.
 
     ``deliver`` keeps the promises of AWS and no more: a message goes only when its handler has answered without it,
-    a stream position moves only when its handler has returned.
+    a stream position moves only when its handler has returned. The stream is filtered as Terraform says.
     """
 
     def __init__(self, monkeypatch: Any, faults: Callable[[str], Fault] = lambda _: Fault.NONE) -> None:
@@ -170,10 +217,10 @@ class Pipeline:
     def upload(self, key: str, content: bytes, version: str = "v1") -> str:
         """Put an object and let its event wait; returns the id that its batch will have."""
         self.s3.objects[key, version] = content
-        found = {"key": key, "versionId": version, "eTag": etag(version), "size": len(content)}
-        self.uploads.append({"Records": [{"s3": {"bucket": {"name": "inbox"}, "object": found}}]})
         source = Source(bucket="inbox", key=key, version_id=version, etag=etag(version))
-        return batch_id(job_name(key), source)
+        upload = Upload(source=source, size=len(content))
+        self.uploads.append(event_of(upload))
+        return batch_id_of(upload)
 
     def waiting(self, queue: str) -> list[str]:
         """Return the bodies in a queue."""
@@ -196,8 +243,9 @@ class Pipeline:
                 self._deliver_messages(what, start, most, again=again)
             else:
                 end = min(self.positions[what] + most, len(self.dynamodb.stream))
-                event = {"Records": self.dynamodb.stream[self.positions[what] : end]}
-                getattr(app, what)(event, _Context())
+                records = [found for found in self.dynamodb.stream[self.positions[what] : end] if delivers(what, found)]
+                if records:
+                    getattr(app, what)({"Records": records}, _Context())
                 if not again:
                     self.positions[what] = end
         except (Killed, Exception):  # noqa: BLE001  Lambda delivers again, whatever it was

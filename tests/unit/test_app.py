@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import pytest
 
 import app
 from chalicelib import services
+from chalicelib.errors import UnknownOutcomeError
 from chalicelib.store.batch import BatchStatus
-from chalicelib.store.items import Counts, number
+from chalicelib.store.items import Counts, number, text, timestamp
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
 from tests.support.builders import message_event
 from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
+from tests.support.pipeline import LONG_AGO, Pipeline
 
 APP = Path(app.__file__).parent
 EVENTS = Path(__file__).parents[1] / "events"
@@ -191,18 +193,56 @@ def test_the_handler_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipelin
     assert pipeline.waiting("dead-letters") == [letter]
 
 
+def test_a_plan_that_failed_waits_in_its_queue_and_is_asked_for_again(pipeline: Pipeline) -> None:
+    """Until it is due the message is put back, which is no error of the function."""
+    failure = _letters("plan-failures", json.dumps({"requestPayload": pipeline.uploads.pop()}))
+    assert app.dead_letters(failure, Context()) == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+    ((pk, sk),) = pipeline.dynamodb.items
+    assert sk == "plan#message-0"
+    pipeline.dynamodb.items[pk, sk]["noted_at"] = text(timestamp(LONG_AGO))
+    assert app.dead_letters(failure, Context()) == {"batchItemFailures": []}
+    pipeline.drain()
+    assert pipeline.batch(pk.removeprefix("batch#")).status is BatchStatus.COMPLETED_WITH_FAILURES
+
+
+TICK = {
+    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), "x"),
+    "detail": {},
+    "resources": [],
+}
+
+
+def test_reconcile_plans_an_upload_whose_event_was_lost(pipeline: Pipeline) -> None:
+    """On its schedule, if it came after the first run."""
+    (place,) = pipeline.s3.objects
+    pipeline.uploads.clear()
+    pipeline.s3.modified[place] = datetime.now(UTC) - timedelta(minutes=10)
+    app.reconcile(TICK, Context())
+    assert not pipeline.uploads
+    pipeline.dynamodb.items["stage", "inbox"]["since"] = text(timestamp(LONG_AGO))
+    app.reconcile(TICK, Context())
+    assert len(pipeline.uploads) == 1
+
+
+def test_an_inbox_that_cannot_be_listed_keeps_no_batch_from_being_mended(pipeline: Pipeline) -> None:
+    """And is an error of the function, which alarms."""
+    _until(pipeline, "upload", "dispatch")
+    pipeline.faults = lambda operation: Fault.ERROR_BEFORE if operation == "list_object_versions" else Fault.NONE
+    with pytest.raises(UnknownOutcomeError):
+        app.reconcile(TICK, Context())
+    assert "watch" in {sk for _, sk in pipeline.dynamodb.items}
+
+
 def test_reconcile_repairs_what_stands_still_and_leaves_the_rest(pipeline: Pipeline) -> None:
     """On its schedule: the first run looks, a later one, when patience is over, sends again what was lost."""
     _until(pipeline, "upload", "dispatch")
     pipeline.waiting("ingest").clear()
-    names = ("version", "account", "region", "detail-type", "source", "time", "id")
-    tick = {**dict.fromkeys(names, "x"), "detail": {}, "resources": []}
-    app.reconcile(tick, Context())
+    app.reconcile(TICK, Context())
     assert not pipeline.waiting("ingest")
     ((pk, _),) = [key for key in pipeline.dynamodb.items if key[1] == "batch"]
     watch = pipeline.dynamodb.items[pk, "watch"]
     watch["since"] = number(int(watch["since"]["N"]) - 5 * 60)
-    app.reconcile(tick, Context())
+    app.reconcile(TICK, Context())
     assert len(pipeline.waiting("ingest")) == 2
     pipeline.drain()
     assert pipeline.batch(pk.removeprefix("batch#")).status is BatchStatus.COMPLETED_WITH_FAILURES

@@ -4,11 +4,12 @@ The local AWS does not ask for every right, so that deploying there with the rol
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
-INFRA = Path(__file__).resolve().parents[2] / "infra"
+from tests.support.terraform import INFRA, functions, local, queues
+
+RIGHTS = INFRA / "examples" / "deploy_role" / "rights.tf"
 MADE_BY = {
     "aws_appautoscaling_policy": "application-autoscaling:PutScalingPolicy",
     "aws_appautoscaling_target": "application-autoscaling:RegisterScalableTarget",
@@ -48,4 +49,10 @@ def test_what_makes_each_kind_of_resource_is_known() -> None:
 
 @pytest.mark.parametrize("action", MADE_BY.values())
 def test_the_role_may_make_each_kind_of_resource(action: str) -> None:
-    assert f'"{action}"' in (INFRA / "examples" / "deploy_role" / "rights.tf").read_text()
+    assert f'"{action}"' in RIGHTS.read_text()
+
+
+def test_the_role_is_for_every_function_and_every_queue_of_the_stage() -> None:
+    """It says their names again, for its folder stands alone."""
+    assert set(local("stage_functions", RIGHTS)) == set(functions())
+    assert set(local("stage_queues", RIGHTS)) == set(queues())

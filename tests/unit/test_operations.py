@@ -134,7 +134,7 @@ def _finish(pipeline: Pipeline, batch_id: str) -> None:
 
 def _check(pipeline: Pipeline, batch_id: str, rows: list[str], *, mended: bool) -> None:
     batch = pipeline.batch(batch_id)
-    outcomes = Counter(marker.outcome for marker in pipeline.markers(batch_id))
+    outcomes = Counter(outcome.outcome for _, outcome in pipeline.outcomes(batch_id))
     rejected = rows.count("too,many")
     failed = 0 if mended else rows.count("raises") + rows.count("permanent")
     assert outcomes[Outcome.REJECTED] == batch.counts.rejected == rejected

@@ -65,9 +65,9 @@ def test_a_header_that_does_not_fit_says_why(cells: list[str], reason: str) -> N
 def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
     """Blank lines have no number; a quoted line end makes a record two lines long."""
     assert _read('a,1,,\n\n"b\nc",2,n,0.5\r\nd,3,,') == [
-        ValidRow(0, 2, '{"name":"a","size":1,"note":null}', Row(name="a", size=1, note=None)),
-        ValidRow(1, 4, '{"name":"b c","size":2,"note":"n","share":0.5}', Row(name="b c", size=2, note="n", share=0.5)),
-        ValidRow(2, 6, '{"name":"d","size":3,"note":null}', Row(name="d", size=3, note=None)),
+        ValidRow(0, 2, ("a", 1, None, None), Row(name="a", size=1, note=None)),
+        ValidRow(1, 4, ("b c", 2, "n", 0.5), Row(name="b c", size=2, note="n", share=0.5)),
+        ValidRow(2, 6, ("d", 3, None, None), Row(name="d", size=3, note=None)),
     ]
 
 
@@ -95,7 +95,7 @@ def test_bytes_that_are_not_utf8_leave_the_other_rows_of_the_chunk_alone() -> No
     """One bad row never hurts another."""
     read = _read(b"a\xff,1,,\n\xc3\xa9,2,,\n")
     assert isinstance(read[0], RejectedRow)
-    assert read[1] == ValidRow(1, 3, '{"name":"é","size":2,"note":null}', Row(name="é", size=2, note=None))
+    assert read[1] == ValidRow(1, 3, ("é", 2, None, None), Row(name="é", size=2, note=None))
 
 
 def test_the_idempotency_key_is_no_column() -> None:

@@ -1,28 +1,32 @@
-"""Where a CSV stream may be cut: byte ranges that end where a record ends, found without keeping the file.
+"""Where a CSV stream may be cut: byte ranges that begin and end with a row, found without keeping the file.
 
 A record ends where Python's csv module says it does, so quoted line ends are inside a record, and a quote in the
 middle of a field is a character like any other. The fast paths need no csv module: where there is no quote, records
 are lines, and where quotes are around whole cells, records end at the line ends outside of them.
 """
 
-import csv
-import io
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import compress, count, islice
+from operator import not_
 from typing import NamedTuple
 
-MAX_RECORD_BYTES = 1_048_576
-"""A record longer than this is none: more than twice what an item holds. It bounds memory, and it bounds the harm of
-a quote that is opened and never closed to the line that it stands on."""
+from chalicelib.files.records import MAX_RECORD_BYTES, CsvRecord, read_lines
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)
 """An end of line that no further byte can make longer."""
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
+_ROW = re.compile(rb"[^\r\n]")
+"""Where a row begins, after a line end."""
+_BLANK = (b"", b"\r")
+"""What a line feed may leave of a blank line."""
+_SPARE_LINES = 8
+"""So that the last few rows of a range do not take a piece of a line each."""
 
 
 class Range(NamedTuple):
-    """Bytes ``start`` to ``end`` (not included) that begin at physical line ``first_line`` (from 1).
+    """Bytes ``start`` to ``end`` (not included) that begin with a row, at physical line ``first_line`` (from 1).
 
     ``rows`` counts the records that are not blank. ``unreadable`` says why the only record, one line, cannot be read.
     """
@@ -34,18 +38,6 @@ class Range(NamedTuple):
     unreadable: str = ""
 
 
-class CsvRecord(NamedTuple):
-    """One record of a text: its cells (none if it is blank), its length in characters and its physical lines.
-
-    ``unclosed`` marks a last record whose quote is still open when the text ends.
-    """
-
-    cells: list[str]
-    length: int
-    lines: int
-    unclosed: bool
-
-
 class _Cut(NamedTuple):
     """How far a range reaches into the bytes at hand, and what is in it."""
 
@@ -55,37 +47,24 @@ class _Cut(NamedTuple):
     unreadable: str = ""
 
 
-@dataclass(slots=True)
-class _Position:
-    offset: int
-    line: int
-
-    def range(self, cut: _Cut) -> Range:
-        found = Range(self.offset, self.offset + cut.length, self.line, cut.rows, cut.unreadable)
-        self.offset += cut.length
-        self.line += cut.lines
-        return found
-
-
 def split(
     blocks: Iterable[bytes], *, max_rows: int, max_bytes: int, offset: int = 0, first_line: int = 1
 ) -> Iterator[Range]:
-    """Cut a stream, given as blocks of any size, into ranges that follow each other without a gap.
+    """Cut a stream, given as blocks of any size, into ranges that follow each other; only blank lines are between.
 
-    A range has at most ``max_rows`` lines and is longer than ``max_bytes`` only for a single record.
-    ``offset`` and ``first_line`` say where the stream begins in its file.
+    A range has at most ``max_rows`` rows and is longer than ``max_bytes``, or than a record may be, only for a single
+    record. ``offset`` and ``first_line`` say where the stream begins in its file.
     """
-    at = _Position(offset, first_line)
+    cutter = _Cutter(max_rows, min(max_bytes, MAX_RECORD_BYTES), offset, first_line)
     # What a cut may have to look at: a whole range, and a record that begins at its very end.
-    enough = max_bytes + MAX_RECORD_BYTES + 1
+    enough = cutter.max_bytes + MAX_RECORD_BYTES + 1
     data = b""
-    likely = max_bytes  # what a range takes, by the one before: no cut copies a window of which it needs a quarter
     dropped = 0  # bytes of a line too long for a record: forgotten as they come, so that memory stays bounded
     for block in blocks:
         data += block
-        begin = 0
+        begin = 0 if dropped else cutter.skip_blank(data, 0, last=False)
         while dropped or len(data) - begin >= enough:
-            cut = None if dropped else _cut(data, begin, begin + enough, max_rows, max_bytes, likely=likely, last=False)
+            cut = None if dropped else cutter.cut(data, begin, last=False)
             if cut is None:
                 end = _LINE_END.search(data, begin)
                 if end is None:
@@ -96,81 +75,154 @@ def split(
                 cut = _too_long(dropped + end.end() - begin)
                 begin -= dropped
                 dropped = 0
-            likely = cut.length + cut.length // 8
-            yield at.range(cut)
-            begin += cut.length
+            yield cutter.range(cut)
+            begin = cutter.skip_blank(data, begin + cut.length, last=False)
         data = data[begin:]
     if dropped:
-        yield at.range(_too_long(dropped + len(data)))
+        yield cutter.range(_too_long(dropped + len(data)))
         return
-    begin = 0
-    while cut := _cut(data, begin, len(data), max_rows, max_bytes, likely=likely, last=True):
-        yield at.range(cut)
-        begin += cut.length
+    begin = cutter.skip_blank(data, 0, last=True)
+    while cut := cutter.cut(data, begin, last=True):
+        yield cutter.range(cut)
+        begin = cutter.skip_blank(data, begin + cut.length, last=True)
 
 
-def read_records(text: str) -> Iterator[CsvRecord]:
-    """Read every record of a text with the csv module, together with the place that it takes."""
-    csv.field_size_limit(sys.maxsize)  # the default refuses cells over 128 KiB; MAX_RECORD_BYTES bounds them instead
-    length = lines = 0
-    ended = False
+@dataclass(slots=True)
+class _Cutter:
+    """Cuts one range after the other; the bytes at hand may be any that begin at its offset.
 
-    def feed() -> Iterator[str]:
-        nonlocal length, lines, ended
-        for line in io.StringIO(text, newline=""):  # only \n, \r and \r\n end a line here, as in the csv module
-            length += len(line)
-            lines += 1
-            yield line
-        ended = True
-        yield '"'  # closes a quote that is still open; otherwise it opens a record of its own, which is none
-
-    length_before = lines_before = 0
-    for cells in csv.reader(feed()):
-        if ended and length == length_before:
-            return
-        yield CsvRecord(cells, length - length_before, lines - lines_before, ended)
-        length_before, lines_before = length, lines
-
-
-def _cut(data: bytes, begin: int, end: int, max_rows: int, max_bytes: int, *, likely: int, last: bool) -> _Cut | None:
-    """Cut one range from ``begin``, looking no further than ``end``; the file ends there if ``last``.
-
-    None when there is nothing to cut, or no line ends. ``likely`` bytes are tried first, and do not change the cut.
+    What a range is depends on the file alone, not on how much of it is at hand: two plans find the same ranges.
     """
-    size = min(likely, max_bytes)
-    while True:
+
+    max_rows: int
+    max_bytes: int
+    offset: int
+    line: int
+    likely: int = MAX_RECORD_BYTES
+    """What a range takes, by the one before: no cut copies a window of which it needs a quarter."""
+    open_until: int = 0
+    """Up to here a quote that an unreadable record opened is not closed. It may be closed beyond."""
+
+    def range(self, cut: _Cut) -> Range:
+        """Return a cut as a range of the file, and go to its end."""
+        found = Range(self.offset, self.offset + cut.length, self.line, cut.rows, cut.unreadable)
+        self._move(cut.length, cut.lines)
+        self.likely = cut.length + cut.length // 8
+        return found
+
+    def skip_blank(self, data: bytes, begin: int, *, last: bool) -> int:
+        """Go on to the next line that is not blank; returns where it begins, or the end of what is at hand."""
+        length, lines = _blank_run(data, begin, last=last)
+        self._move(length, lines)
+        return begin + length
+
+    def cut(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
+        """Cut one range from ``begin``, where a row begins; the file ends with the data if ``last``.
+
+        None when there is nothing to cut, or no line ends.
+        """
+        found = None if self._is_open(self.offset) else self._cut_lines(data, begin, last=last)
+        return found or self._cut_records(data, begin, last=last) or _cut_too_long(data, begin, last=last)
+
+    def _move(self, length: int, lines: int) -> None:
+        self.offset += length
+        self.line += lines
+
+    def _is_open(self, offset: int) -> bool:
+        """Tell whether a quote that the line at ``offset`` leaves open is known not to be closed in time."""
+        return self.open_until - offset > MAX_RECORD_BYTES
+
+    def _cut_lines(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
+        """Cut whole lines, in windows and pieces as small as will do; None if only the csv module can tell."""
+        size = min(self.likely, self.max_bytes)
+        place, most = begin, self.max_rows
         window = data[begin : begin + size]
-        lines = window.split(b"\n", max_rows)
-        if len(lines) > max_rows or size == max_bytes:
-            break
-        size = min(2 * size, max_bytes)
-    cut = _cut_lines(window, lines, max_rows, last=last and begin + len(window) == end)
-    return cut or _cut_records(data[begin:end], max_rows, max_bytes, last=last)
+        length = lines = rows = blank_lines = 0
+        while True:
+            parted = window.split(b"\n", most)
+            more = len(parted) > most
+            if not more and size < self.max_bytes:
+                size = min(2 * size, self.max_bytes)
+                window = data[place : begin + size]
+                continue
+            ended = last and not more and begin + size >= len(data)
+            piece = _cut_window(window, parted, self.max_rows - rows, more=more, ended=ended)
+            if piece is None:
+                return None
+            if piece.rows:
+                length = place - begin + piece.length
+                lines += blank_lines + piece.lines
+                rows += piece.rows
+            if rows == self.max_rows or not more:
+                return _Cut(length, lines, rows) if rows else None
+            if piece.rows:  # the lines were fewer rows: blank lines, or line ends in cells
+                blank, blank_lines = _blank_run(window, piece.length, last=False)
+                place += piece.length + blank
+                window = window[piece.length + blank :]
+                most = self.max_rows - rows + _SPARE_LINES
+            else:
+                most *= 4
+
+    def _cut_records(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
+        """Cut whole records as the csv module reads them; None if there is none but a line too long for one.
+
+        A line whose quote is not closed in time ends a range that began with a good record, for the fast path cannot
+        tell it from a record that ends beyond the range. In a range that began with such a line they are rows.
+        """
+        cut = reader = None
+        length = lines = rows = 0
+        harmed = False
+        while rows < self.max_rows and length < self.max_bytes and begin + length < len(data):
+            record: CsvRecord | None
+            if self._is_open(self.offset + length):
+                record = _first_line(data, begin + length)
+            else:
+                reader = reader or read_lines(_lines(data, begin + length))
+                record = next(reader)
+                if record.unclosed or record.length > MAX_RECORD_BYTES:
+                    self.open_until = self.offset + length + record.length
+                    if record.unclosed and last:
+                        self.open_until += MAX_RECORD_BYTES + 1  # nothing will ever close it
+                    record = _first_line(data, begin + length)
+                    reader = None
+            if record is None:
+                break
+            if rows and (length + record.length > self.max_bytes or (record.unclosed and not harmed)):
+                break
+            harmed |= record.unclosed
+            length += record.length
+            lines += record.lines
+            if record.cells:
+                rows += 1
+                cut = _Cut(length, lines, rows)
+        return cut
 
 
-def _cut_lines(window: bytes, lines: list[bytes], max_rows: int, *, last: bool) -> _Cut | None:
-    """Cut after the last record that ends in whole lines; every step runs at the speed of C.
+def _cut_window(window: bytes, lines: list[bytes], max_rows: int, *, more: bool, ended: bool) -> _Cut | None:
+    """Cut after the last row that ends in whole lines; every step runs at the speed of C.
 
-    None if there is none, or if only the csv module can tell.
+    ``lines`` are those of the window, the last of them without its end: because the window cuts it off, because there
+    are ``more`` lines in it, or because the file has ``ended``. None if only the csv module can tell.
     """
     rest = lines.pop()
-    if last and rest and len(lines) < max_rows:
+    if ended and rest:
         lines.append(rest)
         rest = b""
     text = window[: len(window) - len(rest)]
-    if not text or (b"\r" in text and text.count(b"\r") != text.count(b"\r\n")):
+    returns = b"\r" in text
+    if returns and text.count(b"\r") != text.count(b"\r\n"):
         return None
-    if b"\r" in rest and len(lines) < max_rows:
+    if b"\r" in rest and not more:
         return None  # it may end a record that fits in as well
-    if len(text) > MAX_RECORD_BYTES and (b'"' in text or max(map(len, lines)) >= MAX_RECORD_BYTES):
-        return None
-    blank = lines.count(b"") + (lines.count(b"\r") if b"\r" in text else 0)
+    blank = b"" in lines or (returns and b"\r" in lines)
     if b'"' in text:
-        return _cut_quoted(text, lines, may_be_blank=blank > 0)
-    return _Cut(len(text), len(lines), len(lines) - blank)
+        return _cut_quoted(text, len(lines), max_rows, blank=blank)
+    if not blank and len(lines) <= max_rows:
+        return _Cut(len(text), len(lines), len(lines))
+    return _cut_rows(text, text, [], max_rows)
 
 
-def _cut_quoted(text: bytes, lines: list[bytes], *, may_be_blank: bool) -> _Cut | None:
+def _cut_quoted(text: bytes, lines: int, max_rows: int, *, blank: bool) -> _Cut | None:
     """Cut lines with quotes; None where any quote is neither an end of a cell nor half of a doubled one.
 
     A quote opens a cell only where a cell begins; elsewhere it is a character, and so may be all that follow it.
@@ -182,43 +234,60 @@ def _cut_quoted(text: bytes, lines: list[bytes], *, may_be_blank: bool) -> _Cut 
     outside, inside = parts[::2], parts[1::2]  # between the halves of a doubled quote nothing is outside
     if not {before[-1:] for before in outside[:-1]} <= {b",", b"\n", b""}:
         return None
-    if not unclosed and not may_be_blank:
-        return _Cut(len(text), len(lines), len(lines) - b"".join(inside).count(b"\n"))
+    if not unclosed and not blank:
+        rows = lines - b"".join(inside).count(b"\n")
+        if rows <= max_rows:
+            return _Cut(len(text), lines, rows)
     records = b'"'.join(outside)  # a quote where a quoted cell was
-    length, count = len(text), len(lines)
     if unclosed:
         records = records[: records.rfind(b"\n") + 1]
-        cells = inside[: records.count(b'"')]
-        length = len(records) + len(cells) + sum(map(len, cells))
-        count = text.count(b"\n", 0, length)
+    return _cut_rows(text, records, inside, max_rows)
+
+
+def _cut_rows(text: bytes, records: bytes, quoted: list[bytes], max_rows: int) -> _Cut:
+    """Cut after so many rows, or after the last one; ``records`` is the text with a quote for each quoted cell."""
     found = records.removesuffix(b"\n").split(b"\n")
-    return _Cut(length, count, len(found) - found.count(b"") - found.count(b"\r")) if length else None
+    ends = list(islice(compress(count(1), map(not_, map(_BLANK.count, found))), max_rows))
+    if not ends:
+        return _Cut(0, 0, 0)
+    length = sum(map(len, found[: ends[-1]])) + ends[-1]
+    cells = quoted[: records.count(b'"', 0, length)]
+    length = min(length + len(cells) + sum(map(len, cells)), len(text))  # the last line of a file may have no end
+    return _Cut(length, text.count(b"\n", 0, length), len(ends))
 
 
-def _cut_records(data: bytes, max_rows: int, max_bytes: int, *, last: bool) -> _Cut | None:
-    """Cut after whole records as the csv module reads them."""
-    length = lines = rows = 0
-    for record in read_records(data.decode("latin-1")):  # one character a byte, so that lengths are offsets
-        may_go_on = length + record.length == len(data) and not last
-        if record.unclosed or record.length > MAX_RECORD_BYTES or may_go_on:
-            break
-        if length and (lines + record.lines > max_rows or length + record.length > max_bytes):
-            break
-        length += record.length
-        lines += record.lines
-        rows += bool(record.cells)
-    return _Cut(length, lines, rows) if length else _cut_unreadable(data, last=last)
+def _blank_run(data: bytes, begin: int, *, last: bool) -> tuple[int, int]:
+    """Return how many bytes and lines are blank from ``begin`` on."""
+    row = _ROW.search(data, begin)
+    end = row.start() if row else len(data)
+    if end == begin:
+        return 0, 0
+    if end == len(data) and data.endswith(b"\r") and not last:
+        end -= 1  # a line feed may follow it
+    returns = data.count(b"\r", begin, end) - data.count(b"\r\n", begin, end)
+    return end - begin, data.count(b"\n", begin, end) + returns
 
 
-def _cut_unreadable(data: bytes, *, last: bool) -> _Cut | None:
-    """Cut the first line by itself, for no record that begins there ends within what a record may take."""
-    end = _LINE_END.search(data)
-    if end is None and not (last and data):
-        return None
-    length = end.end() if end else len(data)
+def _lines(data: bytes, begin: int) -> Iterator[str]:
+    """Return the lines from ``begin`` on, one character a byte, so that lengths are offsets."""
+    return (line[0].decode("latin-1") for line in _LINE.finditer(data, begin) if line[0])
+
+
+def _first_line(data: bytes, begin: int) -> CsvRecord | None:
+    """Read the first line by itself; None if it is too long for a record, as all is that does not end."""
+    end = _LINE_END.search(data, begin)
+    length = (end.end() if end else len(data)) - begin
     if length > MAX_RECORD_BYTES:
-        return _too_long(length)
-    return _Cut(length, 1, 1, f"a quote is opened here and not closed within {MAX_RECORD_BYTES:,} bytes")
+        return None
+    return next(read_lines(_lines(data[begin : begin + length], 0)))
+
+
+def _cut_too_long(data: bytes, begin: int, *, last: bool) -> _Cut | None:
+    """Cut the first line by itself, for it is too long for a record; None if it does not end."""
+    end = _LINE_END.search(data, begin)
+    if end is None and not (last and begin < len(data)):
+        return None
+    return _too_long((end.end() if end else len(data)) - begin)
 
 
 def _too_long(length: int) -> _Cut:

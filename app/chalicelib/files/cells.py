@@ -7,8 +7,8 @@ sets them, a chunk is unquoted, cleaned and parted as one text, in a few passes 
 import re
 from collections.abc import Iterator
 
-from chalicelib.files.boundaries import read_records
 from chalicelib.files.cleaning import clean
+from chalicelib.files.records import read_range
 
 _COMMA, _LINE_END = b"\0", b"\1"
 """Stand for a comma and a line end that part nothing, for they were between quotes."""
@@ -22,7 +22,8 @@ _SPARE_SPACE = re.compile(rb" (?:(?<=[,\n ] )|(?= *[,\n]))")
 def read_cells(data: bytes, first_line: int) -> Iterator[tuple[int, list[str], bool]]:
     """Read every record that is not blank: the physical line where it begins, its clean cells, whether it is sound.
 
-    One that is not may have bytes that are no UTF-8: each is a lone surrogate in its cell.
+    One that is not may have bytes that are no UTF-8: each is a lone surrogate in its cell. One without cells is a line
+    on which a quote is opened and not closed in time.
     """
     try:
         data.decode()
@@ -48,9 +49,9 @@ def read_cells(data: bytes, first_line: int) -> Iterator[tuple[int, list[str], b
 
 
 def _read_exactly(data: bytes, line: int) -> Iterator[tuple[int, list[str]]]:
-    for record in read_records(data.decode(errors="surrogatepass")):
+    for record in read_range(data.decode(errors="surrogatepass")):
         if record.cells:
-            yield line, [clean(cell) for cell in record.cells]
+            yield line, [] if record.unclosed else [clean(cell) for cell in record.cells]
         line += record.lines
 
 

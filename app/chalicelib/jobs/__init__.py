@@ -7,7 +7,8 @@ It may also define
 
 - ``ATTEMPTS``: how often ``process`` is tried on a row (default 3); ``errors.PermanentError`` fails it at once,
 - ``heavy(row: Row) -> bool``: which rows go to the heavy queue, one a message, with more time and memory,
-- ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``.
+- ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``,
+- ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``.
 """
 
 import importlib
@@ -30,6 +31,8 @@ def never_heavy(_row: Row) -> bool:
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 """A job's name goes into batch ids and S3 keys as it is; other modules of the package are none."""
+_MAX_CHUNK_ROWS = 2_000
+"""A chunk's item has a bit for each row, and costs twice as much to write once it is over 1 KB."""
 _LIMIT = re.compile(r"None|\d+|\d+(\.\d+)?%")
 
 
@@ -43,6 +46,7 @@ class Job:
     attempts: int = 3
     heavy: Callable[[Any], bool] = never_heavy
     failure_limit: int | str | None = None
+    chunk_rows: int | None = None
 
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
@@ -76,12 +80,19 @@ def find(name: str) -> Job | None:
         attempts=getattr(module, "ATTEMPTS", 3),
         heavy=getattr(module, "heavy", never_heavy),
         failure_limit=getattr(module, "FAILURE_LIMIT", None),
+        chunk_rows=getattr(module, "CHUNK_ROWS", None),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
         raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
     if not _LIMIT.fullmatch(str(job.failure_limit)):
         raise FatalError(f'jobs/{name}.py: FAILURE_LIMIT must be a number of rows or a share such as "5%"')
+    if job.chunk_rows is not None and not _is_size(job.chunk_rows):
+        raise FatalError(f"jobs/{name}.py: CHUNK_ROWS must be a number of rows from 1 to {_MAX_CHUNK_ROWS:,}")
     return job
+
+
+def _is_size(rows: object) -> bool:
+    return isinstance(rows, int) and not isinstance(rows, bool) and 1 <= rows <= _MAX_CHUNK_ROWS
 
 
 def require(name: str) -> Job:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
     from chalicelib.retry import Retry
+    from chalicelib.steps.failed_plans import FailedPlans
     from chalicelib.steps.finish import Finisher
     from chalicelib.steps.ingest import Ingester
     from chalicelib.store.bits import RowBits
@@ -42,6 +43,7 @@ class DeadLetterHandler:
     ingester: "Ingester"
     finisher: "Finisher"
     leases: "Leases"
+    failed_plans: "FailedPlans"
     dead_letters_queue_url: str
     retry: "Retry"
 
@@ -65,6 +67,9 @@ class DeadLetterHandler:
         if queue.endswith("-finished-dlq"):
             # The outcomes are known, only their counting failed: count them now, or leave the letter where it is.
             return self._count(decode(message.body, FinishedMessage))
+        if queue.endswith("-plan-failures"):
+            self.failed_plans.handle(message)
+            return HandledDeadLetter(rows=0, counted=0)  # nobody has counted the rows of a file without a plan
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
     def _give_up_chunk(self, chunk: ChunkKey) -> HandledDeadLetter:

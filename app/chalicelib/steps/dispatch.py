@@ -40,8 +40,10 @@ class Dispatcher:
         When it raises, or dies, the stream delivers all of it again and some messages are sent twice, which every
         consumer takes.
         """
-        newest = {change.pk: Chunk.from_item(change.new) for change in changes if is_chunk(change.new)}
-        return self.send(chunk for chunk in newest.values() if chunk.state in {ChunkState.PLANNED, ChunkState.READY})
+        chunks = (Chunk.from_item(change.new) for change in changes if is_chunk(change.new))
+        # Of images that ask: a late success that is counted right after a redrive must not hide what that asked for.
+        asking = {chunk.key: chunk for chunk in chunks if chunk.state in {ChunkState.PLANNED, ChunkState.READY}}
+        return self.send(asking.values())
 
     def send(self, chunks: Iterable[Chunk]) -> Dispatched:
         """Send what chunks lack, whatever their state: all of their rows, or those without an outcome."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, TallyError
-from chalicelib.files.boundaries import MAX_RECORD_BYTES, Range, read_records, split
+from chalicelib.files.boundaries import Range, split
+from chalicelib.files.records import MAX_RECORD_BYTES, read_records
 from chalicelib.files.source import ObjectReader
 from chalicelib.rows import HeaderError
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
@@ -63,6 +64,11 @@ def batch_id(job: str, source: Source) -> str:
     return f"{re.sub('[^A-Za-z0-9_]+', '-', job) or 'none'}-{digest[:_DIGEST_CHARACTERS]}"
 
 
+def batch_id_of(upload: Upload) -> str:
+    """Return the id that the batch of an upload has, or will have."""
+    return batch_id(job_name(upload.source.key), upload.source)
+
+
 def job_of(batch_id: str) -> str:
     """Return the name of the job that a batch id begins with."""
     return batch_id.rpartition("-")[0]
@@ -86,21 +92,11 @@ class Planner:
 
         Where its time does not suffice it keeps how far it came and hands over: the batch is still being planned then.
         """
-        job = job_name(upload.source.key)
         now = self.clock()
         reader = ObjectReader(s3=self.s3, source=upload.source, retry=self.retry)
         unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
-        batch = Batch(
-            id=batch_id(job, upload.source),
-            job=job,
-            source=upload.source,
-            size=upload.size,
-            status=BatchStatus.PLANNING,
-            created_at=timestamp(now),
-            expires_at=int((now + self.retention).timestamp()),
-            chunk_rows=self.chunk_rows,
-            chunk_bytes=self.chunk_bytes,
-        )
+        batch = self._new(upload, now)
+        job = batch.job
         try:
             head = _head(job, reader, upload.size)
             if head.startswith(GZIP_MAGIC):
@@ -125,6 +121,33 @@ class Planner:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _chunk_rows(self, job: str) -> int:
+        """Return how many rows a chunk has at most: the job's own word, or the stage's."""
+        found = jobs.find(job)
+        return (found.chunk_rows if found else None) or self.chunk_rows
+
+    def give_up(self, upload: Upload, reason: str) -> Batch:
+        """Reject an upload that no plan comes to an end with; returns the batch, which may have been planned by now.
+
+        Of a gzip file the parts that were stored stay, until the bucket's lifecycle aborts their upload.
+        """
+        now = self.clock()
+        return self._reject(self._new(upload, now), reason, now)
+
+    def _new(self, upload: Upload, now: datetime) -> Batch:
+        job = job_name(upload.source.key)
+        return Batch(
+            id=batch_id(job, upload.source),
+            job=job,
+            source=upload.source,
+            size=upload.size,
+            status=BatchStatus.PLANNING,
+            created_at=timestamp(now),
+            expires_at=int((now + self.retention).timestamp()),
+            chunk_rows=self._chunk_rows(job),
+            chunk_bytes=self.chunk_bytes,
+        )
 
     def _standing(self, batch_id: str) -> Batch | None:
         item = self.table.get(batch_pk(batch_id), BATCH_SK)

@@ -49,12 +49,16 @@ if TYPE_CHECKING:
 
 SPLIT_SECONDS = 10.0
 """A message whose rows would take longer than this, at the pace seen so far, is split."""
-PIECE_SECONDS = 2.0
-"""What each of its pieces is worth: far more than a message costs, and small enough to keep many workers busy."""
+_PIECES = 200
+"""Into about so many pieces is cut what is left of a batch: a few for each of 50 workers, so that none waits long for
+the last one, and no more messages than that where many chunks are open anyway."""
+_MIN_PIECE_SECONDS = 0.5
+"""What a piece is worth at least: more than its messages cost."""
 FLUSH_SECONDS = 5.0
 """How often outcomes are sent on: what a crash makes to be done again."""
-_PACE_SECONDS = 1.0
-"""Rows run for as long as this before their pace says anything: the first one pays for what a cold worker imports."""
+_PACE_SECONDS = 0.2
+"""Rows run for as long as this, without the slowest, before their pace says anything: the first one pays for what a
+cold worker imports."""
 _BASE_DELAY_SECONDS = 2
 _CAP_DELAY_SECONDS = 900
 """SQS delays a message for no longer."""
@@ -277,11 +281,16 @@ class _Run:
             if elapsed < SPLIT_SECONDS:
                 return left
             pace = elapsed
-        elif elapsed < _PACE_SECONDS:
-            return left
         else:
+            if elapsed - self.longest < _PACE_SECONDS:
+                return left
             pace = (elapsed - self.longest) / (run - 1)
-        return left if pace * left <= SPLIT_SECONDS else max(1, int(PIECE_SECONDS / pace))
+        rest = pace * left
+        if rest <= SPLIT_SECONDS:
+            return left
+        of_batch = rest * max(1, self.work.batch.remaining)  # its other open chunks keep workers busy too
+        worth = min(SPLIT_SECONDS, max(_MIN_PIECE_SECONDS, of_batch / _PIECES))
+        return max(1, round(worth / pace))
 
     def _outcome(self, row: int, columns: Sequence[str], stored: StoredRow) -> RowOutcome | None:
         """Return a row's outcome; None if the job raised and the row has tries left."""

@@ -87,12 +87,17 @@ def repair_chunk(batch: Batch, chunk: Chunk, found: Recount) -> list[Update]:
 
 
 def repair_batch(batch: Batch, chunks: Sequence[Chunk]) -> Update | None:
-    """Return the update that sets a batch to what its closed chunks add up to, None if it says so already."""
+    """Return the update that sets a batch to what its closed chunks add up to, None if it says so already.
+
+    The end of a batch that has ended is set with its counters; if one of its chunks is open, it goes on.
+    """
     closed = [chunk for chunk in chunks if chunk.closed]
     counts = sum((chunk.counts for chunk in closed), Counts())
     rows = sum(chunk.rows or 0 for chunk in closed)
     remaining = (batch.chunks or 0) - len(closed)
-    if (batch.counts, batch.rows, batch.remaining) == (counts, rows, remaining):
+    status = BatchStatus.ended(flawless=counts.succeeded == rows)
+    is_ended_right = not batch.status.final or (remaining == 0 and batch.status is status)
+    if is_ended_right and (batch.counts, batch.rows, batch.remaining) == (counts, rows, remaining):
         return None
     sets, _, removes, values = next_attempt(batch) if remaining else ([], [], [], {})
     sets += [
@@ -105,6 +110,6 @@ def repair_batch(batch: Batch, chunks: Sequence[Chunk]) -> Update | None:
     values |= {":remaining": number(remaining), ":rows": number(rows), **counts.values()}
     if batch.status.final and not remaining:
         sets.append("#status = :status")
-        values[":status"] = text(BatchStatus.ended(flawless=counts.succeeded == rows))
+        values[":status"] = text(status)
     removed = f" REMOVE {', '.join(removes)}" if removes else ""
     return change_batch(batch, f"SET {', '.join(sets)}{removed}", values)

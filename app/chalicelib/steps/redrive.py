@@ -94,29 +94,36 @@ class Redriver:
         return Repository(table=self.table)
 
     def _redrive_chunk(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> Redriven:
-        """Take the failures of one chunk back, in as many transactions as their markers need."""
-        done = Redriven()
-        while taken := self.table.retry(self._take_back, key, pattern, wanted):
+        """Take the failures of one chunk back, in as many transactions as their markers need.
+
+        Not until there are none: a row that fails again at once would be taken back for ever.
+        """
+        done, more = Redriven(), True
+        while more:
+            taken, more = self.table.retry(self._take_back, key, pattern, wanted)
             done = Redriven(rows=done.rows + taken.rows, lifted=done.lifted or taken.lifted)
         return done
 
-    def _take_back(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> Redriven | None:
-        """Take back what fits into a transaction, None if there is nothing; raises ConflictError if the chunk moved."""
+    def _take_back(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> tuple[Redriven, bool]:
+        """Take back what fits into a transaction, and tell whether that leaves more of what was found.
+
+        Raises ConflictError if the chunk has moved.
+        """
         # In this order: whatever changes markers after this raises the version that the transaction is guarded by.
         batch, chunk = self._repository.require_with_batch(key)
         if not chunk.counts.failed:
-            return None
+            return Redriven(), False
         found = self._repository.markers(key)
         taken = [each for marker in found if (each := _take(marker, pattern, wanted)) is not None]
         if not taken:
-            return None
+            return Redriven(), False
         if chunk.pages == 0:  # it was never read, so that all of it is read now
             taken = [_Taken(marker, None, marker.every_row) for marker in found]
         group = next(grouped(taken, size=_size, max_bytes=MAX_TRANSACTION_BYTES, max_parts=_MAX_MARKERS))
         if self.table.transact(_actions(batch, chunk, group)):
             raise ConflictError(f"{key.pk} has moved since it was read")
         lifted = batch.hold if _is_stopped(batch) else None
-        return Redriven(rows=sum(len(each.rows) for each in group), lifted=lifted)
+        return Redriven(rows=sum(len(each.rows) for each in group), lifted=lifted), len(group) < len(taken)
 
 
 def _is_stopped(batch: Batch) -> bool:

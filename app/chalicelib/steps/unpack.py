@@ -34,6 +34,8 @@ _FREE_BYTES = 64 * 1_048_576
 _MAX_RATIO = 250
 """Tables shrink to a fifth or a twentieth. Deflate can do a thousandth: that is a bomb, and parts cost money."""
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_BYTES_AT_ONCE = 16_384
+"""What zlib is given: it copies the rest of it at the end of each member, and members may have 20 bytes."""
 
 IS_BEING_UNPACKED = "#status = :unpacking"
 """A plain object is named once, and the batch planned from it: one that another plan made has the same bytes."""
@@ -252,8 +254,8 @@ def parts(blocks: Iterator[bytes]) -> Iterator[bytes]:
 def _unpacked(blocks: Iterator[bytes]) -> Iterator[bytes]:
     member = zlib.decompressobj(_GZIP_WINDOW)
     begun = False
-    for block in blocks:
-        data = block
+    for piece in _pieces(blocks):
+        data = piece
         while data:
             if member.eof:
                 data = data.lstrip(b"\0")  # tapes and some tools fill up with zeroes, between members too
@@ -268,3 +270,9 @@ def _unpacked(blocks: Iterator[bytes]) -> Iterator[bytes]:
             data = member.unused_data if member.eof else member.unconsumed_tail
     if begun and not member.eof:
         raise UnpackError("the gzip data are cut off: upload the file again")
+
+
+def _pieces(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        for begin in range(0, len(block), _BYTES_AT_ONCE):
+            yield block[begin : begin + _BYTES_AT_ONCE]

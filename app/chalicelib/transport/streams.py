@@ -15,11 +15,6 @@ class Change:
     new: Item
 
     @property
-    def pk(self) -> str:
-        """The partition of what is there now; empty for a deletion."""
-        return str(self.new["pk"]["S"]) if self.new else ""
-
-    @property
     def sk(self) -> str:
         """The sort key of what is there now, which tells what kind of item it is; empty for a deletion."""
         return str(self.new["sk"]["S"]) if self.new else ""

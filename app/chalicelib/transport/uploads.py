@@ -27,17 +27,27 @@ class Upload:
     size: int
 
 
+def version_id(said: str) -> str:
+    """Return the id of an object version, empty in a bucket that keeps none: there S3 says null, or nothing."""
+    return "" if said == "null" else said
+
+
+def is_folder(key: str) -> bool:
+    """Tell whether an object is the placeholder that a console makes for a folder: no upload."""
+    return key.endswith("/")
+
+
 def uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
-    """Read the objects of an S3 event; the folder placeholders that consoles make are not uploads."""
+    """Read the uploads of an S3 event."""
     for record in event.get("Records", []):
         found = record["s3"]["object"]
         name = unquote_plus(found["key"])
-        if name.endswith("/"):
+        if is_folder(name):
             continue
         source = Source(
             bucket=record["s3"]["bucket"]["name"],
             key=name,
-            version_id=found.get("versionId", ""),
+            version_id=version_id(found.get("versionId", "")),
             etag=found.get("eTag", "").strip('"'),
         )
         yield Upload(source=source, size=int(found.get("size", 0)))

@@ -6,10 +6,14 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.id
 
-  function_names = [for name in ["plan", "dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle", "reconcile"] : "${local.prefix}-${name}"]
+  # This folder stands alone, so it says again what infra/functions.tf says; tests/unit/test_deploy_role.py holds the two together.
+  stage_functions = ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile"]
+  stage_queues    = ["ingest", "work", "heavy", "finished"]
+
+  function_names = [for name in local.stage_functions : "${local.prefix}-${name}"]
   queue_names = [
     for name in concat(
-      flatten([for queue in ["ingest", "work", "heavy", "finished", "completions"] : [queue, "${queue}-dlq"]]),
+      flatten([for queue in concat(local.stage_queues, ["completions"]) : [queue, "${queue}-dlq"]]),
       ["dead-letters", "plan-failures", "stream-failures"],
     ) : "${local.prefix}-${name}"
   ]

@@ -42,6 +42,22 @@ variable "visibility_timeout_seconds" {
     condition     = var.visibility_timeout_seconds >= 0 && var.visibility_timeout_seconds <= 43200
     error_message = "visibility_timeout_seconds must be between 0 and 43200 (12 hours)."
   }
+
+  validation {
+    condition     = var.visibility_timeout_seconds >= 6 * coalesce(var.consumer_timeout_seconds, 0)
+    error_message = "visibility_timeout_seconds must be at least 6 x consumer_timeout_seconds."
+  }
+}
+
+variable "consumer_timeout_seconds" {
+  description = "Seconds the consumer of this queue may run; null when nothing consumes it."
+  type        = number
+  default     = null # null has a meaning here: no consumer
+
+  validation {
+    condition     = var.consumer_timeout_seconds == null || try(var.consumer_timeout_seconds >= 1 && var.consumer_timeout_seconds <= 900, false)
+    error_message = "consumer_timeout_seconds must be between 1 and 900."
+  }
 }
 
 variable "source_queue_arns" {

@@ -29,12 +29,15 @@ resource "aws_iam_role_policy" "this" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
-      [for s in var.statements : {
-        Sid      = s.sid
-        Effect   = "Allow"
-        Action   = s.actions
-        Resource = s.resources
-      }],
+      [for s in var.statements : merge(
+        {
+          Sid      = s.sid
+          Effect   = "Allow"
+          Action   = s.actions
+          Resource = s.resources
+        },
+        length(s.condition) == 0 ? {} : { Condition = s.condition },
+      )],
       # Only what a service asks for on the function's behalf: reading and writing what it keeps encrypted.
       [for arn in var.kms_key_arn[*] : {
         Sid       = "UseKeyThroughServices"

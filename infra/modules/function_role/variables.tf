@@ -10,11 +10,12 @@ variable "function_name" {
 }
 
 variable "statements" {
-  description = "What the function may do. The sid says why."
+  description = "What the function may do. The sid says why; a condition is an operator, a key and the values that the key may have."
   type = list(object({
     sid       = string
     actions   = list(string)
     resources = list(string)
+    condition = optional(map(map(list(string))), {})
   }))
   nullable = false
 

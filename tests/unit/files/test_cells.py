@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.files import cells
-from chalicelib.files.boundaries import CsvRecord, read_records
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
+from chalicelib.files.records import CsvRecord, read_range
 
 # Separators and quotes, dirt that cleaning takes away, and what may come to stand together once it is gone.
 QUOTED = ['"', '""', '"x"', ',"', '",', '"\n', '\n"', '"a\nb"', '"a, b"', '"a""b"']
@@ -21,9 +21,9 @@ PIECES = st.lists(
 
 def _exactly(data: bytes, first_line: int) -> Iterator[tuple[int, list[str]]]:
     line = first_line
-    for record in read_records(data.decode(errors="surrogateescape")):
+    for record in read_range(data.decode(errors="surrogateescape")):
         if record.cells:
-            yield line, [clean(cell) for cell in record.cells]
+            yield line, [] if record.unclosed else [clean(cell) for cell in record.cells]
         line += record.lines
 
 
@@ -68,6 +68,6 @@ def test_whole_quoted_cells_and_bad_bytes_need_no_csv_module(monkeypatch: pytest
     def refuse(text: str) -> Iterator[CsvRecord]:
         raise AssertionError(text)
 
-    monkeypatch.setattr(cells, "read_records", refuse)
+    monkeypatch.setattr(cells, "read_range", refuse)
     data = b' a ,"b, c",\r\n"d\r\ne",\xff,"f ""g"""\r\nh\x00'[:-1]
     assert _read(data) == [(7, ["a", "b, c", ""]), (8, ["d e", "\udcff", 'f "g"']), (10, ["h"])]

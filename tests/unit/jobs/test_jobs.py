@@ -10,6 +10,7 @@ import pytest
 from chalicelib import jobs
 from chalicelib.errors import FatalError, PermanentError
 from chalicelib.jobs import offices, transactions
+from tests.support.builders import deployed_job
 
 
 def _row(**changes: object) -> transactions.Row:
@@ -41,6 +42,33 @@ def test_a_module_that_is_no_job_says_what_is_missing(monkeypatch: pytest.Monkey
     with pytest.raises(FatalError, match=r"jobs/half\.py must define Row"):
         jobs.find.__wrapped__("half")
     assert isinstance(sys.modules.pop("chalicelib.jobs.half"), ModuleType)
+
+
+CHUNKED = """
+from chalicelib import rows
+CHUNK_ROWS = {}
+class Row(rows.Row):
+    a: int
+def process(row):
+    return row.a
+"""
+
+
+@pytest.mark.parametrize("rows", [1, 2_000, None])
+def test_a_job_may_say_how_many_rows_a_chunk_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: object) -> None:
+    """Or leave it to the stage."""
+    with deployed_job(monkeypatch, tmp_path, "chunked", CHUNKED.format(rows)):
+        assert jobs.require("chunked").chunk_rows == rows
+
+
+@pytest.mark.parametrize("rows", ["0", "2_001", "-1", "'9'", "1.5", "True"])
+def test_a_size_of_chunks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str) -> None:
+    """Whoever writes a job reads the message."""
+    with (
+        deployed_job(monkeypatch, tmp_path, "chunked", CHUNKED.format(rows)),
+        pytest.raises(FatalError, match=r"jobs/chunked\.py: CHUNK_ROWS must be a number of rows from 1 to 2,000"),
+    ):
+        jobs.find("chunked")
 
 
 def test_a_transaction_becomes_signed_euros_with_a_fee_and_a_risk_band() -> None:

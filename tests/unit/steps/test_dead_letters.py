@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from chalicelib import services
-from chalicelib.errors import BusyError, FatalError, MessageError
+from chalicelib.errors import BusyError, MessageError, NotFoundError
 from chalicelib.steps.dead_letters import DeadLetterHandler, HandledDeadLetter
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus
-from chalicelib.store.items import ChunkKey, Counts, Marker, Outcome
+from chalicelib.store.items import ChunkKey, Counts, Outcome
 from chalicelib.store.leases import Leases
+from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.transport.messages import WorkMessage, decode, encode
 from chalicelib.transport.partial_batch_response import Message
-from tests.support.builders import Requests, at_call, deployed_job, killed, ledger, table
+from tests.support.builders import Requests, at_call, count_rows, deployed_job, failed, killed, succeeded, table
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
 
@@ -32,8 +33,9 @@ def process(row):
     return row.kind
 """
 KINDS = ["fine", "fine", "heavy", "too,many", "fine", "fine"]
-"""Chunks of four rows, packs of three."""
-READ = ["upload", "dispatch", "ingest"]
+"""Chunks of four rows."""
+READ = ["upload", "dispatch", "ingest", "dispatch"]
+AFTER = Counts(succeeded=5, rejected=1)
 INGEST_DLQ, WORK_DLQ, HEAVY_DLQ, FINISHED_DLQ = (
     f"tally-test-{name}-dlq" for name in ("ingest", "work", "heavy", "finished")
 )
@@ -72,9 +74,9 @@ def _letter(pipeline: Pipeline, queue: str) -> str:
     return pipeline.waiting(queue).pop(0)
 
 
-def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], str]:
-    failed = [marker for marker in pipeline.markers(batch_id) if marker.outcome is Outcome.FAILED]
-    return {(marker.chunk.number, marker.row): marker.error for marker in failed}
+def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], RowOutcome]:
+    outcomes = pipeline.outcomes(batch_id)
+    return {(chunk, found.row): found for chunk, found in outcomes if found.outcome is Outcome.FAILED}
 
 
 def test_the_rows_of_a_work_letter_fail_once_and_the_batch_ends(pipeline: Pipeline) -> None:
@@ -82,15 +84,78 @@ def test_the_rows_of_a_work_letter_fail_once_and_the_batch_ends(pipeline: Pipeli
     batch_id = _upload(pipeline, *READ)
     letter = _letter(pipeline, "work")
     assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=2)
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=0)
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.rows) == (BatchStatus.COMPLETED_WITH_FAILURES, 6)
     assert batch.counts == Counts(succeeded=3, failed=2, rejected=1)
-    assert _failed(pipeline, batch_id) == dict.fromkeys(
-        [(0, 0), (0, 1)],
-        "dead-lettered: its worker died, timed out or failed each time; see the logs of process",
+    failed = _failed(pipeline, batch_id)
+    assert list(failed) == [(0, 0), (0, 1)]
+    assert {(found.code, found.reason) for found in failed.values()} == {
+        (
+            ReasonCode.DEAD_LETTERED,
+            "dead-lettered: its worker died, timed out or failed each time; see the logs of process",
+        )
+    }
+
+
+def test_a_letter_about_all_rows_gives_up_those_that_are_neither_done_nor_heavy(pipeline: Pipeline) -> None:
+    """By what the chunk says now: the letter names none of them."""
+    batch_id = _upload(pipeline, *READ)
+    letter = _letter(pipeline, "work")
+    assert decode(letter, WorkMessage).rows is None
+    count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), succeeded(1))
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    assert list(_failed(pipeline, batch_id)) == [(0, 0)]
+
+
+def test_what_a_row_had_raised_before_its_worker_died_is_in_its_reason(pipeline: Pipeline) -> None:
+    """It may say what the worker died of; the others have raised nothing."""
+    batch_id = _upload(pipeline, *READ)
+    body = decode(_letter(pipeline, "work"), WorkMessage)
+    raised = WorkMessage(
+        batch=body.batch, chunk=0, generation=1, rows=[0, 1], attempt=2, raised={1: "MemoryError: 5 GB"}
     )
+    _handle(encode(raised), WORK_DLQ)
+    first, second = _failed(pipeline, batch_id).values()
+    assert (first.tries, second.tries) == (2, 2)
+    assert "raised" not in first.reason
+    assert second.reason.endswith("; the try before raised MemoryError: 5 GB")
+
+
+def test_a_letter_that_a_redrive_has_overtaken_fails_nothing(pipeline: Pipeline) -> None:
+    """Its rows were sent again with the redrive's generation, and may be running."""
+    batch_id = _upload(pipeline, *READ)
+    letter = _letter(pipeline, "work")
+    _handle(letter, WORK_DLQ)
+    assert _redrive(pipeline, batch_id) == 2
+    assert _handle(letter, WORK_DLQ).counted == 0
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER
+
+
+def test_a_letter_that_is_overtaken_while_it_is_handled_fails_nothing(pipeline: Pipeline) -> None:
+    """A redrive comes between its reading of the chunk and its transaction."""
+    batch_id = _upload(pipeline, *READ)
+    key = ChunkKey(batch_id, 0)
+    letter = _letter(pipeline, "work")
+    redriven = [False]
+
+    def redrive_before_the_transaction(operation: str) -> Fault:
+        if operation == "transact_write_items" and not redriven[0]:
+            redriven[0] = True
+            count_rows(pipeline.dynamodb, key, failed(0), failed(1))
+            assert _redrive(pipeline, batch_id) == 2
+        return Fault.NONE
+
+    pipeline.faults = redrive_before_the_transaction
+    assert _handle(letter, WORK_DLQ).counted == 0
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER
+
+
+def _redrive(pipeline: Pipeline, batch_id: str) -> int:
+    return Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None).rows
 
 
 def test_the_row_of_a_heavy_letter_fails_alone(pipeline: Pipeline) -> None:
@@ -113,21 +178,19 @@ def test_the_rows_of_an_ingest_letter_fail_although_nobody_has_read_them(pipelin
         6,
         Counts(succeeded=2, failed=4),
     )
-    assert _failed(pipeline, batch_id)[0, 3].startswith("row 4 from line 2: dead-lettered: its chunk could not be read")
+    reason = _failed(pipeline, batch_id)[0, 3].reason
+    assert reason.startswith("row 4 from line 2: dead-lettered: its chunk could not be read")
 
 
-def test_rows_that_an_ingest_has_written_before_it_died_keep_their_outcome(pipeline: Pipeline) -> None:
-    """They went to work from the stream, the heavy one too, which is still on its way."""
+def test_rows_that_an_ingest_has_written_before_it_died_are_given_up_with_their_chunk(pipeline: Pipeline) -> None:
+    """Nobody was told of them yet: their totals are the chunk's, and they are set once."""
     batch_id = _upload(pipeline, "upload", "dispatch")
-    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if operation == "update_item" else Fault.NONE
+    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if "transact" in operation else Fault.NONE
     assert not pipeline.deliver("ingest", most=1)
     pipeline.faults = lambda _: Fault.NONE
-    for step in ("dispatch", "work", "finished"):
-        assert pipeline.deliver(step, most=1000)
-    assert len(pipeline.markers(batch_id)) == 3
-    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=0)
+    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
     pipeline.drain()
-    assert list(_failed(pipeline, batch_id)) == []
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=2, failed=4)
 
 
 def test_a_letter_of_a_chunk_that_was_read_fails_none_of_its_rows(pipeline: Pipeline) -> None:
@@ -137,7 +200,7 @@ def test_a_letter_of_a_chunk_that_was_read_fails_none_of_its_rows(pipeline: Pipe
     assert pipeline.deliver("ingest", most=1000)
     assert _handle(letter, INGEST_DLQ).counted == 0
     pipeline.drain()
-    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+    assert pipeline.batch(batch_id).counts == AFTER
 
 
 def test_a_letter_of_a_chunk_that_was_closed_changes_nothing(pipeline: Pipeline) -> None:
@@ -157,7 +220,7 @@ def test_the_outcomes_of_a_finished_letter_are_counted_as_they_are(pipeline: Pip
     assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=2)
     assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=0)
     pipeline.drain()
-    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+    assert pipeline.batch(batch_id).counts == AFTER
 
 
 def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pipeline) -> None:
@@ -165,7 +228,7 @@ def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pip
     _upload(pipeline, *READ, "work")
     letter = _letter(pipeline, "finished")
     pipeline.dynamodb.items.clear()
-    with pytest.raises(FatalError, match="which no plan has made"):
+    with pytest.raises(NotFoundError, match="which no plan has made"):
         _handle(letter, FINISHED_DLQ)
     assert not pipeline.waiting("dead-letters")
 
@@ -177,7 +240,6 @@ def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pip
         ("{}", HEAVY_DLQ),
         ('{"batch":"b"}', FINISHED_DLQ),
         ("[]", INGEST_DLQ),
-        ('{"batch":"gone-1","chunk":0}', INGEST_DLQ),
         ('{"batch":"plain-1","chunk":0}', "tally-test-work"),
         ('{"batch":"plain-1","chunk":0}', "somebody-elses-dlq"),
     ],
@@ -185,6 +247,22 @@ def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pip
 def test_what_cannot_be_mapped_to_a_row_stays_in_its_queue(pipeline: Pipeline, body: str, queue: str) -> None:
     """Its alarm calls somebody; a copy in ``dead-letters`` would look dealt with."""
     with pytest.raises(MessageError):
+        _handle(body, queue)
+    assert not pipeline.waiting("dead-letters")
+    assert not pipeline.dynamodb.items
+
+
+@pytest.mark.parametrize(
+    ("body", "queue"),
+    [
+        ('{"batch":"gone-1","chunk":0}', INGEST_DLQ),
+        ('{"batch":"gone-1","chunk":0,"generation":1}', WORK_DLQ),
+        ('{"batch":"gone-1","chunk":0,"generation":1,"rows":[0]}', HEAVY_DLQ),
+    ],
+)
+def test_a_letter_of_a_batch_that_was_deleted_stays_in_its_queue(pipeline: Pipeline, body: str, queue: str) -> None:
+    """An operator decides whether anybody misses it."""
+    with pytest.raises(NotFoundError):
         _handle(body, queue)
     assert not pipeline.waiting("dead-letters")
     assert not pipeline.dynamodb.items
@@ -240,28 +318,28 @@ def test_a_lease_of_a_row_that_was_counted_protects_nothing(pipeline: Pipeline) 
     batch_id = _upload(pipeline, *READ)
     letter = _letter(pipeline, "heavy")
     _leased(pipeline, batch_id)
-    chunk = ChunkKey(batch_id, 0)
-    ledger(pipeline.dynamodb).record(chunk, [Marker(chunk=chunk, row=2, outcome=Outcome.SUCCEEDED)])
+    count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), succeeded(2))
     assert _handle(letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=0)
     assert len(pipeline.waiting("dead-letters")) == 1
     pipeline.drain()
-    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+    assert pipeline.batch(batch_id).counts == AFTER
 
 
 def test_rows_that_were_counted_keep_their_outcome(pipeline: Pipeline) -> None:
-    """A pack that was processed, and whose worker died before it said so."""
+    """They were processed, and the worker died before it said so."""
     batch_id = _upload(pipeline, *READ)
     letter = pipeline.waiting("work")[0]
     pipeline.drain()
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=0)
-    assert pipeline.batch(batch_id).counts == Counts(succeeded=5, rejected=1)
+    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    assert pipeline.batch(batch_id).counts == AFTER
 
 
 def test_a_letter_with_the_same_row_twice_counts_it_once(pipeline: Pipeline) -> None:
     """Nobody writes such a letter; it would be a transaction that DynamoDB refuses for ever."""
     _upload(pipeline, *READ)
     work = decode(_letter(pipeline, "heavy"), WorkMessage)
-    assert _handle(encode(WorkMessage(work.batch, work.rows * 2)), HEAVY_DLQ) == HandledDeadLetter(rows=2, counted=1)
+    twice = WorkMessage(batch=work.batch, chunk=work.chunk, generation=1, rows=[2, 2])
+    assert _handle(encode(twice), HEAVY_DLQ).counted == 1
 
 
 CUTS: dict[str, tuple[list[str], str]] = {
@@ -295,12 +373,12 @@ def _handling(letter: str, dlq: str) -> Callable[[], Any]:
 
 
 def test_rows_that_a_redrive_could_not_have_read_either_fail_again(pipeline: Pipeline) -> None:
-    """The total of their chunk is known since they were first given up, but they have no record."""
+    """The redrive asks for their chunk as a whole, and it is given up as a whole once more."""
     batch_id = _upload(pipeline, "upload", "dispatch")
     letter = _letter(pipeline, "ingest")
     _handle(letter, INGEST_DLQ)
     pipeline.drain()
-    assert Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None) == 4
+    assert _redrive(pipeline, batch_id) == 4
     assert pipeline.deliver("dispatch", most=1000)
     assert pipeline.waiting("ingest") == [letter]
     assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ).counted == 4

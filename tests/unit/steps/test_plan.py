@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.files.boundaries import MAX_RECORD_BYTES
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps.plan import batch_id, job_name, job_of
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, batch_pk, number
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
 from chalicelib.store.table import Update
 from tests.support.builders import (
     NOW,
@@ -26,7 +27,6 @@ from tests.support.builders import (
     deployed_job,
     faulty,
     killed,
-    ledger,
     planner,
     plant,
     table,
@@ -34,10 +34,11 @@ from tests.support.builders import (
 )
 from tests.support.faults import Fault
 from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3
+from tests.support.pipeline import MemoryS3, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
 FILE = HEADER + b"".join(b"o%d,1,2\n" % row for row in range(7))
+SPACED = HEADER + b"\n\r\n" + b"o1,1,2\n\no2,1,2\n" + b"o3,1,2\r\n" + b"\n" * 9_000 + b"o4,1,2"
 SOURCE = Source(bucket="inbox", key="inbox/offices/day.csv", version_id="v1", etag="etag-of-v1")
 Faults = Callable[[str], Fault]
 
@@ -79,7 +80,7 @@ def test_a_file_becomes_a_running_batch_and_chunks_that_cover_its_rows() -> None
     world = World()
     returned = world.plan()
     batch = world.batch()
-    assert batch == replace(returned, remaining=4)
+    assert batch == replace(returned, remaining=4, version=1)
     assert (batch.status, batch.job, batch.source) == (BatchStatus.RUNNING, "offices", SOURCE)
     assert (batch.chunks, batch.remaining, batch.expected_rows, batch.rows) == (4, 4, 7, 0)
     assert batch.header == ("office_id", "user_count", "contract_count")
@@ -90,7 +91,8 @@ def test_a_file_becomes_a_running_batch_and_chunks_that_cover_its_rows() -> None
     assert b"".join(FILE[chunk.start : chunk.end] for chunk in chunks) == FILE[len(HEADER) :]
     assert [chunk.first_line for chunk in chunks] == [2, 4, 6, 8]
     assert [chunk.expected_rows for chunk in chunks] == [2, 2, 2, 1]
-    assert all(chunk.rows is None and chunk.counts == Counts() and not chunk.closed for chunk in chunks)
+    assert all(chunk.rows is None and chunk.counts == Counts() for chunk in chunks)
+    assert {(chunk.state, chunk.version, chunk.generation) for chunk in chunks} == {(ChunkState.PLANNED, 0, 1)}
 
 
 def test_the_same_event_twice_changes_nothing() -> None:
@@ -162,10 +164,11 @@ def test_a_second_plan_leaves_the_counters_of_a_chunk_alone() -> None:
     world = World()
     assert killed(lambda: world.plan(at_call(_calls(FILE).index("update_item"), Fault.KILLED_BEFORE)))
     key = world.chunks()[1].key
-    ledger(world.dynamodb).record(key, [Marker(chunk=key, row=0, outcome=Outcome.SUCCEEDED)])
+    counted = {"state": text(ChunkState.COUNTING), "version": number(2), "rows": number(2), "remaining": number(1)}
+    world.dynamodb.items[key.pk, "chunk"].update(counted | {"succeeded": number(1)})
+    before = chunk_of(world.dynamodb, key)
     world.plan()
-    chunk = chunk_of(world.dynamodb, key)
-    assert (chunk.counts, chunk.remaining) == (Counts(succeeded=1), -1)
+    assert chunk_of(world.dynamodb, key) == before
     assert world.batch().chunks == 4
 
 
@@ -202,14 +205,67 @@ def test_a_chunk_that_is_there_does_not_keep_out_the_others_of_its_transaction()
     assert [chunk.expected_rows for chunk in world.chunks()] == [2, 2, 4, 1]
 
 
-@pytest.mark.parametrize("content", [HEADER, HEADER.rstrip(b"\n"), HEADER + b"\n\r\n\n"])
+NO_ROWS = [HEADER, HEADER.rstrip(b"\n"), HEADER + b"\n\r\n\n", HEADER + b"\n" * 100_000, HEADER + b"\r" * 100_000]
+
+
+@pytest.mark.parametrize("content", NO_ROWS)
 def test_a_file_without_rows_is_a_batch_that_waits_for_none(content: bytes) -> None:
-    """It is no rejection: nothing is wrong with it. Blank lines may make a chunk, but no rows."""
+    """It is no rejection: nothing is wrong with it. Blank lines make no chunk."""
     world = World(content)
     world.plan()
-    assert world.batch().status is BatchStatus.RUNNING
-    assert world.batch().expected_rows == 0
-    assert sum(chunk.expected_rows for chunk in world.chunks()) == 0
+    batch = world.batch()
+    assert (batch.status, batch.chunks, batch.remaining, batch.expected_rows) == (BatchStatus.RUNNING, 0, 0, 0)
+    assert world.chunks() == []
+
+
+@pytest.mark.parametrize("content", NO_ROWS)
+def test_a_file_without_rows_completes_with_one_event(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """There is no chunk whose closing would end the batch: its own image in the stream does."""
+    pipeline = Pipeline(monkeypatch)
+    batch_id = pipeline.upload("inbox/offices/day.csv", content)
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.chunks, batch.rows) == (BatchStatus.COMPLETED, 0, 0)
+    assert [(event["event_id"], event["rows"]) for event in pipeline.events.details] == [(f"{batch_id}#1", 0)]
+
+
+@pytest.mark.parametrize("position", range(len(calls_of(lambda faults: World(SPACED).plan(faults)))))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+def test_blank_lines_cost_nothing_and_change_no_row_of_a_plan_that_died(fault: Fault, position: int) -> None:
+    """As many chunks as rows need, whatever is between them; a second plan finds the same."""
+    undisturbed, world = World(SPACED), World(SPACED)
+    undisturbed.plan()
+    assert killed(lambda: world.plan(at_call(position, fault)))
+    world.plan()
+    assert world.dynamodb.items == undisturbed.dynamodb.items
+    assert [SPACED[chunk.start : chunk.end] for chunk in world.chunks()] == [
+        b"o1,1,2\n\no2,1,2\n",
+        b"o3,1,2\r\n",
+        b"o4,1,2",
+    ]
+    assert [(chunk.first_line, chunk.expected_rows) for chunk in world.chunks()] == [(4, 2), (7, 1), (9_008, 1)]
+
+
+JOB = """
+from chalicelib import rows
+CHUNK_ROWS = 3
+class Row(rows.Row):
+    a: int
+def process(row):
+    return row.a
+"""
+
+
+def test_a_job_may_say_how_many_rows_its_chunks_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The batch keeps it: a plan that goes on cuts as the first did, whatever the job says by then."""
+    content = b"a\n" + b"1\n" * 7
+    with deployed_job(monkeypatch, tmp_path, "small", JOB):
+        world = World(content, "inbox/small/day.csv")
+        assert killed(lambda: world.plan(at_call(_calls(FILE).index("transact_write_items"), Fault.KILLED_AFTER)))
+        assert world.batch().chunk_rows == 3
+    with deployed_job(monkeypatch, tmp_path, "small", JOB.replace("CHUNK_ROWS = 3", "CHUNK_ROWS = 2")):
+        world.plan()
+    assert [chunk.expected_rows for chunk in world.chunks()] == [3, 3, 1]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:

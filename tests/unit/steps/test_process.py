@@ -1,7 +1,8 @@
 """Process: the job's function, row by row; what it does to one row it cannot do to another."""
 
+import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.errors import FatalError, UnknownOutcomeError
+from chalicelib.errors import FatalError, NotFoundError, UnknownOutcomeError
 from chalicelib.retry import Retry
-from chalicelib.steps.process import Processed, Processor
+from chalicelib.steps.process import FLUSH_SECONDS, Processed, Processor
 from chalicelib.store.batch import Hold
-from chalicelib.store.items import ChunkKey, Outcome, Record, text
-from chalicelib.transport.messages import MAX_MESSAGE_BYTES, FinishedMessage, FinishedRow, WorkMessage, WorkRow, decode
-from tests.support.builders import RETRY, Requests, at_call, deployed_job, faulty, killed, plant_batch, table
+from chalicelib.store.bits import NO_ROWS, RowBits
+from chalicelib.store.chunk import ChunkState
+from chalicelib.store.items import ChunkKey, Outcome, number, text
+from chalicelib.store.marker import MAX_REASON_CHARACTERS, MAX_TRACEBACK_CHARACTERS, ReasonCode, RowOutcome
+from chalicelib.transport.messages import MAX_MESSAGE_BYTES, FinishedMessage, WorkMessage, decode
+from tests.support.builders import (
+    RETRY,
+    Requests,
+    at_call,
+    calls_of,
+    count_rows,
+    deployed_job,
+    failed,
+    faulty,
+    killed,
+    plant_batch,
+    plant_rows,
+    succeeded,
+    table,
+)
 from tests.support.faults import Fault, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import MemorySQS
 
-URL = "http://127.0.0.1/finished"
-WORK = "http://127.0.0.1/work"
-BATCH = "moody-1"
+FINISHED, WORK = "finished", "work"
+KEY = ChunkKey("moody-1", 3)
 LAST = 3
 """The attempt at which a row that raises fails; so that these tests need not say each time that it is the last."""
 JOB = """
@@ -34,6 +51,7 @@ from chalicelib.errors import PermanentError
 from tests.support.faults import Killed
 
 ran = []
+seconds = lambda what: 0.0
 ATTEMPTS = 3
 
 class Row(rows.Row):
@@ -45,6 +63,8 @@ class Mute(Exception):
 
 def process(row):
     ran.append(row.what)
+    if row.what != "deep":
+        seconds(row.what)
     match row.what:
         case "permanent":
             raise PermanentError("never")
@@ -81,66 +101,112 @@ def _job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def _table() -> MemoryDynamoDB:
-    made = MemoryDynamoDB()
-    plant_batch(made, BATCH)
-    return made
+def _module() -> Any:
+    return sys.modules[jobs.require("moody").process.__module__]
 
 
-def _processor(dynamodb: Any = None, sqs: Any = None, **given: Any) -> Processor:
-    return Processor(
-        **{
-            "table": table(dynamodb or _table()),
-            "sqs": sqs or MemorySQS(),
-            "queue_url": WORK,
-            "finished_queue_url": URL,
-            "retry": RETRY,
-            "random": lambda _, high: high,
-            **given,
-        }
-    )
+class World:
+    """A batch with one chunk whose rows are durable, and workers that come for it; no time passes but what rows take.
+
+    ``seconds`` is how long the job takes for a row.
+    """
+
+    def __init__(self, *rows: str, heavy: RowBits = NO_ROWS, seconds: Callable[[str], float] = lambda _: 0.0) -> None:
+        self.dynamodb = MemoryDynamoDB()
+        self.sqs = MemorySQS()
+        self.requests = Requests(self.sqs)
+        self.now = 0.0
+        plant_batch(self.dynamodb, KEY.batch_id)
+        plant_rows(self.dynamodb, KEY, ["what"], [[what] for what in rows], heavy=heavy)
+
+        def run(what: str) -> None:
+            self.now += seconds(what)
+
+        self.module = _module()
+        self.module.seconds = run
+
+    def worker(
+        self,
+        *,
+        faults: Callable[[str], Fault] = lambda _: Fault.NONE,
+        remaining_seconds: Callable[[], float] = RETRY.remaining_seconds,
+    ) -> Processor:
+        """Return a worker that meets faults at any call to either service."""
+        return Processor(
+            table=table(faulty(self.dynamodb, faults)),
+            sqs=faulty(self.requests, faults),
+            queue_url=WORK,
+            finished_queue_url=FINISHED,
+            retry=Retry(sleep=lambda _: None, random=lambda _, high: high, remaining_seconds=remaining_seconds),
+            random=lambda _, high: high,
+            clock=lambda: self.now,
+        )
+
+    def work(self, *, receive_count: int = 1, worker: Processor | None = None, **message: Any) -> Processed:
+        """Process a message about the chunk, and about all of its rows unless it names them."""
+        return (worker or self.worker()).work(self.message(**message), receive_count=receive_count)
+
+    def message(self, **given: Any) -> WorkMessage:
+        """Return a message about the chunk."""
+        return WorkMessage(batch=KEY.batch_id, chunk=KEY.number, **{"generation": 1, **given})
+
+    def change_chunk(self, **changed: Any) -> None:
+        """Change attributes of the chunk, as something that happened meanwhile."""
+        self.dynamodb.items[KEY.pk, "chunk"].update(changed)
+
+    @property
+    def ran(self) -> list[str]:
+        """Return the rows that the job has run on, in order."""
+        return list(self.module.ran)
+
+    @property
+    def sent(self) -> list[WorkMessage]:
+        """Return what went back to the work queue."""
+        return [decode(body, WorkMessage) for body in self.sqs.bodies[WORK]]
+
+    @property
+    def finished(self) -> list[FinishedMessage]:
+        """Return the messages to finish."""
+        return [decode(body, FinishedMessage) for body in self.sqs.bodies[FINISHED]]
+
+    @property
+    def outcomes(self) -> list[RowOutcome]:
+        """Return the outcomes that were sent, in order."""
+        return [outcome for message in self.finished for outcome in message.outcomes]
+
+    def delays(self) -> list[int]:
+        """Return the delays of what went back to the work queue."""
+        requests = [request for request in self.requests.of("send_message_batch") if request["QueueUrl"] == WORK]
+        return [entry.get("DelaySeconds", 0) for request in requests for entry in request["Entries"]]
 
 
-def _message(*rows: str, attempt: int = 1) -> WorkMessage:
-    encoded = [msgspec.json.encode({"what": what}) for what in rows]
-    return WorkMessage(BATCH, [WorkRow(3, row, msgspec.Raw(data), attempt) for row, data in enumerate(encoded)])
+def _outcome(what: str) -> RowOutcome:
+    """Return the outcome of a row alone, at its last try."""
+    world = World(what)
+    world.work(attempt=LAST)
+    (outcome,) = world.outcomes
+    assert not world.sent
+    return outcome
 
 
-def _process(*rows: str) -> list[FinishedRow]:
-    done = _processor().process(_message(*rows, attempt=LAST))
-    assert not done.again
-    assert not done.rest
-    return done.finished
-
-
-def _ran() -> list[str]:
-    """Return the rows that the job has run on, in order."""
-    return list(sys.modules["chalicelib.jobs.moody"].ran) if "chalicelib.jobs.moody" in sys.modules else []
-
-
-def _sent(sqs: MemorySQS) -> list[WorkMessage]:
-    return [decode(body, WorkMessage) for body in sqs.bodies[WORK]]
-
-
-def _outcomes(sqs: MemorySQS) -> list[FinishedRow]:
-    return [row for body in sqs.bodies[URL] for row in decode(body, FinishedMessage).rows]
+# What becomes of a row.
 
 
 def test_a_row_succeeds_with_what_the_job_returns() -> None:
     """The result travels as JSON; the row knows the name that it has for ever."""
-    (finished,) = _process("fine")
-    assert (finished.chunk, finished.outcome.row, finished.outcome.outcome) == (3, 0, Outcome.SUCCEEDED)
-    assert msgspec.json.decode(finished.outcome.result) == {"what": "fine", "key": "moody-1#000003#000000"}
+    outcome = _outcome("fine")
+    assert (outcome.row, outcome.outcome, outcome.tries) == (0, Outcome.SUCCEEDED, LAST)
+    assert msgspec.json.decode(outcome.result) == {"what": "fine", "key": "moody-1#000003#000000"}
 
 
 def test_a_job_that_returns_nothing_has_the_result_null() -> None:
     """It succeeded all the same."""
-    (finished,) = _process("none")
-    assert (finished.outcome.outcome, bytes(finished.outcome.result)) == (Outcome.SUCCEEDED, b"null")
+    outcome = _outcome("none")
+    assert (outcome.outcome, bytes(outcome.result)) == (Outcome.SUCCEEDED, b"null")
 
 
 @pytest.mark.parametrize(
-    ("what", "error"),
+    ("what", "reason"),
     [
         ("raise", "ValueError: no good"),
         ("exit", "SystemExit: 3"),
@@ -151,259 +217,426 @@ def test_a_job_that_returns_nothing_has_the_result_null() -> None:
         ("mute", "Mute"),
     ],
 )
-def test_a_row_that_the_job_chokes_on_fails_alone(what: str, error: str) -> None:
-    """Whatever it raises, returns or prints of itself: the rows before and after it succeed, and all can be sent."""
-    sqs = MemorySQS()
-    processor = _processor(sqs=sqs)
-    finished = processor.process(_message("before", what, "after", attempt=LAST)).finished
-    assert [row.outcome.outcome for row in finished] == [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.SUCCEEDED]
-    assert finished[1].outcome.error.startswith(error)
-    assert processor.send(BATCH, finished) == 1
-    assert [row.outcome.row for body in sqs.bodies[URL] for row in decode(body, FinishedMessage).rows] == [0, 1, 2]
+def test_a_row_that_the_job_chokes_on_fails_alone(what: str, reason: str) -> None:
+    """Whatever it raises, returns or prints of itself: the rows before and after it succeed, and all are sent."""
+    world = World("before", what, "after")
+    world.work(attempt=LAST)
+    before, choked, after = world.outcomes
+    assert (before.outcome, after.outcome) == (Outcome.SUCCEEDED, Outcome.SUCCEEDED)
+    assert (choked.row, choked.outcome, choked.code) == (1, Outcome.FAILED, ReasonCode.RAISED)
+    assert choked.reason.startswith(reason)
+    assert (choked.line, choked.tries) == (3, LAST)
 
 
-def test_a_data_that_no_longer_fits_the_job_fails_the_row() -> None:
-    """A deployment changed its columns meanwhile: the reason says so."""
-    rows = [WorkRow(0, 0, msgspec.Raw(b'{"other":1}'), LAST), WorkRow(0, 1, msgspec.Raw(b'{"what":"fine"}'))]
-    first, second = _processor().process(WorkMessage(BATCH, rows)).finished
-    assert first.outcome.outcome is Outcome.FAILED
-    assert first.outcome.error.startswith("ValidationError: ")
-    assert second.outcome.outcome is Outcome.SUCCEEDED
+def test_a_permanent_error_fails_its_row_at_once() -> None:
+    """The job knows that a second try is no help."""
+    world = World("permanent", "fine")
+    world.work()
+    first, second = world.outcomes
+    assert (first.outcome, first.code, first.tries) == (Outcome.FAILED, ReasonCode.PERMANENT, 1)
+    assert first.reason == "PermanentError: never"
+    assert second.outcome is Outcome.SUCCEEDED
+    assert not world.sent
 
 
-def test_a_long_error_is_cut() -> None:
+def test_the_traceback_of_a_failure_has_the_places_in_the_jobs_code_and_nothing_of_tallys() -> None:
+    """It begins where the job was called; what the job itself has called is below."""
+    frames = _outcome("raise").traceback.splitlines()
+    assert [frame.partition(":")[0] for frame in frames] == ["moody.py"]
+    assert frames[0].endswith('in process: raise ValueError("no good")')
+    assert "process.py" not in "".join(frames).replace("in process", "")
+
+
+def test_a_deep_traceback_keeps_its_end() -> None:
+    """The place that raised; a thousand frames above it say the same."""
+    found = _outcome("deep").traceback
+    assert len(found) <= MAX_TRACEBACK_CHARACTERS
+    assert found.splitlines()[-1].startswith("moody.py:")
+
+
+def test_an_error_outside_the_jobs_code_says_where_it_was() -> None:
+    """A row that does not fit the schema any more never came to the job."""
+    world = World("fine")
+    world.dynamodb.items.pop((KEY.pk, "rows#000"))
+    plant_rows(world.dynamodb, KEY, ["other"], [["x"]])
+    world.work(attempt=LAST)
+    (outcome,) = world.outcomes
+    assert outcome.reason.startswith("ValidationError: ")
+    assert len(outcome.traceback.splitlines()) == 1
+
+
+def test_a_row_of_another_schema_does_not_hurt_those_that_fit() -> None:
+    """A page says which columns it has: a job that was deployed with others does not misread it."""
+    world = World("fine")
+    plant_rows(world.dynamodb, KEY, ["what", "note"], [["fine", "x"], ["raise", "y"]])
+    world.work(attempt=LAST)
+    assert [outcome.code for outcome in world.outcomes] == [ReasonCode.RAISED] * 2
+    assert world.ran == []
+
+
+def test_a_long_reason_is_cut() -> None:
     """Its beginning says what is wrong; a thousand of them still fit into a transaction."""
-    (finished,) = _process("long")
-    assert len(finished.outcome.error) == 1_000
+    assert len(_outcome("long").reason) == MAX_REASON_CHARACTERS
 
 
-@pytest.mark.parametrize(("length", "outcome"), [(261_000, Outcome.SUCCEEDED), (MAX_MESSAGE_BYTES, Outcome.FAILED)])
+@pytest.mark.parametrize(("length", "outcome"), [(259_000, Outcome.SUCCEEDED), (MAX_MESSAGE_BYTES, Outcome.FAILED)])
 def test_a_result_larger_than_a_message_fails_its_row(length: int, outcome: Outcome) -> None:
     """The largest that fits is sent, the others are not held up."""
-    sqs = MemorySQS()
-    processor = _processor(sqs=sqs)
-    finished = processor.process(_message(str(length), "fine")).finished
-    assert [row.outcome.outcome for row in finished] == [outcome, Outcome.SUCCEEDED]
-    assert ("the job's result is too large: 262,146 bytes" in finished[0].outcome.error) is (outcome is Outcome.FAILED)
-    processor.send(BATCH, finished)
-    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for body in sqs.bodies[URL])
+    world = World(str(length), "fine")
+    world.work()
+    first, second = sorted(world.outcomes, key=lambda found: found.row)
+    assert (first.outcome, second.outcome) == (outcome, Outcome.SUCCEEDED)
+    if outcome is Outcome.FAILED:
+        assert (first.code, first.line) == (ReasonCode.TOO_LARGE, 2)
+        assert first.reason == "the job's result is too large: 262,146 bytes of JSON"
+    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for body in world.sqs.bodies[FINISHED])
 
 
-def test_a_row_without_its_data_is_read_from_the_table() -> None:
-    """It was too large for the message."""
-    dynamodb = _table()
-    record = Record(chunk=ChunkKey(BATCH, 3), row=5, line=2, data='{"what":"large"}')
-    table(dynamodb).write_all([record.to_item(expires_at=1)])
-    (finished,) = _processor(dynamodb).process(WorkMessage(BATCH, [WorkRow(3, 5)])).finished
-    assert msgspec.json.decode(finished.outcome.result) == {"what": "large", "key": "moody-1#000003#000005"}
-
-
-def test_a_row_whose_record_has_expired_fails_with_that_reason() -> None:
+def test_a_row_that_is_not_in_the_table_any_more_fails_with_that_reason() -> None:
     """It has an outcome, and so has its batch an end."""
-    (finished,) = _processor().process(WorkMessage(BATCH, [WorkRow(3, 5)])).finished
-    assert (finished.outcome.outcome, finished.outcome.error) == (
-        Outcome.FAILED,
-        "its record is no longer in the table",
-    )
-
-
-def test_a_table_that_cannot_be_read_fails_no_row() -> None:
-    """It is no row's fault: the message comes again."""
-    calls = iter([Fault.NONE])  # the batch is read, the row is not
-    broken = faulty(_table(), lambda _: next(calls, Fault.ERROR_BEFORE))
-    with pytest.raises(UnknownOutcomeError):
-        _processor(broken).process(WorkMessage(BATCH, [WorkRow(3, 5)]))
-
-
-def test_a_job_that_is_not_deployed_fails_no_row() -> None:
-    """Deploying it again mends all of them."""
-    with pytest.raises(FatalError, match="the job 'gone', which this deployment does not have"):
-        _processor().process(WorkMessage("gone-1", _message("fine").rows))
+    world = World("fine", "fine")
+    del world.dynamodb.items[KEY.pk, "rows#000"]
+    world.work(rows=[1])
+    (outcome,) = world.outcomes
+    assert (outcome.row, outcome.outcome, outcome.code) == (1, Outcome.FAILED, ReasonCode.ROW_GONE)
+    assert outcome.reason == "the row is no longer in the table"
 
 
 def test_the_end_of_the_worker_is_no_outcome_of_a_row() -> None:
     """The message comes again; a row is not failed for it."""
+    world = World("fine", "killed")
     with pytest.raises(Killed):
-        _process("killed")
+        world.work()
+    assert not world.sqs.bodies
 
 
-def test_outcomes_are_packed_a_thousand_to_a_message() -> None:
-    """Ten transactions of the ledger are seconds of work at the worst."""
-    sqs = MemorySQS()
-    finished = _process(*["fine"] * 2_001)
-    assert _processor(sqs=sqs).send(BATCH, finished) == 3
-    messages = [decode(body, FinishedMessage) for body in sqs.bodies[URL]]
-    assert {message.batch for message in messages} == {"moody-1"}
-    assert [len(message.rows) for message in messages] == [1_000, 1_000, 1]
-    assert [row.outcome.row for message in messages for row in message.rows] == list(range(2_001))
+def test_a_table_that_cannot_be_read_fails_no_row() -> None:
+    """It is no row's fault: the message comes again."""
+    world = World("fine")
+    with pytest.raises(UnknownOutcomeError):
+        world.work(worker=world.worker(faults=lambda _: Fault.ERROR_BEFORE))
+    assert not world.sqs.bodies
+
+
+def test_a_job_that_is_not_deployed_fails_no_row() -> None:
+    """Deploying it again repairs all of them."""
+    world = World("fine")
+    world.dynamodb.items[f"batch#{KEY.batch_id}", "batch"]["job"] = text("gone")
+    with pytest.raises(FatalError, match="the job 'gone', which this deployment does not have"):
+        world.work()
+
+
+@pytest.mark.parametrize("sk", ["batch", "chunk"])
+def test_rows_of_a_batch_that_was_deleted_are_no_failures(sk: str) -> None:
+    """There is nothing that they could be counted in: the message becomes a dead letter, which alarms."""
+    world = World("fine")
+    world.dynamodb.items = {key: item for key, item in world.dynamodb.items.items() if key[1] != sk}
+    with pytest.raises(NotFoundError, match="was its batch deleted"):
+        world.work()
 
 
 def test_a_row_that_is_processed_twice_has_the_same_name_both_times() -> None:
     """By which the job's own side effects tell."""
-    keys = [msgspec.json.decode(_process("fine")[0].outcome.result)["key"] for _ in range(2)]
+    keys = [msgspec.json.decode(_outcome("fine").result)["key"] for _ in range(2)]
     assert len(set(keys)) == 1
+
+
+# Which rows of a message run.
+
+
+def test_a_message_costs_one_read_and_one_send() -> None:
+    """Batch, chunk and rows come in one request."""
+    world = World(*["fine"] * 500)
+    calls = calls_of(lambda faults: world.work(worker=world.worker(faults=faults)))
+    assert calls == ["batch_get_item", "send_message_batch"]
+
+
+def test_rows_that_took_several_items_come_in_one_request_more() -> None:
+    """However many items they took."""
+    world, dice = World("fine"), random.Random(1)
+    plant_rows(world.dynamodb, KEY, ["what"], [[dice.randbytes(40_000).hex()] for _ in range(16)])
+    assert world.dynamodb.items[KEY.pk, "chunk"]["pages"] != number(1)
+    calls = calls_of(lambda faults: world.work(rows=[0, 15], worker=world.worker(faults=faults)))
+    assert calls[:2] == ["batch_get_item", "batch_get_item"]
+    assert [outcome.row for outcome in world.outcomes] == [0, 15]
+
+
+def test_rows_that_are_done_are_not_run_again() -> None:
+    """Named or not: the message may be older than what was counted."""
+    world = World("a", "b", "c", "d")
+    count_rows(world.dynamodb, KEY, succeeded(0), failed(2))
+    world.work()
+    assert world.ran == ["b", "d"]
+    world.work(rows=[0, 1, 2])
+    assert world.ran == ["b", "d", "b"]
+
+
+def test_heavy_rows_run_only_if_they_are_named() -> None:
+    """They have a message, and a queue, of their own."""
+    world = World("a", "b", "c", heavy=RowBits.of([1]))
+    world.work()
+    assert world.ran == ["a", "c"]
+    world.work(rows=[1])
+    assert world.ran == ["a", "c", "b"]
+
+
+def test_a_message_of_rows_that_are_all_done_sends_nothing() -> None:
+    """A second delivery, after they were counted."""
+    world = World("a")
+    count_rows(world.dynamodb, KEY, succeeded(0))
+    assert world.work() == Processed()
+    assert not world.sqs.bodies
+
+
+@pytest.mark.parametrize("rows", [None, [0, 1]])
+def test_a_message_of_an_older_generation_is_dropped_whole(rows: list[int] | None) -> None:
+    """The redrive that has overtaken it has sent every row that was not done."""
+    world = World("fine", "raise")
+    world.change_chunk(generation=number(2))
+    assert world.work(rows=rows, generation=1) == Processed()
+    assert (world.ran, dict(world.sqs.bodies)) == ([], {})
+    world.work(rows=rows, generation=2)
+    assert world.ran == ["fine", "raise"]
+
+
+def test_a_message_of_a_closed_chunk_is_dropped() -> None:
+    """Every row of it was counted."""
+    world = World("fine")
+    world.change_chunk(state=text(ChunkState.CLOSED))
+    assert world.work() == Processed()
+
+
+def test_outcomes_say_what_the_worker_read_of_the_chunk() -> None:
+    """So that mostly nobody has to read it again to count them."""
+    world = World("a", "b", "c")
+    count_rows(world.dynamodb, KEY, succeeded(1))
+    world.work(generation=1)
+    (message,) = world.finished
+    assert (message.generation, message.version, RowBits.from_bytes(message.done)) == (1, 2, RowBits.of([1]))
+
+
+def test_an_outcome_carries_the_generation_of_its_message_and_not_of_the_chunk() -> None:
+    """A worker that slept since before a redrive sends what came of the row as it was then."""
+    world = World("raise")
+    worker = world.worker()
+    message = world.message(attempt=LAST)
+    work = worker.load(message)
+    world.change_chunk(generation=number(2), version=number(9))
+    worker.run(message, work, receive_count=1)
+    (sent,) = world.finished
+    assert (sent.generation, sent.version) == (1, 1)
+
+
+# Rows that are tried again.
 
 
 def test_a_row_that_raises_is_tried_again_as_often_as_its_job_says() -> None:
     """The row goes back with its attempt counted, the others are done; the last attempt is its outcome."""
-    sqs = MemorySQS()
-    processor = _processor(sqs=sqs)
-    message = _message("before", "raise", "after")
+    world = World("before", "raise", "after")
+    world.work()
     for attempt in (2, 3):
-        processor.work(message, receive_count=1)
-        message = _sent(sqs)[-1]
-        assert [(row.row, row.attempt) for row in message.rows] == [(1, attempt)]
-    assert [row.outcome.row for row in _outcomes(sqs)] == [0, 2]
-    processor.work(message, receive_count=1)
-    assert len(_sent(sqs)) == 2, "no fourth attempt"
-    assert (_outcomes(sqs)[-1].outcome.row, _outcomes(sqs)[-1].outcome.outcome) == (1, Outcome.FAILED)
-    assert _outcomes(sqs)[-1].outcome.error == "ValueError: no good"
-    assert _ran() == ["before", "raise", "after", "raise", "raise"]
+        again = world.sent[-1]
+        assert (again.rows, again.attempt, again.raised) == ([1], attempt, {1: "ValueError: no good"})
+        assert len(world.outcomes) == 2
+        world.worker().work(again, receive_count=1)
+    assert len(world.sent) == 2, "no fourth attempt"
+    assert [(outcome.row, outcome.tries) for outcome in world.outcomes] == [(0, 1), (2, 1), (1, 3)]
+    assert world.outcomes[-1].reason == "ValueError: no good"
+    assert world.ran == ["before", "raise", "after", "raise", "raise"]
+
+
+def test_a_row_that_succeeds_at_a_later_try_says_at_which() -> None:
+    """Beside its result."""
+    world = World("fine")
+    world.work(rows=[0], attempt=2, raised={0: "ValueError: not yet"})
+    (outcome,) = world.outcomes
+    assert (outcome.outcome, outcome.tries, outcome.reason) == (Outcome.SUCCEEDED, 2, "")
 
 
 @pytest.mark.parametrize("what", ["exit", "deep", "unencodable", "mute"])
 def test_whatever_a_job_raises_is_tried_again(what: str) -> None:
     """Nobody knows which of them a second try would meet."""
-    done = _processor().process(_message(what))
-    assert [(row.row, row.attempt) for row in done.again] == [(0, 2)]
-    assert done.finished == []
+    world = World(what)
+    assert world.work().sizes == {"finished": 0, "retried": 1, "returned": 0}
+    assert [(message.rows, message.attempt) for message in world.sent] == [([0], 2)]
 
 
-def test_a_permanent_error_fails_its_row_at_once() -> None:
-    """The job knows that a second try is no help."""
-    sqs = MemorySQS()
-    _processor(sqs=sqs).work(_message("permanent", "fine"), receive_count=1)
-    first, second = _outcomes(sqs)
-    assert (first.outcome.outcome, first.outcome.error) == (Outcome.FAILED, "PermanentError: never")
-    assert second.outcome.outcome is Outcome.SUCCEEDED
-    assert not sqs.bodies[WORK]
-
-
-def test_rows_that_raise_wait_together_longer_each_time_and_never_longer_than_sqs_delays() -> None:
-    """Full jitter below 2 s * 2 ** attempt, at most 900 s; one message for all rows of an attempt."""
-    requests = Requests(MemorySQS())
-    mixed = [*_message("raise", "raise").rows, *_message("raise", attempt=2).rows]
-    _processor(sqs=requests).work(WorkMessage(BATCH, mixed), receive_count=1)
-    entries = [entry for request in requests.of("send_message_batch") for entry in request["Entries"]]
-    rows = [[row.attempt for row in decode(entry["MessageBody"], WorkMessage).rows] for entry in entries]
-    assert [(entry["DelaySeconds"], attempts) for entry, attempts in zip(entries, rows, strict=True)] == [
-        (8, [2, 2]),
-        (16, [3]),
-    ]
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 4), (2, 8)])
+def test_rows_that_raise_wait_together_and_longer_each_time(attempt: int, seconds: int) -> None:
+    """Full jitter below 2 s * 2 ** attempt; apart, each of them would be a message of its own."""
+    world = World("raise", "fine", "raise", "raise")
+    world.work(attempt=attempt)
+    assert [message.rows for message in world.sent] == [[0, 2, 3]]
+    assert world.delays() == [seconds]
 
 
 def test_a_delay_is_one_that_sqs_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifteen minutes, however many attempts a job has."""
-    module = sys.modules[jobs.require("moody").process.__module__]
-    monkeypatch.setattr(module, "ATTEMPTS", 50)
+    world = World("raise")
+    monkeypatch.setattr(world.module, "ATTEMPTS", 50)
     jobs.find.cache_clear()
-    requests = Requests(MemorySQS())
-    _processor(sqs=requests).work(_message("raise", attempt=40), receive_count=1)
-    (request,) = requests.of("send_message_batch")
-    assert request["Entries"][0]["DelaySeconds"] == 900
+    world.work(attempt=40)
+    assert world.delays() == [900]
 
 
-def test_a_pack_that_comes_a_second_time_is_taken_apart_and_not_run() -> None:
-    """It may have killed its worker: each row goes in a message of its own, its attempt as it was."""
-    sqs = MemorySQS()
-    done = _processor(sqs=sqs).work(_message("fine", "killed", "fine", attempt=2), receive_count=2)
-    assert done.sizes == {"finished": 0, "again": 0, "rest": 3}
-    assert [[(row.row, row.attempt) for row in message.rows] for message in _sent(sqs)] == [
-        [(0, 2)],
-        [(1, 2)],
-        [(2, 2)],
-    ]
-    assert not sqs.bodies[URL]
-    assert _ran() == []
+def test_long_reasons_of_many_rows_take_several_messages() -> None:
+    """None is larger than a queue takes, none is lost."""
+    world = World(*["long"] * 2_000)
+    world.work()
+    assert len(world.sent) > 1
+    assert all(len(body.encode()) <= MAX_MESSAGE_BYTES for body in world.sqs.bodies[WORK])
+    assert [row for message in world.sent for row in message.rows or []] == list(range(2_000))
+    assert all(set(message.rows or []) == set(message.raised) for message in world.sent)
 
 
-def test_a_row_alone_is_run_however_often_it_comes() -> None:
-    """There is nothing to take apart; the queue's receive count ends it."""
-    sqs = MemorySQS()
-    _processor(sqs=sqs).work(_message("fine"), receive_count=7)
-    assert [row.outcome.outcome for row in _outcomes(sqs)] == [Outcome.SUCCEEDED]
+# Rows of a batch that is held.
 
 
-def test_near_the_deadline_the_rows_that_are_left_go_back_unharmed() -> None:
-    """One row always runs, or they would go back for ever; a row is begun if the longest so far would still fit."""
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 5  # each row takes 5 s: the clock is read before and after it
-        return now[0]
-
-    sqs = MemorySQS()
-    hurried = Retry(sleep=lambda _: None, remaining_seconds=lambda: 24 - now[0])
-    processor = _processor(sqs=sqs, retry=hurried, clock=clock)
-    done = processor.work(_message(*["fine"] * 5, attempt=2), receive_count=1)
-    assert [row.outcome.row for row in done.finished] == [0, 1]
-    assert [(row.row, row.attempt) for row in done.rest] == [(2, 2), (3, 2), (4, 2)]
-    (message,) = _sent(sqs)
-    assert message.rows == done.rest
-    assert [row.outcome.ms for row in done.finished] == [5_000, 5_000]
-
-
-def test_a_row_runs_although_there_is_no_time_left() -> None:
-    """Otherwise a row that is longer than what its pack leaves would never run."""
-    late = Retry(sleep=lambda _: None, remaining_seconds=lambda: -1.0)
-    done = _processor(retry=late).process(_message("fine", "fine"))
-    assert (len(done.finished), len(done.rest)) == (1, 1)
-
-
-def test_rows_of_a_paused_batch_go_back_and_wait() -> None:
+def test_rows_of_a_paused_batch_go_back_as_they_are_and_wait() -> None:
     """None runs, none has used an attempt."""
-    dynamodb, requests = _table(), Requests(MemorySQS())
-    plant_batch(dynamodb, BATCH, hold=text(Hold.PAUSED))
-    done = _processor(dynamodb, requests).work(_message("fine", "raise", attempt=2), receive_count=1)
-    assert [(row.row, row.attempt) for row in done.rest] == [(0, 2), (1, 2)]
-    (request,) = requests.of("send_message_batch")
-    assert (request["QueueUrl"], request["Entries"][0]["DelaySeconds"]) == (WORK, 60)
-    assert _ran() == []
+    world = World("fine", "raise")
+    plant_batch(world.dynamodb, KEY.batch_id, hold=text(Hold.PAUSED))
+    message = world.message(rows=[0, 1], attempt=2, raised={1: "ValueError: no good"})
+    assert world.worker().work(message, receive_count=1).returned == 2
+    assert (world.sent, world.delays(), world.ran) == ([message], [60], [])
 
 
 @pytest.mark.parametrize("hold", [Hold.CANCELLED, Hold.THRESHOLD])
 def test_rows_of_a_batch_that_was_stopped_fail_with_that_reason(hold: Hold) -> None:
     """None runs."""
-    dynamodb, sqs = _table(), MemorySQS()
-    plant_batch(dynamodb, BATCH, hold=text(hold))
-    _processor(dynamodb, sqs).work(_message("fine", "raise"), receive_count=1)
-    assert {(row.outcome.outcome, row.outcome.error) for row in _outcomes(sqs)} == {
-        (Outcome.FAILED, f"{hold}: the batch was stopped before this row was processed")
+    world = World("fine", "raise")
+    plant_batch(world.dynamodb, KEY.batch_id, hold=text(hold))
+    world.work()
+    assert {(found.outcome, found.code, found.tries, found.reason) for found in world.outcomes} == {
+        (Outcome.FAILED, ReasonCode(hold), 0, f"the batch was stopped ({hold}) before this row was processed")
     }
-    assert len(_outcomes(sqs)) == 2
-    assert not sqs.bodies[WORK]
-    assert _ran() == []
+    assert (len(world.outcomes), world.sent, world.ran) == (2, [], [])
 
 
-def test_rows_of_a_batch_that_was_deleted_are_no_failures() -> None:
-    """There is nothing that they could be counted in: the message becomes a dead letter, which alarms."""
-    with pytest.raises(FatalError, match="moody-1 is not in the table"):
-        _processor(MemoryDynamoDB()).process(_message("fine"))
+@pytest.mark.parametrize("hold", [Hold.CANCELLED, Hold.THRESHOLD])
+def test_a_row_of_a_stopped_batch_that_had_raised_keeps_its_real_reason(hold: Hold) -> None:
+    """That it was stopped says nothing about what is wrong with the row."""
+    world = World("raise", "raise")
+    plant_batch(world.dynamodb, KEY.batch_id, hold=text(hold))
+    world.work(rows=[0, 1], attempt=3, raised={1: "ValueError: no good"})
+    stopped, raised = world.outcomes
+    assert (stopped.code, stopped.tries) == (ReasonCode(hold), 2)
+    assert (raised.code, raised.tries) == (ReasonCode.RAISED, 2)
+    assert raised.reason.startswith("ValueError: no good")
 
 
-@pytest.mark.parametrize("position", [0, 1])
+# A message that comes again, and a worker that dies.
+
+
+def test_a_message_that_comes_a_second_time_is_taken_apart_and_not_run() -> None:
+    """It may have killed its worker; its rows keep their attempt and what they raised."""
+    world = World(*["fine"] * 10)
+    done = world.work(receive_count=2, attempt=2, raised={4: "ValueError: no good"})
+    assert done.sizes == {"finished": 0, "retried": 0, "returned": 10}
+    assert [message.rows for message in world.sent] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [message.raised for message in world.sent] == [{}, {4: "ValueError: no good"}, {}]
+    assert {(message.attempt, message.splits) for message in world.sent} == {(2, 1)}
+    assert world.ran == []
+
+
+def test_a_piece_that_comes_a_second_time_is_taken_apart_into_single_rows() -> None:
+    """Two levels, so that one poison row makes two times the square root of messages."""
+    world = World(*["fine"] * 10)
+    world.work(receive_count=2, rows=[4, 5, 6, 7], splits=1)
+    assert [message.rows for message in world.sent] == [[4], [5], [6], [7]]
+
+
+def test_a_row_alone_is_run_however_often_it_comes() -> None:
+    """There is nothing to take apart; the queue's receive count ends it."""
+    world = World("fine")
+    world.work(receive_count=7)
+    assert [outcome.outcome for outcome in world.outcomes] == [Outcome.SUCCEEDED]
+
+
+def test_outcomes_are_sent_on_every_few_seconds() -> None:
+    """What a crash makes to be done again is what was not sent: seconds of work, not a chunk."""
+    world = World(*["fine"] * 25, seconds=lambda _: 0.4)
+    world.work()
+    sizes = [len(message.outcomes) for message in world.finished]
+    assert len(sizes) > 1
+    assert max(sizes) * 0.4 <= FLUSH_SECONDS + 0.4
+    assert [outcome.row for outcome in world.outcomes] == list(range(25))
+    assert {outcome.duration_ms for outcome in world.outcomes} <= {399, 400}
+
+
+def test_a_crash_repeats_only_what_was_not_sent_on() -> None:
+    """Counted meanwhile, the rows before it are not run again."""
+    world = World(*["fine"] * 19, "killed", seconds=lambda _: 0.4)
+    with pytest.raises(Killed):
+        world.work()
+    kept = [outcome.row for outcome in world.outcomes]
+    assert kept == list(range(13))
+    count_rows(world.dynamodb, KEY, *world.outcomes)
+    world.work(receive_count=2)
+    assert sorted(row for message in world.sent for row in message.rows or []) == list(range(13, 20))
+
+
+def test_rows_that_raised_before_a_crash_wait_for_their_next_try() -> None:
+    """They are sent with the outcomes of their time."""
+    world = World("raise", *["fine"] * 15, "killed", seconds=lambda _: 0.4)
+    with pytest.raises(Killed):
+        world.work()
+    assert [(message.rows, message.attempt) for message in world.sent] == [([0], 2)]
+
+
+@pytest.mark.parametrize("position", range(4))
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
-def test_a_worker_that_dies_while_it_sends_loses_no_row(fault: Fault, position: int) -> None:
-    """The message was not acknowledged and comes again: each row is in a queue, whichever send was cut."""
-    sqs = MemorySQS()
-    message = _message("fine", "raise")
-    dying = _processor(sqs=faulty(sqs, at_call(position, fault)))
-    assert killed(lambda: dying.work(message, receive_count=1))
-    _processor(sqs=sqs).work(message, receive_count=2)
-    assert {row.row for sent in _sent(sqs) for row in sent.rows} == {0, 1}
+def test_a_worker_that_dies_at_any_call_loses_no_row(fault: Fault, position: int) -> None:
+    """The message was not acknowledged and comes again: each row is in a queue, whichever call was cut."""
+    world = World("fine", "raise")
+    assert killed(lambda: world.work(worker=world.worker(faults=at_call(position, fault))))
+    world.work(receive_count=2)
+    named = {row for message in world.sent for row in message.rows or []}
+    assert named | {outcome.row for outcome in world.outcomes} == {0, 1}
 
 
-@given(rows=st.lists(st.sampled_from(["fine", "raise", "permanent", "none"]), min_size=1, max_size=12), data=st.data())
-def test_every_row_of_a_message_is_in_exactly_one_list(rows: list[str], data: st.DataObject) -> None:
-    """Whatever its attempt and whenever the time is up."""
-    attempts = [data.draw(st.integers(1, 4)) for _ in rows]
-    left = data.draw(st.integers(0, 12))
-    seconds = iter(range(1_000))
-    hurried = Retry(sleep=lambda _: None, remaining_seconds=lambda: left - next(seconds) * 2)
-    made = [msgspec.structs.replace(row, attempt=n) for row, n in zip(_message(*rows).rows, attempts, strict=True)]
-    done = _processor(retry=hurried, clock=lambda: next(seconds)).process(WorkMessage(BATCH, made))
-    assert sorted(_rows_of(done)) == list(range(len(rows)))
+@pytest.mark.parametrize("position", range(4))
+@pytest.mark.parametrize("fault", [Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER, Fault.THROTTLED])
+def test_a_fault_at_any_call_is_tried_again(fault: Fault, position: int) -> None:
+    """Each row runs once; a message may be sent twice."""
+    world = World("fine", "raise")
+    world.work(worker=world.worker(faults=at_call(position, fault)))
+    assert world.ran == ["fine", "raise"]
+    assert {outcome.row for outcome in world.outcomes} == {0}
+    assert {tuple(message.rows or []) for message in world.sent} == {(1,)}
 
 
-def _rows_of(done: Processed) -> list[int]:
-    return [row.outcome.row for row in done.finished] + [row.row for row in [*done.again, *done.rest]]
+# The deadline.
+
+
+def test_near_the_deadline_the_rows_that_are_left_go_back_unharmed() -> None:
+    """A row is begun if the longest so far would still fit; one always runs, or they would go back for ever."""
+    world = World(*["fine"] * 5, seconds=lambda _: 4.0)
+    done = world.work(attempt=2, worker=world.worker(remaining_seconds=lambda: 11.0 - world.now), rows=[0, 1, 2, 3, 4])
+    assert [outcome.row for outcome in world.outcomes] == [0, 1]
+    assert [(message.rows, message.attempt) for message in world.sent] == [([2, 3, 4], 2)]
+    assert done.sizes == {"finished": 2, "retried": 0, "returned": 3}
+
+
+def test_a_row_runs_although_there_is_no_time_left() -> None:
+    """Otherwise a row that is longer than what its message leaves would never run."""
+    world = World("fine", "fine")
+    done = world.work(worker=world.worker(remaining_seconds=lambda: -1.0))
+    assert (done.finished, done.returned) == (1, 1)
+
+
+@given(
+    rows=st.lists(st.sampled_from(["fine", "raise", "permanent", "none"]), min_size=1, max_size=12),
+    attempt=st.integers(1, 4),
+    left=st.integers(0, 60),
+    seconds=st.integers(0, 12),
+)
+def test_every_row_of_a_message_has_an_outcome_or_is_in_one_message(
+    rows: list[str], attempt: int, left: int, seconds: int
+) -> None:
+    """Whatever its attempt, however slow it is and whenever the time is up."""
+    world = World(*rows, seconds=lambda _: seconds)
+    done = world.work(attempt=attempt, worker=world.worker(remaining_seconds=lambda: left - world.now))
+    back = [row for message in world.sent for row in message.rows or []]
+    assert sorted([outcome.row for outcome in world.outcomes] + back) == list(range(len(rows)))
+    assert done.finished + done.retried + done.returned == len(rows)

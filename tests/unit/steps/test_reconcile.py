@@ -1,4 +1,4 @@
-"""Reconcile: what was lost is sent again, and what the markers prove wrong is mended, no more and no sooner."""
+"""Reconcile: what was lost is sent again, and what the markers prove wrong is repaired, no more and no sooner."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -16,8 +16,19 @@ from chalicelib.errors import TallyError
 from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold, Listing
-from chalicelib.store.items import ChunkKey, Counts, Marker, Outcome, batch_pk, marker_sk, number, text
-from tests.support.builders import NOW, Time, at_call, deployed_job, killed, ledger, table
+from chalicelib.store.bits import RowBits
+from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number, rows_sk, text
+from tests.support.builders import (
+    NOW,
+    Time,
+    at_call,
+    count_rows,
+    deployed_job,
+    failed,
+    killed,
+    succeeded,
+    table,
+)
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
 
@@ -34,11 +45,12 @@ def process(row):
     return row.kind
 """
 KINDS = ["fine", "fine", "heavy", "too,many", "fine", "fine"]
-"""Chunks of four rows, packs of three."""
+"""Chunks of four rows."""
 AFTER = Counts(succeeded=5, rejected=1)
 PATIENCE = timedelta(minutes=5)
 READ = ["upload", "dispatch", "ingest", "dispatch"]
 COUNTED = [*READ, "work", "work", "heavy", "finished"]
+ENDED = [*COUNTED, "settle", "settle", "settle"]
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +95,7 @@ def _ends_exact(pipeline: Pipeline, batch_id: str) -> None:
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.rows, batch.counts) == (BatchStatus.COMPLETED_WITH_FAILURES, 6, AFTER)
     assert batch.published_attempt == 1
-    assert len(pipeline.markers(batch_id)) == 6
+    assert len(pipeline.outcomes(batch_id)) == 6
     assert {detail["event_id"] for detail in pipeline.events.details} == {f"{batch_id}#1"}
 
 
@@ -182,13 +194,14 @@ def test_a_plan_that_died_and_whose_object_is_gone_is_rejected_with_its_event(pi
     assert pipeline.batch(batch_id).status is BatchStatus.REJECTED
 
 
-def test_records_that_are_missing_are_read_again(pipeline: Pipeline) -> None:
-    """The total is known, a row has neither record nor marker: its chunk is asked for."""
+def test_rows_that_are_missing_get_an_outcome_that_says_so(pipeline: Pipeline) -> None:
+    """Somebody has deleted an item: the batch does not wait for it for ever."""
     batch_id = _upload(pipeline, *READ)
     _lose(pipeline, "work", "heavy")
-    del pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, "row#000001"]
-    assert _reconciler().repair(batch_id) == Repairs(batch_id, rows_sent=4, chunks_sent=1)
-    _ends_exact(pipeline, batch_id)
+    del pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, rows_sk(0)]
+    assert _reconciler().repair(batch_id) == Repairs(batch_id, rows_sent=5)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=2, failed=3, rejected=1)
 
 
 def test_a_repair_of_a_batch_that_runs_well_changes_nothing_but_sends_twice(pipeline: Pipeline) -> None:
@@ -210,22 +223,27 @@ def test_a_repair_of_a_batch_that_runs_well_changes_nothing_but_sends_twice(pipe
         {"remaining": number(-1)},
         {"remaining": number(2)},
         {"failed": number(7)},
+        {"done": bits(RowBits.of([3]))},
+        {"done": bits(RowBits.first(3))},
+        {"version": number(1)},
     ],
 )
-def test_counters_of_a_chunk_that_its_markers_prove_wrong_are_mended(pipeline: Pipeline, wrong: dict[str, Any]) -> None:
+def test_counters_of_a_chunk_that_its_markers_prove_wrong_are_repaired(
+    pipeline: Pipeline, wrong: dict[str, Any]
+) -> None:
     """Somebody's hand was in the table: the markers are the truth."""
     batch_id = _upload(pipeline, *COUNTED)
     _lose(pipeline, "settle")
     _chunk_item(pipeline, batch_id).update(wrong)
     repairs = _reconciler().repair(batch_id)
-    assert repairs.counters_mended == [ChunkKey(batch_id, 0).pk]
+    assert repairs.counters_repaired == [ChunkKey(batch_id, 0).pk]
     _ends_exact(pipeline, batch_id)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"succeeded": number(4)}, {"remaining": number(1)}, {"remaining": number(-1), "rejected": number(2)}]
 )
-def test_counters_of_a_batch_that_its_closed_chunks_prove_wrong_are_mended(
+def test_counters_of_a_batch_that_its_closed_chunks_prove_wrong_are_repaired(
     pipeline: Pipeline, wrong: dict[str, Any]
 ) -> None:
     """And then it ends."""
@@ -233,7 +251,7 @@ def test_counters_of_a_batch_that_its_closed_chunks_prove_wrong_are_mended(
     _lose(pipeline, "settle")
     _batch_item(pipeline, batch_id).update(wrong)
     repairs = _reconciler().repair(batch_id)
-    assert (repairs.counters_mended, repairs.completed) == ([batch_pk(batch_id)], True)
+    assert (repairs.counters_repaired, repairs.completed) == ([batch_pk(batch_id)], True)
     _ends_exact(pipeline, batch_id)
 
 
@@ -241,7 +259,7 @@ def test_right_counters_are_left_alone(pipeline: Pipeline) -> None:
     """Not even written: a write would wake the stream."""
     batch_id = _upload(pipeline, *READ, "work", "finished")
     length = len(pipeline.dynamodb.stream)
-    assert _reconciler().repair(batch_id).counters_mended == []
+    assert _reconciler().repair(batch_id).counters_repaired == []
     assert len(pipeline.dynamodb.stream) == length
 
 
@@ -258,35 +276,33 @@ def _once(operation: str, act: Callable[[], object], *, call: int = 1) -> Callab
     return fault
 
 
-def test_counters_that_move_meanwhile_are_not_mended(pipeline: Pipeline) -> None:
+def test_counters_that_move_meanwhile_are_not_repaired(pipeline: Pipeline) -> None:
     """A marker that came between the two reads looks like a counter that lags: it is too early to say."""
     batch_id = _upload(pipeline, *READ)
     _lose(pipeline, "work", "heavy")
     key = ChunkKey(batch_id, 0)
-    late = [Marker(chunk=key, row=row, outcome=Outcome.SUCCEEDED) for row in (0, 1)]
-    pipeline.faults = _once("query", lambda: ledger(pipeline.dynamodb).record(key, late))
-    assert _reconciler().repair(batch_id).counters_mended == []
+    pipeline.faults = _once("query", lambda: count_rows(pipeline.dynamodb, key, succeeded(0), succeeded(1)))
+    assert _reconciler().repair(batch_id).counters_repaired == []
     chunk = pipeline.chunks(batch_id)[0]
     assert (chunk.counts, chunk.remaining) == (Counts(succeeded=2, rejected=1), 1)
     pipeline.faults = lambda _: Fault.NONE
     _ends_exact(pipeline, batch_id)
 
 
-def test_wrong_counters_that_move_meanwhile_are_mended_the_next_time(pipeline: Pipeline) -> None:
+def test_wrong_counters_that_move_meanwhile_are_repaired_the_next_time(pipeline: Pipeline) -> None:
     """They are wrong by as much after as before; what moved stays counted."""
     batch_id = _upload(pipeline, *READ)
     _chunk_item(pipeline, batch_id)["failed"] = number(5)
     key = ChunkKey(batch_id, 0)
-    late = [Marker(chunk=key, row=0, outcome=Outcome.SUCCEEDED)]
-    pipeline.faults = _once("update_item", lambda: ledger(pipeline.dynamodb).record(key, late))
-    assert _reconciler().repair(batch_id).counters_mended == []
+    pipeline.faults = _once("transact_write_items", lambda: count_rows(pipeline.dynamodb, key, succeeded(0)))
+    assert _reconciler().repair(batch_id).counters_repaired == []
     pipeline.faults = lambda _: Fault.NONE
-    assert _reconciler().repair(batch_id).counters_mended == [key.pk]
+    assert _reconciler().repair(batch_id).counters_repaired == [key.pk]
     assert pipeline.chunks(batch_id)[0].counts == Counts(succeeded=1, rejected=1)
     _ends_exact(pipeline, batch_id)
 
 
-def test_wrong_counters_of_a_batch_to_which_a_chunk_is_added_meanwhile_are_mended_the_next_time(
+def test_wrong_counters_of_a_batch_to_which_a_chunk_is_added_meanwhile_are_repaired_the_next_time(
     pipeline: Pipeline,
 ) -> None:
     """Setting them would lose what was added after they were read."""
@@ -295,15 +311,15 @@ def test_wrong_counters_of_a_batch_to_which_a_chunk_is_added_meanwhile_are_mende
     _lose(pipeline, "dispatch")
     reconciler = _reconciler()
     closing = pipeline.chunks(batch_id)[1]
-    assert closing.done
+    assert closing.complete
     pipeline.faults = _once("update_item", lambda: _settled(pipeline))
     repairs = Repairs(batch_id)
     reconciler._repair_batch(batch_id, repairs)
-    assert repairs.counters_mended == []
+    assert repairs.counters_repaired == []
     batch = pipeline.batch(batch_id)
     assert (batch.remaining, batch.counts) == (1, Counts(succeeded=2, failed=9))
     pipeline.faults = lambda _: Fault.NONE
-    assert _reconciler().repair(batch_id).counters_mended == [batch_pk(batch_id)]
+    assert _reconciler().repair(batch_id).counters_repaired == [batch_pk(batch_id)]
     _ends_exact(pipeline, batch_id)
 
 
@@ -425,24 +441,26 @@ def test_an_event_that_was_never_put_is_put_when_patience_is_over(pipeline: Pipe
 
 
 def test_a_redrive_whose_rows_were_lost_is_pushed_on(pipeline: Pipeline) -> None:
-    """The deletion of a marker was its outbox; a row without a marker is to run, whoever took it away."""
-    batch_id = _upload(pipeline)
-    pipeline.drain()
-    for row in (0, 1):
-        _fail(pipeline, ChunkKey(batch_id, 0), row)
-    assert Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None) == 2
+    """The image of the chunk was its outbox; a row without an outcome is to run, whoever took it away."""
+    batch_id = _failed_and_ended(pipeline)
+    assert _redrive(pipeline, batch_id) == 2
     _lose(pipeline, "dispatch")
     assert _reconciler().repair(batch_id).rows_sent == 2
     pipeline.drain()
     assert (pipeline.batch(batch_id).counts, pipeline.batch(batch_id).attempt) == (AFTER, 2)
 
 
-def _fail(pipeline: Pipeline, key: ChunkKey, row: int) -> None:
-    """Let a row of an ended batch have failed."""
-    pipeline.dynamodb.items[key.pk, marker_sk(row)]["outcome"] = text(Outcome.FAILED)
-    for item in (_chunk_item(pipeline, key.batch_id), _batch_item(pipeline, key.batch_id)):
-        item["failed"] = number(int(item["failed"]["N"]) + 1)
-        item["succeeded"] = number(int(item["succeeded"]["N"]) - 1)
+def _failed_and_ended(pipeline: Pipeline, name: str = "day") -> str:
+    """Return a batch that has ended with two failed rows; run again they succeed."""
+    batch_id = _upload(pipeline, *READ, name=name)
+    count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), failed(0), failed(1))
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=3, failed=2, rejected=1)
+    return batch_id
+
+
+def _redrive(pipeline: Pipeline, batch_id: str) -> int:
+    return Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None).rows
 
 
 def test_a_batch_that_cannot_be_repaired_does_not_keep_the_others_waiting(pipeline: Pipeline, time: Time) -> None:
@@ -482,15 +500,13 @@ def test_a_batch_whose_job_cannot_be_imported_does_not_keep_the_others_waiting(
 
 def test_all_open_batches_are_looked_at_newest_first_and_no_others(pipeline: Pipeline) -> None:
     """More than a page of them; those that have ended are in a list of their own until a redrive opens them again."""
-    made = [_upload(pipeline, name=f"day-{position}") for position in range(20)]
-    pipeline.drain()
+    made = [_failed_and_ended(pipeline, name=f"day-{position}") for position in range(20)]
     found = [pk for pk, _ in table(pipeline.dynamodb).newest(Listing.ENDED)]
     assert found == [batch_pk(batch_id) for batch_id in reversed(made)]
     assert _reconciler().open_batches() == []
     redriven = made[:15]
     for batch_id in redriven:
-        _fail(pipeline, ChunkKey(batch_id, 0), 0)
-        Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
+        _redrive(pipeline, batch_id)
     fresh = [_upload(pipeline, "upload", name=f"fresh-{position}") for position in range(5)]
     assert [batch.id for batch in _reconciler().open_batches()] == [*reversed(fresh), *reversed(redriven)]
 

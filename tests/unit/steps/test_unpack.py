@@ -2,8 +2,10 @@
 
 import gzip
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 HEADER = b"office_id,user_count,contract_count\n"
 RANDOM = random.Random(1)
 FILE = HEADER + b"".join(b"o%d,%d,2\n" % (row, RANDOM.randrange(10**9)) for row in range(40))
-PACKED = gzip.compress(FILE)
+PACKED = gzip.compress(FILE, mtime=0)
+"""Without the time of day, or two workers of one test run would not agree on what there is to test."""
 KEY = "inbox/offices/day.csv.gz"
 PARTS = -(-len(FILE) // 100)
 LATE = 15.0
@@ -87,6 +90,28 @@ def _blocks(data: bytes, size: int) -> Iterator[bytes]:
     return (data[begin : begin + size] for begin in range(0, len(data), size))
 
 
+def test_zlib_is_given_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It copies the rest of it at the end of each member: 4 MB of empty members would be 200 GB."""
+    given_at_once: list[int] = []
+
+    class Watched:
+        def __init__(self, window: int) -> None:
+            self._member = zlib.decompressobj(window)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._member, name)
+
+        def decompress(self, data: bytes, most: int) -> bytes:
+            given_at_once.append(len(data))
+            return self._member.decompress(data, most)
+
+    monkeypatch.setattr(unpack, "zlib", SimpleNamespace(decompressobj=Watched, error=zlib.error))
+    packed = gzip.compress(b"") * 10_000
+    assert list(parts(iter([packed]))) == []
+    assert max(given_at_once) <= 16_384
+    assert len(given_at_once) <= 10_000 + len(packed) // 16_384 + 1
+
+
 @given(
     members=st.lists(st.binary(max_size=400), min_size=1, max_size=4),
     zeroes=st.integers(0, 5),
@@ -111,6 +136,7 @@ def test_members_and_what_fills_them_up_are_unpacked_as_gzip_does(
         (PACKED[:40] + b"xxxxxxxxxx" + PACKED[50:], "damaged"),
         (PACKED + b"surplus", "damaged"),
     ],
+    ids=["no end", "no rows", "other digest", "other bytes", "surplus"],
 )
 def test_gzip_data_that_are_not_whole_are_a_rejected_batch_with_the_reason(packed: bytes, reason: str) -> None:
     """Half a file must not pass for one; nor do parts of it stay."""

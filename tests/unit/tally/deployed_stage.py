@@ -37,8 +37,8 @@ def whole() -> Live:
             *(trigger(name, QUEUE + queue) for name, queue in queues.items()),
             *(trigger(name, SOURCES.stream) for name in ("dispatch", "settle")),
             *(
-                trigger("dead_letters", f"{QUEUE}{name}-dlq", f"terraform-{name}")
-                for name in ("ingest", "heavy", "finished")
+                trigger("dead_letters", f"{QUEUE}{name}", f"terraform-{name}")
+                for name in ("ingest-dlq", "heavy-dlq", "finished-dlq", "plan-failures")
             ),
         ],
         notified={"inbox": {"plan": FUNCTION + "plan"}},

@@ -25,13 +25,13 @@ def test_changes_come_in_order_with_both_images() -> None:
         Change(old={}, new=KEYS),
         Change(old=KEYS, new={**KEYS, "a": {"N": "1"}}),
     ]
-    assert [(change.pk, change.sk) for change in changes(event)] == [("batch#b", "batch")] * 2
+    assert [change.sk for change in changes(event)] == ["batch"] * 2
 
 
 def test_a_deletion_is_a_change_of_no_kind() -> None:
     """TTL deletes rows and markers by the thousand; no handler may take them for new ones."""
     (change,) = changes({"Records": [{"eventName": "REMOVE", "dynamodb": {"Keys": KEYS, "OldImage": KEYS}}]})
-    assert (change.pk, change.sk) == ("", "")
+    assert change.sk == ""
     assert change.old == KEYS
 
 

@@ -42,6 +42,12 @@ def test_keys_of_an_event_are_decoded() -> None:
     ]
 
 
+def test_an_object_without_a_version_has_none_however_that_is_said() -> None:
+    """Its batch would have another id, and it would be planned twice."""
+    said, unsaid = uploads({"Records": [_event("inbox/a.csv", versionId="null"), _event("inbox/a.csv")]})
+    assert said == unsaid
+
+
 def test_folder_placeholders_are_no_uploads() -> None:
     """Consoles make them, with no content and a key that ends with a slash."""
     assert list(uploads({"Records": [_event("inbox/offices/", size=0), _event("inbox/offices%2F", size=0)]})) == []

@@ -137,7 +137,7 @@ run "uses_and_takes_no_key" {
 run "passes_its_own_roles_to_lambda_only" {
   assert {
     condition = [for s in local.statements.functions : { resources = s.resources, condition = jsonencode(s.condition) } if contains(s.actions, "iam:PassRole")] == [{
-      resources = [for name in ["plan", "dispatch", "ingest", "process", "process_heavy", "finish", "dead_letters", "settle", "reconcile"] : "arn:aws:iam::123456789012:role/tally-prod-${name}"]
+      resources = [for name in local.stage_functions : "arn:aws:iam::123456789012:role/tally-prod-${name}"]
       condition = jsonencode({ StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } })
     }]
     error_message = "A role that could be passed elsewhere, or another's, would be somebody else's rights."

@@ -94,6 +94,42 @@ run "rejects_a_visibility_timeout_over_12_hours" {
   expect_failures = [var.visibility_timeout_seconds]
 }
 
+run "rejects_a_visibility_timeout_shorter_than_six_runs_of_the_consumer" {
+  command = plan
+
+  variables {
+    consumer_timeout_seconds   = 60
+    visibility_timeout_seconds = 359
+  }
+
+  expect_failures = [var.visibility_timeout_seconds]
+}
+
+run "hides_a_message_for_six_runs_of_the_consumer" {
+  command = plan
+
+  variables {
+    consumer_timeout_seconds   = 60
+    visibility_timeout_seconds = 360
+  }
+
+  assert {
+    condition     = aws_sqs_queue.this.visibility_timeout_seconds == 360
+    error_message = "The timeout must be the one given."
+  }
+}
+
+run "rejects_a_consumer_that_runs_longer_than_lambda_allows" {
+  command = plan
+
+  variables {
+    consumer_timeout_seconds   = 901
+    visibility_timeout_seconds = 43200
+  }
+
+  expect_failures = [var.consumer_timeout_seconds]
+}
+
 run "rejects_a_sender_that_is_no_service_principal" {
   command = plan
 

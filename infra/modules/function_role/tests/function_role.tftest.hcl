@@ -37,6 +37,26 @@ run "allows_what_is_listed_and_its_own_logs_only" {
   }
 }
 
+run "allows_no_more_than_the_condition_of_a_statement" {
+  command = plan
+
+  variables {
+    statements = [
+      {
+        sid       = "ListInbox"
+        actions   = ["s3:ListBucketVersions"]
+        resources = ["arn:aws:s3:::inbox"]
+        condition = { StringEquals = { "s3:prefix" = ["inbox/"] } }
+      },
+    ]
+  }
+
+  assert {
+    condition     = [for s in jsondecode(aws_iam_role_policy.this.policy).Statement : s.Condition if s.Sid == "ListInbox"] == [{ StringEquals = { "s3:prefix" = ["inbox/"] } }]
+    error_message = "The condition must be in the policy as it was given."
+  }
+}
+
 run "is_assumed_by_lambda_only" {
   assert {
     condition     = [for s in jsondecode(aws_iam_role.this.assume_role_policy).Statement : s.Principal] == [{ Service = "lambda.amazonaws.com" }]

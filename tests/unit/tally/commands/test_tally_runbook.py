@@ -9,6 +9,7 @@ import pytest
 from botocore import xform_name
 
 from tally.cli import tally
+from tests.support.terraform import queues
 
 REPO = Path(__file__).parents[4]
 RUNBOOK = (REPO / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -39,9 +40,7 @@ def test_every_link_within_the_runbook_leads_somewhere() -> None:
 def test_every_section_but_what_no_alarm_tells_is_linked_to_by_an_alarm() -> None:
     text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
     linked = {link for link in re.findall(r"\$\{local\.runbook\}([a-z-]+)", text) if not link.endswith("-")}
-    queues = re.search(r"queue_consumers\s*=\s*\{([^}]*)\}", (REPO / "infra" / "functions.tf").read_text())
-    assert queues is not None
-    linked |= {f"dead-letters-{name}" for name in re.findall(r"(\w+)\s*=", queues[1])}
+    linked |= {f"dead-letters-{name}" for name in queues()}
     assert linked == set(SECTIONS) - {"too-many-failures", "overcount-suspected"}
 
 

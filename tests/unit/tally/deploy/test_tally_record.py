@@ -315,5 +315,5 @@ def test_an_old_queues_mapping_goes_only_once_the_new_one_is_there(record: Deplo
 
 def test_every_mapping_of_the_stage_can_be_deleted_and_no_other(record: DeployedRecord, aws: Aws) -> None:
     """Terraform's own too; those of a stage whose name begins alike stay."""
-    assert record.delete_triggers() == 10
+    assert record.delete_triggers() == 11
     assert [mapping["FunctionArn"] for mapping in aws.mappings] == [f"{FUNCTION}two-ingest"]
