@@ -82,7 +82,7 @@ class Invocations:
 
     def __post_init__(self) -> None:
         """Let origin 0 be that of what nobody misses."""
-        self.scripts = Scripts(self._run)
+        self.scripts = Scripts(self._run, self._view)
         self.tables = Tables(self.scripts.answers)
         self.origins.number(None)
         self.commands = (*self.start.schedule, *self.start.commands)
@@ -203,6 +203,10 @@ class Invocations:
         else:
             self.system.deliver(kind, argument, tape)
 
+    def _view(self, entry: tuple[str, Any], position: int, answer: Any) -> Any:
+        kind, argument = entry
+        return self.system.view(argument if kind == COMMAND else kind, position, answer) if _is_item(answer) else answer
+
     def name(self, node: int) -> str:
         """Return the name of an invocation, for schedules."""
         handler, argument = self.scripts.entries.values[self.scripts.nodes[node].root]
@@ -212,6 +216,10 @@ class Invocations:
             keys = [self.tables.records.values[record]["dynamodb"]["Keys"] for record in argument]
             return f"{handler}({', '.join(key['pk']['S'] + ' ' + key['sk']['S'] for key in keys)})"
         return f"{handler}({', '.join(body for body, _ in argument)})"
+
+
+def _is_item(answer: Any) -> bool:
+    return isinstance(answer, dict) and "pk" in answer
 
 
 def advanced(lanes: Sequence[Lane], taken: Sequence[tuple[int, int]]) -> tuple[Lane, ...]:

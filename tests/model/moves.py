@@ -72,16 +72,12 @@ class Moves:
 
     def _act(self, state: State, runnable: Runnable, runnables: Sequence[Runnable]) -> Iterator[State]:
         """Return what the next calls of an invocation lead to: reads, and the first call that is none."""
-        scripts, read = self.on.scripts, self.on.tables.read
         node = runnable.node
         reads = 0
         while self.on.kind(node) is Kind.READ and (self.lazy_reads or not reads):
-            number = self._number(node)
-            answer = read(state.table, number, scripts.calls.values[number])
-            self._say(node, answer)
-            node = scripts.step(node, answer)
+            node = self._read(node, state.table)
             reads += 1
-            if len(scripts.nodes[node].answers) > _MAX_CALLS:
+            if len(self.on.scripts.nodes[node].answers) > _MAX_CALLS:
                 raise BrokenError(f"{self.on.name(node)} makes more than {_MAX_CALLS} calls")
         if self.on.kind(node) is not Kind.WRITE or (reads and not self.lazy_reads):
             for started in self._started(state, runnable):
@@ -101,18 +97,17 @@ class Moves:
                 yield self._stepped(state._replace(**started.fields()), node, runnable.origin, written.answer)
         else:
             table = changed(state.table, written.changed)
-            places = {place for place, _ in written.changed}
-            for stale in self._overtaken(state, runnable, runnables, places):
+            for stale in self._overtaken(state, runnable, runnables, table):
                 for started in self._started(state, runnable, stale):
                     # What is emitted waits behind what is being worked on.
                     lanes = self.on.emitted(started.lanes, written.records)
                     after = State(table, started.tasks, lanes, state.events, started.left, started.waiting)
-                    self._say_stale(stale)
+                    self._say_stale(state.table, stale)
                     self._say(node, written.answer)
                     yield self._stepped(after, node, runnable.origin, written.answer)
                     if started.left.unheard:
                         left = started.left._replace(unheard=started.left.unheard - 1)
-                        self._say_stale(stale)
+                        self._say_stale(state.table, stale)
                         self._say(node, self._unheard, " (it was applied)")
                         yield self._stepped(after._replace(left=left), node, runnable.origin, self._unheard)
         refused = self._conflict(number, call)
@@ -123,7 +118,7 @@ class Moves:
                 yield self._stepped(state._replace(**started.fields()), node, runnable.origin, refused)
 
     def _overtaken(
-        self, state: State, writer: Runnable, runnables: Sequence[Runnable], places: set[int]
+        self, state: State, writer: Runnable, runnables: Sequence[Runnable], after: Snapshot
     ) -> Iterator[Sequence[tuple[Runnable, int]]]:
         """Return who may have read, directly before a write, what it changes, and where each of them then stands."""
         if not self.lazy_reads:
@@ -133,7 +128,7 @@ class Moves:
         held.update(("command", command) for command in state.waiting)
         options = []
         for other in runnables:
-            found = [(other, node) for node in self._readers(state.table, other, places)]
+            found = [(other, node) for node in self._readers(other, state.table, after)]
             # Tasks that are alike are one runnable: each of them may have read.
             many = held[_parts(other)[0]] if len(other.tasks) == 1 else 1
             options += [[None, *found]] * many if found else []
@@ -143,17 +138,21 @@ class Moves:
             if taken <= held:
                 yield stale
 
-    def _readers(self, table: Snapshot, runnable: Runnable, places: set[int]) -> Iterator[int]:
-        """Return where an invocation may stand that has just read what is about to change, and will read on or write."""
-        scripts, tables = self.on.scripts, self.on.tables
+    def _readers(self, runnable: Runnable, before: Snapshot, after: Snapshot) -> Iterator[int]:
+        """Return where an invocation may stand that has just read what is about to change, and reads on or writes."""
         node = runnable.node
         while self.on.kind(node) is Kind.READ:
-            number = self._number(node)
-            call = scripts.calls.values[number]
-            node = scripts.step(node, tables.read(table, number, call))
+            node, changed = self._read(node, before, silent=True), self._read(node, after, silent=True)
             # One that sends or ends directly after its read may as well do that first.
-            if self.on.kind(node) in {Kind.READ, Kind.WRITE} and tables.depends(table, number, call, places):
+            if node != changed and self.on.kind(node) in {Kind.READ, Kind.WRITE}:
                 yield node
+
+    def _read(self, node: int, table: Snapshot, *, silent: bool = False) -> int:
+        number = self._number(node)
+        answer = self.on.tables.read(table, number, self.on.scripts.calls.values[number])
+        if not silent:
+            self._say(node, answer)
+        return self.on.scripts.step(node, answer)
 
     def _started(
         self, state: State, runnable: Runnable, stale: Sequence[tuple[Runnable, int]] = ()
@@ -300,9 +299,9 @@ class Moves:
         place = self.on.tables.place(WORLD)
         table = changed(state.table, ((place, 0),))
         nobody = Runnable(0, _NOBODY)
-        for stale in self._overtaken(state, nobody, runnables, {place}):
+        for stale in self._overtaken(state, nobody, runnables, table):
             for started in self._started(state, nobody, stale):
-                self._say_stale(stale)
+                self._say_stale(state.table, stale)
                 self._note("the outage is over")
                 yield self._rested(state._replace(table=table, **started.fields()))
 
@@ -331,11 +330,12 @@ class Moves:
             said = _shown_answer(self.on.scripts.answers.values[answer])
             self.log(f"{self.on.name(node)}: {shown(self._call(node))} -> {said}{more}")
 
-    def _say_stale(self, stale: Sequence[tuple[Runnable, int]]) -> None:
+    def _say_stale(self, table: Snapshot, stale: Sequence[tuple[Runnable, int]]) -> None:
         if self.log is not None:
-            for other, node in stale:
-                for found, answer in self.on.scripts.between(other.node, node):
-                    self._say(found, answer)
+            for other, last in stale:
+                node = other.node
+                while node != last:
+                    node = self._read(node, table)
 
     def _note(self, line: str) -> None:
         if self.log is not None:

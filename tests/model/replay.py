@@ -6,8 +6,8 @@ nothing. What AWS does not do in one step is not one call here: a BatchGetItem o
 the other, a SendMessageBatch one message after the other.
 """
 
-import copy
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -58,20 +58,37 @@ class Pending(BaseException):
 
 @dataclass(slots=True)
 class Tape:
-    """The answers that an invocation got so far."""
+    """The answers that an invocation got so far, and what of them still matters to it."""
 
     answers: Sequence[Any]
+    trail: list[Hashable] = field(default_factory=list)
+    """The answers, by their positions, or what has taken their place because it is all that is left of them."""
     position: int = 0
+    forgets: bool = True
 
     def ask(self, operation: Operation, request: Any) -> Any:
         """Return the recorded answer to the next call, or raise the call if there is none."""
         if self.position == len(self.answers):
-            raise Pending(Call(operation, copy.deepcopy(request)))
+            raise Pending(Call(operation, _copied(request)))
         answer = self.answers[self.position]
+        self.trail.append(freeze(answer))
         self.position += 1
         if isinstance(answer, Refused):
-            raise ClientError(copy.deepcopy(answer.response), "Operation")
-        return copy.deepcopy(answer)
+            raise ClientError(_copied(answer.response), "Operation")
+        return _copied(answer)
+
+    def forget(self, *kept: object) -> None:
+        """Say that nothing matters any more of what was answered so far, but for this."""
+        if self.forgets:
+            self.trail[:] = [repr(kept)]
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Say of the block's answers that none matters after it."""
+        began = len(self.trail)
+        yield
+        if self.forgets:
+            self.trail[began:] = ["done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +225,6 @@ class Node:
     root: int
     answers: tuple[int, ...]
     call: int | None
-    parent: int
     has_read: bool
     """Whether its last call was a read."""
     error: str = ""
@@ -219,25 +235,28 @@ class Node:
 class Scripts:
     """The trees of all invocations; each step of each is computed once.
 
-    A refused call that is made again unchanged leads back to where it was made: the retry code keeps nothing but the
+    Invocations that have forgotten what makes them different stand at the same place. A refused call that is made again unchanged leads back to where it was made: the retry code keeps nothing but the
     number of its attempts, which is far above what a bound allows.
     """
 
     run: Callable[[Any, Tape], None]
     """Runs a handler to its end or its next call."""
+    view: Callable[[Any, int, Any], Any]
+    """Returns what an invocation makes of its so manieth answer: answers that it makes the same of are one."""
     entries: Interned = field(default_factory=Interned)
     calls: Interned = field(default_factory=Interned)
     answers: Interned = field(default_factory=Interned)
     nodes: list[Node] = field(default_factory=list)
     _roots: dict[int, int] = field(default_factory=dict)
     _steps: dict[tuple[int, int], int] = field(default_factory=dict)
+    _known: dict[Hashable, int] = field(default_factory=dict)
 
     def root(self, entry: Any) -> int:
         """Return where an invocation stands that has just been started with ``entry``."""
         number = self.entries.number(entry)
         found = self._roots.get(number)
         if found is None:
-            found = self._roots[number] = self._add(number, (), 0)
+            found = self._roots[number] = self._add(number, (), None)
         return found
 
     def step(self, node: int, answer: int) -> int:
@@ -245,23 +264,19 @@ class Scripts:
         key = node, answer
         found = self._steps.get(key)
         if found is None:
-            before = self.nodes[node]
-            found = self._add(before.root, (*before.answers, answer), node)
-            if isinstance(self.answers.values[answer], Refused) and self.nodes[found].call == before.call:
-                found = node
-            self._steps[key] = found
+            found = self._steps[key] = self._step(node, answer)
         return found
 
-    def between(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Return the nodes from one to a later one, without the latter, each with the answer that it got."""
-        found = []
-        while last != first:
-            node = self.nodes[last]
-            found.append((node.parent, node.answers[-1]))
-            last = node.parent
-        return found[::-1]
+    def _step(self, node: int, answer: int) -> int:
+        before = self.nodes[node]
+        value = self.answers.values[answer]
+        seen = self.answers.number(self.view(self.entries.values[before.root], len(before.answers), value))
+        if seen != answer:
+            return self.step(node, seen)
+        found = self._add(before.root, (*before.answers, answer), node)
+        return node if isinstance(value, Refused) and self.nodes[found].call == before.call else found
 
-    def _add(self, root: int, answers: tuple[int, ...], parent: int) -> int:
+    def _add(self, root: int, answers: tuple[int, ...], parent: int | None) -> int:
         tape = Tape([self.answers.values[answer] for answer in answers])
         call, error = None, ""
         try:
@@ -270,10 +285,25 @@ class Scripts:
             call = self.calls.number(pending.call)
         except Exception as raised:  # noqa: BLE001  the explorer says where that is a violation
             error = f"{type(raised).__name__}: {raised}"
-        before = self.nodes[parent].call if answers else None
+        before = self.nodes[parent].call if parent is not None else None
         has_read = before is not None and self.calls.values[before].operation in READS
-        self.nodes.append(Node(root, answers, call, parent, has_read, error))
-        return len(self.nodes) - 1
+        key = root, call, error, bool(answers), has_read, tuple(tape.trail) if call is not None else ()
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.nodes)
+            self.nodes.append(Node(root, answers, call, has_read, error))
+        return found
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of JSON: a handler may change what it was given, or has sent."""
+    if isinstance(value, dict):
+        return {name: _copied(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_copied(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple([_copied(part) for part in value])
+    return value
 
 
 def _place(key: Wire) -> tuple[str, str]:

@@ -31,6 +31,9 @@ class System(Protocol):
     def command(self, name: str, tape: Tape) -> None:
         """Run what an operator or the schedule starts."""
 
+    def view(self, handler: str, position: int, item: Item) -> Item:
+        """Return an item without what a handler does not use of it, that is its so manieth answer."""
+
     def writes_once(self, place: Place) -> bool:
         """Tell whether an item is the same however often it is written, and nobody reads it before it is there."""
 

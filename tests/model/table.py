@@ -4,7 +4,7 @@
 """
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,15 +81,6 @@ class Tables:
         if found is None:
             found = self._answers[item] = self.answers.number(self.items.values[item])
         return found
-
-    def depends(self, table: Snapshot, number: int, call: Call, places: Collection[int]) -> bool:
-        """Tell whether the answer to a read may change if what is in these places does."""
-        for place in self._range(number, call):
-            if place in places:
-                return True
-            if self.item(table, place):
-                break
-        return False
 
     def write(self, table: Snapshot, number: int, call: Call) -> Written:
         """Return what a write does to a table."""
