@@ -137,7 +137,7 @@ variable "access_log_bucket" {
 }
 
 variable "write_share" {
-  description = "Part of the table's write units that rows may take: a third of it for all that ingest may run at once, two thirds for finish and dead_letters. Without effect on a table that is paid by request."
+  description = "Part of the table's write units that rows may take: a half of it for all that ingest may run at once, a half for finish and dead_letters. Without effect on a table that is paid by request."
   type        = number
   default     = 0.8
   nullable    = false
@@ -234,14 +234,14 @@ variable "chunk_rows" {
 }
 
 variable "chunk_bytes" {
-  description = "Bytes of a chunk at most."
+  description = "Bytes of a chunk at most. A record may be longer than this, up to 1 MiB, and is then a chunk of its own."
   type        = number
   default     = 262144
   nullable    = false
 
   validation {
-    condition     = var.chunk_bytes >= 1024 && var.chunk_bytes <= 67108864 && floor(var.chunk_bytes) == var.chunk_bytes
-    error_message = "chunk_bytes must be a whole number between 1024 (1 KiB) and 67108864 (64 MiB)."
+    condition     = var.chunk_bytes >= 1024 && var.chunk_bytes <= 1048576 && floor(var.chunk_bytes) == var.chunk_bytes
+    error_message = "chunk_bytes must be a whole number between 1024 (1 KiB) and 1048576 (1 MiB)."
   }
 }
 

@@ -21,7 +21,6 @@ _ROW = re.compile(rb"[^\r\n]")
 """Where a row begins, after a line end."""
 _BLANK = (b"", b"\r")
 """What a line feed may leave of a blank line."""
-_LF = ord("\n")
 _SPARE_LINES = 8
 """So that the last few rows of a range do not take a piece of a line each."""
 
@@ -176,7 +175,7 @@ class _Cutter:
         while rows < self.max_rows and length < self.max_bytes and begin + length < len(data):
             record: CsvRecord | None
             if self._is_open(self.offset + length):
-                record = _first_line(data, begin + length, last=last)
+                record = _first_line(data, begin + length)
             else:
                 reader = reader or read_lines(_lines(data, begin + length))
                 record = next(reader)
@@ -184,7 +183,7 @@ class _Cutter:
                     self.open_until = self.offset + length + record.length
                     if record.unclosed and last:
                         self.open_until += MAX_RECORD_BYTES + 1  # nothing will ever close it
-                    record = _first_line(data, begin + length, last=last)
+                    record = _first_line(data, begin + length)
                     reader = None
             if record is None:
                 break
@@ -254,7 +253,7 @@ def _cut_rows(text: bytes, records: bytes, quoted: list[bytes], max_rows: int) -
     length = sum(map(len, found[: ends[-1]])) + ends[-1]
     cells = quoted[: records.count(b'"', 0, length)]
     length = min(length + len(cells) + sum(map(len, cells)), len(text))  # the last line of a file may have no end
-    return _Cut(length, text.count(b"\n", 0, length) + (text[length - 1] != _LF), len(ends))
+    return _Cut(length, text.count(b"\n", 0, length), len(ends))
 
 
 def _blank_run(data: bytes, begin: int, *, last: bool) -> tuple[int, int]:
@@ -274,11 +273,11 @@ def _lines(data: bytes, begin: int) -> Iterator[str]:
     return (line[0].decode("latin-1") for line in _LINE.finditer(data, begin) if line[0])
 
 
-def _first_line(data: bytes, begin: int, *, last: bool) -> CsvRecord | None:
-    """Read the first line by itself; None if it is too long for a record."""
+def _first_line(data: bytes, begin: int) -> CsvRecord | None:
+    """Read the first line by itself; None if it is too long for a record, as all is that does not end."""
     end = _LINE_END.search(data, begin)
     length = (end.end() if end else len(data)) - begin
-    if length > MAX_RECORD_BYTES or not (end or last):
+    if length > MAX_RECORD_BYTES:
         return None
     return next(read_lines(_lines(data[begin : begin + length], 0)))
 

@@ -10,7 +10,7 @@ _CONTROLS = re.compile(
     r"\ufffe\uffff]"  # noncharacters, which SQS refuses
 )
 _MAX_MARKS = 1_000
-"""Normalising sorts the marks of a character one by one, in the square of their number: 15 minutes for a cell of 1 MiB.
+"""Normalising sorts the marks of a character one by one, in the square of their number: minutes for a cell of 1 MiB.
 Unicode's own limit for text in streams is 30."""
 
 

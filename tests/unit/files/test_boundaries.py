@@ -155,6 +155,9 @@ def test_a_plan_that_goes_on_at_any_chunk_finds_those_that_the_first_one_would_h
 )
 @example(text='a\n"b\nc\nd,"e"f,"g\n"h\n' + "i\n" * 9, max_rows=6, max_bytes=30, block=7)
 @example(text='"a"b,"c\n' * 9 + 'x"\n' + "y\n" * 9, max_rows=4, max_bytes=30, block=50)
+@example(text='"a"b,"c\n' * 2 + 'x"yyyyy\n' + "z\n" * 9, max_rows=6, max_bytes=30, block=50)
+@example(text="a\n\nb", max_rows=6, max_bytes=30, block=50)
+@example(text="a\nb\rccccccccc", max_rows=6, max_bytes=5, block=50)
 def test_chunks_are_those_of_the_definition_however_the_stream_arrives(
     short_records: None, text: str, max_rows: int, max_bytes: int, block: int
 ) -> None:
