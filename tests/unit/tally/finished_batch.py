@@ -1,5 +1,6 @@
 """A batch that has ended, item by item, for tests that then change what they are about."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -73,7 +74,7 @@ def counters(each: int) -> dict[str, Any]:
     return {outcome.value: number(each) for outcome in Outcome}
 
 
-def put(dynamodb: "DynamoDBClient", item: dict[str, Any]) -> None:
+def put(dynamodb: "DynamoDBClient", item: Mapping[str, Any]) -> None:
     """Put an item."""
     dynamodb.put_item(TableName=TABLE, Item=item)
 
