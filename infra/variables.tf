@@ -137,7 +137,7 @@ variable "access_log_bucket" {
 }
 
 variable "write_share" {
-  description = "Part of the table's write units that rows may take: a third of it for all that ingest may run at once, two thirds for finish and dead_letters. Without effect on a table that is paid by request."
+  description = "Part of the table's write units that rows may take: a half of it for all that ingest may run at once, a half for finish and dead_letters. Without effect on a table that is paid by request."
   type        = number
   default     = 0.8
   nullable    = false

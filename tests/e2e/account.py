@@ -37,6 +37,23 @@ terraform {{
 }}
 """
 
+FRAGILE = "fragile"
+"""A job beside the shipped ones: every row raises, so that it waits for its next try."""
+_FRAGILE = """
+from chalicelib import rows
+
+ATTEMPTS = 2
+
+class Row(rows.Row):
+    name: str
+
+def heavy(row: Row) -> bool:
+    return row.name == "heavy"
+
+def process(row: Row) -> None:
+    raise OSError("nobody there")
+"""
+
 # The local AWS does not see which resource these are asked of, nor the condition lambda:FunctionArn.
 ASKED_OF_ANYTHING = [
     "cloudwatch:DescribeAlarms",
@@ -81,6 +98,7 @@ class Account:
             ignored = shutil.ignore_patterns(".terraform*", "terraform.tfstate*", ".chalice", "__pycache__")
             shutil.copytree(repo / name, root / "checkout" / name, ignore=ignored)
         (root / "checkout" / "infra" / "backend.tf").write_text(_BACKEND)
+        (root / "checkout" / "app" / "chalicelib" / "jobs" / f"{FRAGILE}.py").write_text(_FRAGILE)
         return cls(server=localaws.start(folder, port=None, iam=True), folder=folder, checkout=root / "checkout")
 
     def close(self) -> None:

@@ -20,10 +20,11 @@ from chalicelib.retry import Retry
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.items import ChunkKey, Counts, Outcome
 from chalicelib.store.leases import Leases
+from chalicelib.store.marker import RowOutcome
 from chalicelib.store.table import Table
-from chalicelib.transport.messages import FinishedMessage, FinishedRow, RowOutcome, encode
+from chalicelib.transport.messages import FinishedMessage, encode
 from chalicelib.transport.uploads import Upload, event_of
-from tests.e2e.account import ASKED_OF_ANYTHING, REPOSITORY, Account
+from tests.e2e.account import ASKED_OF_ANYTHING, FRAGILE, REPOSITORY, Account
 from tests.e2e.conftest import VARIABLES, wait_for
 from tests.e2e.enforced import AFTER, CONTENT, FAILING, HEADER, REJECTED, Enforced
 from tests.e2e.neighbour import Neighbour
@@ -46,7 +47,6 @@ UNSEEN = {
     "*/TellMissingFromForbidden/*": "S3 looks for it when a key is not there, to answer 404 instead of 403",
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
     "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
-    "ingest/*/dynamodb:GetItem": "asked only when a chunk closes between being read and being counted: a race",
 }
 NO_NARROWER_RESOURCE = {"lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it"}
 
@@ -171,7 +171,7 @@ def _announced(enforced: Enforced) -> set[str]:
         ("plan", "s3:PutObject"),
         ("dispatch", "sqs:SendMessageBatch"),
         ("ingest", "dynamodb:BatchWriteItem"),
-        ("process", "dynamodb:GetItem"),
+        ("process", "dynamodb:BatchGetItem"),
         ("process_heavy", "dynamodb:PutItem"),
         ("finish", "dynamodb:PutItem"),
         ("settle", "dynamodb:UpdateItem"),
@@ -188,7 +188,7 @@ def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforce
 
 def test_a_row_that_dies_waits_in_its_dead_letter_queue_and_a_redrive_mends_it(enforced: Enforced) -> None:
     """The function may not read the batch until its message is a dead letter, which dead_letters may not count."""
-    with enforced.roles.without("process", "dynamodb:GetItem"):
+    with enforced.roles.without("process", "dynamodb:BatchGetItem"):
         with enforced.roles.without("dead_letters", "dynamodb:PutItem") as refused:
             batch_id = enforced.submit("dead.csv", CONTENT)
             wait_for(refused, what="dead_letters to be refused", seconds=90)
@@ -198,14 +198,22 @@ def test_a_row_that_dies_waits_in_its_dead_letter_queue_and_a_redrive_mends_it(e
     assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
 
 
-def test_rows_that_a_dead_ingest_could_not_send_are_sent_by_the_dead_letter_handler(enforced: Enforced) -> None:
-    """No row of the chunk is lost: those that were read before run, although the chunk was given up."""
-    with enforced.roles.without("ingest", "sqs:SendMessageBatch"):
-        batch_id = enforced.submit("unsent.csv", CONTENT)
-        assert enforced.tally.ended(batch_id).counts == AFTER
+def test_a_chunk_that_ingest_may_not_write_is_given_up_and_read_by_a_redrive(enforced: Enforced) -> None:
+    """Its letter is kept, and every row of it has an outcome until then."""
+    with enforced.roles.without("ingest", "dynamodb:BatchWriteItem"):
+        batch_id = enforced.submit("unwritten.csv", CONTENT)
+        assert enforced.tally.ended(batch_id).counts == Counts(failed=3)
     wait_for(
         lambda: any(batch_id in letter for letter in enforced.peek(enforced.queue("dead-letters"))), what="the letter"
     )
+    enforced.tally.json("redrive", batch_id)
+    assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
+
+
+def test_rows_that_raise_wait_for_their_next_try(enforced: Enforced) -> None:
+    """That they wait is noted, of a light and of a heavy row."""
+    batch_id = enforced.tally.submit("raising.csv", b"name\nlight\nheavy\n", job=FRAGILE)
+    assert enforced.tally.ended(batch_id).counts == Counts(failed=2)
 
 
 def test_a_cancelled_batch_ends_and_a_redrive_reads_it_after_all(enforced: Enforced) -> None:
@@ -347,10 +355,14 @@ def test_an_object_that_was_replaced_is_read_by_its_version(enforced: Enforced) 
 def test_what_is_counted_already_is_told_from_what_cannot_be_read(
     enforced: Enforced, function: str, queue: str
 ) -> None:
-    """Of two messages one fails: only that one comes again, which the function knows from its own mapping."""
+    """Of two messages one fails: only that one comes again, which the function knows from its own mapping.
+
+    The other was counted: the refused update brings the chunk, without a right to read it.
+    """
     batch_id = enforced.submit(f"again-{function}.csv", CONTENT)
     enforced.tally.ended(batch_id)
-    late = FinishedMessage(batch_id, [FinishedRow(0, RowOutcome(0, Outcome.SUCCEEDED, msgspec.Raw(b"1")))])
+    again = RowOutcome(row=0, outcome=Outcome.SUCCEEDED, result=msgspec.Raw(b"1"))
+    late = FinishedMessage(batch=batch_id, chunk=0, generation=1, version=0, done=b"\0", outcomes=[again])
     answer = enforced.invoke(function, enforced.delivery(queue, encode(late), "no message of Tally's"))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert enforced.tally.reader.require(batch_id).counts == AFTER

@@ -21,7 +21,7 @@ locals {
       title = "Seconds a row", stat = "Average", stacked = false
       metrics = [
         ["Tally", "RowSeconds", "stage", var.stage, { label = "average" }],
-        ["Tally", "RowSeconds", "stage", var.stage, { label = "slowest pack", stat = "Maximum" }],
+        ["Tally", "RowSeconds", "stage", var.stage, { label = "slowest chunk", stat = "Maximum" }],
       ]
     },
     {

@@ -69,7 +69,7 @@ def _upload(pipeline: Pipeline, *steps: str) -> str:
     return batch_id
 
 
-def _letter(pipeline: Pipeline, queue: str) -> str:
+def _dead_letter(pipeline: Pipeline, queue: str) -> str:
     """Take a message out of its queue, as SQS does when it was received too often."""
     return pipeline.waiting(queue).pop(0)
 
@@ -79,12 +79,12 @@ def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], RowOutco
     return {(chunk, found.row): found for chunk, found in outcomes if found.outcome is Outcome.FAILED}
 
 
-def test_the_rows_of_a_work_letter_fail_once_and_the_batch_ends(pipeline: Pipeline) -> None:
+def test_the_rows_of_a_work_dead_letter_fail_once_and_the_batch_ends(pipeline: Pipeline) -> None:
     """Two times dead-letters is once counted."""
     batch_id = _upload(pipeline, *READ)
-    letter = _letter(pipeline, "work")
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=2)
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    dead_letter = _dead_letter(pipeline, "work")
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=2)
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.rows) == (BatchStatus.COMPLETED_WITH_FAILURES, 6)
@@ -99,20 +99,20 @@ def test_the_rows_of_a_work_letter_fail_once_and_the_batch_ends(pipeline: Pipeli
     }
 
 
-def test_a_letter_about_all_rows_gives_up_those_that_are_neither_done_nor_heavy(pipeline: Pipeline) -> None:
-    """By what the chunk says now: the letter names none of them."""
+def test_a_dead_letter_about_all_rows_gives_up_those_that_are_neither_done_nor_heavy(pipeline: Pipeline) -> None:
+    """By what the chunk says now: the dead letter names none of them."""
     batch_id = _upload(pipeline, *READ)
-    letter = _letter(pipeline, "work")
-    assert decode(letter, WorkMessage).rows is None
+    dead_letter = _dead_letter(pipeline, "work")
+    assert decode(dead_letter, WorkMessage).rows is None
     count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), succeeded(1))
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=1)
     assert list(_failed(pipeline, batch_id)) == [(0, 0)]
 
 
 def test_what_a_row_had_raised_before_its_worker_died_is_in_its_reason(pipeline: Pipeline) -> None:
     """It may say what the worker died of; the others have raised nothing."""
     batch_id = _upload(pipeline, *READ)
-    body = decode(_letter(pipeline, "work"), WorkMessage)
+    body = decode(_dead_letter(pipeline, "work"), WorkMessage)
     raised = WorkMessage(
         batch=body.batch, chunk=0, generation=1, rows=[0, 1], attempt=2, raised={1: "MemoryError: 5 GB"}
     )
@@ -123,22 +123,22 @@ def test_what_a_row_had_raised_before_its_worker_died_is_in_its_reason(pipeline:
     assert second.reason.endswith("; the try before raised MemoryError: 5 GB")
 
 
-def test_a_letter_that_a_redrive_has_overtaken_fails_nothing(pipeline: Pipeline) -> None:
+def test_a_dead_letter_that_a_redrive_has_overtaken_fails_nothing(pipeline: Pipeline) -> None:
     """Its rows were sent again with the redrive's generation, and may be running."""
     batch_id = _upload(pipeline, *READ)
-    letter = _letter(pipeline, "work")
-    _handle(letter, WORK_DLQ)
+    dead_letter = _dead_letter(pipeline, "work")
+    _handle(dead_letter, WORK_DLQ)
     assert _redrive(pipeline, batch_id) == 2
-    assert _handle(letter, WORK_DLQ).counted == 0
+    assert _handle(dead_letter, WORK_DLQ).counted == 0
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
 
 
-def test_a_letter_that_is_overtaken_while_it_is_handled_fails_nothing(pipeline: Pipeline) -> None:
+def test_a_dead_letter_that_is_overtaken_while_it_is_handled_fails_nothing(pipeline: Pipeline) -> None:
     """A redrive comes between its reading of the chunk and its transaction."""
     batch_id = _upload(pipeline, *READ)
     key = ChunkKey(batch_id, 0)
-    letter = _letter(pipeline, "work")
+    dead_letter = _dead_letter(pipeline, "work")
     redriven = [False]
 
     def redrive_before_the_transaction(operation: str) -> Fault:
@@ -149,7 +149,7 @@ def test_a_letter_that_is_overtaken_while_it_is_handled_fails_nothing(pipeline: 
         return Fault.NONE
 
     pipeline.faults = redrive_before_the_transaction
-    assert _handle(letter, WORK_DLQ).counted == 0
+    assert _handle(dead_letter, WORK_DLQ).counted == 0
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
 
@@ -158,19 +158,19 @@ def _redrive(pipeline: Pipeline, batch_id: str) -> int:
     return Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None).rows
 
 
-def test_the_row_of_a_heavy_letter_fails_alone(pipeline: Pipeline) -> None:
+def test_the_row_of_a_heavy_dead_letter_fails_alone(pipeline: Pipeline) -> None:
     """Its worker died each time; nobody has it any more."""
     batch_id = _upload(pipeline, *READ)
-    assert _handle(_letter(pipeline, "heavy"), HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    assert _handle(_dead_letter(pipeline, "heavy"), HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
     pipeline.drain()
     assert list(_failed(pipeline, batch_id)) == [(0, 2)]
     assert pipeline.batch(batch_id).counts == Counts(succeeded=4, failed=1, rejected=1)
 
 
-def test_the_rows_of_an_ingest_letter_fail_although_nobody_has_read_them(pipeline: Pipeline) -> None:
+def test_the_rows_of_an_ingest_dead_letter_fail_although_nobody_has_read_them(pipeline: Pipeline) -> None:
     """The planner has counted them: each has an outcome that says where it stands."""
     batch_id = _upload(pipeline, "upload", "dispatch")
-    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
+    assert _handle(_dead_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.rows, batch.counts) == (
@@ -188,37 +188,37 @@ def test_rows_that_an_ingest_has_written_before_it_died_are_given_up_with_their_
     pipeline.faults = lambda operation: Fault.KILLED_BEFORE if "transact" in operation else Fault.NONE
     assert not pipeline.deliver("ingest", most=1)
     pipeline.faults = lambda _: Fault.NONE
-    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
+    assert _handle(_dead_letter(pipeline, "ingest"), INGEST_DLQ) == HandledDeadLetter(rows=4, counted=4)
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == Counts(succeeded=2, failed=4)
 
 
-def test_a_letter_of_a_chunk_that_was_read_fails_none_of_its_rows(pipeline: Pipeline) -> None:
+def test_a_dead_letter_of_a_chunk_that_was_read_fails_none_of_its_rows(pipeline: Pipeline) -> None:
     """It is a second delivery that came to nothing: every row is durable, and on its way."""
     batch_id = _upload(pipeline, "upload", "dispatch")
-    letter = pipeline.waiting("ingest")[0]
+    dead_letter = pipeline.waiting("ingest")[0]
     assert pipeline.deliver("ingest", most=1000)
-    assert _handle(letter, INGEST_DLQ).counted == 0
+    assert _handle(dead_letter, INGEST_DLQ).counted == 0
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
 
 
-def test_a_letter_of_a_chunk_that_was_closed_changes_nothing(pipeline: Pipeline) -> None:
+def test_a_dead_letter_of_a_chunk_that_was_closed_changes_nothing(pipeline: Pipeline) -> None:
     """A late one, after the batch has ended."""
     batch_id = _upload(pipeline, "upload", "dispatch")
-    letter = pipeline.waiting("ingest")[0]
+    dead_letter = pipeline.waiting("ingest")[0]
     pipeline.drain()
     before = pipeline.batch(batch_id)
-    assert _handle(letter, INGEST_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    assert _handle(dead_letter, INGEST_DLQ) == HandledDeadLetter(rows=0, counted=0)
     assert pipeline.batch(batch_id) == before
 
 
-def test_the_outcomes_of_a_finished_letter_are_counted_as_they_are(pipeline: Pipeline) -> None:
+def test_the_outcomes_of_a_finished_dead_letter_are_counted_as_they_are(pipeline: Pipeline) -> None:
     """Nothing failed but their counting."""
     batch_id = _upload(pipeline, *READ, "work", "work")
-    letter = _letter(pipeline, "finished")
-    assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=2)
-    assert _handle(letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=0)
+    dead_letter = _dead_letter(pipeline, "finished")
+    assert _handle(dead_letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=2)
+    assert _handle(dead_letter, FINISHED_DLQ) == HandledDeadLetter(rows=2, counted=0)
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
 
@@ -226,10 +226,10 @@ def test_the_outcomes_of_a_finished_letter_are_counted_as_they_are(pipeline: Pip
 def test_outcomes_that_still_cannot_be_counted_stay_where_they_are(pipeline: Pipeline) -> None:
     """Their batch was deleted: an operator decides."""
     _upload(pipeline, *READ, "work")
-    letter = _letter(pipeline, "finished")
+    dead_letter = _dead_letter(pipeline, "finished")
     pipeline.dynamodb.items.clear()
     with pytest.raises(NotFoundError, match="which no plan has made"):
-        _handle(letter, FINISHED_DLQ)
+        _handle(dead_letter, FINISHED_DLQ)
     assert not pipeline.waiting("dead-letters")
 
 
@@ -260,7 +260,9 @@ def test_what_cannot_be_mapped_to_a_row_stays_in_its_queue(pipeline: Pipeline, b
         ('{"batch":"gone-1","chunk":0,"generation":1,"rows":[0]}', HEAVY_DLQ),
     ],
 )
-def test_a_letter_of_a_batch_that_was_deleted_stays_in_its_queue(pipeline: Pipeline, body: str, queue: str) -> None:
+def test_a_dead_letter_of_a_batch_that_was_deleted_stays_in_its_queue(
+    pipeline: Pipeline, body: str, queue: str
+) -> None:
     """An operator decides whether anybody misses it."""
     with pytest.raises(NotFoundError):
         _handle(body, queue)
@@ -277,17 +279,19 @@ def test_a_letter_of_a_batch_that_was_deleted_stays_in_its_queue(pipeline: Pipel
         ("finished", [*READ, "work"], FINISHED_DLQ),
     ],
 )
-def test_the_letter_is_kept_with_where_it_came_from(pipeline: Pipeline, queue: str, steps: list[str], dlq: str) -> None:
+def test_the_dead_letter_is_kept_with_where_it_came_from(
+    pipeline: Pipeline, queue: str, steps: list[str], dlq: str
+) -> None:
     """Whoever looks at it later wants to know what it was and which queue gave it up."""
     _upload(pipeline, *steps)
-    letter = _letter(pipeline, queue)
+    dead_letter = _dead_letter(pipeline, queue)
     requests = Requests(pipeline.sqs)
     pipeline.clients["sqs"] = requests  # type: ignore[assignment]
-    _handle(letter, dlq)
+    _handle(dead_letter, dlq)
     assert requests.of("send_message") == [
         {
             "QueueUrl": services.settings().queues["dead-letters"].url,
-            "MessageBody": letter,
+            "MessageBody": dead_letter,
             "MessageAttributes": {"queue": {"DataType": "String", "StringValue": dlq}},
         }
     ]
@@ -300,26 +304,26 @@ def _leased(pipeline: Pipeline, batch_id: str) -> Leases:
 
 
 def test_a_row_whose_worker_lives_is_left_to_it(pipeline: Pipeline) -> None:
-    """The letter is a second delivery that was put back too often; it comes again until the row has an outcome."""
+    """The dead letter is a second delivery that was put back too often; it comes again until the row has an outcome."""
     batch_id = _upload(pipeline, *READ)
-    letter = _letter(pipeline, "heavy")
+    dead_letter = _dead_letter(pipeline, "heavy")
     leases = _leased(pipeline, batch_id)
     before = dict(pipeline.dynamodb.items)
     with pytest.raises(BusyError):
-        _handle(letter, HEAVY_DLQ)
+        _handle(dead_letter, HEAVY_DLQ)
     assert pipeline.dynamodb.items == before
     assert not pipeline.waiting("dead-letters")
     leases.release(ChunkKey(batch_id, 0), 2)
-    assert _handle(letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    assert _handle(dead_letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=1)
 
 
 def test_a_lease_of_a_row_that_was_counted_protects_nothing(pipeline: Pipeline) -> None:
-    """It outlives its row by minutes; the letter is dealt with at once."""
+    """It outlives its row by minutes; the dead letter is dealt with at once."""
     batch_id = _upload(pipeline, *READ)
-    letter = _letter(pipeline, "heavy")
+    dead_letter = _dead_letter(pipeline, "heavy")
     _leased(pipeline, batch_id)
     count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), succeeded(2))
-    assert _handle(letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=0)
+    assert _handle(dead_letter, HEAVY_DLQ) == HandledDeadLetter(rows=1, counted=0)
     assert len(pipeline.waiting("dead-letters")) == 1
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
@@ -328,16 +332,16 @@ def test_a_lease_of_a_row_that_was_counted_protects_nothing(pipeline: Pipeline) 
 def test_rows_that_were_counted_keep_their_outcome(pipeline: Pipeline) -> None:
     """They were processed, and the worker died before it said so."""
     batch_id = _upload(pipeline, *READ)
-    letter = pipeline.waiting("work")[0]
+    dead_letter = pipeline.waiting("work")[0]
     pipeline.drain()
-    assert _handle(letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
     assert pipeline.batch(batch_id).counts == AFTER
 
 
-def test_a_letter_with_the_same_row_twice_counts_it_once(pipeline: Pipeline) -> None:
-    """Nobody writes such a letter; it would be a transaction that DynamoDB refuses for ever."""
+def test_a_dead_letter_with_the_same_row_twice_counts_it_once(pipeline: Pipeline) -> None:
+    """Nobody writes such a dead letter; it would be a transaction that DynamoDB refuses for ever."""
     _upload(pipeline, *READ)
-    work = decode(_letter(pipeline, "heavy"), WorkMessage)
+    work = decode(_dead_letter(pipeline, "heavy"), WorkMessage)
     twice = WorkMessage(batch=work.batch, chunk=work.chunk, generation=1, rows=[2, 2])
     assert _handle(encode(twice), HEAVY_DLQ).counted == 1
 
@@ -351,37 +355,37 @@ CUTS: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("queue", list(CUTS))
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
-def test_dying_anywhere_loses_neither_outcome_nor_letter(pipeline: Pipeline, queue: str, fault: Fault) -> None:
-    """The letter comes again, until both are there."""
+def test_dying_anywhere_loses_neither_outcome_nor_dead_letter(pipeline: Pipeline, queue: str, fault: Fault) -> None:
+    """The dead letter comes again, until both are there."""
     steps, dlq = CUTS[queue]
     batch_id = _upload(pipeline, *steps)
-    letter = _letter(pipeline, queue)
+    dead_letter = _dead_letter(pipeline, queue)
     for position in range(50):
         pipeline.faults = at_call(position, fault)
-        if not killed(_handling(letter, dlq)):
+        if not killed(_handling(dead_letter, dlq)):
             break
     assert position > 1
     pipeline.faults = lambda _: Fault.NONE
-    assert set(pipeline.waiting("dead-letters")) == {letter}
+    assert set(pipeline.waiting("dead-letters")) == {dead_letter}
     pipeline.drain()
     assert pipeline.batch(batch_id).rows == 6
     assert pipeline.batch(batch_id).status.final
 
 
-def _handling(letter: str, dlq: str) -> Callable[[], Any]:
-    return lambda: _handle(letter, dlq)
+def _handling(dead_letter: str, dlq: str) -> Callable[[], Any]:
+    return lambda: _handle(dead_letter, dlq)
 
 
 def test_rows_that_a_redrive_could_not_have_read_either_fail_again(pipeline: Pipeline) -> None:
     """The redrive asks for their chunk as a whole, and it is given up as a whole once more."""
     batch_id = _upload(pipeline, "upload", "dispatch")
-    letter = _letter(pipeline, "ingest")
-    _handle(letter, INGEST_DLQ)
+    dead_letter = _dead_letter(pipeline, "ingest")
+    _handle(dead_letter, INGEST_DLQ)
     pipeline.drain()
     assert _redrive(pipeline, batch_id) == 4
     assert pipeline.deliver("dispatch", most=1000)
-    assert pipeline.waiting("ingest") == [letter]
-    assert _handle(_letter(pipeline, "ingest"), INGEST_DLQ).counted == 4
+    assert pipeline.waiting("ingest") == [dead_letter]
+    assert _handle(_dead_letter(pipeline, "ingest"), INGEST_DLQ).counted == 4
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.attempt, batch.counts) == (

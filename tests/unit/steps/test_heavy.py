@@ -154,7 +154,7 @@ def test_a_row_is_leased_run_and_stays_leased_until_it_is_counted(world: World) 
 
 
 def test_a_row_is_leased_while_it_runs(world: World) -> None:
-    """By whoever runs it."""
+    """By the worker that runs it."""
     taken: list[bool] = []
     _job_module().meanwhile = lambda: taken.append(world.leases().take(KEY, 0))
     world.worker("first").work(_message(), DELIVERY)
@@ -396,7 +396,7 @@ def test_a_beat_on_its_way_does_not_shorten_the_lease_of_a_finished_row(world: W
                     finished.set()
                 return answer
             beating.set()
-            finished.wait(0.2)  # whoever ends the heartbeat first waits for it, which is right too
+            finished.wait(0.2)  # a worker that first waits for its heartbeat is right too
             return world.dynamodb.put_item(**request)
 
     _job_module().meanwhile = _wait_for(beating)

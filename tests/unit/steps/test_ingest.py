@@ -439,7 +439,7 @@ def test_rows_of_a_paused_batch_are_read() -> None:
 
 
 def test_a_chunk_that_was_read_is_not_given_up() -> None:
-    """Its letter is a second delivery: every row is durable, and on its way."""
+    """Its dead letter is a second delivery: every row is durable, and on its way."""
     world = World()
     world.ingest()
     before = world.chunk()

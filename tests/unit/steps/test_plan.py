@@ -257,7 +257,7 @@ def process(row):
 
 
 def test_a_job_may_say_how_many_rows_its_chunks_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The batch keeps it: a plan that goes on cuts as the first did, whatever the job says by then."""
+    """The batch keeps it: a plan that continues cuts as the first did, whatever the job says by then."""
     content = b"a\n" + b"1\n" * 7
     with deployed_job(monkeypatch, tmp_path, "small", JOB):
         world = World(content, "inbox/small/day.csv")
@@ -316,7 +316,7 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
     ],
 )
 def test_what_is_no_file_of_a_job_is_a_rejected_batch_with_the_reason(key: str, content: bytes, reason: str) -> None:
-    """Whoever uploaded it can mend it; it has no chunks, and it has ended."""
+    """An uploader can repair it; it has no chunks, and it has ended."""
     world = World(content, key)
     returned = world.plan()
     batch = world.batch()
@@ -497,7 +497,7 @@ def test_shipped_jobs_are_told_from_their_ids() -> None:
 
 
 def test_a_plan_keeps_its_first_creation_and_expiry() -> None:
-    """Rows get their expiry from the batch: were it another one, ingesting again would write them anew."""
+    """Rows get their expiry from the batch: were it another one, ingesting again would write them again."""
     world = World()
     assert killed(lambda: world.plan(at_call(2, Fault.KILLED_AFTER)))
     first = world.batch()

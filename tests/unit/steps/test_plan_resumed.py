@@ -1,4 +1,4 @@
-"""Plans of files that are larger than one invocation: where one stops another goes on."""
+"""Plans of files that are larger than one invocation: where one stops another continues."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -470,6 +470,13 @@ def test_rows_that_raise_wait_together_and_longer_each_time(attempt: int, second
     assert world.delays() == [seconds]
 
 
+def test_a_row_that_waits_for_its_next_try_has_killed_no_worker() -> None:
+    """Its message is as good as new: if it comes twice it is taken apart from the beginning."""
+    world = World("raise", "raise", "raise")
+    world.work(rows=[0, 1, 2], splits=1)
+    assert [(message.rows, message.splits) for message in world.sent] == [([0, 1, 2], 0)]
+
+
 def test_a_delay_is_one_that_sqs_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifteen minutes, however many attempts a job has."""
     world = World("raise")

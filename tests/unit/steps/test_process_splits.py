@@ -122,7 +122,7 @@ def test_rows_too_slow_for_one_invocation_all_run_once() -> None:
 
 
 def _poisoned(rows: int, *poison: int) -> Workers:
-    """Let workers come to the end of a chunk in which some rows kill whoever runs them."""
+    """Let workers come to the end of a chunk in which some rows kill the worker that runs them."""
 
     def meet(_: Workers, row: int) -> None:
         if row in poison:

@@ -50,7 +50,6 @@ AFTER = Counts(succeeded=5, rejected=1)
 PATIENCE = timedelta(minutes=5)
 READ = ["upload", "dispatch", "ingest", "dispatch"]
 COUNTED = [*READ, "work", "work", "heavy", "finished"]
-ENDED = [*COUNTED, "settle", "settle", "settle"]
 
 
 @pytest.fixture(autouse=True)
@@ -360,7 +359,7 @@ def test_a_repair_that_is_cut_or_disturbed_anywhere_is_exact(pipeline: Pipeline,
 
 
 def test_nothing_is_repaired_before_patience_is_over(pipeline: Pipeline, time: Time) -> None:
-    """The first look only remembers; what moves is looked at anew."""
+    """The first look only remembers; what moves is looked at again."""
     batch_id = _upload(pipeline, "upload", "dispatch")
     _lose(pipeline, "ingest")
     assert _sweep(time) == []
@@ -374,7 +373,7 @@ def test_nothing_is_repaired_before_patience_is_over(pipeline: Pipeline, time: T
 MOVES = ["work", "work", "heavy"]
 
 
-def test_a_batch_that_moves_is_given_patience_anew(pipeline: Pipeline, time: Time) -> None:
+def test_a_batch_that_moves_is_given_patience_again(pipeline: Pipeline, time: Time) -> None:
     """However slowly: a row counted, a chunk closed, and nothing is sent twice."""
     _upload(pipeline, *READ)
     for step in MOVES:
@@ -441,7 +440,7 @@ def test_an_event_that_was_never_put_is_put_when_patience_is_over(pipeline: Pipe
 
 
 def test_a_redrive_whose_rows_were_lost_is_pushed_on(pipeline: Pipeline) -> None:
-    """The image of the chunk was its outbox; a row without an outcome is to run, whoever took it away."""
+    """The image of the chunk was its outbox; a row without an outcome is to run, no matter who took it away."""
     batch_id = _failed_and_ended(pipeline)
     assert _redrive(pipeline, batch_id) == 2
     _lose(pipeline, "dispatch")

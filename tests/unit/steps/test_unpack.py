@@ -227,7 +227,7 @@ def test_parts_of_another_size_are_stored_again(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_two_plans_at_once_store_into_one_upload() -> None:
-    """An event came twice; one of them completes it, the other goes on with what was completed."""
+    """An event came twice; one of them completes it, the other continues with what was completed."""
     world = World()
     others: list[Batch] = []
 
@@ -257,7 +257,7 @@ def test_two_plans_that_begin_at_once_agree_on_one_upload() -> None:
     assert world.s3.uploads == {}
 
 
-def test_an_upload_that_ended_without_a_name_is_begun_anew() -> None:
+def test_an_upload_that_ended_without_a_name_is_begun_again() -> None:
     """The plan died after it had completed it, or the bucket's lifecycle took it."""
     world = World().begun()
     world.s3.uploads.clear()

@@ -20,7 +20,6 @@ from tally.errors import ExitCode
 from tally.stages.services import table
 from tally.stages.stage import Stage
 from tests.support.builders import deployed_job
-from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -44,29 +43,11 @@ ROWS = ["fine", "some", "fine", "fine", "many", "some"]
 """Chunks are of four rows here, so that these are 0:0 to 0:3, 1:0 and 1:1."""
 
 
-class Filtering:
-    """A client that filters by outcome, which the table in memory does not."""
-
-    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
-        self.dynamodb = dynamodb
-
-    def __getattr__(self, operation: str) -> Any:
-        return getattr(self.dynamodb, operation)
-
-    def query(self, **request: Any) -> dict[str, Any]:
-        answer = self.dynamodb.query(**request)
-        if "FilterExpression" in request:
-            assert request["FilterExpression"] == "outcome = :outcome"
-            wanted = request["ExpressionAttributeValues"][":outcome"]
-            answer["Items"] = [item for item in answer["Items"] if item["outcome"] == wanted]
-        return answer
-
-
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage) -> Iterator[Pipeline]:
     with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
         pipeline = Pipeline(monkeypatch)
-        vars(stage)["dynamodb"] = Filtering(pipeline.dynamodb)
+        vars(stage)["dynamodb"] = pipeline.dynamodb
         patched = library.Services.of(None)
         monkeypatch.setattr(batch_commands, "services", lambda _workspace, _stage: patched)
         yield pipeline
@@ -182,7 +163,7 @@ def test_wrong_options_of_redrive_are_2_and_one_line_and_take_nothing_back(
 def test_a_batch_that_is_not_there_is_2(
     command: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {"audit": ["--repair"], "tune": ["--pack-rows", "3"]}
+    options = {"audit": ["--repair"]}
     assert run([command, "absent", *options.get(command, [])]) is ExitCode.USAGE
     assert "No batch absent" in capsys.readouterr().err
 
