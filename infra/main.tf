@@ -5,6 +5,7 @@ data "aws_partition" "current" {}
 locals {
   prefix              = "tally-${var.stage}"
   queue_arn_prefix    = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
+  event_arn_prefix    = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
   alarm_arn_prefix    = "arn:${data.aws_partition.current.partition}:cloudwatch:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:alarm"
   function_arn_prefix = "arn:${data.aws_partition.current.partition}:lambda:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:function"
   seconds_per_day     = 86400
@@ -93,9 +94,10 @@ module "stream_failures" {
 module "completion" {
   source = "./modules/completion"
 
-  name      = local.prefix
-  queue_arn = module.completions.arn
-  dlq_arn   = module.completions.dlq_arn
+  name       = local.prefix
+  arn_prefix = local.event_arn_prefix
+  queue_arn  = module.completions.arn
+  dlq_arn    = module.completions.dlq_arn
 }
 
 # What the caller's own consumer takes: the end of each batch.

@@ -19,7 +19,7 @@ from tally.deploy.deployer import Deployer
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
 from tally.errors import ExitCode, OperatorError, TerraformError
-from tally.local import localaws
+from tally.local import localaws, queues
 from tally.local.localaws import Server
 from tally.output import Output
 from tally.stages.stage import Resources, Stage
@@ -169,11 +169,21 @@ class LocalStack:
             lock = self.workspace.lock_file("terraform")
             with exclusive(lock, what="the provider of local stages", say=self.output.say):
                 deployer.init()
+            if Resources.read(folder.outputs) is None:
+                self._make_queues(deployer, server)
             resources = deployer.provision()
             stage = Stage(name=self.name, resources=resources, server=server)
             deployer.deploy(stage)
             resources.save(folder.outputs)
         return stage
+
+    def _make_queues(self, deployer: Deployer, server: Server) -> None:
+        """Make the queues of a stage that comes up for the first time, and have Terraform import them."""
+        sqs = Stage(name=self.name, resources=Resources(table="", inbox_bucket=""), server=server).client("sqs")
+        with deployer.step("queues, as Terraform plans them") as (step, tool):
+            urls = queues.make(sqs, tool.planned({}, self.folder.plan))
+            step.note = f"{len(urls)} made, for Terraform to adopt"
+        (self.folder.infra / queues.ADOPTED).write_text(queues.import_blocks(urls), encoding="utf-8")
 
     def _deployer(self, server: Server, held: int, *, native: bool) -> Deployer:
         env = localaws.environment(server, self.environ) | {

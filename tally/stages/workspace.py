@@ -140,6 +140,11 @@ class StageFolder:
         return self.root / "samples"
 
     @property
+    def plan(self) -> Path:
+        """Return Terraform's first plan, which says what queues there are to be."""
+        return self.root / "first.tfplan"
+
+    @property
     def outputs(self) -> Path:
         """Return Terraform's outputs, as JSON."""
         return self.root / "outputs.json"

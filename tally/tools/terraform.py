@@ -25,7 +25,7 @@ _ABOUT_CLI_CONFIG = re.compile(r"There are some problems with the CLI configurat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A resource in Terraform's state."""
+    """A resource in Terraform's state, or in a plan."""
 
     address: str
     type: str
@@ -102,6 +102,16 @@ class Terraform:
             detailed_exitcode=python_terraform.IsNotFlagged, var=dict(variables), out=str(plan_file)
         )
         return self._check("plan", answer)
+
+    def planned(self, variables: Mapping[str, Any], plan_file: Path) -> list[Resource]:
+        """Return what an apply would create, each resource with those of its values that are known before."""
+        self.plan(variables, plan_file)
+        written = self._check("show", self.command_line.cmd("show", "-json", "-no-color", str(plan_file)))
+        return [
+            Resource(address=found["address"], type=found["type"], values=found["change"]["after"])
+            for found in json.loads(written).get("resource_changes", [])
+            if found["change"]["actions"] == ["create"]
+        ]
 
     def apply(self, variables: Mapping[str, Any], *, targets: Sequence[str] = ()) -> str:
         """Apply without asking, only to ``targets`` where there are any; returns Terraform's own summary."""

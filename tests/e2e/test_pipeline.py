@@ -60,9 +60,14 @@ def _stream_records(tally: Tally) -> Iterator[dict[str, Any]]:
             iterator = answer.get("NextShardIterator") if answer["Records"] else None
 
 
+def _for_lambda(value: Any) -> str:
+    """Return what JSON does not know as it is in an event of Lambda: binary attributes are base64."""
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
 def _invoke(tally: Tally, handler: str, event: dict[str, Any]) -> None:
     answer = tally.stage.functions.invoke(
-        FunctionName=f"tally-{STAGE}-{handler}", Payload=json.dumps(event, default=str).encode()
+        FunctionName=f"tally-{STAGE}-{handler}", Payload=json.dumps(event, default=_for_lambda).encode()
     )
     assert "FunctionError" not in answer, answer["Payload"].read()
 
@@ -138,7 +143,7 @@ def test_replaying_everything_changes_no_total(tally: Tally, demo: dict[str, Any
     assert len(stream) >= 4 * len(chunks)
     for begin in range(0, len(stream), 500):
         for handler in ("settle", "dispatch"):
-            _invoke(tally, handler, {"Records": _as_lambda_has_them(stream[begin : begin + 500])})
+            _invoke(tally, handler, {"Records": stream[begin : begin + 500]})
     _settled_down(tally)
     after = tally.ended(before.id)
     assert after == before
@@ -146,22 +151,6 @@ def test_replaying_everything_changes_no_total(tally: Tally, demo: dict[str, Any
     events = [event["detail"] for event in _completion_events(tally) if event["detail"]["batch_id"] == before.id]
     assert {event["event_id"] for event in events} == {f"{before.id}#1"}
     assert {event["rows"] for event in events} == {ROWS}
-
-
-def _as_lambda_has_them(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return records of the stream as an event of Lambda has them, where binary attributes are base64."""
-    images = [
-        {
-            name: {key: _in_base64(value) for key, value in image.items()} if name.endswith("Image") else image
-            for name, image in record["dynamodb"].items()
-        }
-        for record in records
-    ]
-    return [{**record, "dynamodb": image} for record, image in zip(records, images, strict=True)]
-
-
-def _in_base64(value: dict[str, Any]) -> dict[str, Any]:
-    return {"B": b64encode(value["B"]).decode()} if "B" in value else value
 
 
 def test_a_row_is_shown_by_its_line_with_its_cells_and_result(tally: Tally, demo: dict[str, Any]) -> None:

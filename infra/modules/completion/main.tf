@@ -1,9 +1,15 @@
+locals {
+  # Built from its parts, so that a plan shows the queue's policy, which names it.
+  rule_name = "${var.name}-completions"
+  rule_arn  = "${var.arn_prefix}:rule/${var.name}/${local.rule_name}"
+}
+
 resource "aws_cloudwatch_event_bus" "this" {
   name = var.name
 }
 
 resource "aws_cloudwatch_event_rule" "this" {
-  name           = "${var.name}-completions"
+  name           = local.rule_name
   description    = "The end of a batch, whichever it is."
   event_bus_name = aws_cloudwatch_event_bus.this.name
 

@@ -15,5 +15,5 @@ output "rule_name" {
 
 output "rule_arn" {
   description = "ARN of the rule, on whose behalf EventBridge sends to the queue."
-  value       = aws_cloudwatch_event_rule.this.arn
+  value       = local.rule_arn
 }

@@ -9,6 +9,17 @@ variable "name" {
   }
 }
 
+variable "arn_prefix" {
+  description = "ARN of everything that EventBridge has in this account and region, without the name: arn:<partition>:events:<region>:<account>."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:events:[a-z0-9-]+:[0-9]{12}$", var.arn_prefix))
+    error_message = "arn_prefix must look like arn:aws:events:us-east-1:123456789012."
+  }
+}
+
 variable "queue_arn" {
   description = "ARN of the queue that receives the events. Its policy must let events.amazonaws.com send on behalf of rule_arn."
   type        = string

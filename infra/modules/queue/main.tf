@@ -1,5 +1,6 @@
 locals {
-  # Built from their parts: the dead-letter queue names its source, which names it, and that would be a cycle.
+  # Built from their parts: the dead-letter queue names its source, which names it, and that would be a cycle. And a plan
+  # shows both policies whole.
   dlq_name = coalesce(var.dlq_name, "${var.name}-dlq")
   arn      = "${var.arn_prefix}:${var.name}"
   dlq_arn  = "${var.arn_prefix}:${local.dlq_name}"
@@ -51,11 +52,13 @@ resource "aws_sqs_queue" "this" {
   kms_master_key_id          = var.kms_key_arn
   policy                     = local.policies[local.arn]
 
-  # SQS refuses a dead-letter queue that does not exist yet, so this queue comes second.
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dlq[0].arn
+    deadLetterTargetArn = local.dlq_arn
     maxReceiveCount     = var.max_receive_count
   })
+
+  # SQS refuses a dead-letter queue that does not exist yet, so this queue comes second.
+  depends_on = [aws_sqs_queue.dlq]
 }
 
 resource "aws_sqs_queue" "dlq" {

@@ -12,9 +12,10 @@ override_resource {
 }
 
 variables {
-  name      = "tally-test"
-  queue_arn = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions"
-  dlq_arn   = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions-dlq"
+  name       = "tally-test"
+  arn_prefix = "arn:aws:events:us-east-1:123456789012"
+  queue_arn  = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions"
+  dlq_arn    = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions-dlq"
 }
 
 run "matches_the_two_ends_of_a_batch_and_nothing_else" {
@@ -50,9 +51,32 @@ run "delivers_to_the_queue_and_keeps_what_it_cannot_deliver" {
 
 run "tells_the_rule_that_the_queue_must_let_send" {
   assert {
-    condition     = output.rule_arn == "arn:aws:events:us-east-1:123456789012:rule/tally-test/tally-test-completions"
+    condition     = output.rule_arn == aws_cloudwatch_event_rule.this.arn
     error_message = "The queue's policy needs the ARN of the rule."
   }
+}
+
+run "tells_it_before_there_is_a_rule" {
+  command = plan
+
+  variables {
+    name = "tally-other"
+  }
+
+  assert {
+    condition     = output.rule_arn == "arn:aws:events:us-east-1:123456789012:rule/tally-other/tally-other-completions"
+    error_message = "A plan must show whom the queue's policy lets send."
+  }
+}
+
+run "rejects_arns_of_another_service" {
+  command = plan
+
+  variables {
+    arn_prefix = "arn:aws:sqs:us-east-1:123456789012"
+  }
+
+  expect_failures = [var.arn_prefix]
 }
 
 run "rejects_the_default_bus" {

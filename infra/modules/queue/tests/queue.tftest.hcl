@@ -38,6 +38,20 @@ run "redrives_to_its_own_dlq" {
   }
 }
 
+run "shows_its_policies_before_there_is_a_queue" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.this[0].redrive_policy).deadLetterTargetArn == "${var.arn_prefix}:${aws_sqs_queue.dlq[0].name}"
+    error_message = "A plan must show where dead letters go."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.dlq[0].redrive_allow_policy).sourceQueueArns == ["${var.arn_prefix}:${aws_sqs_queue.this[0].name}"]
+    error_message = "A plan must show whose dead letters are taken."
+  }
+}
+
 run "takes_no_dead_letters_of_other_queues" {
   assert {
     condition = jsondecode(aws_sqs_queue.dlq[0].redrive_allow_policy) == {

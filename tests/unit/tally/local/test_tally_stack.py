@@ -1,7 +1,10 @@
 """Bringing a local stage up: what is relied on, and when everything starts afresh."""
 
+import contextlib
+import json
 import os
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
@@ -10,10 +13,10 @@ import pytest
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Survey
 from tally.errors import ChaliceError, OperatorError, TerraformError
-from tally.local import localaws
+from tally.local import localaws, queues
 from tally.local.localaws import Server
 from tally.local.stack import LocalStack
-from tally.output import Output
+from tally.output import Output, Step
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
@@ -177,3 +180,45 @@ def test_a_stage_that_is_current_is_deployed_again_when_a_mapping_is_gone(
     stack.up(None)
     stack.up(None)
     assert deployed == [STAGE, STAGE], "although the record is true by now"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """A deployer and its Terraform that note what Terraform would import, apply by apply."""
+
+    stack: LocalStack
+    imports: list[object] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[tuple[Step, "Tools"]]:
+        with self.stack.output.step(what) as step:
+            yield step, self
+
+    def init(self) -> None:
+        pass
+
+    def planned(self, _variables: object, _plan_file: Path) -> list[terraform.Resource]:
+        return [terraform.Resource(address="aws_sqs_queue.this", type="aws_sqs_queue", values={"name": "work"})]
+
+    def provision(self) -> Resources:
+        adopted = self.stack.folder.infra / queues.ADOPTED
+        self.imports.append(json.loads(adopted.read_text())["import"] if adopted.exists() else None)
+        return Resources(table="t", inbox_bucket="inbox")
+
+    def deploy(self, _stage: Stage) -> None:
+        pass
+
+
+def test_only_a_first_bring_up_has_terraform_adopt_queues(
+    stack: LocalStack, living: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later ones would import what Terraform has, or what an operator has it destroy."""
+    tools = Tools(stack)
+    monkeypatch.setattr(LocalStack, "_deployer", lambda *_, **__: tools)
+    monkeypatch.setattr(queues, "make", lambda _sqs, planned: {one.address: "url" for one in planned})
+    for folder in ("infra", "app"):
+        (stack.workspace.repo / folder).mkdir()
+    stack.folder.outputs.unlink()
+    stack._deploy(living, 0)
+    stack._deploy(living, 0)
+    assert tools.imports == [[{"to": "aws_sqs_queue.this", "id": "url"}], None]

@@ -114,6 +114,24 @@ def test_the_state_is_read_without_what_is_merely_looked_up(
     assert terraform.resources() == []
 
 
+def test_only_what_an_apply_would_create_is_planned(tmp_path: Path, terraform_that: Callable[[str], Terraform]) -> None:
+    """With what is known of it; what is there already, changed or not, is left out."""
+    changes = [
+        {"address": f"aws_sqs_queue.{name}", "type": "aws_sqs_queue", "change": {"actions": actions, "after": after}}
+        for name, actions, after in [
+            ("new", ["create"], {"name": "new"}),
+            ("kept", ["no-op"], {"name": "kept"}),
+            ("replaced", ["delete", "create"], {"name": "replaced"}),
+            ("gone", ["delete"], None),
+        ]
+    ]
+    (tmp_path / "plan").write_text(json.dumps({"resource_changes": changes}))
+    terraform = terraform_that('case "$1" in show) cat plan;; esac')
+    assert [(one.address, one.values) for one in terraform.planned({}, tmp_path / "tfplan")] == [
+        ("aws_sqs_queue.new", {"name": "new"})
+    ]
+
+
 def test_workspaces_are_listed_and_the_default_one_is_kept(
     tmp_path: Path, terraform_that: Callable[[str], Terraform]
 ) -> None:

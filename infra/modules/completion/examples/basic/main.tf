@@ -12,9 +12,10 @@ data "aws_caller_identity" "current" {}
 module "completion" {
   source = "../.."
 
-  name      = "example"
-  queue_arn = "arn:aws:sqs:us-east-1:${data.aws_caller_identity.current.account_id}:example-completions"
-  dlq_arn   = "arn:aws:sqs:us-east-1:${data.aws_caller_identity.current.account_id}:example-completions-dlq"
+  name       = "example"
+  arn_prefix = "arn:aws:events:us-east-1:${data.aws_caller_identity.current.account_id}"
+  queue_arn  = "arn:aws:sqs:us-east-1:${data.aws_caller_identity.current.account_id}:example-completions"
+  dlq_arn    = "arn:aws:sqs:us-east-1:${data.aws_caller_identity.current.account_id}:example-completions-dlq"
 }
 
 output "bus_name" {
