@@ -70,10 +70,10 @@ _AMBIGUOUS = WRITES | _SENDS | {"PutEvents"}
 _PARTIAL = frozenset({"BatchWriteItem", "BatchGetItem", "SendMessageBatch", "PutEvents"})
 _CONFLICTS_OF_TALLY = frozenset({"UpdateItem", "TransactWriteItems"})  # its plain updates meet its transactions
 _REQUESTS_OF_INVOCATION = {
-    "BatchWriteItem": 15, "TransactWriteItems": 2, "UpdateItem": 2, "GetObject": 2, "PutEvents": 2,
-    "SendMessageBatch": 1,
+    "BatchGetItem": 4, "BatchWriteItem": 4, "TransactWriteItems": 2, "UpdateItem": 2, "GetObject": 4, "PutEvents": 2,
+    "SendMessageBatch": 2,
 }  # fmt: skip
-"""About how many such requests an invocation makes: a kill is decided on at each of them."""
+"""How many requests share the kill of an invocation that makes such a one: a kill is decided on at each of them."""
 
 
 class Policy:
