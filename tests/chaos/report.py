@@ -154,7 +154,8 @@ class Report:
         return columns, [
             (
                 batch.id, batch.status, batch.rows, batch.markers, batch.bits, batch.chunk_counters,
-                batch.batch_counters, batch.lost, batch.overcounted, "yes" if batch.stuck else "no", len(batch.event_ids), batch.events,
+                batch.batch_counters, batch.lost, batch.overcounted, "yes" if batch.stuck else "no",
+                len(batch.event_ids), batch.events,
                 "yes" if batch.as_expected else "no",
             )
             for batch in self.outcome.batches
