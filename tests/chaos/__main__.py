@@ -24,7 +24,7 @@ from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
 from tests.chaos import detour
 from tests.chaos.contest import Contest
-from tests.chaos.faults import Rates
+from tests.chaos.faults import OPERATOR, Rates
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.proxy import Proxy, free_port
 from tests.chaos.report import Report
@@ -106,7 +106,11 @@ class Run:
 
     def _services(self, stage: Stage) -> Services:
         """Return the operator's services, whose requests go through the proxy."""
-        config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3})
+        config = Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 3},
+            user_agent_extra=f"counter/{OPERATOR}",  # its requests are no part of what a row costs
+        )
         return Services(
             services.settings(self.workspace, stage),
             Retry(),

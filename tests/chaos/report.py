@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.faults import KILLS, TALLY, Fault, Rates
+from tests.chaos.faults import KILLS, OPERATOR, TALLY, Fault, Rates
 
 if TYPE_CHECKING:
     from tally.output import Output
@@ -102,11 +102,10 @@ class Report:
         }
 
     def _faults(self) -> list[tuple[str, int, int]]:
-        ours = self.traffic[TALLY].faults
+        ours: Counter[Fault] = Counter()
         theirs: Counter[Fault] = Counter()
         for caller, traffic in self.traffic.items():
-            if caller != TALLY:
-                theirs.update(traffic.faults)
+            (ours if caller in {TALLY, OPERATOR} else theirs).update(traffic.faults)
         rows = [
             (fault.value, ours[fault], theirs[fault])
             for fault in Fault
