@@ -29,7 +29,9 @@ class Recounted:
 
 def recount(dynamodb: "DynamoDBClient", table: str, batch_id: str, chunks: int) -> Recounted:
     """Read every partition of a batch and count."""
-    found = [_chunk(number, _items(dynamodb, table, f"batch#{batch_id}#{number:06d}")) for number in range(chunks)]
+    found = [
+        recount_chunk(number, _items(dynamodb, table, f"batch#{batch_id}#{number:06d}")) for number in range(chunks)
+    ]
     outcomes: Counter[str] = Counter()
     for each in found:
         outcomes.update(each.outcomes)
@@ -52,7 +54,7 @@ def _items(dynamodb: "DynamoDBClient", table: str, pk: str) -> list[Mapping[str,
     return [item for page in pages for item in page["Items"]]
 
 
-def _chunk(number: int, items: Iterable[Mapping[str, Any]]) -> Recounted:
+def recount_chunk(number: int, items: Iterable[Mapping[str, Any]]) -> Recounted:
     """Recount one chunk, closed as it should be, from the items of its partition."""
     by_sk = {item["sk"]["S"]: item for item in items}
     if "chunk" not in by_sk:
