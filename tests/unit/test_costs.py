@@ -40,7 +40,7 @@ def _metered(write: Callable[[BytesIO, int], Expected]) -> Iterator[tuple[Meter,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory_dynamodb, "PAGE", 1_000)  # short pages are for those who forget to turn them
         as_deployed = msgspec.structs.replace(
-            services.settings(), **_defaults("chunk_rows", "chunk_bytes", "pack_rows")
+            services.settings(), **_defaults("chunk_rows", "chunk_bytes")
         )
         patch.setattr(services, "settings", lambda: as_deployed)
         pipeline = Pipeline(patch)
