@@ -103,7 +103,7 @@ def _alike(number: int, rng: random.Random) -> list[str]:
     return [
         f"T{number:010d}", f"A{rng.randrange(90_000_000):08d}", f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d}",
         f"{cents / 100:.2f}", "EUR", "debit", f"Merchant No {merchant}", "", "groceries", "DE", "card",
-        f"{5000 + merchant:04d}", "", "", "",
+        f"{5000 + merchant:04d}", f"INV-{rng.randrange(100_000)}", "", f"0.{rng.randrange(1_000):03d}",
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from types import FrameType
 import click
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from chalicelib.errors import RetryableError, TallyError
+from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import operations as operation_commands
@@ -84,7 +84,7 @@ def explain(error: Exception) -> OperatorError:
 
 
 def _explain_library(error: TallyError) -> OperatorError:
-    if isinstance(error, NotRedrivableError):
+    if isinstance(error, NotRedrivableError | FormatError):
         return OperatorError(str(error), code=ExitCode.USAGE)
     if isinstance(error, RetryableError):
         return OperatorError(f"AWS did not take it: {error}; run it again.", code=ExitCode.UNEXPECTED)

@@ -221,7 +221,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_reconcile" {
+run "lets_nothing_query_but_reconcile_and_dead_letters" {
   variables {
     stage = "alpha"
   }
@@ -231,9 +231,10 @@ run "lets_nothing_query_but_reconcile" {
       for name, statements in local.statements : name => flatten([for s in statements : s.resources if contains(s.actions, "dynamodb:Query")])
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
-      reconcile = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the markers of a chunk; the others know the keys of what they read."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload; the others know the keys of what they read."
   }
 }
 
@@ -255,7 +256,7 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
       finish        = "PutItem UpdateItem"
       settle        = "UpdateItem"
-      dead_letters  = "GetItem PutItem UpdateItem"
+      dead_letters  = "GetItem PutItem Query UpdateItem"
       reconcile     = "BatchGetItem GetItem PutItem Query UpdateItem"
     }
     error_message = "A function must have the calls that its code makes, and no other."

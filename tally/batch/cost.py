@@ -137,7 +137,8 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
             written += write_units(item_size(item))
             read += -(-item_size(item) // _READ_UNIT_BYTES)
         for item in reader.repository.table.query(chunk.key.pk, MARKER_PREFIX):
-            written += write_units(item_size(item), transactional=True)
+            # Each redrive has written again the markers that it took rows out of.
+            written += write_units(item_size(item), transactional=True) * chunk.generation
             milliseconds += sum(outcome.duration_ms for outcome in Marker.from_item(item).outcomes)
         transactions += chunk.version - chunk.closed
     rows = sum(chunk.counts.total for chunk in counted)
@@ -149,7 +150,8 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         sampled=len(sampled),
         write_units=(written + 2 * transactions) * of + _CHUNK_WRITES * len(chunks) + _BATCH_WRITES,
         read_units=2 * len(chunks) + (2 + read / (len(sampled) or 1)) * messages,
-        dynamodb_requests=round(4 * len(chunks) + messages + transactions * of),
+        # Each chunk is read by ingest, has its rows written, and is closed.
+        dynamodb_requests=round(3 * len(chunks) + messages + transactions * of),
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
         sqs_requests=round(2.1 * len(chunks) + 4.1 * messages + 1),
         s3_requests=len(chunks) + 2,

@@ -50,6 +50,12 @@ class Progress:
         return sum(len(noted.rows) for noted in self.waiting.values())
 
     @property
+    def waiting_reason(self) -> str:
+        """What a row raised of the chunk that has most of them; empty if none waits."""
+        most = max(self.waiting.values(), key=lambda noted: len(noted.rows), default=None)
+        return most.reason if most else ""
+
+    @property
     def closed(self) -> int:
         """Chunks that are settled: all of them, once the batch has ended."""
         if self.batch.status.final:
@@ -72,10 +78,7 @@ class Progress:
             "succeeded": self.counts.succeeded,
             "failed": self.counts.failed,
             "rejected": self.counts.rejected,
-            "waiting": {
-                "rows": self.rows_waiting,
-                "reason": next((noted.reason for noted in self.waiting.values()), ""),
-            },
+            "waiting": {"rows": self.rows_waiting, "reason": self.waiting_reason},
             "chunks": batch.chunks if batch.chunks is not None else len(self.chunks),
             "planned": batch.chunks is not None,
             "chunks_closed": self.closed,
@@ -83,6 +86,14 @@ class Progress:
             "created_at": batch.created_at,
             "completed_at": batch.completed_at,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest batches, newest first, and how many were passed over because another version of Tally made them."""
+
+    batches: list[Batch]
+    of_other_versions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +139,14 @@ class Reader:
         """Return every chunk of a batch that exists, by number."""
         return self._read_chunks([batch])[batch.id]
 
-    def newest(self, limit: int) -> list[Batch]:
-        """Return the newest batches, open and ended, newest first; those of another format are passed over."""
+    def newest(self, limit: int) -> Newest:
+        """Return the newest batches, open and ended."""
         # A set: between the two a batch may have gone from one list to the other.
         keys = {found for listing in Listing for found in self._table.newest(listing, limit=limit)}
-        batches = [Batch.from_item(item) for item in self._table.get_all(keys) if is_known(item)]
-        return sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
+        items = self._table.get_all(keys)
+        batches = [Batch.from_item(item) for item in items if is_known(item)]
+        newest = sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
+        return Newest(newest, of_other_versions=len(items) - len(batches))
 
     def outcomes(self, chunk: ChunkKey) -> list[tuple[Marker, RowOutcome]]:
         """Return the outcomes of a chunk in row order, each with the marker that it is in."""

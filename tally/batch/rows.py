@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from chalicelib.errors import SourceGoneError
+from chalicelib.files.source import ObjectReader
+from chalicelib.retry import Retry
 from chalicelib.store import rows as stored_rows
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
@@ -19,33 +22,48 @@ from chalicelib.store.items import (
     Outcome,
     batch_pk,
     text_of,
+    waiting_sk,
 )
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.table import MAX_KEYS
+from chalicelib.store.waiting import Waiting
+from tally.batch.lines import Chunks, find_chunk, find_row
 from tally.batch.reader import Reader
 from tally.batch.redrive import parse_rows, row_name
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRow:
-    """One row: what is stored of it, and its outcome if it has one."""
+    """One row: what is stored of it, its outcome if it has one, and what it waits for if it raised and has not.
+
+    ``line`` is where it begins, None if that is not known: its chunk was not read, or the row has expired.
+    """
 
     batch: Batch
     chunk: Chunk
     row: int
-    line: int
+    line: int | None
     cells: dict[str, Any]
     outcome: RowOutcome | None
     counted_at: str
+    waiting: Waiting | None
+
+    @property
+    def name(self) -> str:
+        """The row as an operator reads it and gives it back."""
+        return row_name(self.chunk.key.number, self.row)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
         outcome = self.outcome
         return {
             "batch": self.batch.id,
-            "id": row_name(self.chunk.key.number, self.row),
+            "id": self.name,
             "line": self.line,
             "cells": self.cells,
             "outcome": outcome.outcome.value if outcome else None,
@@ -56,6 +74,7 @@ class FoundRow:
             "duration_ms": outcome.duration_ms if outcome else None,
             "traceback": outcome.traceback if outcome else "",
             "counted_at": self.counted_at,
+            "waiting": {"attempt": self.waiting.attempt, "reason": self.waiting.reason} if self.waiting else None,
             "heavy": self.row in self.chunk.heavy,
             "attempt": self.batch.attempt,
         }
@@ -87,6 +106,13 @@ def listed(reader: Reader, batch: Batch, outcome: Outcome, limit: int) -> list[d
     return found[:limit]
 
 
+def show_listed(output: Output, listed: Iterable[dict[str, Any]]) -> None:
+    """Write rows for people; a row's name is one word, to be pasted after `tally redrive --rows`."""
+    shown = ("id", "line", "code", "tries", "counted_at", "why")
+    rows = [tuple("" if row[name] is None else row[name] for name in shown) for row in listed]
+    output.table("", ("chunk:row", *shown[1:]), rows)
+
+
 def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
     """Return a row by its chunk and number, in two requests; raises OperatorError if there is no such row."""
     names = parse_rows(name)
@@ -100,34 +126,49 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
     return found.row(batch, row)
 
 
-def by_line(reader: Reader, batch_id: str, line: int) -> FoundRow:
-    """Return the row that begins at a line of the file, or the last one that begins before it.
+def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRow:
+    """Return the row that begins at a line of the file, or spans it; raises OperatorError if no row does.
 
-    Three requests: the batch with its first chunks, chunks around the place where the line should be, and the chunk's
-    partition. A file whose lines are very uneven may need another look or two.
+    Three requests find a row that begins at the line: the batch with its first chunks, chunks around the place where
+    the line should be, and the chunk's partition. A file whose lines are spread unevenly takes another one or two, and
+    a line at which no row begins one to S3.
     """
-    batch, known = _batch_and_chunks(reader, batch_id, range(MAX_KEYS - 1))
-    total = batch.chunks if batch.chunks is not None else len(known)
-    while (number := _holds(known, line, total)) is None:
-        guess = _guess(known, line, total)
-        first = max(0, min(guess - MAX_KEYS // 2, total - MAX_KEYS))
-        wanted = [at for at in range(first, min(total, first + MAX_KEYS)) if at not in known]
-        if not wanted:
-            break
-        known |= {chunk.key.number: chunk for chunk in reader.repository.chunks(batch_id, wanted)}
-    found = _partition(reader, ChunkKey(batch_id, number)) if number is not None else None
-    row = found.row_at(line, is_last=number == total - 1) if found else None
-    if found is None or row is None:
-        raise OperatorError(f"batch {batch_id} has no row at line {line:,}.", code=ExitCode.USAGE)
-    return found.row(batch, row)
+    batch, first = _batch_and_chunks(reader, batch_id, range(MAX_KEYS - 1))
+    # A plan that is under way has made the chunks before its cursor, if not more.
+    total = batch.chunks if batch.chunks is not None else max(len(first), batch.cursor.chunks if batch.cursor else 0)
+
+    def read(numbers: Iterable[int]) -> Chunks:
+        return {chunk.key.number: chunk for chunk in reader.repository.chunks(batch_id, numbers)}
+
+    chunk = find_chunk(first, total, line, read)
+    found = _partition(reader, chunk.key) if chunk else None
+    no_row = f"batch {batch_id} has no row at line {line:,}"
+    if found is None:
+        raise OperatorError(f"{no_row}: no row begins before it.", code=ExitCode.USAGE)
+    row = found.begins.get(line)
+    if row is not None:
+        return found.row(batch, row)
+    file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
+    try:
+        spanning = find_row(file, found.chunk, line)
+    except SourceGoneError as error:
+        raise OperatorError(
+            f"batch {batch_id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
+            code=ExitCode.USAGE,
+        ) from error
+    if spanning is None:
+        yet = " yet, it is still being planned" if batch.chunks is None else ""
+        raise OperatorError(f"{no_row}{yet}: {found.before(line)}.", code=ExitCode.USAGE)
+    row, begins = spanning
+    return found.row(batch, row, begins)
 
 
 def show(output: Output, found: FoundRow) -> None:
-    """Write a row for people."""
+    """Write a row for people: what is known of it, then its cells."""
     outcome = found.outcome
     shown = [
-        ("row", f"{row_name(found.chunk.key.number, found.row)}, line {found.line:,}"),
-        ("outcome", outcome.outcome.value if outcome else "none yet"),
+        ("row", found.name + (f", line {found.line:,}" if found.line else "")),
+        ("outcome", outcome.outcome.value if outcome else _pending(found)),
     ]
     if outcome:
         shown += [("code", outcome.code.value)] if outcome.code else []
@@ -136,90 +177,84 @@ def show(output: Output, found: FoundRow) -> None:
         shown += [("tries", str(outcome.tries)), ("took", f"{outcome.duration_ms:,} ms")]
         shown += [("counted at", found.counted_at)]
         shown += [("raised in", outcome.traceback)] if outcome.traceback else []
-    shown += [(name, "" if value is None else str(value)) for name, value in found.cells.items()]
     output.table("", ("", ""), shown)
+    if found.cells:
+        cells = [(name, "" if value is None else str(value)) for name, value in found.cells.items()]
+        output.table("", ("column", "cell"), cells)
+
+
+def _pending(found: FoundRow) -> str:
+    if found.waiting:
+        return f"none yet: it raised and waits for try {found.waiting.attempt}, for example: {found.waiting.reason}"
+    return "none yet" if found.chunk.rows is not None else "none yet: its chunk has not been read"
 
 
 @dataclass(frozen=True, slots=True)
 class _Partition:
-    """A chunk with its rows and markers."""
+    """A chunk with its rows and markers, and the note on those of its rows that wait."""
 
     chunk: Chunk
     stored: dict[int, tuple[int, dict[str, Any]]]
     outcomes: dict[int, tuple[Marker, RowOutcome]]
+    waiting: Waiting | None
 
-    def row_at(self, line: int, *, is_last: bool) -> int | None:
-        """Return the row that begins at a line, or spans it: the one before it, unless that ends the file."""
-        begins = {row: begin for row, (begin, _) in self.stored.items()}
-        begins |= {row: each.line for row, (_, each) in self.outcomes.items() if each.line and row not in begins}
-        row = max((row for row, begin in begins.items() if begin <= line), default=None)
-        ends_file = is_last and row == self.chunk.expected_rows - 1
-        return None if row is None or (ends_file and begins[row] < line) else row
+    @property
+    def begins(self) -> dict[int, int]:
+        """Rows by the line where they begin, as far as that is known; a chunk begins with a row."""
+        rejected = {each.line: row for row, (_, each) in self.outcomes.items() if each.line}
+        stored = {line: row for row, (line, _) in self.stored.items()}
+        return {self.chunk.first_line: 0} | rejected | stored
 
-    def row(self, batch: Batch, row: int) -> FoundRow:
-        line, cells = self.stored.get(row, (0, {}))
+    def before(self, line: int) -> str:
+        """Return which row is the last that is known to begin before a line, for people."""
+        begins = self.begins
+        last = max(begin for begin in begins if begin <= line)
+        name = row_name(self.chunk.key.number, begins[last])
+        return f"the last row known to begin before it is {name}, at line {last:,}"
+
+    def row(self, batch: Batch, row: int, line: int | None = None) -> FoundRow:
+        """Return a row, which may be known to begin at a line."""
         marker, outcome = self.outcomes.get(row, (None, None))
+        lines = {row: line for line, row in self.begins.items()}
+        is_waiting = self.waiting is not None and row in self.waiting.rows and outcome is None
         return FoundRow(
             batch=batch,
             chunk=self.chunk,
             row=row,
-            line=line or (outcome.line if outcome else 0) or self.chunk.first_line,
-            cells=cells,
+            line=line or lines.get(row),
+            cells=self.stored[row][1] if row in self.stored else {},
             outcome=outcome,
             counted_at=marker.counted_at if marker else "",
+            waiting=self.waiting if is_waiting else None,
         )
 
 
-def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> tuple[Batch, dict[int, Chunk]]:
-    """Return a batch and those of its chunks that exist, in one request."""
+def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> tuple[Batch, Chunks]:
+    """Return a batch and those of its chunks that exist, in one request; raises as ``Reader.require``."""
     keys = [(batch_pk(batch_id), BATCH_SK), *((ChunkKey(batch_id, number).pk, CHUNK_SK) for number in numbers)]
     items: list[Item] = reader.repository.table.get_all(keys)
     batches = [item for item in items if text_of(item, "sk") == BATCH_SK]
-    if not batches:
-        reader.require(batch_id)
+    # The batch first: chunks of one that has another format cannot be read.
+    batch = Batch.from_item(batches[0]) if batches else reader.require(batch_id)
     chunks = [Chunk.from_item(item) for item in items if text_of(item, "sk") == CHUNK_SK]
-    return Batch.from_item(batches[0]), {chunk.key.number: chunk for chunk in chunks}
+    return batch, {chunk.key.number: chunk for chunk in chunks}
 
 
 def _partition(reader: Reader, key: ChunkKey) -> _Partition | None:
     """Return everything about a chunk, in one query for each megabyte of it."""
-    items = list(reader.repository.table.query(key.pk, ""))
-    by_kind = {prefix: [item for item in items if text_of(item, "sk").startswith(prefix)] for prefix in _KINDS}
-    if not by_kind[CHUNK_SK]:
+    items = {text_of(item, "sk"): item for item in reader.repository.table.query(key.pk, "")}
+    if CHUNK_SK not in items:
         return None
+    chunk = Chunk.from_item(items[CHUNK_SK])
+    pages = [item for sk, item in items.items() if sk.startswith(ROWS_PREFIX)]
     stored = {
         row.row: (row.line, dict(zip(columns, row.values, strict=True)))
-        for columns, row in stored_rows.from_items(by_kind[ROWS_PREFIX])
+        for columns, row in stored_rows.from_items(pages)
     }
-    markers = map(Marker.from_item, by_kind[MARKER_PREFIX])
+    markers = [Marker.from_item(item) for sk, item in items.items() if sk.startswith(MARKER_PREFIX)]
     outcomes = {outcome.row: (marker, outcome) for marker in markers for outcome in marker.outcomes}
-    return _Partition(Chunk.from_item(by_kind[CHUNK_SK][0]), stored, outcomes)
-
-
-_KINDS = (CHUNK_SK, ROWS_PREFIX, MARKER_PREFIX)
-
-
-def _holds(known: dict[int, Chunk], line: int, total: int) -> int | None:
-    """Return the chunk that holds a line, if what is known of their first lines says so."""
-    for number, chunk in known.items():
-        after = known.get(number + 1)
-        if chunk.first_line <= line and (number + 1 >= total or (after is not None and line < after.first_line)):
-            return number
-    return None
-
-
-def _guess(known: dict[int, Chunk], line: int, total: int) -> int:
-    """Return where a line should be, if lines were spread evenly between the chunks that are known."""
-    before = max((number for number, chunk in known.items() if chunk.first_line <= line), default=0)
-    after = min((number for number, chunk in known.items() if chunk.first_line > line), default=None)
-    if before not in known:
-        return 0
-    start = known[before].first_line
-    if after is not None:
-        share = (line - start) / (known[after].first_line - start)
-        return round(before + share * (after - before))
-    a_chunk = (start - known[0].first_line) / before if before and 0 in known else 1
-    return min(total - 1, before + round((line - start) / max(1, a_chunk)))
+    noted = items.get(waiting_sk(chunk.generation))
+    return _Partition(chunk, stored, outcomes, Waiting.from_item(noted) if noted else None)
 
 
 def _result(outcome: RowOutcome) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from chalicelib.steps.process import SPLIT_SECONDS
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Outcome
@@ -17,6 +18,8 @@ LEAST_ROWS = 100
 """Of fewer rows the 99th percentile is the slowest of them, whatever it was."""
 HEADROOM = 1.5
 """The next file's rows are not this one's."""
+MESSAGE_SECONDS = SPLIT_SECONDS
+"""What a message of process takes, if no row is slower than the others: one that would take longer is split."""
 VISIBILITY = 6
 """Visibility timeouts are so many function timeouts; Terraform derives them."""
 
@@ -83,7 +86,6 @@ class Setting:
     """What a function should have."""
 
     timeout_seconds: int
-    pack_rows: int = 1
     enough: bool = True
     """False where Lambda's limit is too short for a single row."""
 
@@ -113,8 +115,7 @@ class Advice:
         """Tell whether sending slow rows alone would spare the others much waiting."""
         if self.process is None or self.routed is None:
             return False
-        shorter = self.process.timeout_seconds >= _WORTH_IT * self.routed.timeout_seconds
-        return shorter or not self.process.enough or self.process.pack_rows < self.routed.pack_rows
+        return self.process.timeout_seconds >= _WORTH_IT * self.routed.timeout_seconds or not self.process.enough
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
@@ -136,13 +137,11 @@ class Advice:
         }
 
 
-def run(
-    output: Output, reader: Reader, batch_id: str, *, chunks: int, pack_rows: int, heavy_above: float | None
-) -> Advice:
+def run(output: Output, reader: Reader, batch_id: str, *, chunks: int, heavy_above: float | None) -> Advice:
     """Sample a batch with a progress bar, and write what to set."""
     batch = reader.require(batch_id)
-    advice = advise(take_sample(output, reader, batch, chunks), pack_rows=pack_rows, heavy_above=heavy_above)
-    _show(output, batch, advice, pack_rows)
+    advice = advise(take_sample(output, reader, batch, chunks), heavy_above=heavy_above)
+    _show(output, batch, advice)
     return advice
 
 
@@ -172,8 +171,8 @@ def _add(reader: Reader, chunk: Chunk, sample: Sample) -> None:
             went_to.append(outcome.duration_ms)
 
 
-def advise(sample: Sample, *, pack_rows: int, heavy_above: float | None = None) -> Advice:
-    """Return what a sample says of messages of so many rows; ``heavy_above`` is in seconds, mean + 2 sigma if None."""
+def advise(sample: Sample, *, heavy_above: float | None = None) -> Advice:
+    """Return what a sample says; ``heavy_above`` is in seconds, mean + 2 sigma if None."""
     light = Statistics.of(sample.light) if sample.light else None
     heavy = Statistics.of(sample.heavy) if sample.heavy else None
     threshold = heavy_above * 1000 if heavy_above is not None else light.usual if light else 0.0
@@ -183,9 +182,9 @@ def advise(sample: Sample, *, pack_rows: int, heavy_above: float | None = None) 
         sample=sample,
         light=light,
         heavy=heavy,
-        process=_setting(light, sample, pack_rows),
-        process_heavy=_setting(heavy, sample, 1),
-        routed=_setting(Statistics.of(quick) if quick else None, sample, pack_rows),
+        process=_setting(light, sample, MESSAGE_SECONDS),
+        process_heavy=_setting(heavy, sample, 0),
+        routed=_setting(Statistics.of(quick) if quick else None, sample, MESSAGE_SECONDS),
         heavy_above_ms=threshold,
         shares={name: share_above(sample.every, value) for name, value in thresholds.items()},
     )
@@ -196,25 +195,19 @@ def share_above(milliseconds: Sequence[int], threshold: float) -> float:
     return sum(took > threshold for took in milliseconds) / len(milliseconds) if milliseconds else 0.0
 
 
-def _setting(found: Statistics | None, sample: Sample, pack_rows: int) -> Setting | None:
-    return setting(found, pack_rows) if found and found.rows >= LEAST_ROWS and sample.measured else None
+def _setting(found: Statistics | None, sample: Sample, others_seconds: float) -> Setting | None:
+    return setting(found, others_seconds) if found and found.rows >= LEAST_ROWS and sample.measured else None
 
 
-def setting(found: Statistics, pack_rows: int) -> Setting:
-    """Return the timeout of a function whose messages have so many rows, or fewer where Lambda's limit asks for it.
+def setting(found: Statistics, others_seconds: float) -> Setting:
+    """Return the timeout of a function that has a row and, in the same message, others that take so many seconds.
 
-    A pack hardly ever takes longer than pack_rows x (mean + 2 sigma). No row that was measured may be cut off: it
-    would be killed each time until it is a dead letter.
+    No row that was measured may be cut off: it would be killed each time until it is a dead letter.
     """
-    usable = (_MAX_SECONDS - _RESERVE_SECONDS) * 1000 / HEADROOM
-    rows = max(1, min(pack_rows, math.floor(usable / found.usual))) if found.usual else pack_rows
-    needed = max(rows * found.usual, found.p99, found.longest)
-    seconds = math.ceil(needed * HEADROOM / 1000) + _RESERVE_SECONDS
-    return Setting(
-        timeout_seconds=min(_MAX_SECONDS, max(_LEAST_SECONDS, seconds)),
-        pack_rows=rows,
-        enough=needed <= usable,
-    )
+    usable = (_MAX_SECONDS - _RESERVE_SECONDS) / HEADROOM
+    needed = max(found.p99, found.longest) / 1000 + others_seconds
+    seconds = math.ceil(needed * HEADROOM) + _RESERVE_SECONDS
+    return Setting(timeout_seconds=min(_MAX_SECONDS, max(_LEAST_SECONDS, seconds)), enough=needed <= usable)
 
 
 def milliseconds(value: float) -> str:
@@ -222,27 +215,22 @@ def milliseconds(value: float) -> str:
     return f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:,.0f} ms"  # noqa: PLR2004  a second has as many
 
 
-def snippet(advice: Advice, pack_rows: int) -> list[str]:
+def snippet(advice: Advice) -> list[str]:
     """Return the variables to paste, those that there is advice for."""
-    lines = []
     functions = {"process": advice.process, "process_heavy": advice.process_heavy}
     known = {name: found for name, found in functions.items() if found}
-    if known:
-        width = max(map(len, known))
-        lines += ["function_overrides = {"]
-        lines += [
-            f"  {name:<{width}} = {{ timeout_seconds = {found.timeout_seconds} }}"
-            f" # its queue's visibility timeout becomes {found.visibility_seconds} s ({VISIBILITY}x)"
-            for name, found in known.items()
-        ]
-        lines += ["}"]
-    if advice.process:
-        was = "as it is" if advice.process.pack_rows == pack_rows else f"was {pack_rows}"
-        lines += [f"pack_rows = {advice.process.pack_rows} # {was}"]
-    return lines
+    if not known:
+        return []
+    width = max(map(len, known))
+    settings = [
+        f"  {name:<{width}} = {{ timeout_seconds = {found.timeout_seconds} }}"
+        f" # its queue's visibility timeout becomes {found.visibility_seconds} s ({VISIBILITY}x)"
+        for name, found in known.items()
+    ]
+    return ["function_overrides = {", *settings, "}"]
 
 
-def _show(output: Output, batch: Batch, advice: Advice, pack_rows: int) -> None:
+def _show(output: Output, batch: Batch, advice: Advice) -> None:
     sample = advice.sample
     found = {"process": advice.light, "process_heavy": advice.heavy}
     figures = [
@@ -270,7 +258,7 @@ def _show(output: Output, batch: Batch, advice: Advice, pack_rows: int) -> None:
             output.say(f"{name}: too little data, {of.rows:,} rows; a p99 needs {LEAST_ROWS}: keep its timeout.")
         if advised and not advised.enough:
             output.warn(f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide them.")
-    lines = snippet(advice, pack_rows)
+    lines = snippet(advice)
     if lines:
         output.say(f"For infra/terraform.tfvars ({HEADROOM}x headroom), merged with what is there; then deploy:")
     for line in lines:
@@ -285,5 +273,5 @@ def _show_routing(output: Output, batch: Batch, advice: Advice) -> None:
         output.say(
             f"Routing pays: let heavy(row) in app/chalicelib/jobs/{batch.job}.py be true for rows that take over "
             f"{milliseconds(advice.heavy_above_ms)}; then process does with timeout_seconds = "
-            f"{advice.routed.timeout_seconds}, pack_rows = {advice.routed.pack_rows}."
+            f"{advice.routed.timeout_seconds}."
         )

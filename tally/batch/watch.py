@@ -71,8 +71,8 @@ def status_of(batch: Batch) -> str:
 
 def waiting_of(progress: Progress) -> str:
     """Return how many rows wait for their next try, and why."""
-    noted = max(progress.waiting.values(), key=lambda found: len(found.rows))
-    return f"{progress.rows_waiting:,} rows raised and wait for another try, for example: {noted.reason}"
+    rows = "1 row" if progress.rows_waiting == 1 else f"{progress.rows_waiting:,} rows"
+    return f"{rows} raised, to be tried again, for example: {progress.waiting_reason}"
 
 
 def verdict(progress: Progress) -> ExitCode:
@@ -167,10 +167,15 @@ class Watch:
         if progress != before:
             self._moved_at, self._hinted = at, False
         elif not self._hinted and at - self._moved_at >= _STALLED_SECONDS:
-            paused = progress is not None and progress.batch.hold is Hold.PAUSED
-            why = "the batch is paused (tally resume ID)" if paused else f"look at {self.where_to_look}"
-            self.output.warn(f"no progress for {_STALLED_SECONDS:.0f} s: {why}.")
+            self.output.warn(f"no progress for {_STALLED_SECONDS:.0f} s: {self._why(progress)}.")
             self._hinted = True
+
+    def _why(self, progress: Progress | None) -> str:
+        if progress is not None and progress.batch.hold is Hold.PAUSED:
+            return "the batch is paused (tally resume ID)"
+        if progress is not None and progress.rows_waiting:
+            return waiting_of(progress)
+        return f"look at {self.where_to_look}"
 
     def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:
         if progress is None and waited >= (self.timeout or _APPEAR_SECONDS):

@@ -1,4 +1,4 @@
-"""The commands about batches: submit, status, list, rows, audit, invoke, sample; each thin."""
+"""The commands about batches: submit, status, list, rows, row, audit, invoke, sample; each thin."""
 
 import json
 import os
@@ -134,6 +134,7 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
     read = reader(find_stage(stage, table, bucket))
+    newest = read.newest(limit)
     listed = [
         {
             "id": progress.batch.id,
@@ -148,10 +149,13 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
             "file": progress.batch.source.key,
             "reason": progress.batch.reason,
         }
-        for progress in read.progress_of(read.newest(limit))
+        for progress in read.progress_of(newest.batches)
     ]
     columns = list(listed[0]) if listed else ["no batch yet"]
     output.table("", columns, [tuple(row.values()) for row in listed])
+    if newest.of_other_versions:
+        batches = "1 batch is" if newest.of_other_versions == 1 else f"{newest.of_other_versions:,} batches are"
+        output.say(f"{batches} not shown: another version of Tally made them.")
     output.result(listed)
 
 
@@ -168,9 +172,7 @@ def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, ta
     """Show the rows of a batch that have an outcome, and why."""
     read = reader(find_stage(stage, table, bucket))
     listed = row_reading.listed(read, read.require(batch), Outcome(outcome), limit)
-    # Chunk and row as one word, to be pasted after `tally redrive --rows`.
-    shown = ("id", "line", "counted_at", "why")
-    output.table("", ("chunk:row", *shown[1:]), [tuple(row[name] for name in shown) for row in listed])
+    row_reading.show_listed(output, listed)
     output.result(listed)
 
 
@@ -184,11 +186,14 @@ def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, ta
     *RESOURCES,
 )
 def row(*, output: Output, stage: str, batch: str, line: int | None, name: str | None, table: str, bucket: str) -> None:
-    """Show one row: its cells, its outcome and why, its tries, how long it took."""
+    """Show one row: its outcome and why, its tries, how long it took, its cells."""
     if (line is None) is (name is None):
         raise click.UsageError("name the row by --line or by --row CHUNK:ROW")
-    read = reader(find_stage(stage, table, bucket))
-    found = row_reading.by_line(read, batch, line) if line is not None else row_reading.by_name(read, batch, str(name))
+    known = find_stage(stage, table, bucket)
+    if line is not None:
+        found = row_reading.by_line(reader(known), known.s3, batch, line)
+    else:
+        found = row_reading.by_name(reader(known), batch, str(name))
     row_reading.show(output, found)
     output.result(found.as_json())
 
@@ -266,4 +271,4 @@ def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int)
     output.result(counts | {"file": str(out)})
 
 
-COMMANDS = [submit, status, cost, list_batches, rows, audit, invoke_handler, write_sample]
+COMMANDS = [submit, status, cost, list_batches, rows, row, audit, invoke_handler, write_sample]

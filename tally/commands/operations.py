@@ -5,10 +5,10 @@ import click
 from chalicelib.store.batch import Hold
 from tally.batch import hold, redrive, tune
 from tally.batch.watch import follow, verdict
-from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
+from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader
 from tally.errors import ExitCode
 from tally.output import Output
-from tally.stages.services import settings, table
+from tally.stages.services import table
 from tally.stages.stage import Stage
 
 
@@ -76,7 +76,6 @@ def _change_hold(output: Output, stage: Stage, batch: str, wanted: Hold | None) 
     "tune",
     BATCH,
     click.option("--chunks", type=click.IntRange(min=1), default=20, show_default=True, help="Sample so many chunks."),
-    click.option("--pack-rows", type=click.IntRange(min=1), help="Rows of a message; the stage's own by default."),
     click.option(
         "--heavy-above",
         type=click.FloatRange(min=0),
@@ -91,14 +90,12 @@ def tune_batch(
     stage: str,
     batch: str,
     chunks: int,
-    pack_rows: int | None,
     heavy_above: float | None,
     **resources: str,
 ) -> None:
     """Recommend timeouts and routing from how long the rows of a batch took."""
-    found = find_stage(stage, **resources)
-    packed = pack_rows or settings(workspace(), found).chunk_rows
-    advice = tune.run(output, reader(found), batch, chunks=chunks, pack_rows=packed, heavy_above=heavy_above)
+    read = reader(find_stage(stage, **resources))
+    advice = tune.run(output, read, batch, chunks=chunks, heavy_above=heavy_above)
     output.result(advice.as_json())
 
 

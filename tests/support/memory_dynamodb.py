@@ -10,7 +10,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.store.pacing import item_size
+
 Wire = dict[str, Any]
+MAX_ITEM_BYTES = 400 * 1024
+MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 PAGE = 7
 """Items of one answer to a query; DynamoDB's are a megabyte."""
 
@@ -50,6 +54,7 @@ class MemoryDynamoDB:
         ((_, requests),) = RequestItems.items()
         assert len(requests) <= 25
         for request in requests:
+            _check_size(request["PutRequest"])
             self._apply({"Item": request["PutRequest"]["Item"]})
         return {"UnprocessedItems": {}}
 
@@ -57,6 +62,7 @@ class MemoryDynamoDB:
         assert 0 < len(TransactItems) <= 100
         actions = [{**request, kind: True} for action in TransactItems for kind, request in action.items()]
         assert len({_target(action) for action in actions}) == len(actions), "no item twice"
+        assert sum(map(_check_size, actions)) <= MAX_TRANSACTION_BYTES
         reasons = [{"Code": "None"} if self._holds(action) else self._reason(action) for action in actions]
         if any(reason["Code"] != "None" for reason in reasons):
             raise client_error("TransactionCanceledException", CancellationReasons=reasons)
@@ -97,6 +103,7 @@ class MemoryDynamoDB:
         return {"Code": "ConditionalCheckFailed"} | ({"Item": copy.deepcopy(item)} if asked and item else {})
 
     def _single(self, request: Wire) -> Wire:
+        _check_size(request)
         if not self._holds(request):
             item = self._reason(request).get("Item")
             raise client_error("ConditionalCheckFailedException", **({"Item": item} if item else {}))
@@ -137,6 +144,14 @@ def _image(item: Wire | None) -> Wire:
 
 def _key(key: Wire) -> tuple[str, str]:
     return key["pk"]["S"], key["sk"]["S"]
+
+
+def _check_size(action: Wire) -> int:
+    """Return the bytes of an item that is put, 0 for what is no put; refuses one that is too large."""
+    size = item_size(action.get("Item", {}))
+    if size > MAX_ITEM_BYTES:
+        raise client_error("ValidationException")
+    return size
 
 
 def _target(action: Wire) -> tuple[str, str]:

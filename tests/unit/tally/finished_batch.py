@@ -1,15 +1,23 @@
 """A batch that has ended, item by item, for tests that then change what they are about."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from chalicelib.store import rows as stored_rows
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Marker, Outcome, Record, key, number
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Outcome, bits, key, number, text
+from chalicelib.store.marker import ReasonCode, RowOutcome, markers, unsuccessful
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 TABLE = "tally-test"
+EXPIRES_AT = 4_102_444_800
+"""In the year 2100: its rows can be run again."""
 BATCH = Batch(
     id="b",
     job="transactions",
@@ -17,34 +25,56 @@ BATCH = Batch(
     size=1,
     status=BatchStatus.COMPLETED_WITH_FAILURES,
     created_at="2026-03-01T00:00:00.000000+00:00",
-    expires_at=1,
+    expires_at=EXPIRES_AT,
     chunk_rows=500,
     chunk_bytes=1000,
     completed_at="2026-03-01T00:01:00.000000+00:00",
 )
-OUTCOMES = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.REJECTED)
-AT = datetime(2026, 3, 1, tzinfo=UTC)
+AT = "2026-03-01T00:00:30.000000+00:00"
+FRAMES = "jobs/transactions.py:12 in process: raise ValueError(row.amount)"
+SUCCEEDED = RowOutcome(row=0, outcome=Outcome.SUCCEEDED, result=msgspec.Raw(b'{"fee":"0.10"}'), duration_ms=4)
+FAILED = RowOutcome(
+    row=1,
+    outcome=Outcome.FAILED,
+    code=ReasonCode.RAISED,
+    reason="ValueError: no good",
+    line=3,
+    tries=3,
+    duration_ms=7,
+    traceback=FRAMES,
+)
+REJECTED = unsuccessful(2, Outcome.REJECTED, ReasonCode.INVALID, "line 4, column 2 'amount': no number", line=4)
+COUNTED, VERSION = 2, 3
+"""The versions that counting and closing have raised a chunk to; ingest has raised it to 1."""
 
 
 def write(dynamodb: "DynamoDBClient") -> None:
     """Write the batch, two chunks with a row of each outcome in either."""
     put(dynamodb, BATCH.to_item() | counters(2) | {"chunks": number(2), "rows": number(6), "expected_rows": number(6)})
     for position in range(2):
-        chunk = Chunk(key=ChunkKey("b", position), start=0, end=1, first_line=2, expected_rows=3)
-        closed = {"rows": number(3), "remaining": number(0), "closed": {"BOOL": True}}
-        put(dynamodb, chunk.to_item() | counters(1) | closed)
-        for row, outcome in enumerate(OUTCOMES):
-            put(dynamodb, Marker(chunk=chunk.key, row=row, outcome=outcome).to_item(at=AT, expires_at=1))
-            if outcome is not Outcome.REJECTED:
-                put(dynamodb, Record(chunk=chunk.key, row=row, line=2, data="{}").to_item(expires_at=1))
+        chunk = Chunk(key=ChunkKey("b", position), start=0, end=1, first_line=2 + 3 * position, expected_rows=3)
+        counted = {"rows": number(3), "remaining": number(0), "pages": number(1), "version": number(VERSION)}
+        closed = {"state": text(ChunkState.CLOSED), "done": bits(RowBits.first(3))}
+        put(dynamodb, chunk.to_item() | counters(1) | counted | closed)
+        stored = [stored_rows.StoredRow(row, chunk.first_line + row, [f"T{row}", row]) for row in range(2)]
+        for page in stored_rows.to_items(chunk.key, ["transaction_id", "amount"], stored, expires_at=EXPIRES_AT):
+            put(dynamodb, page)
+        put_marker(dynamodb, chunk.key, 1, REJECTED)
+        put_marker(dynamodb, chunk.key, COUNTED, SUCCEEDED, FAILED)
+
+
+def put_marker(dynamodb: "DynamoDBClient", chunk: ChunkKey, version: int, *outcomes: RowOutcome) -> None:
+    """Put the marker of a transaction that has counted these outcomes."""
+    for marker in markers(chunk, version, outcomes, counted_at=AT, expires_at=EXPIRES_AT):
+        put(dynamodb, marker.to_item())
 
 
 def counters(each: int) -> dict[str, Any]:
     """Return every counter at the same value."""
-    return {outcome.value: number(each) for outcome in OUTCOMES}
+    return {outcome.value: number(each) for outcome in Outcome}
 
 
-def put(dynamodb: "DynamoDBClient", item: dict[str, Any]) -> None:
+def put(dynamodb: "DynamoDBClient", item: Mapping[str, Any]) -> None:
     """Put an item."""
     dynamodb.put_item(TableName=TABLE, Item=item)
 

@@ -153,8 +153,8 @@ def test_the_status_of_a_batch_that_has_ended_says_what_it_cost(
     shown = _status(stage, finished, NoLogs(LookupError()), capsys)
     cost = shown["cost"]
     assert cost["rows"] == 6
-    # Two chunks, each with 2 records, 3 markers, a transaction of valid rows and one of rejected ones, and its own 7.
-    assert cost["write_units"] == 2 * (2 + 3 * 2 + 2 * 2 + 7) + 8
+    # Two chunks, each with a page of rows, two markers and the chunk in the transactions that put them, and its own 6.
+    assert cost["write_units"] == 2 * (1 + 2 * (2 + 2) + 6) + 8
     assert cost["work_messages"] == {"count": 2, "estimated": True}
     assert cost["dollars_total"] > 0
     assert "cost" not in _status(stage, finished, NoLogs(LookupError()), capsys, "--no-cost")

@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Source
-from chalicelib.store.items import Chunk, ChunkKey, Counts, Marker, Outcome, number
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.items import ChunkKey, Counts, Item, bits, number, text, waiting_sk
+from chalicelib.store.table import Table
+from chalicelib.store.waiting import note_waiting
 from tally.batch.reader import Progress, Reader
 from tally.cli import run
 from tally.errors import ExitCode, OperatorError
+from tests.support.builders import RETRY
+from tests.unit.tally import finished_batch
 from tests.unit.tally.finished_batch import change
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ def put_chunks(dynamodb: "DynamoDBClient", numbers: range, *, closed: bool = Fal
     for position in numbers:
         item = Chunk(key=ChunkKey(batch_id, position), start=0, end=1, first_line=2, expected_rows=3).to_item()
         if closed:
-            item |= {"closed": {"BOOL": True}, "succeeded": number(3)}
+            item |= {"state": text(ChunkState.CLOSED), "succeeded": number(3)}
         dynamodb.put_item(TableName=TABLE, Item=item)
 
 
@@ -138,16 +143,18 @@ def test_a_batch_that_is_not_there_is_none_or_an_error(reader: Reader) -> None:
 def test_the_newest_batches_come_first(dynamodb: "DynamoDBClient", reader: Reader) -> None:
     for day in (2, 3, 1):
         put_batch(dynamodb, batch(f"b{day}", created_at=f"2026-03-0{day}T00:00:00.000000+00:00"))
-    assert [found.id for found in reader.newest(10)] == ["b3", "b2", "b1"]
-    assert [found.id for found in reader.newest(2)] == ["b3", "b2"]
+    assert [found.id for found in reader.newest(10).batches] == ["b3", "b2", "b1"]
+    assert [found.id for found in reader.newest(2).batches] == ["b3", "b2"]
+    assert reader.newest(10).of_other_versions == 0
 
 
-def test_markers_of_one_outcome_come_in_row_order(dynamodb: "DynamoDBClient", reader: Reader) -> None:
-    chunk = ChunkKey("b", 0)
-    for row, outcome in ((3, Outcome.FAILED), (1, Outcome.FAILED), (2, Outcome.SUCCEEDED)):
-        marker = Marker(chunk=chunk, row=row, outcome=outcome, error=f"why {row}")
-        dynamodb.put_item(TableName=TABLE, Item=marker.to_item(at=utc_now(), expires_at=1))
-    assert [found.error for found in reader.markers(chunk, Outcome.FAILED)] == ["why 1", "why 3"]
+def test_outcomes_of_a_chunk_come_in_row_order_with_their_markers(dynamodb: "DynamoDBClient", reader: Reader) -> None:
+    """Whatever the order in which they were counted."""
+    finished_batch.write(dynamodb)
+    found = reader.outcomes(ChunkKey("b", 0))
+    outcomes = [finished_batch.SUCCEEDED, finished_batch.FAILED, finished_batch.REJECTED]
+    assert [outcome for _, outcome in found] == outcomes
+    assert [marker.version for marker, _ in found] == [2, 2, 1]
 
 
 def test_a_chunk_that_a_redrive_reopened_in_the_same_attempt_is_read_again(dynamodb: "DynamoDBClient") -> None:
@@ -209,3 +216,108 @@ def test_the_list_counts_a_batch_under_way_as_its_status_does(
     (listed,) = json.loads(capsys.readouterr().out)
     figures = ("rows", "succeeded", "failed", "rejected")
     assert [listed[name] for name in figures] == [status[name] for name in figures] == [6, 2, 0, 0]
+
+
+def of_version_1(name: str) -> Item:
+    """Return a batch item as version 1 wrote it: without a format, and its chunks without a state."""
+    return {key: value for key, value in batch(name).to_item().items() if key not in {"format", "version"}}
+
+
+def test_the_list_says_how_many_batches_of_another_version_it_leaves_out(
+    dynamodb: "DynamoDBClient", stage: "Stage", capsys: pytest.CaptureFixture[str]
+) -> None:
+    vars(stage)["dynamodb"] = dynamodb
+    put_batch(dynamodb, batch("new"), chunks=0)
+    for name in ("old", "older"):
+        dynamodb.put_item(TableName=TABLE, Item=of_version_1(name))
+    assert run(["list"]) is ExitCode.OK
+    assert "2 batches are not shown: another version of Tally made them." in capsys.readouterr().out
+    assert run(["list", "--json"]) is ExitCode.OK
+    shown = capsys.readouterr()
+    assert [listed["id"] for listed in json.loads(shown.out)] == ["new"]
+    assert "2 batches are not shown" in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["rows"], ["row", "--row", "0:0"], ["row", "--line", "2"], ["audit"], ["redrive"]]
+)
+def test_a_batch_of_another_version_is_a_wrong_id_and_one_line(
+    arguments: list[str], dynamodb: "DynamoDBClient", stage: "Stage", capsys: pytest.CaptureFixture[str]
+) -> None:
+    vars(stage).update({"dynamodb": dynamodb, "s3": None})
+    dynamodb.put_item(TableName=TABLE, Item=of_version_1("old"))
+    chunk = Chunk(key=ChunkKey("old", 0), start=0, end=1, first_line=2, expected_rows=3).to_item()
+    del chunk["state"]
+    dynamodb.put_item(TableName=TABLE, Item=chunk)
+    command, *options = arguments
+    assert run([command, "old", *options]) is ExitCode.USAGE
+    shown = capsys.readouterr().err
+    assert "batch old has format 1, and this version of Tally knows format 2" in shown
+    assert shown.count("\n") == 1
+
+
+def put_waiting(dynamodb: "DynamoDBClient", position: int, rows: dict[int, str], *, generation: int = 1) -> None:
+    """Note that rows of a chunk wait for their next try."""
+    chunk = Chunk(
+        key=ChunkKey("b", position), start=0, end=1, first_line=2, expected_rows=3, generation=generation
+    )  # fmt: skip
+    table = Table(dynamodb=dynamodb, name=TABLE, retry=RETRY)
+    note_waiting(table, chunk, rows, attempt=2, delay_seconds=60)
+
+
+def read_chunk(dynamodb: "DynamoDBClient", position: int, done: RowBits) -> None:
+    """Let a chunk have three rows, of which some are done."""
+    put_chunks(dynamodb, range(position, position + 1))
+    for name, value in (("rows", number(3)), ("done", bits(done))):
+        change(dynamodb, ChunkKey("b", position).pk, "chunk", name, value)
+
+
+def test_rows_that_raised_are_counted_as_waiting_until_they_are_done(
+    dynamodb: "DynamoDBClient", reader: Reader
+) -> None:
+    """The note keeps a row when it has its outcome; what the chunk says decides."""
+    put_batch(dynamodb, batch(), chunks=2)
+    read_chunk(dynamodb, 0, RowBits.of([1]))
+    read_chunk(dynamodb, 1, RowBits())
+    put_waiting(dynamodb, 0, {0: "ValueError: rare", 1: "ValueError: rare"})
+    put_waiting(dynamodb, 1, {1: "TimeoutError: often", 2: "TimeoutError: often"})
+    found = progress(reader)
+    assert {number: set(noted.rows) for number, noted in found.waiting.items()} == {0: {0}, 1: {1, 2}}
+    assert found.as_json()["waiting"] == {"rows": 3, "reason": "TimeoutError: often"}
+    change(dynamodb, ChunkKey("b", 1).pk, "chunk", "done", bits(RowBits.first(3)))
+    assert progress(reader).as_json()["waiting"] == {"rows": 1, "reason": "ValueError: rare"}
+
+
+def test_what_waited_before_a_redrive_waits_no_more(dynamodb: "DynamoDBClient", reader: Reader) -> None:
+    put_batch(dynamodb, batch(), chunks=1)
+    read_chunk(dynamodb, 0, RowBits())
+    put_waiting(dynamodb, 0, {0: "ValueError: no"})
+    assert progress(reader).rows_waiting == 1
+    change(dynamodb, ChunkKey("b", 0).pk, "chunk", "generation", number(2))
+    assert progress(reader).rows_waiting == 0
+    assert (ChunkKey("b", 0).pk, waiting_sk(1)) in all_keys(dynamodb), "the note is there, and not looked at"
+
+
+def all_keys(dynamodb: "DynamoDBClient") -> set[tuple[str, str]]:
+    return {(item["pk"]["S"], item["sk"]["S"]) for item in dynamodb.scan(TableName=TABLE)["Items"]}
+
+
+def test_nothing_is_asked_of_notes_while_no_row_can_wait(dynamodb: "DynamoDBClient") -> None:
+    """Chunks that are planned or all done have none: watching them costs no more than before."""
+    put_batch(dynamodb, batch(), chunks=2)
+    put_chunks(dynamodb, range(1))
+    read_chunk(dynamodb, 1, RowBits.first(3))
+    client, reader = counting(dynamodb)
+    progress(reader)
+    assert client.asked == [2]
+
+
+def test_the_status_says_how_many_rows_wait_and_why(
+    dynamodb: "DynamoDBClient", stage: "Stage", capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_batch(dynamodb, batch(), chunks=1)
+    read_chunk(dynamodb, 0, RowBits())
+    put_waiting(dynamodb, 0, {0: "TimeoutError: the bank is down", 2: "TimeoutError: the bank is down"})
+    vars(stage)["dynamodb"] = dynamodb
+    assert run(["status", "b"]) is ExitCode.OK
+    assert "2 rows raised, to be tried again, for example: TimeoutError: the bank is down" in capsys.readouterr().out

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from chalicelib.store.batch import Batch, BatchStatus, Hold, Source, Unpacking
-from chalicelib.store.items import Chunk, ChunkKey, Counts
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import ChunkKey, Counts
+from chalicelib.store.waiting import Waiting
 from tally.batch.reader import Progress
 from tally.batch.watch import Meter, Watch, duration, verdict
 from tally.errors import ExitCode, OperatorError
@@ -144,4 +147,23 @@ def test_a_paused_batch_is_said_to_be_paused_when_nothing_moves(output: Output, 
     watch(output, *[paused] * 9, at(BatchStatus.COMPLETED)).until_final("b")
     assert "running, paused: 0 of 100 rows" in said.getvalue()
     assert "no progress for 60 s: the batch is paused (tally resume ID)." in said.getvalue()
+    assert "THE LOGS" not in said.getvalue()
+
+
+def waiting(rows: int) -> Progress:
+    """Return a batch some of whose rows raised and are to be tried again."""
+    noted = Waiting(rows=RowBits.first(rows), attempt=2, due_at=0, reason="TimeoutError: the bank is down")
+    return replace(at(BatchStatus.RUNNING, 60), waiting={0: noted})
+
+
+def test_each_line_says_how_many_rows_wait_and_why(output: Output, said: StringIO) -> None:
+    """Otherwise a batch whose last rows are tried again looks as if it hung."""
+    watch(output, waiting(40), at(BatchStatus.COMPLETED, 100)).until_final("b")
+    expected = "elapsed 30.0 s; 40 rows raised, to be tried again, for example: TimeoutError: the bank is down"
+    assert expected in said.getvalue()
+
+
+def test_rows_that_wait_are_why_nothing_moves(output: Output, said: StringIO) -> None:
+    watch(output, *[waiting(1)] * 9, at(BatchStatus.COMPLETED, 100)).until_final("b")
+    assert "no progress for 60 s: 1 row raised, to be tried again, for example: TimeoutError" in said.getvalue()
     assert "THE LOGS" not in said.getvalue()

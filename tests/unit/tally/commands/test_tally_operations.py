@@ -1,5 +1,6 @@
 """Redrive, pause, resume, cancel and repair, as an operator types them, over the whole pipeline in memory."""
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from chalicelib import services as library
 from chalicelib.metrics import Metrics
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
+from chalicelib.store.items import marker_sk
 from tally.batch.audit import audit
 from tally.batch.reader import Reader
 from tally.batch.redrive import parse_rows
@@ -20,7 +22,6 @@ from tally.errors import ExitCode
 from tally.stages.services import table
 from tally.stages.stage import Stage
 from tests.support.builders import deployed_job
-from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -44,29 +45,11 @@ ROWS = ["fine", "some", "fine", "fine", "many", "some"]
 """Chunks are of four rows here, so that these are 0:0 to 0:3, 1:0 and 1:1."""
 
 
-class Filtering:
-    """A client that filters by outcome, which the table in memory does not."""
-
-    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
-        self.dynamodb = dynamodb
-
-    def __getattr__(self, operation: str) -> Any:
-        return getattr(self.dynamodb, operation)
-
-    def query(self, **request: Any) -> dict[str, Any]:
-        answer = self.dynamodb.query(**request)
-        if "FilterExpression" in request:
-            assert request["FilterExpression"] == "outcome = :outcome"
-            wanted = request["ExpressionAttributeValues"][":outcome"]
-            answer["Items"] = [item for item in answer["Items"] if item["outcome"] == wanted]
-        return answer
-
-
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage) -> Iterator[Pipeline]:
     with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
         pipeline = Pipeline(monkeypatch)
-        vars(stage)["dynamodb"] = Filtering(pipeline.dynamodb)
+        vars(stage)["dynamodb"] = pipeline.dynamodb
         patched = library.Services.of(None)
         monkeypatch.setattr(batch_commands, "services", lambda _workspace, _stage: patched)
         yield pipeline
@@ -93,7 +76,7 @@ def _metrics_go_to_the_functions_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Metrics, "flush", lambda _self, _stage: None)
 
 
-def mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def repair_job(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away why rows fail; the job must have been found before."""
     monkeypatch.setattr("chalicelib.jobs.flaky.broken", False)
 
@@ -116,7 +99,7 @@ def test_failed_rows_run_again_as_the_next_attempt(
 ) -> None:
     assert run(["redrive", batch]) is ExitCode.OK
     assert "3 rows run again, in attempt 2." in capsys.readouterr().out
-    mend(monkeypatch)
+    repair_job(monkeypatch)
     pipeline.drain()
     assert pipeline.batch(batch).status is BatchStatus.COMPLETED
     assert exact(pipeline, batch)
@@ -137,15 +120,42 @@ def test_row_names_can_be_pasted_from_the_rows_command(batch: str, capsys: pytes
     assert shown["redriven"] == 2
 
 
-def test_a_redrive_that_matches_nothing_says_so_and_is_fine(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+def stored(pipeline: Pipeline) -> dict[tuple[str, str], Any]:
+    """Return every item as it is."""
+    return copy.deepcopy(pipeline.dynamodb.items)
+
+
+def test_a_redrive_that_matches_nothing_changes_nothing_says_so_and_is_fine(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stored(pipeline)
     assert run(["redrive", batch, "--error", "never raised", "--watch"]) is ExitCode.OK
     assert "0 rows run again: no failed row matches." in capsys.readouterr().out
+    assert stored(pipeline) == before
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_redrive_that_matches_nothing_leaves_a_batch_cancelled(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str], *, ends: bool
+) -> None:
+    """Whether it still runs or has ended: version 1 lifted the cancellation before it looked for rows."""
+    batch_id = planned(pipeline)
+    run(["cancel", batch_id])
+    if ends:
+        pipeline.drain()
+    before = stored(pipeline)
+    capsys.readouterr()
+    code, shown = answer(capsys, "redrive", batch_id, "--error", "zzz")
+    assert (code, shown) == (ExitCode.OK, {"id": batch_id, "redriven": 0, "attempt": 1, "lifted": ""})
+    assert stored(pipeline) == before
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts.failed == 6
 
 
 def test_a_redrive_can_be_watched_to_its_end(
     pipeline: Pipeline, batch: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mend(monkeypatch)
+    repair_job(monkeypatch)
     progress = Reader.progress
 
     def moving(reader: Reader, *arguments: Any) -> Any:
@@ -182,7 +192,7 @@ def test_wrong_options_of_redrive_are_2_and_one_line_and_take_nothing_back(
 def test_a_batch_that_is_not_there_is_2(
     command: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {"audit": ["--repair"], "tune": ["--pack-rows", "3"]}
+    options = {"audit": ["--repair"]}
     assert run([command, "absent", *options.get(command, [])]) is ExitCode.USAGE
     assert "No batch absent" in capsys.readouterr().err
 
@@ -203,11 +213,11 @@ def test_nothing_can_be_redriven_before_a_file_is_planned(
     assert "still being planned" in capsys.readouterr().err
 
 
-def test_what_stopped_a_batch_is_lifted_before_its_rows_run_again(
+def test_what_stopped_a_batch_is_lifted_with_the_first_row_that_runs_again_and_said(
     pipeline: Pipeline, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch_id = planned(pipeline)
-    mend(monkeypatch)
+    repair_job(monkeypatch)
     assert run(["cancel", batch_id]) is ExitCode.OK
     pipeline.drain()
     assert pipeline.batch(batch_id).counts.failed == 6
@@ -271,7 +281,6 @@ def test_status_and_list_show_what_holds_a_batch(
 ) -> None:
     batch_id = planned(pipeline)
     Holds(table=table(stage)).hold(batch_id, Hold.PAUSED)
-    monkeypatch.setattr(Reader, "newest", lambda reader, _limit: [reader.require(batch_id)])
     assert answer(capsys, "status", batch_id)[1]["hold"] == "paused"
     assert [listed["hold"] for listed in answer(capsys, "list")[1]] == ["paused"]
     run(["status", batch_id])
@@ -284,19 +293,20 @@ def test_a_repair_sends_what_was_lost_and_the_audit_is_exact_in_the_end(
     batch_id = planned(pipeline)
     while not pipeline.waiting("work"):
         pipeline.deliver(pipeline.work()[0], most=1000)
-    lost = len(json.loads(pipeline.waiting("work").pop())["rows"])
+    lost = json.loads(pipeline.waiting("work").pop())
+    rows = pipeline.chunks(batch_id)[lost["chunk"]].expected_rows
     pipeline.drain()
     code, shown = answer(capsys, "audit", "--repair", batch_id)
-    assert (code, shown["exact"], shown["pending"]) == (ExitCode.NOT_AS_HOPED, False, lost)
-    assert shown["repairs"]["rows_sent"] == lost
+    assert (code, shown["exact"], shown["pending"]) == (ExitCode.NOT_AS_HOPED, False, rows)
+    assert shown["repairs"]["rows_sent"] == rows
     pipeline.drain()
     assert run(["audit", "--repair", "--watch", batch_id]) is ExitCode.OK
     said = capsys.readouterr().out
     assert "nothing to repair" in said
-    assert "audit exact: 6 markers in 2 chunks" in said
+    assert "audit exact: 6 rows in the markers of 2 chunks" in said
 
 
-def test_a_repair_mends_a_counter_that_the_markers_prove_wrong(
+def test_a_repair_corrects_a_counter_that_the_markers_prove_wrong(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch_id = planned(pipeline)
@@ -308,6 +318,40 @@ def test_a_repair_mends_a_counter_that_the_markers_prove_wrong(
     assert f"repaired: counters set to what the markers prove: {chunk['pk']['S']}" in capsys.readouterr().out
     pipeline.drain()
     assert exact(pipeline, batch_id)
+
+
+@pytest.mark.parametrize("name", ["failed", "succeeded", "remaining"])
+def test_a_repair_of_a_batch_that_has_ended_corrects_what_the_markers_prove_and_the_audit_is_exact(
+    pipeline: Pipeline, batch: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counters of a closed chunk and its batch are wrong alike, as a count that went twice would leave them."""
+    pk = pipeline.chunks(batch)[0].key.pk
+    for key in ((pk, "chunk"), (f"batch#{batch}", "batch")):
+        item = pipeline.dynamodb.items[key]
+        item[name] = {"N": str(int(item[name]["N"]) + 1)}
+    assert run(["audit", batch]) is ExitCode.NOT_AS_HOPED
+    capsys.readouterr()
+    code, shown = answer(capsys, "audit", "--repair", batch)
+    assert (code, shown["exact"], shown["differences"]) == (ExitCode.OK, True, [])
+    assert pk in shown["repairs"]["counters_repaired"]
+    assert exact(pipeline, batch)
+    assert pipeline.batch(batch).attempt == 1
+    assert run(["audit", "--repair", batch]) is ExitCode.OK
+    assert "nothing to repair" in capsys.readouterr().out
+
+
+def test_a_repair_of_a_batch_that_has_ended_runs_rows_again_that_no_marker_proves(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A marker is gone, so nobody knows what became of its rows: they run in the next attempt."""
+    marker = next(marker for marker in pipeline.markers(batch) if marker.chunk.number == 0)
+    del pipeline.dynamodb.items[marker.chunk.pk, marker_sk(marker.version)]
+    code, shown = answer(capsys, "audit", "--repair", batch)
+    assert (code, shown["pending"]) == (ExitCode.NOT_AS_HOPED, len(marker.every_row))
+    pipeline.drain()
+    assert pipeline.batch(batch).attempt == 2
+    assert pipeline.batch(batch).counts.failed == 3
+    assert exact(pipeline, batch)
 
 
 def test_a_paused_batch_is_repaired_and_not_waited_for(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from chalicelib.store.items import Chunk
+from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.transport.streams import changes
 from chalicelib.transport.uploads import uploads
 from tally.errors import ExitCode, OperatorError
 from tally.local.invoke import FakeContext, invoke
+from tests.support.terraform import delivers
 
 EVENTS = Path(__file__).parents[3] / "events"
 
@@ -68,9 +69,13 @@ def test_the_s3_event_is_an_upload_for_a_job() -> None:
     assert upload.source.key == "inbox/transactions/march 2026.csv"
 
 
-def test_the_stream_events_are_a_chunk_a_row_and_a_chunk_that_is_done() -> None:
-    chunk, row = changes(event("dispatch"))
-    assert (chunk.inserted, chunk.sk, row.inserted, row.sk) == (True, "chunk", True, "row#000000")
+def test_the_stream_events_are_those_that_the_filters_let_through() -> None:
+    """A chunk that is planned, then one whose rows are read; and one of which nothing remains."""
+    planned, ready = changes(event("dispatch"))
+    states = [Chunk.from_item(change.new).state for change in (planned, ready)]
+    assert (states, planned.old) == ([ChunkState.PLANNED, ChunkState.READY], {})
     (done,) = changes(event("settle"))
-    assert Chunk.from_item(done.new).done
-    assert not Chunk.from_item(done.old).done
+    assert Chunk.from_item(done.new).complete
+    assert not Chunk.from_item(done.old).complete
+    for name in ("dispatch", "settle"):
+        assert all(delivers(name, record) for record in event(name)["Records"])

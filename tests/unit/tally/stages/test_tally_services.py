@@ -41,9 +41,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def test_in_aws_the_settings_are_those_of_the_functions(workspace: Workspace, stage: Stage) -> None:
-    vars(stage)["functions"] = Functions({**VARIABLES, "TALLY_PACK_ROWS": "77", "TALLY_TABLE": "other"})
+    vars(stage)["functions"] = Functions({**VARIABLES, "TALLY_CHUNK_ROWS": "77", "TALLY_TABLE": "other"})
     found = settings(workspace, stage)
-    assert found.pack_rows == 77
+    assert found.chunk_rows == 77
     assert found.table == "tally-test", "what --table says goes"
 
 
@@ -52,7 +52,7 @@ def test_of_a_local_stage_the_settings_are_those_rendered(workspace: Workspace, 
     config = workspace.stage("test").app / ".chalice" / "config.json"
     config.parent.mkdir(parents=True)
     config.write_text(json.dumps({"stages": {"test": {"environment_variables": VARIABLES}}}))
-    assert settings(workspace, local).pack_rows == 3
+    assert settings(workspace, local).chunk_rows == 4
 
 
 def test_the_services_write_with_the_operators_own_clients(workspace: Workspace, stage: Stage) -> None:
