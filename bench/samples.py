@@ -1,7 +1,7 @@
 """The files that are measured: Tally's own sample, a file of the shape that real ones have, and one that is random.
 
-None has a row that the job fails: it would be tried again after a delay of seconds, by design, and a file with one would
-measure that delay.
+None has a row that the job fails: it would be tried again after a delay of seconds, by design, and a file with one
+would measure that delay.
 """
 
 import random
@@ -80,8 +80,7 @@ def _write(target: BinaryIO, rows: int, line_of: Callable[[int, random.Random], 
     rng = random.Random(1)
     lines = (",".join(line_of(number, rng)) for number in range(rows))
     target.write(sample.HEADER.encode() + b"\n")
-    for group in _grouped(lines):
-        target.write("\n".join(group).encode() + b"\n")
+    target.writelines("\n".join(group).encode() + b"\n" for group in _grouped(lines))
     return Expected(rows=rows, succeeded=rows, failed=0, rejected=0)
 
 
