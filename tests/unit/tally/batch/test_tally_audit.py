@@ -149,7 +149,12 @@ def test_a_batch_that_is_not_there_is_said_to_be_so(reader: Reader) -> None:
 def reopen(dynamodb: "DynamoDBClient") -> None:
     """Let the batch be under way: its second chunk is open, and one of its rows has no outcome yet."""
     pk = ChunkKey("b", 1).pk
-    opened: dict[str, Any] = {"remaining": number(1), "failed": number(0), "done": bits(RowBits.of([0, 2])), "state": text("counting")}
+    opened: dict[str, Any] = {
+        "remaining": number(1),
+        "failed": number(0),
+        "done": bits(RowBits.of([0, 2])),
+        "state": text("counting"),
+    }
     for name, value in opened.items():
         change(dynamodb, pk, CHUNK_SK, name, value)
     put_marker(dynamodb, ChunkKey("b", 1), COUNTED, SUCCEEDED)
