@@ -66,7 +66,7 @@ def _cut(bucket: str, key: str, etag: str, size: int) -> int:
     source = Source(bucket=bucket, key=key, version_id="", etag=etag)
     reader = ObjectReader(s3=boto3.client("s3"), source=source, retry=Retry())
     most = 0
-    ranges = split(reader.blocks(0, size), max_rows=500, max_bytes=262_144, offset=0, first_line=1)
+    ranges = split(reader.blocks(0, size), max_rows=1000, max_bytes=262_144, offset=0, first_line=1)
     for number, _ in enumerate(ranges):
         if number % 20 == 0:
             most = max(most, psutil.Process().memory_info().rss)

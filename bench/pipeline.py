@@ -1,10 +1,12 @@
 """The pipeline under a clock: a deployed local stage, from the upload to the batch's end."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -12,6 +14,7 @@ import psutil
 from bench.samples import Sample
 from chalicelib.steps.plan import batch_id
 from chalicelib.store.batch import Batch
+from tally.batch.audit import audit
 from tally.batch.reader import Reader
 from tally.batch.submit import inbox_key, upload
 from tally.errors import OperatorError
@@ -23,6 +26,7 @@ from tally.stages.workspace import Workspace
 
 _STALL_SECONDS = 180.0
 _POLL_SECONDS = 0.2
+_EVENT_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +52,48 @@ def running(workspace: Workspace, output: Output, *, name: str, keep: bool, **va
 
 def process(stage: Stage, sample: Sample) -> Run:
     """Upload a sample and wait for its end; raises when its outcomes are not the sample's."""
-    began = time.monotonic()
-    key = inbox_key("transactions", f"bench-{sample.rows}-{time.time_ns()}.csv")
-    source = upload(stage.s3, sample.file, stage.resources.inbox_bucket, key, lambda _: None)
-    batch, megabytes = _await(stage, batch_id("transactions", source))
-    seconds = time.monotonic() - began
+    began = datetime.now(UTC)
+    batch, megabytes = _await(stage, _upload(stage, sample))
+    # By the clock of this machine, which is the functions' too: the polling is not in it.
+    seconds = (datetime.fromisoformat(batch.completed_at) - began).total_seconds()
     counts = batch.counts
     found = Expected(rows=batch.rows, succeeded=counts.succeeded, failed=counts.failed, rejected=counts.rejected)
     if found != sample.expected:
         raise OperatorError(f"{batch.id} ended with {found}: the sample must give {sample.expected}.")
     return Run(batch=batch, rows=sample.rows, seconds=seconds, megabytes=megabytes)
+
+
+def until_event(stage: Stage, sample: Sample) -> float:
+    """Return the seconds from the start of an upload until a subscriber has the event of its batch."""
+    sqs, url = stage.client("sqs"), stage.resources.completions_queue_url
+    began = time.monotonic()
+    batch = _upload(stage, sample)
+    while time.monotonic() - began < _STALL_SECONDS:
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        seconds = time.monotonic() - began
+        for message in found:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        if any(json.loads(message["Body"])["detail"]["batch_id"] == batch for message in found):
+            return seconds
+        time.sleep(_EVENT_POLL_SECONDS)
+    raise OperatorError(f"No event of {batch} came: {stage.where_to_look}.")
+
+
+def audit_seconds(stage: Stage, batch: Batch) -> float:
+    """Return how long the audit of a batch that has ended takes; raises when it is not exact."""
+    reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+    began = time.monotonic()
+    audited = audit(reader, reader.require(batch.id), lambda: None)
+    seconds = time.monotonic() - began
+    if not audited.exact:
+        raise OperatorError(f"The audit of {batch.id} differs: `tally audit {batch.id} --stage {stage.name}`.")
+    return seconds
+
+
+def _upload(stage: Stage, sample: Sample) -> str:
+    key = inbox_key("transactions", f"bench-{sample.rows}-{time.time_ns()}.csv")
+    source = upload(stage.s3, sample.file, stage.resources.inbox_bucket, key, lambda _: None)
+    return batch_id("transactions", source)
 
 
 def _await(stage: Stage, batch: str) -> tuple[Batch, dict[str, int]]:

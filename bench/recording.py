@@ -31,10 +31,6 @@ class Traffic:
     sqs_billed: int = 0
     messages: int = 0
 
-    def essential(self, *kinds: str) -> int:
-        """Return the requests of these kinds."""
-        return sum(self.requests[kind] for kind in kinds)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocations:

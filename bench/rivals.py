@@ -12,12 +12,13 @@ from bench.pipeline import Run, process
 from bench.recording import Invocations, Traffic
 from bench.samples import Sample
 from bench.textbook import run as textbook
-from tally.batch import prices
+from tally.batch import cost, prices
 from tally.batch.prices import Use
 from tally.stages.stage import Stage
 
 AMBIGUOUS = 0.02
 """Share of the counting writes that are applied and answered with a 500."""
+_TEXTBOOK = "textbook-work"
 _POLLED = ("ingest", "process", "process_heavy", "finish", "dead_letters")
 
 
@@ -47,29 +48,37 @@ def tally(stage: Stage, sample: Sample, folder: Path, *, ambiguous: float = 0.0,
 
 
 def lines(stage: Stage, sample: Sample, small: Sample, folder: Path, repo: Path, *, seconds: float) -> list[Line]:
-    """Return the lines of the textbook and of the prices; ``seconds`` is what Tally took over ``sample``."""
-    ours = tally(stage, small, folder)
+    """Return the lines of the textbook and of the prices; ``seconds`` is what Tally took over ``sample``.
+
+    The textbook's own counts are the same for each row: those of a ``small`` file will do.
+    """
+    ours = tally(stage, sample, folder)
     timed = textbook.measure(sample, folder, repo)
-    log = folder / "textbook.jsonl"
-    counted = textbook.measure(small, folder, repo, log=log)
+    counted = textbook.measure(small, folder, repo, log=folder / "textbook.jsonl")
     assert counted.traffic is not None
-    requests = {"Tally": ours.traffic.requests.total(), "textbook": counted.traffic.requests.total()}
-    units = {"Tally": ours.traffic.writes.total(), "textbook": counted.traffic.writes.total()}
+    requests = {
+        "Tally": (ours.traffic.requests.total() + 2 * ours.traffic.messages) / sample.rows,
+        "textbook": (counted.traffic.requests.total() + 2 * counted.invocations[_TEXTBOOK].count) / small.rows,
+    }
+    units = {
+        "Tally": ours.traffic.writes.total() / sample.rows,
+        "textbook": counted.traffic.writes.total() / small.rows,
+    }
     return [
         Line(
-            name=f"textbook / Tally, time of {sample.rows:,} rows", value=timed.seconds / seconds, unit="x", least=5,
+            name=f"textbook / Tally, time of {sample.rows:,} rows", value=timed.seconds / seconds, unit="x", least=40,
             raw={"textbook s": timed.seconds, "Tally s": seconds},
         ),
         Line(
-            name="textbook / Tally, requests a row", value=requests["textbook"] / requests["Tally"], unit="x", least=20,
-            raw={name: round(number / small.rows, 3) for name, number in requests.items()},
+            name="textbook / Tally, requests a row", value=requests["textbook"] / requests["Tally"], unit="x",
+            least=150, raw={name: round(number, 4) for name, number in requests.items()},
         ),
         Line(
             name="textbook / Tally, write units a row", value=units["textbook"] / units["Tally"], unit="x",
-            raw={name: round(number / small.rows, 3) for name, number in units.items()},
+            raw={name: round(number, 4) for name, number in units.items()},
         ),
         *_exactness(stage, small, folder, repo, clean=timed),
-        *_dollars(ours, counted, small.rows),
+        *_dollars(stage, ours, counted),
     ]  # fmt: skip
 
 
@@ -95,8 +104,11 @@ def _exactness(stage: Stage, sample: Sample, folder: Path, repo: Path, *, clean:
     ]  # fmt: skip
 
 
-def _dollars(ours: Counted, theirs: textbook.Result, rows: int) -> list[Line]:
+def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]:
+    """Return what a million rows cost, all-in: Tally's storage for the retention and its logs are in it."""
     assert theirs.traffic is not None
+    batch, rows = ours.run.batch, ours.run.rows
+    kept = cost.of(stage, batch, datetime.now(UTC))
     use = Use(
         write_units=ours.traffic.writes.total() / rows,
         read_units=ours.traffic.reads.total() / rows,
@@ -104,30 +116,43 @@ def _dollars(ours: Counted, theirs: textbook.Result, rows: int) -> list[Line]:
         invocations=sum(each.count for each in ours.invocations.values()) / rows,
         gb_seconds=sum(each.gb_seconds for each in ours.invocations.values()) / rows,
         s3_gets=ours.traffic.requests["s3 GET"] / rows,
+        stored_gb_months=kept.stored_gb_months / rows,
+        log_gb=kept.log_bytes / prices.GB / rows,
     )
-    work = theirs.invocations["textbook-work"]
+    work, few = theirs.invocations[_TEXTBOOK], theirs.rows
     book = Use(
-        write_units=theirs.traffic.writes.total() / rows,
-        read_units=theirs.traffic.reads.total() / rows,
-        sqs_requests=_sqs(theirs.traffic, work.count) / rows,
-        invocations=sum(each.count for each in theirs.invocations.values()) / rows,
-        gb_seconds=sum(each.gb_seconds for each in theirs.invocations.values()) / rows,
-        s3_gets=1 / rows,
+        write_units=theirs.traffic.writes.total() / few,
+        read_units=theirs.traffic.reads.total() / few,
+        sqs_requests=_sqs(theirs.traffic, work.count) / few,
+        invocations=sum(each.count for each in theirs.invocations.values()) / few,
+        gb_seconds=sum(each.gb_seconds for each in theirs.invocations.values()) / few,
+        s3_gets=1 / few,
     )
     job = ours.invocations["process"].gb_seconds / rows
-    bills = {"Tally": use.dollars(), "textbook": book.dollars(), **prices.distributed_map(job, rows_a_child=198)}
+    bills = {"Tally": use.dollars(), "textbook": book.dollars()}
+    bills |= prices.distributed_map(job, rows_a_child=batch.chunk_rows)
+    totals = {name: sum(bill.values()) for name, bill in bills.items()}
+    *_, same_rows = totals
     return [
-        Line(
-            name=f"dollars a million rows: {name}", value=sum(bill.values()), unit="$",
-            raw={service: round(dollars, 3) for service, dollars in bill.items()} | {"prices of": prices.CHECKED},
-        )
-        for name, bill in bills.items()
+        *(
+            Line(
+                name=f"dollars a million rows: {name}", value=totals[name], unit="$",
+                most=0.12 if name == "Tally" else None,
+                raw={service: round(dollars, 4) for service, dollars in bill.items()} | {"prices of": prices.CHECKED},
+            )
+            for name, bill in bills.items()
+        ),
+        Line(name=f"dollars: Tally / {same_rows}", value=totals["Tally"] / totals[same_rows], unit="x", most=1),
     ]  # fmt: skip
 
 
 def _sqs(traffic: Traffic, polled: int) -> int:
-    """Return what SQS bills: what was sent, and a receive and a delete for each invocation that it fed."""
-    return traffic.sqs_billed + 2 * polled
+    """Return what SQS bills: what was sent, and a receive and a delete for each invocation that it fed.
+
+    What a request has beyond 64 KB is billed when it is sent, and once more when it is received.
+    """
+    sent = sum(count for kind, count in traffic.requests.items() if kind.startswith("sqs SendMessage"))
+    return traffic.sqs_billed + max(0, traffic.sqs_billed - sent) + 2 * polled
 
 
 def _deliver_again(stage: Stage, run: Run) -> None:

@@ -5,20 +5,25 @@ evenly, and stand for the others; what goes with chunks and messages follows fro
 work messages, which are counted in the logs. Seconds of functions are those that Lambda reports of the invocations
 whose own lines name the batch; one that worked for several counts for each in equal parts.
 
+Dollars are all-in: they have the table's storage for as long as the items are kept, and the logs, in them. What a stage
+costs while it is idle is not in them, nor is the uploaded object, which is the user's.
+
 What is not seen: requests that failed or were made twice, and invocations that died before they wrote a line.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from chalicelib.store.batch import Batch
-from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX, Outcome
 from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
+from chalicelib.transport.messages import outcome_size
 from tally.batch import prices
 from tally.batch.prices import Use
 from tally.batch.reader import Reader
@@ -36,9 +41,12 @@ _WORKED = "rows.processed"
 """What ``process`` logs of each work message."""
 _BATCH_WRITES = 8
 """Put with its index entry, the end of planning, the end, the note that it was published: the index doubles them."""
-_CHUNK_WRITES = 2 + 2 + 2
-"""Planned in a transaction, closed in a transaction, and the batch's counter in the same one."""
+_PLANNED = 2
+"""Units of a chunk that is put in a transaction."""
+_IN_TRANSACTION = 2
+"""Units of an item that a transaction changes: each that counts, redrives or closes changes a chunk or the batch."""
 _READ_UNIT_BYTES = 4096
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,8 @@ class Cost:
     redriven: int = 0
     messages: int = 0
     messages_estimated: bool = True
+    stored_gb_months: float = 0.0
+    log_bytes: int = 0
 
     @property
     def dollars(self) -> dict[str, float]:
@@ -73,6 +83,8 @@ class Cost:
             invocations=sum(count for count, _ in self.functions.values()) * each,
             gb_seconds=sum(seconds for _, seconds in self.functions.values()) * each,
             s3_gets=self.s3_requests * each,
+            stored_gb_months=self.stored_gb_months * each,
+            log_gb=self.log_bytes / prices.GB * each,
         )
         return {service: dollars * self.rows / prices.MILLION for service, dollars in use.dollars().items()}
 
@@ -84,8 +96,8 @@ class Cost:
         gb_seconds = sum(seconds for _, seconds in self.functions.values())
         dollars = sum(self.dollars.values())
         return (
-            f"{self.write_units:,.0f} write units ({self.write_units / rows:.2f} a row), "
-            f"{requests:,} requests ({requests / rows:.2f} a row), {gb_seconds:,.1f} GB-s of functions, "
+            f"{self.write_units:,.0f} write units ({self.write_units / rows:.3f} a row), "
+            f"{requests:,} requests ({requests / rows:.3f} a row), {gb_seconds:,.1f} GB-s of functions, "
             f"{dollars:.4f} dollars ({dollars / rows * prices.MILLION:.2f} a million rows)"
         )
 
@@ -131,36 +143,75 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     chunks = reader.chunks(batch)
     counted = [chunk for chunk in chunks.values() if chunk.counts.total]
     sampled = counted[:: -(-len(counted) // SAMPLED_CHUNKS) or 1]
-    written = read = transactions = milliseconds = 0
-    for chunk in sampled:
-        for item in reader.repository.table.query(chunk.key.pk, ROWS_PREFIX):
-            written += write_units(item_size(item))
-            read += -(-item_size(item) // _READ_UNIT_BYTES)
-        for item in reader.repository.table.query(chunk.key.pk, MARKER_PREFIX):
-            # Each redrive has written again the markers that it took rows out of.
-            written += write_units(item_size(item), transactional=True) * chunk.generation
-            milliseconds += sum(outcome.duration_ms for outcome in Marker.from_item(item).outcomes)
-        transactions += chunk.version - chunk.closed
+    found = [_of_chunk(reader, chunk) for chunk in sampled]
     rows = sum(chunk.counts.total for chunk in counted)
     of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
     messages = worked.messages or len(counted)
+    # An outcome travels once. What its message has beyond 64 KB is billed when it is sent, and when it is received.
+    steps = _mean([each.steps for each in found])
+    kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
+    stored = sum(each.stored for each in found) * of
     return Cost(
         rows=rows,
         chunks=len(chunks),
         sampled=len(sampled),
-        write_units=(written + 2 * transactions) * of + _CHUNK_WRITES * len(chunks) + _BATCH_WRITES,
-        read_units=2 * len(chunks) + (2 + read / (len(sampled) or 1)) * messages,
-        # Each chunk is read by ingest, has its rows written, and is closed.
-        dynamodb_requests=round(3 * len(chunks) + messages + transactions * of),
+        write_units=sum(each.written for each in found) * of
+        + _PLANNED * len(chunks)
+        + _IN_TRANSACTION * batch.version
+        + _BATCH_WRITES,
+        read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
+        # Each chunk is read by ingest and has its rows written; the batch's version says how many transactions closed.
+        dynamodb_requests=round(2 * len(chunks) + messages + sum(each.counted for each in found) * of + batch.version),
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
-        sqs_requests=round(2.1 * len(chunks) + 4.1 * messages + 1),
+        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages),
         s3_requests=len(chunks) + 2,
-        job_seconds=milliseconds * of / 1000,
+        job_seconds=sum(each.milliseconds for each in found) * of / 1000,
         functions=worked.functions,
         redriven=sum(chunk.redriven for chunk in chunks.values()),
         messages=messages,
         messages_estimated=not worked.messages,
+        stored_gb_months=stored / prices.GB * max(0.0, kept_days) / prices.MONTH_DAYS,
+        log_bytes=worked.log_bytes,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunk:
+    """What one chunk took: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes."""
+
+    written: int
+    read: int
+    counted: int
+    stored: int
+    steps: int
+    milliseconds: int
+
+
+def _of_chunk(reader: Reader, chunk: Chunk) -> _Chunk:
+    pages = [item_size(item) for item in reader.repository.table.query(chunk.key.pk, ROWS_PREFIX)]
+    items = list(reader.repository.table.query(chunk.key.pk, MARKER_PREFIX))
+    markers = [Marker.from_item(item) for item in items]
+    written = sum(map(write_units, pages))
+    # Each redrive has written again the markers that it took rows out of.
+    written += sum(write_units(item_size(item), transactional=True) for item in items) * chunk.generation
+    # Whatever changes a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
+    plain = chunk.version > 0 and not any(marker.version == 1 for marker in markers)
+    written += _IN_TRANSACTION * chunk.version - plain
+    travelled = [
+        outcome for marker in markers for outcome in marker.outcomes if outcome.outcome is not Outcome.REJECTED
+    ]
+    return _Chunk(
+        written=written,
+        read=sum(-(-size // _READ_UNIT_BYTES) for size in pages),
+        counted=chunk.version - chunk.closed,
+        stored=sum(size + prices.ITEM_OVERHEAD_BYTES for size in [*pages, *map(item_size, items)]),
+        steps=-(-sum(map(outcome_size, travelled)) // prices.SQS_STEP_BYTES) or 1,
+        milliseconds=sum(outcome.duration_ms for marker in markers for outcome in marker.outcomes),
+    )
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / (len(values) or 1)
 
 
 def show(output: Output, cost: Cost) -> None:
@@ -191,10 +242,11 @@ def show(output: Output, cost: Cost) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """What the functions' logs say of a batch: invocations and GB-seconds by function, and work messages."""
+    """What the functions' logs say of a batch: invocations and GB-seconds by function, work messages, bytes."""
 
     functions: Mapping[str, tuple[float, float]]
     messages: int = 0
+    log_bytes: int = 0
 
 
 def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> Worked:
@@ -202,7 +254,7 @@ def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> Wo
     since = datetime.fromisoformat(batch.created_at) - _AROUND
     until = (datetime.fromisoformat(batch.completed_at) if batch.completed_at else now) + _AROUND
     functions: dict[str, tuple[float, float]] = {}
-    messages = 0
+    messages = log_bytes = 0
     for shown, function in names.items():
         lines = list(_named(logs, function, batch.id, since, until))
         if not lines:
@@ -211,7 +263,9 @@ def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> Wo
         shares = {line["request_id"]: 1 / len(line.get("batches", [batch.id])) for line in lines}
         took = [(shares[of], spent) for of, spent in reported(logs, function, since, until) if of in shares]
         functions[shown] = (sum(share for share, _ in took), sum(share * spent for share, spent in took))
-    return Worked(functions=functions, messages=messages)
+        log_bytes += sum(len(json.dumps(line)) + prices.LOG_LINE_BYTES for line in lines)
+        log_bytes += len(shares) * prices.INVOCATION_LOG_BYTES
+    return Worked(functions=functions, messages=messages, log_bytes=log_bytes)
 
 
 def reported(logs: Any, function: str, since: datetime, until: datetime) -> list[tuple[str, float]]:

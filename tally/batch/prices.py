@@ -12,12 +12,24 @@ SQS_REQUEST = 0.40e-6
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = 0.0000166667
 S3_GET = 0.0004e-3
+TABLE_GB_MONTH = 0.25
+LOG_GB = 0.50 + 0.03
+"""Taken in, and kept for a month."""
 TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
 EXPRESS_GB_SECOND = 0.00001667
 
 MILLION = 1_000_000
+GB = 10**9
+MONTH_DAYS = 30
+ITEM_OVERHEAD_BYTES = 100
+"""What DynamoDB adds to each item that it stores."""
+SQS_STEP_BYTES = 65_536
+"""SQS bills a request for each 64 KB that it takes or gives."""
+INVOCATION_LOG_BYTES = 350
+"""Lambda's own lines about an invocation, START, END and REPORT, with the 26 bytes that each line is billed more."""
+LOG_LINE_BYTES = 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +42,18 @@ class Use:
     invocations: float
     gb_seconds: float
     s3_gets: float = 0.0
+    stored_gb_months: float = 0.0
+    log_gb: float = 0.0
 
     def dollars(self) -> dict[str, float]:
         """Return what a million rows cost, by service."""
         return {
             "DynamoDB": MILLION * (self.write_units * WRITE_UNIT + self.read_units * READ_UNIT),
+            "DynamoDB storage": MILLION * self.stored_gb_months * TABLE_GB_MONTH,
             "SQS": MILLION * self.sqs_requests * SQS_REQUEST,
             "Lambda": MILLION * (self.invocations * LAMBDA_REQUEST + self.gb_seconds * LAMBDA_GB_SECOND),
             "S3": MILLION * self.s3_gets * S3_GET,
+            "logs": MILLION * self.log_gb * LOG_GB,
         }
 
 

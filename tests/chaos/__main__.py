@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from botocore.config import Config
 
+from chalicelib.retry import Retry
+from chalicelib.services import Services
 from tally import cli
 from tally.errors import ExitCode, OperatorError
 from tally.local.stack import LocalStack
 from tally.output import Output
+from tally.stages import services
+from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
 from tests.chaos import detour
 from tests.chaos.contest import Contest
-from tests.chaos.faults import Rates
+from tests.chaos.faults import OPERATOR, Rates
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.proxy import Proxy, free_port
 from tests.chaos.report import Report
@@ -35,12 +40,18 @@ _SHORT: dict[str, dict[str, int]] = {
     "dead_letters": {"timeout_seconds": 15, "maximum_concurrency": 2},
 }
 _COUNTED_BY_DEFAULT = 600
+_CHUNKS = 100
+"""About how many chunks all batches have together by default. A chunk is some ten requests, however many rows it has:
+fewer chunks would not meet each kind of fault."""
+_MIN_CHUNK_ROWS, _MAX_CHUNK_ROWS = 5, 1_000
 
 
 class Run:
     """One run of chaos: a stage of its own, the proxy, the batches and the contest."""
 
-    def __init__(self, *, stage: str, seed: int, rates: Rates, program: Path | None, output: Output) -> None:
+    def __init__(
+        self, *, stage: str, seed: int, rates: Rates, chunk_rows: int, program: Path | None, output: Output
+    ) -> None:
         self.workspace = Workspace.find(os.environ)
         self.seed, self.rates, self.output = seed, rates, output
         self.folder = self.workspace.home / "check" / "chaos" / stage
@@ -55,18 +66,19 @@ class Run:
             output=output,
             environ=os.environ,
             variables={
+                "chunk_rows": chunk_rows,
                 "function_overrides": _SHORT,
                 "max_receive_count": deliveries,
             },
         )
 
-    def __call__(self, *, rows: int, batches: int, things: int, patience: float) -> Report:
+    def __call__(self, *, rows: int, batches: int, things: int, patience: float, commands: bool) -> Report:
         """Bring the stage up, let all of it happen, and report; the stage stays up."""
         stage = self.stack.up(None)
         assert stage.server is not None
         pipeline = Pipeline(
             stage=stage, folder=self.folder, seed=self.seed, rates=self.rates, rows=rows, batches=batches,
-            patience=patience, say=self.output.say,
+            patience=patience, services=self._services(stage), commands=commands, say=self.output.say,
         )  # fmt: skip
         contest = Contest(
             operator=stage.dynamodb,
@@ -90,6 +102,19 @@ class Run:
             self.output.warn(f"the proxy said: {complaints[:2000]}")
         return Report(
             seed=self.seed, rates=self.rates, outcome=outcome, scores=tuple(scores), traffic=self.proxy.traffic()
+        )
+
+    def _services(self, stage: Stage) -> Services:
+        """Return the operator's services, whose requests go through the proxy."""
+        config = Config(
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 3},
+            user_agent_extra=f"counter/{OPERATOR}",  # its requests are no part of what a row costs
+        )
+        return Services(
+            services.settings(self.workspace, stage),
+            Retry(),
+            client=lambda name: stage.session.client(name, endpoint_url=self.proxy.url, config=config),  # type: ignore[call-overload]
         )
 
     def _program(self) -> Path:
@@ -119,6 +144,12 @@ def _rate_options(command: Any) -> Any:
     type=click.IntRange(0),
     help=f"Rows that each counter counts; default {_COUNTED_BY_DEFAULT:,} at most.",
 )
+@click.option(
+    "--chunk-rows",
+    type=click.IntRange(1, 2_000),
+    help=f"Rows of a chunk; by default about {_CHUNKS} chunks, of {_MAX_CHUNK_ROWS:,} rows at most.",
+)
+@click.option("--commands/--no-commands", default=True, show_default=True, help="Redrive and repair meanwhile.")
 @click.option("--seed", type=int, help="Which faults; by default another one each time. It is printed.")
 @click.option("--stage", default="chaos", show_default=True, help="Local stage; made if it is not there.")
 @click.option("--patience", type=float, default=240.0, show_default=True, help="Seconds without progress: it is stuck.")
@@ -127,20 +158,24 @@ def _rate_options(command: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON to stdout.")
 @_rate_options
 def chaos(
-    rows: int, batches: int, counter_rows: int | None, seed: int | None, stage: str, patience: float,
-    mitmdump: Path | None, keep: bool, as_json: bool, **rates: float,
+    rows: int, batches: int, counter_rows: int | None, chunk_rows: int | None, commands: bool, seed: int | None,
+    stage: str, patience: float, mitmdump: Path | None, keep: bool, as_json: bool, **rates: float,
 ) -> ExitCode:  # fmt: skip
     """Count under faults.
 
     Exits with 0 only if Tally lost nothing, overcounted nothing, left nothing open and completed once an attempt.
+
+    Requests meet faults, and a chunk makes as many of them however many rows it has. A run of few rows has small
+    chunks, so that each kind of fault happens; with --chunk-rows 1000 and few rows, raise the rates.
     """
     output = Output.make(as_json=as_json)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     things = min(rows, _COUNTED_BY_DEFAULT) if counter_rows is None else counter_rows
     output.say(f"chaos: seed {seed}, {rows:,} rows in {batches} batches, {things:,} for each counter")
-    run = Run(stage=stage, seed=seed, rates=Rates(**rates), program=mitmdump, output=output)
+    chunk_rows = chunk_rows or max(_MIN_CHUNK_ROWS, min(_MAX_CHUNK_ROWS, rows // _CHUNKS))
+    run = Run(stage=stage, seed=seed, rates=Rates(**rates), chunk_rows=chunk_rows, program=mitmdump, output=output)
     try:
-        report = run(rows=rows, batches=batches, things=things, patience=patience)
+        report = run(rows=rows, batches=batches, things=things, patience=patience, commands=commands)
     finally:
         if not keep:
             run.stack.down()

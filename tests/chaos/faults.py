@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 TALLY = "tally"
-"""The caller that is Tally's functions; every other caller is a competing counter, by its name."""
+"""The caller that is Tally's functions; every other caller is a competing counter, by its name, or the operator."""
+OPERATOR = "operator"
 
 
 class Fault(StrEnum):
@@ -68,12 +69,13 @@ WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "Tr
 _SENDS = frozenset({"SendMessage", "SendMessageBatch"})
 _AMBIGUOUS = WRITES | _SENDS | {"PutEvents"}
 _PARTIAL = frozenset({"BatchWriteItem", "BatchGetItem", "SendMessageBatch", "PutEvents"})
+_OF_TALLY = frozenset({TALLY, OPERATOR})
 _CONFLICTS_OF_TALLY = frozenset({"UpdateItem", "TransactWriteItems"})  # its plain updates meet its transactions
 _REQUESTS_OF_INVOCATION = {
-    "BatchWriteItem": 15, "TransactWriteItems": 2, "UpdateItem": 2, "GetObject": 2, "PutEvents": 2,
-    "SendMessageBatch": 1,
+    "BatchGetItem": 4, "BatchWriteItem": 4, "TransactWriteItems": 2, "UpdateItem": 2, "GetObject": 4, "PutEvents": 2,
+    "SendMessageBatch": 2,
 }  # fmt: skip
-"""About how many such requests an invocation makes: a kill is decided on at each of them."""
+"""How many requests share the kill of an invocation that makes such a one: a kill is decided on at each of them."""
 
 
 class Policy:
@@ -108,7 +110,7 @@ class Policy:
         ]
         if operation in _AMBIGUOUS:
             odds.append((Fault.ERROR_AFTER, rates.ambiguous))
-        if operation == "TransactWriteItems" or (call.caller == TALLY and operation in _CONFLICTS_OF_TALLY):
+        if operation == "TransactWriteItems" or (call.caller in _OF_TALLY and operation in _CONFLICTS_OF_TALLY):
             odds.append((Fault.CONFLICT, rates.conflicts))
         if operation in _SENDS:
             odds.append((Fault.DUPLICATE, rates.duplicates))

@@ -4,20 +4,25 @@ import json
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.errors import TallyError
 from chalicelib.steps.plan import batch_id
 from chalicelib.store.items import Counts
 from tally.batch import audit
 from tally.batch.reader import Reader
 from tally.batch.submit import inbox_key, upload
 from tally.local import sample
+from tests.chaos import recount
+from tests.chaos.operator import Commands, Operator
 from tests.chaos.replay import Replayed, Replays, client
 
 if TYPE_CHECKING:
+    from chalicelib.services import Services
     from chalicelib.store.batch import Source
     from tally.local.sample import Expected
     from tally.stages.stage import Stage
@@ -38,6 +43,8 @@ class Judged:
     status: str
     rows: int
     markers: int
+    bits: int
+    """Rows whose bit is set in their chunk."""
     chunk_counters: int
     batch_counters: int
     event_ids: tuple[str, ...]
@@ -48,17 +55,18 @@ class Judged:
     as_expected: bool
     """Whether each outcome has as many rows as the sample's maker knows."""
     differences: tuple[str, ...]
-    """What the audit found."""
+    """What the recount found, and the audit: two that count the same markers with different code."""
 
     @property
     def lost(self) -> int:
-        """Rows without a marker, and markers that were not counted."""
-        return max(0, self.rows - self.markers) + max(0, self.markers - self.chunk_counters)
+        """Rows without a marker, and rows of markers that have no bit or were not counted."""
+        counted = min(self.bits, self.chunk_counters, self.batch_counters)
+        return max(0, self.rows - self.markers) + max(0, self.markers - counted)
 
     @property
     def overcounted(self) -> int:
-        """By how much a counter is above the markers, or the markers above the rows."""
-        above = max(self.chunk_counters, self.batch_counters) - self.markers
+        """By how much the bits or a counter are above the markers, or the markers above the rows."""
+        above = max(self.bits, self.chunk_counters, self.batch_counters) - self.markers
         return max(0, above) + max(0, self.markers - self.rows)
 
     @property
@@ -74,6 +82,7 @@ class Outcome:
 
     batches: tuple[Judged, ...]
     replayed: Replayed
+    commands: Commands
     invocations: int
     dead_letters: int
     seconds: float
@@ -98,6 +107,10 @@ class Pipeline:
     rows: int
     batches: int
     patience: float
+    services: "Services"
+    """The operator's, whose requests meet faults too."""
+    commands: bool
+    """Whether an operator redrives and repairs meanwhile."""
     say: Callable[[str], None]
 
     def __call__(self) -> Outcome:
@@ -106,14 +119,23 @@ class Pipeline:
         stream_arn = self._environment()["TALLY_STREAM_ARN"]
         replays = Replays(self.stage, stream_arn, self.seed, self.rates.duplicates)
         replays.start()
+        operator = None
         try:
             sent = self._submit()
+            operator = Operator(self.services, [each.id for each in sent])
+            if self.commands:
+                operator.start()
             rng = random.Random(f"{self.seed}/uploads")
             for each in sent:
                 if rng.random() < max(self.rates.duplicates, 0.5 * bool(self.rates.duplicates)):
                     replays.upload(each.source, each.size)
             self._until_ended(sent)
+            operator.stop()
+            if self.commands:
+                self._again(operator, sent)
         finally:
+            if operator:
+                operator.stop()
             replays.stop()
         if self.rates.duplicates:
             replays.upload(sent[0].source, sent[0].size)  # of a batch that has ended
@@ -123,6 +145,7 @@ class Pipeline:
         return Outcome(
             batches=tuple(self._judge(each, events.get(each.id, [])) for each in sent),
             replayed=replays.done,
+            commands=operator.done,
             invocations=self._invocations(started),
             dead_letters=sum(self._waiting(url) for url in self._queues(dead=True)),
             seconds=seconds,
@@ -146,7 +169,10 @@ class Pipeline:
             now = time.monotonic()
             if progress != before:
                 before, moved = progress, now
-            ended = [each is not None and bool(each.batch.published_attempt) for each in progress]
+            ended = [
+                each is not None and each.batch.status.final and each.batch.published_attempt == each.batch.attempt
+                for each in progress
+            ]
             if all(ended) or now - moved > self.patience:
                 return
             if now - told > 15:
@@ -154,6 +180,13 @@ class Pipeline:
                 self.say(f"   {counted:,} of {self.rows:,} rows counted, {sum(ended)} of {len(sent)} batches ended")
                 told = now
             time.sleep(_POLL_SECONDS)
+
+    def _again(self, operator: Operator, sent: list[_Sent]) -> None:
+        """Redrive batches that have ended: each begins another attempt, which late messages of the first may meet."""
+        for each in sent:
+            with suppress(TallyError):  # a fault that lasted: this batch has no further attempt
+                operator.redrive(each.id)
+        self._until_ended(sent)
 
     def _until_quiet(self) -> None:
         deadline = time.monotonic() + _SETTLE_SECONDS
@@ -165,19 +198,23 @@ class Pipeline:
         found = self._reader.batch(sent.id)
         if found is None:
             return Judged(
-                id=sent.id, status="missing", rows=sent.expected.rows, markers=0, chunk_counters=0, batch_counters=0,
-                event_ids=tuple(sorted(set(events))), events=len(events), attempts=1, stuck=True, as_expected=False,
-                differences=("no batch item",),
+                id=sent.id, status="missing", rows=sent.expected.rows, markers=0, bits=0, chunk_counters=0,
+                batch_counters=0, event_ids=tuple(sorted(set(events))), events=len(events), attempts=1, stuck=True,
+                as_expected=False, differences=("no batch item",),
             )  # fmt: skip
         audited = audit.audit(self._reader, found, lambda: None)
-        chunks = self._reader.chunks(found).values()
+        own = recount.recount(self.stage.dynamodb, self.stage.resources.table, sent.id, found.chunks or 0)
         expected = sent.expected
+        differences = [f"{each.where}: {each.what}" for each in audited.differences]
+        if own.outcomes != {name: getattr(found.counts, name) for name in recount.OUTCOMES}:
+            differences.append(f"batch: counts {found.counts}, its markers say {own.outcomes}")
         return Judged(
             id=sent.id,
             status=found.status.value,
             rows=expected.rows,
-            markers=audited.counts.total,
-            chunk_counters=sum((chunk.counts for chunk in chunks), Counts()).total,
+            markers=own.markers,
+            bits=own.bits,
+            chunk_counters=own.chunk_counters,
             batch_counters=found.counts.total,
             event_ids=tuple(sorted(set(events))),
             events=len(events),
@@ -185,7 +222,7 @@ class Pipeline:
             stuck=not found.status.final,
             as_expected=found.counts
             == Counts(succeeded=expected.succeeded, failed=expected.failed, rejected=expected.rejected),
-            differences=tuple(f"{each.where}: {each.what}" for each in audited.differences),
+            differences=(*own.differences, *differences),
         )
 
     def _events(self) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """What comes a second time: S3 events and records of the table's stream, by invoking the handlers with them again."""
 
+import base64
 import json
 import random
 import threading
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
+from tests.support.terraform import delivers
+
 if TYPE_CHECKING:
     from chalicelib.store.batch import Source
     from tally.stages.stage import Stage
 
-_GROUP = 25
+_GROUP = 10
 _AGE_SECONDS = 5.0
 """How old a record is at least when it comes again."""
 _PAUSE_SECONDS = 1.0
@@ -69,8 +72,10 @@ class Replays:
             while self._kept and (ended or time.monotonic() - self._kept[0][0] > _AGE_SECONDS):
                 records = self._kept.popleft()[1]
                 for handler in ("dispatch", "settle"):
-                    self._invoke(handler, records)
-                self.done.records += len(records)
+                    passed = [record for record in records if delivers(handler, record)]
+                    if passed:
+                        self._invoke(handler, passed)
+                        self.done.records += len(passed)
             if ended:
                 return
             self._ended.wait(_PAUSE_SECONDS)
@@ -99,7 +104,7 @@ class Replays:
     def _invoke(self, handler: str, records: list[Any]) -> None:
         answer = self.stage.functions.invoke(
             FunctionName=f"tally-{self.stage.name}-{handler}",
-            Payload=json.dumps({"Records": records}, default=str).encode(),
+            Payload=json.dumps({"Records": records}, default=_as_delivered).encode(),
         )
         if "FunctionError" in answer:
             self.done.refused += 1
@@ -107,6 +112,11 @@ class Replays:
     @property
     def _streams(self) -> Any:
         return client(self.stage, "dynamodbstreams")
+
+
+def _as_delivered(value: Any) -> str:
+    """Return what Lambda makes of a value that JSON does not know: bytes are base64, moments are not looked at."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def client(stage: "Stage", service: str) -> Any:

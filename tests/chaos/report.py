@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.faults import KILLS, TALLY, Fault, Rates
+from tests.chaos.faults import KILLS, OPERATOR, TALLY, Fault, Rates
 
 if TYPE_CHECKING:
     from tally.output import Output
@@ -28,7 +28,7 @@ class Report:
     @property
     def passed(self) -> bool:
         """Tell whether Tally lost nothing, counted nothing twice, left nothing open and completed once an attempt."""
-        return all(batch.exact for batch in self.outcome.batches)
+        return all(batch.exact for batch in self.outcome.batches) and not self.outcome.commands.mended
 
     def show(self, output: "Output") -> None:
         """Write the tables."""
@@ -45,6 +45,8 @@ class Report:
         for batch in self.outcome.batches:
             for difference in batch.differences[:5]:
                 output.warn(f"{batch.id}: {difference}")
+        for counter in self.outcome.commands.mended[:5]:
+            output.warn(f"{counter}: a repair had to set its counters to what the markers prove")
         totals = self._totals()
         output.say("")
         output.say(
@@ -66,6 +68,7 @@ class Report:
                 "invocations": self.outcome.invocations,
                 "dead_letters": self.outcome.dead_letters,
                 "replayed": asdict(self.outcome.replayed),
+                "commands": asdict(self.outcome.commands),
                 **_traffic(self.traffic.get(TALLY), sum(batch.rows for batch in self.outcome.batches)),
                 "batches": [
                     asdict(batch) | {"lost": batch.lost, "overcounted": batch.overcounted, "exact": batch.exact}
@@ -87,6 +90,7 @@ class Report:
         return {
             "rows": sum(batch.rows for batch in batches),
             "markers": sum(batch.markers for batch in batches),
+            "bits": sum(batch.bits for batch in batches),
             "chunk_counters": sum(batch.chunk_counters for batch in batches),
             "batch_counters": sum(batch.batch_counters for batch in batches),
             "lost": sum(batch.lost for batch in batches),
@@ -98,11 +102,10 @@ class Report:
         }
 
     def _faults(self) -> list[tuple[str, int, int]]:
-        ours = self.traffic[TALLY].faults
+        ours: Counter[Fault] = Counter()
         theirs: Counter[Fault] = Counter()
         for caller, traffic in self.traffic.items():
-            if caller != TALLY:
-                theirs.update(traffic.faults)
+            (ours if caller in {TALLY, OPERATOR} else theirs).update(traffic.faults)
         rows = [
             (fault.value, ours[fault], theirs[fault])
             for fault in Fault
@@ -117,6 +120,8 @@ class Report:
              sum(score.kills for score in self.scores)),
             ("S3 events delivered again", replayed.uploads, 0),
             ("stream records delivered again", replayed.records, 0),
+            ("rows redriven meanwhile", self.outcome.commands.redriven, 0),
+            ("repairs meanwhile", self.outcome.commands.repairs, 0),
             ("of all requests", sum(ours.values()), sum(theirs.values())),
         ]  # fmt: skip
 
@@ -127,8 +132,8 @@ class Report:
         mine = _traffic(self.traffic.get(TALLY), totals["rows"])
         row = (
             "Tally", totals["rows"], counted, _signed(counted - totals["rows"]),
-            f"{ids} of {totals['attempts']}", 0, f"{mine['requests_per_row']:.2f}",
-            f"{mine['write_units_per_row']:.2f}", "all of it: records, markers with results, counters, queues",
+            f"{ids} of {totals['attempts']}", 0, f"{mine['requests_per_row']:.3f}",
+            f"{mine['write_units_per_row']:.3f}", "all of it: rows, markers with results, counters, queues",
         )  # fmt: skip
         return [row, *map(self._counter, self.scores)]
 
@@ -137,18 +142,19 @@ class Report:
         note = score.remark + (f"; {score.dead} given up after 5 deliveries" if score.dead else "")
         return (
             score.name, score.things, score.counted, _signed(score.error), f"{score.completions.fired} of 1",
-            score.completions.early, f"{cost['requests_per_row']:.2f}", f"{cost['write_units_per_row']:.2f}", note,
+            score.completions.early, f"{cost['requests_per_row']:.3f}", f"{cost['write_units_per_row']:.3f}", note,
         )  # fmt: skip
 
     def _batches(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         columns = (
-            "batch", "status", "rows", "markers", "chunk counters", "batch counter", "lost", "overcounted", "stuck",
-            "completion ids", "events", "outcomes as the sample's",
+            "batch", "status", "rows", "markers", "bits", "chunk counters", "batch counter", "lost", "overcounted",
+            "stuck", "completion ids", "events", "outcomes as the sample's",
         )  # fmt: skip
         return columns, [
             (
-                batch.id, batch.status, batch.rows, batch.markers, batch.chunk_counters, batch.batch_counters,
-                batch.lost, batch.overcounted, "yes" if batch.stuck else "no", len(batch.event_ids), batch.events,
+                batch.id, batch.status, batch.rows, batch.markers, batch.bits, batch.chunk_counters,
+                batch.batch_counters, batch.lost, batch.overcounted, "yes" if batch.stuck else "no",
+                len(batch.event_ids), batch.events,
                 "yes" if batch.as_expected else "no",
             )
             for batch in self.outcome.batches

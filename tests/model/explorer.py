@@ -1,4 +1,4 @@
-"""All schedules of a system within its bounds, breadth first, so that the violation found first has a shortest schedule."""
+"""All schedules of a system within its bounds, breadth first: the violation found first has a shortest schedule."""
 
 from array import array
 from collections import deque

@@ -1,4 +1,4 @@
-"""The invariants of docs/architecture.md, read from nothing but the table: what must hold in each state, and at rest."""
+"""The invariants, read from nothing but the table: what must hold in each state, and at rest."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -124,7 +124,7 @@ def unrest(table: Table, events: Collection[str]) -> str:
     if not batch.status.final:
         found.append(f"invariant 2: the batch is {batch.status}, and nothing is on its way")
     found += [
-        f"invariant 6: chunk {part.chunk.key.number} was redriven, and its rows {sorted(part.past_failures)} have failed"
+        f"invariant 6: chunk {part.chunk.key.number} was redriven, and rows {sorted(part.past_failures)} have failed"
         for part in whole.parts
         if part.chunk.generation > 1 and part.past_failures
     ]

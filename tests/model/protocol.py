@@ -1,4 +1,4 @@
-"""Tally as the explorer runs it: the real steps over taped clients, one small file, and a job that may meet an outage."""
+"""Tally as the explorer runs it: the real steps over taped clients, a small file, a job that may meet an outage."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager

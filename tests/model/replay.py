@@ -235,8 +235,9 @@ class Node:
 class Scripts:
     """The trees of all invocations; each step of each is computed once.
 
-    Invocations that have forgotten what makes them different stand at the same place. A refused call that is made again unchanged leads back to where it was made: the retry code keeps nothing but the
-    number of its attempts, which is far above what a bound allows.
+    Invocations that have forgotten what makes them different stand at the same place. A refused call that is made again
+    unchanged leads back to where it was made: the retry code keeps nothing but the number of its attempts, which is far
+    above what a bound allows.
     """
 
     run: Callable[[Any, Tape], None]

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.samples import without_failures
+from bench.samples import incompressible, real_shape, without_failures
 from chalicelib import services
 from chalicelib.steps.redrive import Redriver
 from tally.batch.cost import Worked, estimate
@@ -34,12 +34,12 @@ def _defaults(*names: str) -> dict[str, int]:
 
 
 @contextmanager
-def _metered(write: Callable[[BytesIO, int], Expected]) -> Iterator[tuple[Meter, Pipeline, str]]:
+def _metered(write: Callable[[BytesIO, int], Expected], **sizes: int) -> Iterator[tuple[Meter, Pipeline, str]]:
     """Take a batch of the 16-column job from upload to event, no request going wrong, each one metered."""
     meter = Meter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory_dynamodb, "PAGE", 1_000)  # short pages are for those who forget to turn them
-        as_deployed = msgspec.structs.replace(services.settings(), **_defaults("chunk_rows", "chunk_bytes"))
+        as_deployed = msgspec.structs.replace(services.settings(), **(_defaults("chunk_rows", "chunk_bytes") | sizes))
         patch.setattr(services, "settings", lambda: as_deployed)
         pipeline = Pipeline(patch)
         for name, client in pipeline.clients.items():
@@ -76,6 +76,24 @@ def test_a_chunk_takes_one_write_for_its_rows_and_two_transactions_that_count(me
     assert meter.requests[STORED] == chunks
     assert meter.requests[COUNTED] == 2 * chunks
     assert meter.requests["transact_write_items chunk"] <= 2 * chunks
+
+
+@pytest.mark.parametrize("chunk_rows", [500, 1000])
+@pytest.mark.parametrize(("write", "most"), [(without_failures, 0.12), (real_shape, 0.08), (incompressible, 0.35)])
+def test_what_a_row_costs_follows_from_how_well_it_compresses(
+    write: Callable[[BytesIO, int], Expected], most: float, chunk_rows: int
+) -> None:
+    """A row like its neighbours takes some 30 bytes, one of 200 random bytes takes them; chunks of half the rows do."""
+    with _metered(write, chunk_rows=chunk_rows) as (meter, _, _):
+        assert meter.units.total() / ROWS <= most
+
+
+def test_all_requests_of_a_row_are_a_fiftieth(metered: tuple[Meter, Pipeline, str]) -> None:
+    """Those that Lambda makes for the queues are among them, as if each message was received and deleted alone."""
+    meter, pipeline, _ = metered
+    delivered = sum(received.total() for received in pipeline.received.values())
+    assert delivered == 3 * len(pipeline.chunks(metered[2]))
+    assert (meter.requests.total() + 2 * delivered) / ROWS <= 0.02
 
 
 def test_requests_are_made_for_chunks_not_for_rows(meter: Meter) -> None:

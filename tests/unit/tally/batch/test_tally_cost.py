@@ -37,7 +37,7 @@ BATCH = Batch(
 COST = Cost(
     rows=1_000_000, chunks=2_100, sampled=10, write_units=3_040_000.0, read_units=7_000.0, dynamodb_requests=60_000,
     sqs_requests=20_000, s3_requests=2_102, job_seconds=12.5, functions={"process": (6_000, 300.0)}, messages=5_051,
-    messages_estimated=False,
+    messages_estimated=False, stored_gb_months=0.07, log_bytes=2 * 10**9,
 )  # fmt: skip
 
 
@@ -91,6 +91,8 @@ def test_dollars_are_what_was_used_at_the_prices_of_the_day() -> None:
             "SQS": 0.02 * 0.40,
             "Lambda": 0.006 * 0.20 + 300 * prices.LAMBDA_GB_SECOND,
             "S3": 2_102 * 0.0004 / 1000,
+            "DynamoDB storage": 0.07 * 0.25,
+            "logs": 2 * 0.53,
         }
     )
 
@@ -117,8 +119,8 @@ def test_what_is_shown_says_units_a_row_and_dollars_a_million(capsys: pytest.Cap
 def test_a_batch_is_summed_up_in_one_line() -> None:
     """For the end of a demo."""
     assert COST.summary == (
-        "3,040,000 write units (3.04 a row), 82,102 requests (0.08 a row), 300.0 GB-s of functions, "
-        "1.9159 dollars (1.92 a million rows)"
+        "3,040,000 write units (3.040 a row), 82,102 requests (0.082 a row), 300.0 GB-s of functions, "
+        "2.9934 dollars (2.99 a million rows)"
     )
 
 
@@ -153,8 +155,8 @@ def test_the_status_of_a_batch_that_has_ended_says_what_it_cost(
     shown = _status(stage, finished, NoLogs(LookupError()), capsys)
     cost = shown["cost"]
     assert cost["rows"] == 6
-    # Two chunks, each with a page of rows, two markers and the chunk in the transactions that put them, and its own 6.
-    assert cost["write_units"] == 2 * (1 + 2 * (2 + 2) + 6) + 8
+    # Two chunks, each planned in a transaction, with a page of rows, two markers, and three versions.
+    assert cost["write_units"] == 2 * (2 + 1 + 2 * 2 + 2 * 3) + 8
     assert cost["work_messages"] == {"count": 2, "estimated": True}
     assert cost["dollars_total"] > 0
     assert "cost" not in _status(stage, finished, NoLogs(LookupError()), capsys, "--no-cost")
