@@ -3,12 +3,13 @@
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench import counts, floor, local, memory, rivals, samples
-from bench.line import Line
+from bench.line import Line, with_table
 from bench.pipeline import Run, audit_seconds, process, running, until_event
 from bench.samples import Sample
 from tally import cli
@@ -140,8 +141,22 @@ def _memory(small: Run, large: Run) -> list[Line]:
 )  # fmt: skip
 @click.option("--count-rows", type=click.IntRange(1_000), default=10_000, show_default=True, help="Rows of the others.")
 @click.option("--keep", is_flag=True, help="Leave the stage up, to measure again sooner.")
+@click.option(
+    "--table",
+    "page",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Put the table into this Markdown page, between its markers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to stdout.")
-def bench(parts: tuple[str, ...], timed_rows: tuple[int, ...], count_rows: int, keep: bool, as_json: bool) -> ExitCode:
+def bench(
+    *,
+    parts: tuple[str, ...],
+    timed_rows: tuple[int, ...],
+    count_rows: int,
+    keep: bool,
+    page: Path | None,
+    as_json: bool,
+) -> ExitCode:
     """Measure Tally on a local stage of its own; each line is a ratio whose sides were measured in this run.
 
     Nothing else should run on the machine. Exits with 1 when a goal is missed.
@@ -165,6 +180,9 @@ def bench(parts: tuple[str, ...], timed_rows: tuple[int, ...], count_rows: int, 
     missed = [line.name for line in run.lines if line.met is False]
     seconds = (datetime.now(UTC) - began).total_seconds()
     output.say(f"{len(run.lines)} lines, {len(missed)} goals missed, {seconds:.0f} s on {os.cpu_count()} cores")
+    if page:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(with_table(text, run.lines, said=f"{began:%Y-%m-%d}, {os.cpu_count()} cores"), encoding="utf-8")
     output.result({"began": began, "cores": os.cpu_count(), "lines": [line.as_json() for line in run.lines]})
     return ExitCode.NOT_AS_HOPED if missed else ExitCode.OK
 

@@ -1,7 +1,10 @@
 """A line of the table: a ratio that a goal is set for, with the figures it is made of."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+_BEGIN, _END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,15 @@ class Line:
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
         return asdict(self) | {"met": self.met}
+
+
+def with_table(page: str, lines: Sequence[Line], *, said: str) -> str:
+    """Return a Markdown page with these lines as its table; it must have the two markers."""
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    cells = [" | ".join(line.cells()) for line in lines]
+    rows = [f"Measured {said}:", "", "| what | measured | goal | | figures |", "|---|---|---|---|---|"]
+    return "\n".join([f"{before}{_BEGIN}", "", *rows, *(f"| {each} |" for each in cells), "", f"{_END}{after}"])
 
 
 def _shown(value: Any) -> str:

@@ -15,8 +15,8 @@ locals {
     # Of each dead-letter queue: there is no hurry, and what floods one must not take what the live functions need.
     dead_letters = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 2 }
     # A batch waits for the stream five times: planned, ready, nothing remains of its chunks, nothing of it, ended. A window would be waited for
-    # each time, and without one a batch has ten records at most. That is enough: a million rows in chunks of 500 are 4,000 records for dispatch,
-    # between 400 and 4,000 invocations, a tenth of a cent; a shard's ten records take some 60 ms, so two batches at once send 150 chunks a second.
+    # each time, and without one a batch has ten records at most. That is enough: a million rows in chunks of 1,000 are 2,000 records for dispatch,
+    # between 200 and 2,000 invocations, less than a tenth of a cent; a shard's ten records take some 60 ms, so two batches at once send 150 chunks a second.
     # 60 s, for a chunk may hold 2,000 heavy rows, which are a message each.
     dispatch = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, parallelization_factor = 2 }
     # One batch of a shard at a time: transactions that close chunks of one batch meet on its item, and those that meet are cancelled, billed

@@ -222,7 +222,7 @@ variable "max_receive_count" {
 
 # The bits of 2,000 rows, done and heavy, are 500 bytes of a chunk item that must stay below 1 KiB: each count would cost double above.
 variable "chunk_rows" {
-  description = "Rows of a chunk at most. A chunk is what is stored, delivered and counted at once."
+  description = "Rows of a chunk at most; a job may say its own (CHUNK_ROWS). A chunk is what is stored, delivered and counted at once."
   type        = number
   default     = 1000
   nullable    = false

@@ -1,60 +1,55 @@
-"""Print what finishers that meet on counters cost, by design and by chunk size."""
+"""Print what finishers that meet cost, by design and by how many messages a chunk's outcomes come in."""
 
 from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.contention.model import GROUP_ROWS, Design, Outcome, run
-from chalicelib.store.pacing import TRANSACTIONAL_FACTOR
+from bench.contention.model import Design, Outcome, run
 
-FINISHERS = (10, 100, 1000)
-TREE = Design(name="tree, chunks of 500", chunk_rows=500)
+FINISHERS = (1, 20, 100, 1000)
+SHIPPED = Design(name="an item a chunk")
 DESIGNS = (
-    Design(name="single counter"),
+    Design(name="single counter", shards=1),
     Design(name="10 shards", shards=10),
     Design(name="100 shards", shards=100),
-    Design(name="1,000 shards", shards=1000),
-    TREE,
+    SHIPPED,
 )
-CHUNK_ROWS = (50, 100, 250, 500, 1000, 2500, 10_000, 50_000)
-UNITS_OF_A_CHUNK = 5
-"""It is made and closed in transactions (2 + 2), and its total is set (1); the batch's counter is shared by many."""
+PIECES = (1, 2, 5, 20, 100)
+DEPLOYED = 20
+"""Finishers that a stage has at most, unless it is told otherwise."""
 
 
-def units_a_row(chunk_rows: int) -> float:
-    """Return the write units of a row beyond its record and its marker: its chunk, and the counter of each group."""
-    return (UNITS_OF_A_CHUNK + TRANSACTIONAL_FACTOR * -(-chunk_rows // GROUP_ROWS)) / chunk_rows
+def in_pieces(pieces: int) -> Design:
+    """Return what ships, for a chunk of slow rows whose outcomes come in so many messages."""
+    return Design(name=f"{pieces} messages a chunk", pieces=pieces)
 
 
 def main() -> None:
     """Print both tables."""
     console = Console(width=130)
     designs = [(design.name, finishers, run(design, finishers)) for design in DESIGNS for finishers in FINISHERS]
-    console.print(_table("Designs", "design", designs))
-    sizes = [
-        (f"{size:,} ({units_a_row(size):.3f})", 1000, run(Design(name="tree", chunk_rows=size), 1000))
-        for size in CHUNK_ROWS
-    ]
-    console.print(_table("Chunk sizes of the tree (and write units a row over 3)", "rows a chunk", sizes))
+    console.print(_table("Designs, a message a chunk", designs))
+    pieces = [(in_pieces(pieces).name, DEPLOYED, run(in_pieces(pieces), DEPLOYED)) for pieces in PIECES]
+    console.print(_table("Chunks of slow rows", pieces))
 
 
-def _table(title: str, first: str, lines: Iterable[tuple[str, int, Outcome]]) -> Table:
+def _table(title: str, lines: Iterable[tuple[str, int, Outcome]]) -> Table:
     table = Table(title=title)
-    table.add_column(first, no_wrap=True)
-    for name in ("finishers", "rows", "transactions", "cancelled", "tries each", "refused", "redelivered", "dead", "s"):
+    table.add_column("design", no_wrap=True)
+    for name in ("finishers", "messages", "transactions", "conflicts", "stale", "tries", "redelivered", "dead", "s"):
         table.add_column(name, justify="right")
     for name, finishers, outcome in lines:
         table.add_row(
             name,
             f"{finishers:,}",
-            f"{outcome.rows:,}",
+            f"{outcome.messages:,}",
             f"{outcome.transactions:,}",
             f"{outcome.conflicts:,}",
+            f"{outcome.stale:,}",
             f"{outcome.tries:.2f}",
-            f"{outcome.plain_conflicts:,}",
             f"{outcome.redeliveries:,}",
-            f"{outcome.dead_rows:,}",
+            f"{outcome.dead_messages:,}",
             f"{outcome.seconds:,.1f}",
         )
     return table

@@ -1,58 +1,71 @@
-"""Finishers that count in one DynamoDB table, in simulated time: who meets whom on which counter, and what it costs.
+"""Finishers that count in one DynamoDB table, in simulated time: who meets whom on which item, and what it costs.
 
 The rules are the documented ones. A transaction that meets a running transaction on any of its items is cancelled, and
-nothing of it is applied. A plain write that meets a running transaction on its item is refused. Neither waits. Markers
-are items of their own, so only counters can be met.
+nothing of it is applied; neither waits. One that compares a version, as Tally's do, is refused as well when somebody
+else has raised it; the refusal brings the item, so that the next try follows at once. Markers are items of their own:
+only counters and chunks can be met.
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import simpy
 
 from chalicelib.retry import _ATTEMPTS, _BASE_SECONDS, _CAP_SECONDS
 
-PACK_ROWS = 250
-"""Rows whose outcomes come in one message, consecutive in the file."""
-GROUP_ROWS = 99
-"""Markers of one transaction, beside its counter."""
-TRANSACTION_SECONDS = (0.015, 0.035)
-PLAIN_WRITE_SECONDS = (0.003, 0.008)
+TRANSACTION_SECONDS = (0.010, 0.025)
+REFUSAL_SECONDS = (0.003, 0.008)
 VISIBILITY_SECONDS = 180.0
 MAX_RECEIVES = 5
-SETTLERS = 2
-SETTLED_AT_ONCE = 99
+MESSAGES_AT_ONCE = 10
+"""Of one invocation of ``finish``; those of one chunk are counted together."""
+SETTLERS = 1
+SETTLED_AT_ONCE = 10
+"""Chunks that one invocation of ``settle`` closes: its records of the stream."""
 
 Steps = Generator[simpy.Event, Any, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Where rows are counted: on one of ``shards`` counters at random, or, with ``chunk_rows``, on their chunk's."""
+    """Where messages are counted: on one of ``shards`` counters at random, or on the item of their chunk.
+
+    ``pieces`` is how many messages the outcomes of a chunk come in: one, unless its rows are slow.
+    """
 
     name: str
-    shards: int = 1
-    chunk_rows: int | None = None
+    shards: int = 0
+    pieces: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """What a run came to; ``seconds`` until everything that can be counted was."""
 
-    rows: int
+    messages: int
     transactions: int = 0
     conflicts: int = 0
-    plain_conflicts: int = 0
+    stale: int = 0
     redeliveries: int = 0
-    dead_rows: int = 0
+    dead_messages: int = 0
     seconds: float = 0.0
 
     @property
     def tries(self) -> float:
         """Transactions that were sent for each that was applied."""
-        return (self.transactions + self.conflicts) / max(1, self.transactions)
+        return (self.transactions + self.conflicts + self.stale) / max(1, self.transactions)
+
+
+class Answer(StrEnum):
+    """What comes back of a transaction."""
+
+    APPLIED = "applied"
+    CONFLICT = "conflict"  # another one was running on an item
+    STALE = "stale"  # the version has moved
 
 
 @dataclass(slots=True)
@@ -61,40 +74,44 @@ class _Table:
     rng: random.Random
     outcome: Outcome
     held: set[Hashable] = field(default_factory=set)
+    versions: defaultdict[Hashable, int] = field(default_factory=lambda: defaultdict(int))
 
-    def transact(self, items: Sequence[Hashable]) -> Steps:
-        """Apply to all items or to none; returns whether it was."""
+    def transact(self, items: Sequence[Hashable], version: int | None = None) -> Steps:
+        """Apply to all items or to none, if the first still has the version; returns the Answer."""
+        answer = Answer.APPLIED
         if self.held.intersection(items):
+            answer = Answer.CONFLICT
             self.outcome.conflicts += 1
-            yield self.env.timeout(self.rng.uniform(*PLAIN_WRITE_SECONDS))
-            return False
+        elif version is not None and self.versions[items[0]] != version:
+            answer = Answer.STALE
+            self.outcome.stale += 1
+        if answer is not Answer.APPLIED:
+            yield self.env.timeout(self.rng.uniform(*REFUSAL_SECONDS))
+            return answer
         self.held.update(items)
         yield self.env.timeout(self.rng.uniform(*TRANSACTION_SECONDS))
         self.held.difference_update(items)
+        for item in items:
+            self.versions[item] += 1
         self.outcome.transactions += 1
-        return True
+        return answer
 
-    def update(self, item: Hashable) -> Steps:
-        """Apply to one item without a transaction; returns whether it was."""
-        refused = item in self.held
-        self.outcome.plain_conflicts += refused
-        yield self.env.timeout(self.rng.uniform(*PLAIN_WRITE_SECONDS))
-        return not refused
-
-    def retried(self, write: Any, what: Any, *, attempts: float = _ATTEMPTS) -> Steps:
-        """Write with Tally's own full jitter; returns whether any attempt was applied."""
+    def retried(self, items: Sequence[Hashable], version: int | None = None, *, attempts: float = _ATTEMPTS) -> Steps:
+        """Transact with Tally's own full jitter over conflicts; returns the last Answer."""
         attempt = 0
-        while not (yield from write(what)):
+        while (answer := (yield from self.transact(items, version))) is Answer.CONFLICT:
             attempt += 1
             if attempt >= attempts:
-                return False
+                break
             yield self.env.timeout(self.rng.uniform(0, min(_CAP_SECONDS, _BASE_SECONDS * 2 ** min(attempt, 20))))
-        return True
+        return answer
 
 
 @dataclass(slots=True)
 class _Message:
-    groups: list[tuple[int, int]]  # first row, rows
+    """Outcomes of a chunk; its worker read the chunk before anything was counted in it."""
+
+    chunk: int
     received: int = 0
 
 
@@ -109,23 +126,18 @@ class _Run:
     all_done: simpy.Event
 
     def finisher(self) -> Steps:
-        """Count message by message; what cannot be counted in time becomes visible again, or a dead letter."""
+        """Count ten messages at a time; what cannot be counted becomes visible again, or a dead letter."""
         while True:
-            message: _Message = yield self.queue.get()
-            message.received += 1
-            while message.groups:
-                first, rows = message.groups[0]
-                if not (yield from self.table.retried(self.table.transact, [self._counter(first)])):
-                    break
-                message.groups.pop(0)
-                self._counted(first, rows)
-            if message.groups and message.received < MAX_RECEIVES:
-                self.table.outcome.redeliveries += 1
-                self.table.env.process(self._again(message))
-            elif message.groups:
-                lost = sum(rows for _, rows in message.groups)
-                self.table.outcome.dead_rows += lost
-                self._done(lost)
+            found = [(yield self.queue.get())]
+            while self.queue.items and len(found) < MESSAGES_AT_ONCE:
+                found.append((yield self.queue.get()))
+            for messages in self._together(found):
+                for message in messages:
+                    message.received += 1
+                if (yield from self._count(messages[0].chunk)):
+                    self._counted(messages[0].chunk, len(messages))
+                else:
+                    self._put_back(messages)
 
     def settler(self) -> Steps:
         """Close chunks that are counted, as many at once as wait: each moves its batch's counter."""
@@ -133,28 +145,43 @@ class _Run:
             chunks = [(yield self.to_settle.get())]
             while self.to_settle.items and len(chunks) < SETTLED_AT_ONCE:
                 chunks.append((yield self.to_settle.get()))
-            items = ["batch", *chunks]
-            yield from self.table.retried(self.table.transact, items, attempts=float("inf"))  # a stream comes again
+            yield from self.table.retried([*chunks, "batch"], attempts=float("inf"))  # a stream comes again
             self._done(len(chunks))
 
-    def total(self, chunk: int) -> Steps:
-        """Set a chunk's total, as ingest does, with a plain write at about the time when its rows are counted."""
-        yield self.table.env.timeout(self.table.rng.uniform(0, 1))
-        yield from self.table.retried(self.table.update, chunk, attempts=float("inf"))
+    def _together(self, found: Iterable[_Message]) -> Iterable[list[_Message]]:
+        if self.design.shards:
+            return [[message] for message in found]
+        groups: defaultdict[int, list[_Message]] = defaultdict(list)
+        for message in found:
+            groups[message.chunk].append(message)
+        return groups.values()
 
-    def _counter(self, row: int) -> Hashable:
-        if self.design.chunk_rows:
-            return row // self.design.chunk_rows
-        return self.table.rng.randrange(self.design.shards)
+    def _count(self, chunk: int) -> Steps:
+        """Return whether it was counted."""
+        if self.design.shards:
+            counter = f"shard {self.table.rng.randrange(self.design.shards)}"
+            return (yield from self.table.retried([counter])) is Answer.APPLIED
+        version = 0
+        while (answer := (yield from self.table.retried([chunk], version))) is Answer.STALE:
+            version = self.table.versions[chunk]
+        return answer is Answer.APPLIED
 
-    def _counted(self, first: int, rows: int) -> None:
-        if not self.design.chunk_rows:
-            self._done(rows)
+    def _counted(self, chunk: int, messages: int) -> None:
+        if self.design.shards:
+            self._done(messages)
             return
-        chunk = first // self.design.chunk_rows
-        self.remaining[chunk] -= rows
+        self.remaining[chunk] -= messages
         if not self.remaining[chunk]:
             self.to_settle.put(chunk)
+
+    def _put_back(self, messages: list[_Message]) -> None:
+        for message in messages:
+            if message.received < MAX_RECEIVES:
+                self.table.outcome.redeliveries += 1
+                self.table.env.process(self._again(message))
+            else:
+                self.table.outcome.dead_messages += 1
+                self._counted(message.chunk, 1)
 
     def _again(self, message: _Message) -> Steps:
         yield self.table.env.timeout(VISIBILITY_SECONDS)
@@ -166,39 +193,25 @@ class _Run:
             self.all_done.succeed()
 
 
-def run(design: Design, finishers: int, *, messages_each: int = 2, seed: int = 1) -> Outcome:
-    """Let so many finishers count ``messages_each`` messages each, all there from the start, in the file's order."""
+def run(design: Design, finishers: int, *, messages_each: int = 10, seed: int = 1) -> Outcome:
+    """Let so many finishers count ``messages_each`` messages each, all there from the start, in no order."""
     env = simpy.Environment()
-    rows = finishers * messages_each * PACK_ROWS
-    outcome = Outcome(rows=rows)
-    table = _Table(env, random.Random(seed), outcome)
-    sizes = dict(_chunks(rows, design.chunk_rows)) if design.chunk_rows else {}
-    waiting = len(sizes) or rows
+    messages = finishers * messages_each
+    rng = random.Random(seed)
+    table = _Table(env, rng, Outcome(messages=messages))
+    queue = [_Message(number // design.pieces) for number in range(messages)]
+    sizes: defaultdict[int, int] = defaultdict(int)
+    for message in queue:
+        sizes[message.chunk] += 1
+    rng.shuffle(queue)  # a queue that is no FIFO
+    waiting = messages if design.shards else len(sizes)
     state = _Run(design, table, simpy.Store(env), simpy.Store(env), dict(sizes), waiting, env.event())
-    for first in range(0, rows, PACK_ROWS):
-        state.queue.put(_Message(list(_groups(first, PACK_ROWS, design.chunk_rows))))
+    for message in queue:
+        state.queue.put(message)
     for _ in range(finishers):
         env.process(state.finisher())
-    if sizes:
-        for _ in range(SETTLERS):
-            env.process(state.settler())
-        for chunk in sizes:
-            env.process(state.total(chunk))
+    for _ in range(SETTLERS):
+        env.process(state.settler())
     env.run(until=state.all_done)
-    outcome.seconds = env.now
-    return outcome
-
-
-def _chunks(rows: int, size: int) -> Iterable[tuple[int, int]]:
-    for chunk, first in enumerate(range(0, rows, size)):
-        yield chunk, min(size, rows - first)
-
-
-def _groups(first: int, rows: int, chunk_rows: int | None) -> Iterable[tuple[int, int]]:
-    """Cut the rows of a message into transactions: of one chunk each."""
-    end = first + rows
-    while first < end:
-        border = (first // chunk_rows + 1) * chunk_rows if chunk_rows else end
-        size = min(GROUP_ROWS, end - first, border - first)
-        yield first, size
-        first += size
+    table.outcome.seconds = env.now
+    return table.outcome

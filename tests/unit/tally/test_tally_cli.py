@@ -1,6 +1,7 @@
 """The command line: exit statuses, one line for an error, JSON alone on stdout."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from tally.cli import tally as group
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.local import sample
 from tally.local.demo import find_problems
+
+REPO = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +35,12 @@ def test_every_exit_status_is_documented() -> None:
 def test_every_command_explains_itself_and_takes_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) is ExitCode.OK
     assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(group.commands))
+def test_every_command_is_in_the_documentation(name: str) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in (REPO / "README.md", *REPO.glob("docs/*.md")))
+    assert re.search(rf"\btally {name}\b", text)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["status"], ["up", "--port", "0"], ["up", "--var", "novalue"]])
