@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from chalicelib.steps.process import SPLIT_SECONDS
+from chalicelib.steps.run import SPLIT_SECONDS
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Outcome

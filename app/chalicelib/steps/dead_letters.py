@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import BusyError, MessageError
-from chalicelib.steps.process import wanted_rows
+from chalicelib.steps.pieces import wanted_rows
 from chalicelib.store.items import ChunkKey, Outcome
 from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import ReasonCode, unsuccessful

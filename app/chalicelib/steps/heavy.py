@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from chalicelib.errors import BusyError, MessageError, TallyError
 from chalicelib.logs import logger
-from chalicelib.steps.process import Processed, wanted_rows
+from chalicelib.steps.pieces import wanted_rows
+from chalicelib.steps.run import Processed
 from chalicelib.store.items import ChunkKey
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 
 from chalicelib.errors import BusyError, MessageError
 from chalicelib.steps.heavy import HeavyProcessor
-from chalicelib.steps.process import Processed, Processor
+from chalicelib.steps.process import Processor
+from chalicelib.steps.run import Processed
 from chalicelib.store.batch import Hold
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import ChunkKey, Outcome, number, text

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from chalicelib import jobs
 from chalicelib.errors import FatalError, NotFoundError, UnknownOutcomeError
 from chalicelib.retry import Retry
-from chalicelib.steps.process import FLUSH_SECONDS, Processed, Processor
+from chalicelib.steps.process import Processor
+from chalicelib.steps.run import FLUSH_SECONDS, Processed
 from chalicelib.store.batch import Hold
 from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.chunk import ChunkState

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib import jobs
-from chalicelib.steps.process import SPLIT_SECONDS
+from chalicelib.steps.run import SPLIT_SECONDS
 from chalicelib.store.items import ChunkKey, Outcome
 from chalicelib.transport.messages import WorkMessage
 from tests.support.builders import chunk_of, deployed_job, outcomes_of, plant_batch, plant_rows
