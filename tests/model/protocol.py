@@ -258,7 +258,7 @@ def ready(*chunks: str) -> dict[Place, Item]:
     """Return the table as ingest leaves it."""
     dynamodb = MemoryDynamoDB()
     dynamodb.items = {place: dict(item) for place, item in planned(*chunks).items()}
-    s3 = MemoryS3()
+    s3: Any = MemoryS3()
     s3.objects["inbox/offices/day.csv", "v1"] = content(*chunks)
     ingester = Ingester(table=table(dynamodb), s3=s3, retry=RETRY, retention=RETENTION, clock=lambda: NOW)
     for chunk in range(len(chunks)):
