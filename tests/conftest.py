@@ -1,5 +1,6 @@
 """Settings that the app reads at import; no test talks to AWS by accident."""
 
+import contextlib
 import json
 import os
 
@@ -44,6 +45,14 @@ os.environ.update(
 def pytest_configure(config: pytest.Config) -> None:
     """Keep hypothesis steady: a slow machine is no failure, and a failure is to be seen again."""
     from hypothesis import HealthCheck, settings  # noqa: PLC0415
+
+    if "TALLY_MUTANT" in os.environ:  # `make model` asks whether a test notices that something is gone
+        from tests.model.mutants import MUTANTS  # noqa: PLC0415
+
+        mutants = {mutant.name: mutant for mutant in MUTANTS}
+        stack = contextlib.ExitStack()
+        stack.enter_context(mutants[os.environ["TALLY_MUTANT"]].applied())
+        config.add_cleanup(stack.close)
 
     settings.register_profile(
         "tally",

@@ -11,7 +11,7 @@ object_expiration_days = 365
 
 # Leave this out for on demand, which suits a load that comes in bursts. docs/capacity.md has the arithmetic: a row of the sample costs 0.08
 # write units and 0.02 read units, so that 2,500 rows a second run at the minimum and 25,000 at the maximum. With less than 250 write units a
-# worker of ingest could not write a chunk that does not compress before its time is up.
+# worker of ingest could not write a chunk of rows that do not compress before its time is up.
 provisioned_capacity = {
   read  = { min = 50, max = 500 }
   write = { min = 250, max = 2500 }

@@ -150,6 +150,9 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     # An outcome travels once. What its message has beyond 64 KB is billed when it is sent, and when it is received.
     steps = _mean([each.steps for each in found])
     kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
+    # The batch's version was raised by the end of planning and of each attempt, and by each transaction that closed
+    # chunks or took them back.
+    moved = max(0, batch.version - 1 - batch.attempt)
     stored = sum(each.stored for each in found) * of
     return Cost(
         rows=rows,
@@ -157,11 +160,11 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         sampled=len(sampled),
         write_units=sum(each.written for each in found) * of
         + _PLANNED * len(chunks)
-        + _IN_TRANSACTION * batch.version
+        + _IN_TRANSACTION * moved
         + _BATCH_WRITES,
         read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
-        # Each chunk is read by ingest and has its rows written; the batch's version says how many transactions closed.
-        dynamodb_requests=round(2 * len(chunks) + messages + sum(each.counted for each in found) * of + batch.version),
+        # Each chunk is read by ingest and has its rows written, and chunks are closed together.
+        dynamodb_requests=round(2 * len(chunks) + messages + sum(each.counted for each in found) * of + moved),
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
         sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages),
         s3_requests=len(chunks) + 2,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from chalicelib.errors import TallyError
@@ -11,7 +12,9 @@ from chalicelib.steps.redrive import Redriver
 if TYPE_CHECKING:
     from chalicelib.services import Services
 
-_PAUSE_SECONDS = 3.0
+_PAUSE_SECONDS = 5.0
+_REDRIVES = 8
+"""How often each batch is redriven at most: bad rows fail each time, so with no end of redrives it has none."""
 
 
 @dataclass(slots=True)
@@ -29,7 +32,7 @@ class Commands:
 
 @dataclass(slots=True)
 class Operator:
-    """Gives the commands of ``tally redrive`` and ``tally audit --repair``, over and over, until ``stop``."""
+    """Gives the commands of ``tally redrive``, a few times, and ``tally audit --repair``, until ``stop``."""
 
     services: "Services"
     batches: Sequence[str]
@@ -40,8 +43,8 @@ class Operator:
     def start(self) -> None:
         """Begin: two hands, so that a repair may sleep in the middle of a redrive and the other way round."""
         self._threads = [
-            threading.Thread(target=self._over_and_over, args=(command,), name="operator")
-            for command in (self.redrive, self._repair)
+            threading.Thread(target=self._over_and_over, args=(command, most), name="operator")
+            for command, most in ((self.redrive, _REDRIVES), (self._repair, None))
         ]
         for thread in self._threads:
             thread.start()
@@ -62,8 +65,10 @@ class Operator:
         self.done.repairs += 1
         self.done.mended += repairs.counters_repaired
 
-    def _over_and_over(self, command: Callable[[str], None]) -> None:
-        while not self._ended.wait(_PAUSE_SECONDS):
+    def _over_and_over(self, command: Callable[[str], None], most: int | None) -> None:
+        for _ in count() if most is None else range(most):
+            if self._ended.wait(_PAUSE_SECONDS):
+                return
             for batch_id in self.batches:
                 if self._ended.is_set():
                     return

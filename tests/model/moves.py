@@ -169,6 +169,9 @@ class Moves:
             if taken.command >= 0:
                 waiting = tuple(command for command in waiting if command != taken.command)
         tasks += [node * ORIGINS + other.origin for other, node in stale]
+        if not state.left.copies:
+            yield _Started(tuple(sorted(tasks)), lanes, state.left, waiting)
+            return
         beginning = [each for each in (runnable, *(other for other, _ in stale)) if self._may_come_again(each)]
         for counts in product(range(state.left.copies + 1), repeat=len(beginning)):
             if sum(counts) <= state.left.copies:

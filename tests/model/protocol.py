@@ -10,6 +10,7 @@ from chalicelib import jobs, services
 from chalicelib.jobs import offices
 from chalicelib.rows import Schema
 from chalicelib.steps.finish import Finisher
+from chalicelib.steps.ingest import Ingester
 from chalicelib.steps.reconcile import Reconciler
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Source
@@ -24,7 +25,8 @@ from tests.model.invariants import unrest, violation
 from tests.model.replay import Operation, Tape, TapedDynamoDB, TapedEvents, TapedSQS
 from tests.model.system import Message
 from tests.model.table import Item, Place
-from tests.support.builders import NOW, RETENTION, RETRY
+from tests.support.builders import NOW, RETENTION, RETRY, table
+from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.pipeline import MemoryLambda, MemoryS3, etag
 
 BATCH = "offices-1"
@@ -250,6 +252,18 @@ def planned(*chunks: str) -> dict[Place, Item]:
         line += rows[position]
         items.append(planned.to_item())
     return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
+
+
+def ready(*chunks: str) -> dict[Place, Item]:
+    """Return the table as ingest leaves it."""
+    dynamodb = MemoryDynamoDB()
+    dynamodb.items = {place: dict(item) for place, item in planned(*chunks).items()}
+    s3: Any = MemoryS3()
+    s3.objects["inbox/offices/day.csv", "v1"] = content(*chunks)
+    ingester = Ingester(table=table(dynamodb), s3=s3, retry=RETRY, retention=RETENTION, clock=lambda: NOW)
+    for chunk in range(len(chunks)):
+        ingester.ingest(ChunkMessage(BATCH, chunk))
+    return dict(dynamodb.items)
 
 
 def content(*chunks: str) -> bytes:

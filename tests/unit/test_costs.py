@@ -129,3 +129,7 @@ def test_the_estimate_of_a_batch_is_what_was_metered(metered: tuple[Meter, Pipel
     assert cost.write_units == pytest.approx(meter.units.total(), rel=0.02)
     assert cost.dynamodb_requests == pytest.approx(dynamodb, rel=0.1)
     assert cost.s3_requests == pytest.approx(meter.requests["get_object"], abs=2)
+    delivered = sum(received.total() for received in pipeline.received.values())
+    sqs = meter.requests["send_message_batch"] + 2 * delivered
+    # What is billed: the outcomes of a chunk take two requests of 64 KB to send, and two to receive.
+    assert cost.sqs_requests == pytest.approx(sqs + 2 * cost.chunks, rel=0.1)

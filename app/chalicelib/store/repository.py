@@ -71,13 +71,17 @@ class Repository:
         return work.batch, work.chunk
 
     def require_work(self, key: ChunkKey, *, with_rows: bool = True) -> Work:
-        """Return what a worker needs of a chunk, in one request unless its rows take several items."""
+        """Return what a worker needs of a chunk, in one request unless its rows take several items.
+
+        Raises NotFoundError, and FormatError for a batch of another version of Tally.
+        """
         wanted = [(batch_pk(key.batch_id), BATCH_SK), (key.pk, CHUNK_SK)]
         if with_rows:
             wanted.append((key.pk, rows_sk(0)))
         found: dict[str, Item] = {item["sk"]["S"]: item for item in self.table.get_all(wanted)}
         if not found.keys() >= {BATCH_SK, CHUNK_SK}:
             raise NotFoundError(f"{key.pk} is not in the table: was its batch deleted?")
+        batch = Batch.from_item(found[BATCH_SK])  # before the chunk, which of another format cannot be read
         chunk = Chunk.from_item(found[CHUNK_SK])
         first = [found[rows_sk(0)]] if rows_sk(0) in found else []
 
@@ -85,4 +89,4 @@ class Repository:
             others = self.table.get_all((key.pk, rows_sk(page)) for page in range(1, chunk.pages))
             return rows.from_items(chain(first, others))
 
-        return Work(Batch.from_item(found[BATCH_SK]), chunk, stored)
+        return Work(batch, chunk, stored)

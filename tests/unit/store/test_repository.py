@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.errors import NotFoundError
+from chalicelib.errors import FormatError, NotFoundError
 from chalicelib.store.items import ChunkKey, Outcome, number
 from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import RowOutcome
@@ -64,6 +64,15 @@ def test_a_worker_gets_batch_chunk_and_rows_in_one_consistent_request() -> None:
     assert (work.batch.id, work.chunk.key) == (BATCH, KEY)
     assert [operation for operation, _ in requests.made] == ["batch_get_item"]
     assert requests.of("batch_get_item")[0]["RequestItems"]["tally-test"]["ConsistentRead"] is True
+
+
+def test_a_message_about_a_batch_of_version_1_says_so() -> None:
+    """Its chunk has no state, which by itself says nothing that an operator could act on."""
+    dynamodb = _world(_stored(1))
+    for pk, sk, gone in ((f"batch#{BATCH}", "batch", "format"), (KEY.pk, "chunk", "state")):
+        del dynamodb.items[pk, sk][gone]
+    with pytest.raises(FormatError, match=r"has format 1, .*Change over"):
+        _repository(dynamodb).require_work(KEY)
 
 
 def test_pages_after_the_first_are_read_when_the_worker_comes_to_the_rows() -> None:

@@ -1,0 +1,98 @@
+"""What is explored: small files from small starts, with as much going wrong as a bound allows."""
+
+from dataclasses import dataclass, replace
+
+from tests.model.explorer import Explored, Explorer
+from tests.model.protocol import Tally, content, planned, ready, to_ingest, to_process
+from tests.model.system import Bounds, Start
+
+ONE, TWO = "A,1,2\nB,1,2\n", "C,1,2\nD,1,2\n"
+"""Two chunks of two rows."""
+_OUTAGE = {"outage": {"S": "on"}}
+"""While it lasts the job raises for row A; the redrive begins when it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One exploration: its name, the chunks of the file, where it starts and how far it goes."""
+
+    name: str
+    chunks: tuple[str, ...]
+    start: Start
+    bounds: Bounds = Bounds()  # noqa: RUF009  frozen
+    quick: bool = True
+    """Whether it takes a few seconds, and is a test too."""
+
+    def explore(self) -> Explored:
+        """Visit every state within the bounds."""
+        system = Tally(content=content(*self.chunks), flaky=frozenset({"A"}) if self.start.outage else frozenset())
+        return Explorer(system, self.start, self.bounds).explore()
+
+
+_PLANNED = Start(items=planned(ONE), messages=[to_ingest(0)])
+_READY = Start(items=ready(ONE), messages=[to_process(0)])
+_REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
+_TWO_CHUNKS = Start(
+    items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE
+)
+
+CONFIGURATIONS = (
+    Configuration(
+        name="a chunk from planned to closed, any call unheard, two deliveries more",
+        chunks=(ONE,),
+        start=_PLANNED,
+        bounds=Bounds(unheard=1, copies=2),
+    ),
+    Configuration(
+        name="the same, and a worker dies anywhere", chunks=(ONE,), start=_PLANNED, bounds=Bounds(copies=1, deaths=1)
+    ),
+    Configuration(
+        name="a redrive, any call unheard, a delivery more",
+        chunks=(ONE,),
+        start=_REDRIVEN,
+        bounds=Bounds(unheard=1, copies=1),
+    ),
+    Configuration(
+        name="a redrive, three overlapping deliveries", chunks=(ONE,), start=_REDRIVEN, bounds=Bounds(copies=2)
+    ),
+    Configuration(
+        name="two redrives side by side", chunks=(ONE,), start=replace(_REDRIVEN, commands=["redrive", "redrive"])
+    ),
+    Configuration(
+        name="a redrive and a repair of everything that may sleep anywhere",
+        chunks=(ONE,),
+        start=replace(_REDRIVEN, schedule=["thorough repair"]),
+        quick=False,
+    ),
+    Configuration(
+        name="two chunks, a redrive, a delivery more", chunks=(ONE, TWO), start=_TWO_CHUNKS, bounds=Bounds(copies=1)
+    ),
+    Configuration(
+        name="two chunks, a redrive, any call unheard", chunks=(ONE, TWO), start=_TWO_CHUNKS, bounds=Bounds(unheard=1)
+    ),
+    Configuration(
+        name="two chunks, a redrive, a worker dies anywhere",
+        chunks=(ONE, TWO),
+        start=_TWO_CHUNKS,
+        bounds=Bounds(deaths=1),
+    ),
+    Configuration(
+        name="two chunks, a redrive, a message becomes a dead letter",
+        chunks=(ONE, TWO),
+        start=_TWO_CHUNKS,
+        bounds=Bounds(dead_letters=1),
+    ),
+    Configuration(
+        name="two chunks, a redrive, three overlapping deliveries",
+        chunks=(ONE, TWO),
+        start=_TWO_CHUNKS,
+        bounds=Bounds(copies=2),
+        quick=False,
+    ),
+    Configuration(
+        name="two chunks, a redrive, and a repair and the closes that may sleep anywhere",
+        chunks=(ONE, TWO),
+        start=replace(_TWO_CHUNKS, schedule=["repair"]),
+        quick=False,
+    ),
+)

@@ -1,0 +1,190 @@
+"""The kill table: each clause of each condition, and each rule, removed in turn; something must notice."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from chalicelib.steps import ingest, pieces, process, recount, redrive, settle
+from chalicelib.store import attempts, ledger
+from chalicelib.store.ledger import Seen
+from tests.model.configurations import ONE, TWO, Configuration
+from tests.model.explorer import Explored
+from tests.model.protocol import planned, ready, to_ingest, to_process
+from tests.model.system import Bounds, Start
+
+ALWAYS = "attribute_exists(pk)"
+"""What stands in for a clause that is removed: true of every item that is there."""
+_OUTAGE = {"outage": {"S": "on"}}
+_READY = Start(items=ready(ONE), messages=[to_process(0)])
+_REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
+_TWO = Start(items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE)
+READING = Configuration(
+    name="reading", chunks=(ONE,), start=Start(items=planned(ONE), messages=[to_ingest(0)]), bounds=Bounds(copies=2)
+)
+COPIES = Configuration(name="copies", chunks=(ONE,), start=_REDRIVEN, bounds=Bounds(copies=2))
+UNHEARD = Configuration(name="unheard", chunks=(ONE,), start=_REDRIVEN, bounds=Bounds(unheard=1, copies=1))
+REDRIVES = Configuration(
+    name="redrives", chunks=(ONE,), start=replace(_REDRIVEN, commands=["redrive", "redrive"]), bounds=Bounds(copies=1)
+)
+REPAIR = Configuration(name="repair", chunks=(ONE,), start=replace(_REDRIVEN, schedule=["thorough repair"]))
+TWO_CHUNKS = Configuration(name="two chunks", chunks=(ONE, TWO), start=_TWO, bounds=Bounds(copies=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One thing removed: what it was for, and the explorations, or the test, that must notice."""
+
+    name: str
+    protects: str
+    module: Any
+    attribute: str
+    instead: Any
+    found_by: Sequence[Configuration] = ()
+    test: str = ""
+    """A test that fails without it, where no exploration can tell: given as pytest takes it."""
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Run the block without it."""
+        with patch.object(self.module, self.attribute, self.instead):
+            yield
+
+    def hunt(self) -> Explored | None:
+        """Return the first exploration that finds a violation, None if none does."""
+        with self.applied():
+            found = (configuration.explore() for configuration in self.found_by)
+            return next((explored for explored in found if explored.violation), None)
+
+
+def _without_generations(finished: Any, seen: Seen) -> Any:
+    return ledger_fresh(finished, replace(seen, generation=0))
+
+
+def _without_bits(finished: Any, seen: Seen) -> Any:
+    return ledger_fresh(finished, replace(seen, done=type(seen.done)()))
+
+
+def _unraised(name: str, build: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a builder of an update whose ``name`` stays as it was read."""
+
+    def built(*args: Any, **kwargs: Any) -> Any:
+        update = build(*args, **kwargs)
+        before: Mapping[str, Any] = update.values
+        raised = {"next": "version", "generation": "generation"}[name]
+        was = before[":version"] if raised == "version" else {"N": str(int(before[":generation"]["N"]) - 1)}
+        return replace(update, values={**before, f":{name}": was})
+
+    return built
+
+
+ledger_fresh = ledger.fresh
+pieces_wanted = pieces.wanted_rows
+
+MUTANTS = (
+    Mutant(
+        name="count: the chunk has the version that was read",
+        protects="a row from being counted twice",
+        module=ledger,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(COPIES, UNHEARD),
+    ),
+    Mutant(
+        name="count: the marker does not exist",
+        protects="a marker from being lost when a chunk item was set back by hand",
+        module=ledger,
+        attribute="NO_SUCH_MARKER",
+        instead="",
+        test="tests/unit/store/test_ledger.py -k never_overwritten",
+    ),
+    Mutant(
+        name="count: rows whose bit is set are dropped",
+        protects="a row from being counted twice",
+        module=ledger,
+        attribute="fresh",
+        instead=_without_bits,
+        found_by=(COPIES, UNHEARD),
+    ),
+    Mutant(
+        name="count: failures of an older generation are dropped",
+        protects="a redriven row from failing of its past",
+        module=ledger,
+        attribute="fresh",
+        instead=_without_generations,
+        found_by=(COPIES, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="count: raises the version",
+        protects="every other guard",
+        module=ledger,
+        attribute="move_chunk",
+        instead=_unraised("next", ledger.move_chunk),
+        found_by=(COPIES, UNHEARD),
+    ),
+    Mutant(
+        name="process: messages that a redrive has overtaken are dropped",
+        protects="rows from being run for nothing",
+        module=process,
+        attribute="wanted_rows",
+        instead=lambda message, chunk: pieces_wanted(message, replace(chunk, generation=0)),
+        test="tests/unit/steps/test_process.py -k older_generation",
+    ),
+    Mutant(
+        name="ingest: the chunk has the version that was read",
+        protects="totals from being set twice",
+        module=ingest,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(READING,),
+    ),
+    Mutant(
+        name="close: the chunk has the version of the image",
+        protects="a chunk from closing with rows left, or twice",
+        module=settle,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(COPIES, UNHEARD, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="end: the batch has the version of the image",
+        protects="a batch from ending early, or twice in an attempt",
+        module=settle,
+        attribute="BATCH_AS_READ",
+        instead=ALWAYS,
+        found_by=(COPIES, REDRIVES, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="redrive: the chunk has the version that was read",
+        protects="a row from being taken back twice",
+        module=redrive,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(REDRIVES, COPIES, UNHEARD),
+    ),
+    Mutant(
+        name="redrive: raises the generation",
+        protects="a redriven row from failing of its past",
+        module=redrive,
+        attribute="_reopen_chunk",
+        instead=_unraised("generation", redrive._reopen_chunk),
+        test="tests/unit/test_peer_bugs.py -k redrive",
+    ),
+    Mutant(
+        name="redrive and repair: the batch has the version that was read",
+        protects="the batch's attempts and counters",
+        module=attempts,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(REDRIVES, COPIES, TWO_CHUNKS, REPAIR),
+    ),
+    Mutant(
+        name="repair: the chunk has the version that was read before its markers",
+        protects="counters from being set to what is no longer true",
+        module=recount,
+        attribute="AS_READ",
+        instead=ALWAYS,
+        found_by=(REPAIR,),
+    ),
+)
