@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from chalicelib.errors import FatalError
@@ -67,7 +68,7 @@ def find(name: str) -> Job | None:
     """Return a job by name, None if there is none; raises FatalError if its module is not a job."""
     if name not in names():
         return None
-    module = importlib.import_module(f"{__name__}.{name}")
+    module = _module(name)
     row, process = getattr(module, "Row", None), getattr(module, "process", None)
     if not (isinstance(row, type) and issubclass(row, Row) and row is not Row and callable(process)):
         raise FatalError(
@@ -93,6 +94,15 @@ def find(name: str) -> Job | None:
 
 def _is_size(rows: object) -> bool:
     return isinstance(rows, int) and not isinstance(rows, bool) and 1 <= rows <= _MAX_CHUNK_ROWS
+
+
+def _module(name: str) -> ModuleType:
+    """Import a job without binding it here: one called ``find`` or ``sorted`` would take the place of that."""
+    own = {name: globals()[name]} if name in globals() else {}
+    module = importlib.import_module(f"{__name__}.{name}")
+    globals().pop(name, None)
+    globals().update(own)
+    return module
 
 
 def require(name: str) -> Job:

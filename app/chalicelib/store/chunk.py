@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
+from chalicelib.errors import FormatError
 from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.items import (
     CHUNK_SK,
@@ -98,7 +99,9 @@ class Chunk:
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
-        """Read a chunk item or its image in the stream."""
+        """Read a chunk item or its image in the stream; raises FormatError for one of another version of Tally."""
+        if "state" not in item:
+            raise FormatError(f'{text_of(item, "pk")} is of another version of Tally (docs/deploy.md, "Change over")')
         return cls(
             key=ChunkKey.from_pk(text_of(item, "pk")),
             start=number_of(item, "start"),

@@ -10,7 +10,7 @@ import pytest
 from chalicelib import jobs
 from chalicelib.errors import FatalError, PermanentError
 from chalicelib.jobs import offices, transactions
-from tests.support.builders import deployed_job
+from tests.support.builders import deployed_job, forget_jobs
 
 
 def _row(**changes: object) -> transactions.Row:
@@ -94,3 +94,13 @@ def test_an_office_without_users_has_no_figure() -> None:
     """Nothing is divided by zero."""
     assert offices.process(offices.Row(office_id="o", user_count=0, contract_count=3)).contracts_per_user is None
     assert offices.process(offices.Row(office_id="o", user_count=3, contract_count=4)).contracts_per_user == 1.33
+
+
+@pytest.mark.parametrize("name", ["find", "names", "require", "sorted", "cache"])
+def test_a_job_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """Also that of something that the lookup itself calls; other jobs are found after it as before."""
+    with deployed_job(monkeypatch, tmp_path, name, CHUNKED.format(5)):
+        assert jobs.find(name) is not None
+        forget_jobs("offices")
+        assert jobs.require("offices").name == "offices"
+        assert name in jobs.names()

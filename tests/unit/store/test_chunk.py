@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.errors import FormatError
 from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.chunk import Chunk, ChunkState, is_chunk
 from chalicelib.store.items import ChunkKey, Counts, Outcome, bits, key, number, text
@@ -161,3 +162,9 @@ def test_a_chunk_is_found_by_its_key() -> None:
     assert table(_full()).get(ChunkKey(LONGEST_ID, 999_999).pk, "chunk")
     assert ChunkKey.from_pk(KEY.pk) == KEY
     assert KEY.pk == "batch#offices-1#000007"
+
+
+def test_a_chunk_of_another_version_is_a_clear_error() -> None:
+    """A letter of version 1 that waits in a dead-letter queue fails with where to read on."""
+    with pytest.raises(FormatError, match=r"batch#b#000000 is of another version of Tally \(docs/deploy.md"):
+        Chunk.from_item({"pk": {"S": "batch#b#000000"}, "sk": {"S": "chunk"}, "start": {"N": "0"}})
