@@ -83,6 +83,12 @@ CONFIGURATIONS = (
         bounds=Bounds(dead_letters=1),
     ),
     Configuration(
+        name="a redrive of a chunk that may be a dead letter before it is read, a delivery more",
+        chunks=(ONE,),
+        start=replace(_PLANNED, commands=["redrive"], outage=_OUTAGE),
+        bounds=Bounds(copies=1, dead_letters=1),
+    ),
+    Configuration(
         name="two chunks, a redrive, three overlapping deliveries",
         chunks=(ONE, TWO),
         start=_TWO_CHUNKS,

@@ -2,15 +2,16 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from time import process_time
 
 from tests.model.invocations import BrokenError, Invocations, State
 from tests.model.moves import Moves
+from tests.model.replay import freeze
 from tests.model.system import Bounds, Start, System
-from tests.model.table import Snapshot
+from tests.model.table import Place, Snapshot
 
 _NONE = -1
 """A path that ends in a state instead of a move that raises."""
@@ -99,7 +100,7 @@ class Explorer:
             schedule=tuple(self._schedule(first, [*_path(number, parents, choices), last])) if violation else (),
         )
 
-    def tables(self) -> set[frozenset[tuple[tuple[str, str], str]]]:
+    def tables(self) -> set[frozenset[tuple[Place, Hashable]]]:
         """Return every table that a schedule leads to, in a form that two explorers share."""
         first = self.on.first()
         seen, waiting = {first}, [first]
@@ -108,7 +109,9 @@ class Explorer:
             seen |= found
             waiting += found
         snapshots = {state.table for state in seen}
-        return {frozenset((place, repr(item)) for place, item in self.on.tables.contents(table)) for table in snapshots}
+        return {
+            frozenset((place, freeze(item)) for place, item in self.on.tables.contents(table)) for table in snapshots
+        }
 
     def _violation(self, before: Snapshot, after: Snapshot) -> str:
         key = before, after

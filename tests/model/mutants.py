@@ -1,10 +1,13 @@
 """The kill table: each clause of each condition, and each rule, removed in turn; something must notice."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
+
+import msgspec
 
 from chalicelib.steps import ingest, pieces, process, recount, redrive, settle
 from chalicelib.store import attempts, ledger
@@ -29,6 +32,12 @@ REDRIVES = Configuration(
     name="redrives", chunks=(ONE,), start=replace(_REDRIVEN, commands=["redrive", "redrive"]), bounds=Bounds(copies=1)
 )
 REPAIR = Configuration(name="repair", chunks=(ONE,), start=replace(_REDRIVEN, schedule=["thorough repair"]))
+LETTERS = Configuration(
+    name="letters",
+    chunks=(ONE,),
+    start=Start(items=planned(ONE), messages=[to_ingest(0)], commands=["redrive"], outage=_OUTAGE),
+    bounds=Bounds(copies=1, dead_letters=1),
+)
 TWO_CHUNKS = Configuration(name="two chunks", chunks=(ONE, TWO), start=_TWO, bounds=Bounds(copies=1))
 
 
@@ -79,6 +88,7 @@ def _unraised(name: str, build: Callable[..., Any]) -> Callable[..., Any]:
     return built
 
 
+give_up = ingest.Ingester.give_up
 ledger_fresh = ledger.fresh
 pieces_wanted = pieces.wanted_rows
 
@@ -162,6 +172,16 @@ MUTANTS = (
         attribute="AS_READ",
         instead=ALWAYS,
         found_by=(REDRIVES, COPIES, UNHEARD),
+    ),
+    Mutant(
+        name="dead letters: a letter that a redrive has overtaken is dropped",
+        protects="a chunk that is to be read again from failing of its past",
+        module=ingest.Ingester,
+        attribute="give_up",
+        instead=lambda ingester, message, code, reason: give_up(
+            ingester, msgspec.structs.replace(message, generation=sys.maxsize), code, reason
+        ),
+        found_by=(LETTERS,),
     ),
     Mutant(
         name="redrive: raises the generation",

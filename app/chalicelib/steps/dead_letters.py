@@ -60,8 +60,7 @@ class DeadLetterHandler:
 
     def _record(self, message: "Message", queue: str) -> HandledDeadLetter:
         if queue.endswith("-ingest-dlq"):
-            chunk = decode(message.body, ChunkMessage)
-            return self._give_up_chunk(ChunkKey(chunk.batch, chunk.chunk))
+            return self._give_up_chunk(decode(message.body, ChunkMessage))
         if queue.endswith(("-work-dlq", "-heavy-dlq")):
             return self._give_up_rows(decode(message.body, WorkMessage))
         if queue.endswith("-finished-dlq"):
@@ -72,9 +71,9 @@ class DeadLetterHandler:
             return HandledDeadLetter(rows=0, counted=0)  # nobody has counted the rows of a file without a plan
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
-    def _give_up_chunk(self, chunk: ChunkKey) -> HandledDeadLetter:
+    def _give_up_chunk(self, message: ChunkMessage) -> HandledDeadLetter:
         given_up = self.ingester.give_up(
-            chunk, ReasonCode.DEAD_LETTERED, "dead-lettered: its chunk could not be read; see the logs of ingest"
+            message, ReasonCode.DEAD_LETTERED, "dead-lettered: its chunk could not be read; see the logs of ingest"
         )
         return HandledDeadLetter(rows=given_up.rows, counted=given_up.failed)
 

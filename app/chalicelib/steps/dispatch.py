@@ -61,7 +61,7 @@ class Dispatcher:
             if chunk.undone - chunk.heavy:
                 work.append(_work(chunk, None))
             heavy += [_work(chunk, [row]) for row in chunk.undone & chunk.heavy]
-        bodies = [encode(ChunkMessage(chunk.key.batch_id, chunk.key.number)) for chunk in unread]
+        bodies = [encode(ChunkMessage(chunk.key.batch_id, chunk.key.number, chunk.generation)) for chunk in unread]
         send(self.sqs, self.ingest_queue_url, bodies, self.retry)
         send(self.sqs, self.work_queue_url, work, self.retry)
         send(self.sqs, self.heavy_queue_url, heavy, self.retry)

@@ -83,10 +83,16 @@ class Ingester:
         self.table.write_all(pages)
         return self._set_totals(chunk, read, pages=len(pages))
 
-    def give_up(self, key: ChunkKey, code: ReasonCode, reason: str) -> Ingested:
-        """Fail every row of a chunk that was not read; safe to repeat, and nothing if it was read meanwhile."""
-        chunk = self._repository.require_chunk(key)
-        return Ingested() if chunk.rows is not None else self._give_up(chunk, code, reason)
+    def give_up(self, message: "ChunkMessage", code: ReasonCode, reason: str) -> Ingested:
+        """Fail every row of a chunk whose message came to nothing; safe to repeat.
+
+        Nothing if the chunk was read meanwhile, or if a redrive has overtaken the message: the redrive asks for the
+        chunk again.
+        """
+        chunk = self._repository.require_chunk(ChunkKey(message.batch, message.chunk))
+        if chunk.rows is not None or message.generation < chunk.generation:
+            return Ingested()
+        return self._give_up(chunk, code, reason)
 
     def _give_up(self, chunk: Chunk, code: ReasonCode, reason: str) -> Ingested:
         outcomes = [

@@ -21,11 +21,12 @@ MAX_RAISED_CHARACTERS = 300
 _REFUSED_BY_SQS = str.maketrans({"\ufffe": "\\ufffe", "\uffff": "\\uffff"})
 
 
-class ChunkMessage(msgspec.Struct, frozen=True):
-    """Asks ``ingest`` for one chunk."""
+class ChunkMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Asks ``ingest`` for one chunk. ``generation`` is the chunk's when the message was made."""
 
     batch: str
     chunk: int
+    generation: int = 1
 
 
 class WorkMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -81,7 +81,8 @@ class World:
 
     def give_up(self, faults: Faults = lambda _: Fault.NONE) -> Ingested:
         """Give the first chunk up, as its dead letter does."""
-        return self.ingester(faults).give_up(self.key, ReasonCode.DEAD_LETTERED, "it could not be read")
+        message = ChunkMessage(self.key.batch_id, self.key.number)
+        return self.ingester(faults).give_up(message, ReasonCode.DEAD_LETTERED, "it could not be read")
 
     def hold(self, hold: Hold) -> None:
         """Hold the batch."""
