@@ -75,12 +75,13 @@ class Moves:
         node = runnable.node
         reads = 0
         while self.on.kind(node) is Kind.READ and (self.lazy_reads or not reads):
-            node = self._read(node, state.table)
+            node = self._read(node, state.table, silent=True)
             reads += 1
             if len(self.on.scripts.nodes[node].answers) > _MAX_CALLS:
                 raise BrokenError(f"{self.on.name(node)} makes more than {_MAX_CALLS} calls")
         if self.on.kind(node) is not Kind.WRITE or (reads and not self.lazy_reads):
             for started in self._started(state, runnable):
+                self._say_reads(state.table, [(runnable, node)])
                 yield self._settled(state._replace(**started.fields()), node, runnable.origin)
             return
         yield from self._write(state, runnable, node, runnables)
@@ -92,8 +93,9 @@ class Moves:
         call = scripts.calls.values[number]
         written = self.on.tables.write(state.table, number, call)
         if not written.changed:
-            self._say(node, written.answer)
             for started in self._started(state, runnable):
+                self._say_reads(state.table, [(runnable, node)])
+                self._say(node, written.answer)
                 yield self._stepped(state._replace(**started.fields()), node, runnable.origin, written.answer)
         else:
             table = changed(state.table, written.changed)
@@ -102,18 +104,19 @@ class Moves:
                     # What is emitted waits behind what is being worked on.
                     lanes = self.on.emitted(started.lanes, written.records)
                     after = State(table, started.tasks, lanes, state.events, started.left, started.waiting)
-                    self._say_stale(state.table, stale)
+                    self._say_reads(state.table, [*stale, (runnable, node)])
                     self._say(node, written.answer)
                     yield self._stepped(after, node, runnable.origin, written.answer)
                     if started.left.unheard:
                         left = started.left._replace(unheard=started.left.unheard - 1)
-                        self._say_stale(state.table, stale)
+                        self._say_reads(state.table, [*stale, (runnable, node)])
                         self._say(node, self._unheard, " (it was applied)")
                         yield self._stepped(after._replace(left=left), node, runnable.origin, self._unheard)
         refused = self._conflict(number, call)
         if state.left.unheard and scripts.step(node, refused) != node:  # else nothing at all has happened
             left = state.left._replace(unheard=state.left.unheard - 1)
             for started in self._started(state._replace(left=left), runnable):
+                self._say_reads(state.table, [(runnable, node)])
                 self._say(node, refused)
                 yield self._stepped(state._replace(**started.fields()), node, runnable.origin, refused)
 
@@ -304,7 +307,7 @@ class Moves:
         nobody = Runnable(0, _NOBODY)
         for stale in self._overtaken(state, nobody, runnables, table):
             for started in self._started(state, nobody, stale):
-                self._say_stale(state.table, stale)
+                self._say_reads(state.table, stale)
                 self._note("the outage is over")
                 yield self._rested(state._replace(table=table, **started.fields()))
 
@@ -333,10 +336,10 @@ class Moves:
             said = _shown_answer(self.on.scripts.answers.values[answer])
             self.log(f"{self.on.name(node)}: {shown(self._call(node))} -> {said}{more}")
 
-    def _say_stale(self, table: Snapshot, stale: Sequence[tuple[Runnable, int]]) -> None:
+    def _say_reads(self, table: Snapshot, readers: Sequence[tuple[Runnable, int]]) -> None:
         if self.log is not None:
-            for other, last in stale:
-                node = other.node
+            for reader, last in readers:
+                node = reader.node
                 while node != last:
                     node = self._read(node, table)
 
