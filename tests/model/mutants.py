@@ -150,6 +150,14 @@ MUTANTS = (
         found_by=(READING,),
     ),
     Mutant(
+        name="ingest: the marker does not exist",
+        protects="a marker from being lost when a chunk item was set back by hand",
+        module=ingest,
+        attribute="NO_SUCH_MARKER",
+        instead="",
+        test="tests/unit/steps/test_ingest.py -k never_overwritten",
+    ),
+    Mutant(
         name="close: the chunk has the version of the image",
         protects="a chunk from closing with rows left, or twice",
         module=settle,
@@ -164,6 +172,14 @@ MUTANTS = (
         attribute="BATCH_AS_READ",
         instead=ALWAYS,
         found_by=(COPIES, REDRIVES, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="announced: the batch is in the attempt that was announced",
+        protects="the next attempt from being taken for announced",
+        module=settle,
+        attribute="IS_IN_ATTEMPT",
+        instead=ALWAYS,
+        found_by=(REPAIR,),
     ),
     Mutant(
         name="redrive: the chunk has the version that was read",

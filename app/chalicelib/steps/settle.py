@@ -39,6 +39,9 @@ _MAX_CHUNKS = MAX_ACTIONS - 1
 _MAX_EVENTS = 10
 """Entries of one PutEvents."""
 
+IS_IN_ATTEMPT = "attempt = :attempt"
+"""A redrive may have begun the next attempt meanwhile, which will have an event of its own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -192,13 +195,12 @@ class Settler:
 
     def _remember(self, batch: Batch) -> None:
         """Note on the batch that its event went out, for whoever looks for one that did not."""
-        # A redrive may have begun the next attempt meanwhile, which will have an event of its own.
         self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
                 expression="SET published_attempt = :attempt, listing = :ended",
-                condition="attempt = :attempt",
+                condition=IS_IN_ATTEMPT,
                 values={":attempt": number(batch.attempt), ":ended": text(Listing.ENDED)},
             )
         )

@@ -448,6 +448,17 @@ def test_a_chunk_that_was_read_is_not_given_up() -> None:
     assert world.chunk() == before
 
 
+def test_a_marker_of_a_chunk_that_was_set_back_by_hand_is_never_overwritten() -> None:
+    """It proves what became of its rows, although the chunk says that they were never read."""
+    world = World()
+    planned = dict(world.dynamodb.items[world.key.pk, "chunk"])
+    world.ingest()
+    world.dynamodb.items[world.key.pk, "chunk"] = planned
+    before = dict(world.dynamodb.items)
+    assert world.give_up() == Ingested()
+    assert world.dynamodb.items == before
+
+
 def test_a_chunk_that_is_read_while_it_is_given_up_has_one_outcome_a_row() -> None:
     """Whoever sets the totals first has said what becomes of the rows."""
     world = World()
