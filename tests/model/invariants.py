@@ -100,7 +100,7 @@ def _wrong_step(then: _Whole, now: _Whole) -> Iterator[str]:
             yield f"invariant 6: the generation of {name} goes down"
         if lost := old.rows(Outcome.SUCCEEDED) - new.rows(Outcome.SUCCEEDED):
             yield f"invariant 3: rows {list(lost)} of {name} had succeeded"
-        if old.chunk.generation > 1 and (late := new.past_failures - old.past_failures):
+        if old.chunk.redriven and (late := new.past_failures - old.past_failures):
             yield f"invariant 6: rows {sorted(late)} of {name} fail after a redrive by what was before it"
     if (then.batch.counts, then.batch.remaining) != (now.batch.counts, now.batch.remaining) and (
         now.batch.version <= then.batch.version
@@ -126,7 +126,7 @@ def unrest(table: Table, events: Collection[str]) -> str:
     found += [
         f"invariant 6: chunk {part.chunk.key.number} was redriven, and rows {sorted(part.past_failures)} have failed"
         for part in whole.parts
-        if part.chunk.generation > 1 and part.past_failures
+        if part.chunk.redriven and part.past_failures
     ]
     if not found:
         ends = sorted(json.loads(event)["event_id"] for event in events)

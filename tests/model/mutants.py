@@ -205,7 +205,7 @@ MUTANTS = (
         module=redrive,
         attribute="_reopen_chunk",
         instead=_unraised("generation", redrive._reopen_chunk),
-        test="tests/unit/test_peer_bugs.py -k redrive",
+        found_by=(COPIES, TWO_CHUNKS),
     ),
     Mutant(
         name="redrive and repair: the batch has the version that was read",
