@@ -11,6 +11,7 @@ It may also define
 - ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``.
 """
 
+import builtins
 import importlib
 import pkgutil
 import re
@@ -97,11 +98,12 @@ def _is_size(rows: object) -> bool:
 
 
 def _module(name: str) -> ModuleType:
-    """Import a job without binding it here: one called ``find`` or ``sorted`` would take the place of that."""
-    own = {name: globals()[name]} if name in globals() else {}
-    module = importlib.import_module(f"{__name__}.{name}")
-    globals().pop(name, None)
-    globals().update(own)
+    """Import a job. That binds its name here: one called ``find`` or ``sorted`` must not take the place of these."""
+    full = f"{__name__}.{name}"
+    own = globals().get(name, getattr(builtins, name, None))
+    module = importlib.import_module(full)
+    if own is not None and getattr(own, "__name__", "") != full:
+        globals()[name] = own
     return module
 
 
