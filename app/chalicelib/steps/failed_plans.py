@@ -10,8 +10,8 @@ from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import BusyError, MessageError
 from chalicelib.logs import logger
 from chalicelib.steps.plan import batch_id_of
-from chalicelib.store.batch import Batch, BatchStatus
-from chalicelib.store.items import BATCH_SK, batch_pk
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.repository import Repository
 from chalicelib.transport.messages import decode
 from chalicelib.transport.uploads import Upload, uploads
 
@@ -53,15 +53,15 @@ class FailedPlans:
 
     def _handle(self, upload: Upload, message_id: str) -> None:
         batch_id = batch_id_of(upload)
-        item = self.table.get(batch_pk(batch_id), BATCH_SK)
-        if item and Batch.from_item(item).status not in {BatchStatus.UNPACKING, BatchStatus.PLANNING}:
+        batch = Repository(table=self.table).find_batch(batch_id)
+        if batch and batch.status not in {BatchStatus.UNPACKING, BatchStatus.PLANNING}:
             return  # planned or rejected since
         failure = self.notes.note_failure(batch_id, message_id)
         # Dying from here on means that the message comes again: its failure is noted, and the upload is planned twice.
         if failure.earlier >= len(_WAITS):
             reason = f"plan gave up on it {failure.earlier + 1} times: see `tally logs plan`, then upload it again"
-            batch = self.planner.give_up(upload, reason)
-            logger.error("upload.given_up", batch_id=batch_id, key=upload.source.key, status=batch.status)
+            given_up = self.planner.give_up(upload, reason)
+            logger.error("upload.given_up", batch_id=batch_id, key=upload.source.key, status=given_up.status)
             return
         due = failure.noted_at + _WAITS[failure.earlier] * self.patience
         if self.clock() < due:

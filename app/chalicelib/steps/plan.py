@@ -21,6 +21,7 @@ from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, ChunkKey, batch_pk, number, text, timestamp
+from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_ACTIONS, Put, Update
 from chalicelib.transport.uploads import HAND_OVER_SECONDS, INBOX_PREFIX, Upload
 
@@ -67,11 +68,6 @@ def batch_id(job: str, source: Source) -> str:
 def batch_id_of(upload: Upload) -> str:
     """Return the id that the batch of an upload has, or will have."""
     return batch_id(job_name(upload.source.key), upload.source)
-
-
-def job_of(batch_id: str) -> str:
-    """Return the name of the job that a batch id begins with."""
-    return batch_id.rpartition("-")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,15 +145,11 @@ class Planner:
             chunk_bytes=self.chunk_bytes,
         )
 
-    def _standing(self, batch_id: str) -> Batch | None:
-        item = self.table.get(batch_pk(batch_id), BATCH_SK)
-        return Batch.from_item(item) if item else None
-
     def _create(self, batch: Batch) -> Batch:
         """Put the batch if there is none; returns the one that stands."""
         if self.table.put(Put(item=batch.to_item(), condition=IS_NEW)):
             return batch
-        return self._standing(batch.id) or batch
+        return Repository(table=self.table).find_batch(batch.id) or batch
 
     def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
         """Put the chunks that are not there yet, from the batch's cursor on."""

@@ -11,6 +11,7 @@ from chalicelib.errors import TallyError, UploadEndedError
 from chalicelib.files.source import ObjectReader
 from chalicelib.store.batch import Batch, BatchStatus, Source, Unpacking
 from chalicelib.store.items import BATCH_SK, batch_pk, number, text, texts
+from chalicelib.store.repository import Repository
 from chalicelib.store.table import Update
 from chalicelib.transport.uploads import HAND_OVER_SECONDS
 
@@ -208,8 +209,7 @@ class Unpacker:
         return standing.upload_id
 
     def _standing(self, batch: Batch) -> Batch:
-        item = self.table.get(batch_pk(batch.id), BATCH_SK)
-        return Batch.from_item(item) if item else batch
+        return Repository(table=self.table).find_batch(batch.id) or batch
 
 
 _Parts = dict[int, tuple[int, str]]

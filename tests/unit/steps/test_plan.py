@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import jobs
 from chalicelib.files.records import MAX_RECORD_BYTES
-from chalicelib.steps.plan import batch_id, job_name, job_of
+from chalicelib.steps.plan import batch_id, job_name
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
@@ -479,21 +478,10 @@ def test_the_etag_tells_versions_apart_only_where_there_are_no_versions() -> Non
     assert batch_id("offices", replace(unversioned, etag="other")) != batch_id("offices", unversioned)
 
 
-@given(job=st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,30}", fullmatch=True))
-def test_the_job_can_be_told_from_the_id(job: str) -> None:
-    """Messages carry the id alone."""
-    assert job_of(batch_id(job, SOURCE)) == job
-
-
 def test_ids_of_keys_without_a_job_are_names_all_the_same() -> None:
     """Also of a folder with signs that have a meaning in keys: a # would be taken for a chunk's."""
     assert batch_id("", SOURCE).startswith("none-")
     assert batch_id("a#b c", SOURCE).startswith("a-b-c-")
-
-
-def test_shipped_jobs_are_told_from_their_ids() -> None:
-    """Whatever names the modules have."""
-    assert [job_of(batch_id(name, SOURCE)) for name in jobs.names()] == jobs.names()
 
 
 def test_a_plan_keeps_its_first_creation_and_expiry() -> None:
