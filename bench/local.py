@@ -203,6 +203,7 @@ def _settings() -> dict[str, str]:
         "TALLY_CHUNK_ROWS": "1000",
         "TALLY_CHUNK_BYTES": "262144",
         "TALLY_RECONCILE_MINUTES": "5",
+        "TALLY_OBJECT_SETTLING_MINUTES": "20",
         "TALLY_WRITE_SHARE": "0",
     }
 

@@ -9,17 +9,18 @@ output "chalice_config" {
         xray            = false
 
         environment_variables = {
-          TALLY_STAGE             = var.stage
-          TALLY_TABLE             = module.table.name
-          TALLY_STREAM_ARN        = module.table.stream_arn
-          TALLY_INBOX_BUCKET      = module.inbox.name
-          TALLY_EVENT_BUS         = module.completion.bus_name
-          TALLY_RETENTION_DAYS    = tostring(var.retention_days)
-          TALLY_CHUNK_ROWS        = tostring(var.chunk_rows)
-          TALLY_CHUNK_BYTES       = tostring(var.chunk_bytes)
-          TALLY_RECONCILE_MINUTES = tostring(var.reconcile_minutes)
-          TALLY_WRITE_SHARE       = var.provisioned_capacity == null ? "0" : tostring(var.write_share)
-          TALLY_LOG_LEVEL         = var.log_level
+          TALLY_STAGE                   = var.stage
+          TALLY_TABLE                   = module.table.name
+          TALLY_STREAM_ARN              = module.table.stream_arn
+          TALLY_INBOX_BUCKET            = module.inbox.name
+          TALLY_EVENT_BUS               = module.completion.bus_name
+          TALLY_RETENTION_DAYS          = tostring(var.retention_days)
+          TALLY_CHUNK_ROWS              = tostring(var.chunk_rows)
+          TALLY_CHUNK_BYTES             = tostring(var.chunk_bytes)
+          TALLY_RECONCILE_MINUTES       = tostring(var.reconcile_minutes)
+          TALLY_OBJECT_SETTLING_MINUTES = tostring(var.object_settling_minutes)
+          TALLY_WRITE_SHARE             = var.provisioned_capacity == null ? "0" : tostring(var.write_share)
+          TALLY_LOG_LEVEL               = var.log_level
 
           # Where functions send, and what the decorators name.
           TALLY_QUEUES = jsonencode(merge(

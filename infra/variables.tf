@@ -257,6 +257,22 @@ variable "reconcile_minutes" {
   }
 }
 
+variable "object_settling_minutes" {
+  description = "Minutes for which an object that S3 answers 404 for counts as not visible yet, not as deleted; 0 on a local AWS."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  # Ingest must ask again until then: it receives a message max_receive_count times before the chunk is given up.
+  validation {
+    condition = (
+      var.object_settling_minutes >= 0 && floor(var.object_settling_minutes) == var.object_settling_minutes &&
+      60 * var.object_settling_minutes <= (var.max_receive_count - 1) * local.visibility_timeout_seconds.ingest
+    )
+    error_message = "object_settling_minutes must be a whole number from 0, and at most (max_receive_count - 1) x ingest's visibility timeout."
+  }
+}
+
 variable "heavy_row_seconds" {
   description = "Seconds the longest heavy row of your jobs takes, where that is known; 0 where it is not."
   type        = number

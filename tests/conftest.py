@@ -36,6 +36,7 @@ os.environ.update(
         "TALLY_CHUNK_ROWS": "4",
         "TALLY_CHUNK_BYTES": "4096",
         "TALLY_RECONCILE_MINUTES": "5",
+        "TALLY_OBJECT_SETTLING_MINUTES": "0",
         "TALLY_WRITE_SHARE": "0",
         "TALLY_LOG_LEVEL": "CRITICAL",
     }

@@ -53,6 +53,10 @@ class SourceGoneError(TallyError):
     """The object version of a batch can no longer be read: its rows become outcomes with this reason."""
 
 
+class SourceMissingError(SourceGoneError):
+    """S3 answers 404: the object was deleted, or it is so young that S3 does not show it yet."""
+
+
 class UploadEndedError(FatalError):
     """A multipart upload is no more: it was completed, perhaps by a call of ours that was not heard of, or aborted."""
 
@@ -108,7 +112,8 @@ _CONFLICTS = frozenset(
         "TransactionInProgressException",
     }
 )
-_SOURCE_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "PreconditionFailed", "404", "412"})
+_SOURCE_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+_SOURCE_GONE = frozenset({"NoSuchBucket", "PreconditionFailed", "412"})
 _SERVER_ERROR = 500
 
 
@@ -133,6 +138,7 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
         (code in _THROTTLES, ThrottledError),
         (code in _CONFLICTS, ConflictError),
         (code == "NoSuchUpload", UploadEndedError),
+        (code in _SOURCE_MISSING, SourceMissingError),
         (code in _SOURCE_GONE, SourceGoneError),
         (status >= _SERVER_ERROR, UnknownOutcomeError),
     ]

@@ -116,6 +116,7 @@ class Services:
             chunk_rows=self.settings.chunk_rows,
             chunk_bytes=self.settings.chunk_bytes,
             retention=self._retention,
+            settling=self._settling,
             hand_over=Handover(
                 lambda_client=lambda: self.client("lambda"),
                 function_name=f"tally-{self.settings.stage}-plan",
@@ -126,7 +127,13 @@ class Services:
     @property
     def ingester(self) -> Ingester:
         """What the handler of the ingest queue calls."""
-        return Ingester(table=self._paced_table, s3=self.client("s3"), retry=self.retry, retention=self._retention)
+        return Ingester(
+            table=self._paced_table,
+            s3=self.client("s3"),
+            retry=self.retry,
+            retention=self._retention,
+            settling=self._settling,
+        )
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -253,6 +260,10 @@ class Services:
     def _paced_table(self) -> Table:
         """The table for what is written of each row; the rest is little, and fits into what the share leaves."""
         return replace(self._table, pacer=_pacer(self)) if self.settings.write_share else self._table
+
+    @property
+    def _settling(self) -> timedelta:
+        return timedelta(minutes=self.settings.object_settling_minutes)
 
     @property
     def _retention(self) -> timedelta:

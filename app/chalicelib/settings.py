@@ -29,6 +29,7 @@ class Trigger(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation.
 
+    ``object_settling_minutes`` is how old an object must be for a 404 to mean that it was deleted.
     ``write_share`` is the part of a provisioned table's write capacity that rows may take; 0 does without pacing.
     """
 
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chunk_rows: int
     chunk_bytes: int
     reconcile_minutes: int
+    object_settling_minutes: Annotated[int, msgspec.Meta(ge=0)]
     write_share: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
     @classmethod

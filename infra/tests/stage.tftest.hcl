@@ -92,7 +92,7 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = toset(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables)) == toset([
       "TALLY_STAGE", "TALLY_TABLE", "TALLY_STREAM_ARN", "TALLY_INBOX_BUCKET", "TALLY_EVENT_BUS", "TALLY_QUEUES", "TALLY_FUNCTIONS",
-      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_RECONCILE_MINUTES", "TALLY_WRITE_SHARE", "TALLY_LOG_LEVEL",
+      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_RECONCILE_MINUTES", "TALLY_OBJECT_SETTLING_MINUTES", "TALLY_WRITE_SHARE", "TALLY_LOG_LEVEL",
       "POWERTOOLS_SERVICE_NAME",
     ])
     error_message = "The variables are a contract with the functions."

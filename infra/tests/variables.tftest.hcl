@@ -349,6 +349,29 @@ run "rejects_half_minutes" {
   expect_failures = [var.reconcile_minutes]
 }
 
+run "rejects_waiting_longer_for_an_object_than_ingest_asks_for_it" {
+  command = plan
+
+  # 4 more receives of a message, 6 minutes apart.
+  variables {
+    stage                   = "alpha"
+    object_settling_minutes = 25
+  }
+
+  expect_failures = [var.object_settling_minutes]
+}
+
+run "rejects_half_a_minute_for_an_object" {
+  command = plan
+
+  variables {
+    stage                   = "alpha"
+    object_settling_minutes = 0.5
+  }
+
+  expect_failures = [var.object_settling_minutes]
+}
+
 run "rejects_another_value_for_tallys_own_variable" {
   command = plan
 

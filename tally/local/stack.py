@@ -234,6 +234,7 @@ class LocalStack:
             "force_destroy": True,
             "alarms": False,
             "dashboard": False,
+            "object_settling_minutes": 0,
             "inbox_lifecycle_rules": bool(self.variables.get("object_expiration_days")),
             "function_overrides": overrides,
         }

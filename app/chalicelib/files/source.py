@@ -4,11 +4,13 @@ from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-from chalicelib.errors import FatalError, SourceGoneError, UnknownOutcomeError
+from chalicelib.clock import Clock, utc_now
+from chalicelib.errors import BusyError, FatalError, SourceGoneError, SourceMissingError, UnknownOutcomeError
 from chalicelib.store.batch import Source
 
 if TYPE_CHECKING:
@@ -18,24 +20,45 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 2 * 1_048_576
 READERS = 4
+SETTLING = timedelta(minutes=20)
+"""How long S3 may answer 404 for an object that is there: up to 15 minutes after a bucket began to keep versions
+(S3 user guide, "Using versioning in S3 buckets"), and some minutes for what the clocks differ by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReader:
-    """Reads byte ranges of one object version; each range is a request of its own, tried again as a whole."""
+    """Reads byte ranges of one object version; each range is a request of its own, tried again as a whole.
+
+    Until ``settled_at`` a 404 may come of S3 alone; without it the object is known to be old enough.
+    """
 
     s3: "S3Client"
     source: Source
     retry: "Retry"
+    settled_at: datetime | None = None
+    clock: Clock = utc_now
 
     def read(self, start: int, end: int) -> bytes:
-        """Return the bytes from ``start`` to before ``end``; raises SourceGoneError if the version is no more.
+        """Return the bytes from ``start`` to before ``end``.
+
+        Raises SourceGoneError if the version is no more, and BusyError if S3 may not show it yet: then the event or
+        the message must come again, for that takes minutes.
 
         The etag is asked for first, the version only where another has taken its place: the local AWS sends the
         whole of an object for a range of a version, and on AWS the two cost the same.
         """
         if end <= start:
             return b""
+        try:
+            return self._read(start, end)
+        except SourceMissingError as error:
+            if self.settled_at is None or self.clock() >= self.settled_at:
+                raise
+            raise BusyError(
+                f"{self.source.key} is not there; S3 may not show it before {self.settled_at:%H:%M:%S}"
+            ) from error
+
+    def _read(self, start: int, end: int) -> bytes:
         try:
             return self.retry(self._read_once, start, end, IfMatch=f'"{self.source.etag}"')
         except SourceGoneError:

@@ -1,13 +1,13 @@
 """Ingest: the rows of one chunk become durable, and with one write the chunk knows how many there are."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import FatalError, SourceGoneError, described
-from chalicelib.files.source import ObjectReader
+from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
 from chalicelib.store.batch import Batch
@@ -58,13 +58,15 @@ class Ingester:
     s3: "S3Client"
     retry: "Retry"
     retention: timedelta
+    settling: timedelta = SETTLING
     clock: Clock = utc_now
 
     def ingest(self, message: "ChunkMessage") -> Ingested:
         """Make every row of a chunk durable, then set its totals: the stream sends the rows on.
 
         Safe to repeat. Dying between the rows and the totals means that the queue delivers again: the same rows are
-        written again, and nobody looks at them before the totals are there.
+        written again, and nobody looks at them before the totals are there. Raises BusyError while S3 may not show the
+        object yet.
         """
         batch, chunk = self._repository.require_with_batch(ChunkKey(message.batch, message.chunk))
         if chunk.rows is not None:
@@ -110,7 +112,13 @@ class Ingester:
             reason = f"line {chunk.first_line}: {chunk.unreadable}"
             return _Read(outcomes=[_rejected(0, ReasonCode.INVALID, reason, chunk.first_line)])
         job = jobs.require(batch.job)
-        reader = ObjectReader(s3=self.s3, source=batch.content, retry=self.retry)
+        reader = ObjectReader(
+            s3=self.s3,
+            source=batch.content,
+            retry=self.retry,
+            settled_at=datetime.fromisoformat(batch.created_at) + self.settling,  # created later than uploaded
+            clock=self.clock,
+        )
         data = reader.read(chunk.start, chunk.end)
         read = _Read(columns=job.schema.columns)
         for row in job.schema.read(data, batch.header, chunk.first_line):

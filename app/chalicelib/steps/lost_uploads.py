@@ -101,7 +101,7 @@ class LostUploads:
             version_id=version_id(version["VersionId"]),
             etag=version["ETag"].strip('"'),
         )
-        return Upload(source=source, size=version["Size"])
+        return Upload(source=source, size=version["Size"], uploaded_at=version["LastModified"])
 
     def _lost(self, uploads: "Iterable[Upload]") -> list[tuple[str, Upload]]:
         """Return those of the uploads that have no batch and were not handed over lately, by the id of their batch."""

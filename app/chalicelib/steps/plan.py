@@ -15,7 +15,7 @@ from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, TallyError
 from chalicelib.files.boundaries import Range, split
 from chalicelib.files.records import MAX_RECORD_BYTES, read_records
-from chalicelib.files.source import ObjectReader
+from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import HeaderError
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
@@ -81,15 +81,24 @@ class Planner:
     chunk_bytes: int
     retention: timedelta
     hand_over: Callable[[Upload], None]
+    settling: timedelta = SETTLING
     clock: Clock = utc_now
 
     def plan(self, upload: Upload) -> Batch:
         """Make the batch and all its chunks durable; safe to repeat, also after dying anywhere in between.
 
         Where its time does not suffice it keeps how far it came and hands over: the batch is still being planned then.
+        Raises BusyError while S3 may not show the object yet: Lambda delivers the event again, then the plan-failures
+        queue does.
         """
         now = self.clock()
-        reader = ObjectReader(s3=self.s3, source=upload.source, retry=self.retry)
+        reader = ObjectReader(
+            s3=self.s3,
+            source=upload.source,
+            retry=self.retry,
+            settled_at=upload.uploaded_at + self.settling if upload.uploaded_at else None,
+            clock=self.clock,
+        )
         unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
         batch = self._new(upload, now)
         job = batch.job
@@ -98,7 +107,7 @@ class Planner:
             if head.startswith(GZIP_MAGIC):
                 batch = self._create(replace(batch, status=BatchStatus.UNPACKING))  # from the start, so that it is seen
                 if batch.status is BatchStatus.UNPACKING:
-                    batch = unpacker.unpack(batch)
+                    batch = unpacker.unpack(batch, reader)
                 if batch.status.final:
                     return batch
                 if not batch.unpacked:

@@ -56,7 +56,7 @@ class Unpacker:
     s3: "S3Client"
     retry: "Retry"
 
-    def unpack(self, batch: Batch) -> Batch:
+    def unpack(self, batch: Batch, reader: ObjectReader) -> Batch:
         """Return the batch with its plain object, or without, if the time did not suffice; raises UnpackError.
 
         Gzip data can only be read from their beginning. So whoever goes on, in another invocation or after this one
@@ -64,7 +64,7 @@ class Unpacker:
         is another version of the same.
         """
         try:
-            return self._unpack(batch)
+            return self._unpack(batch, reader)
         except UploadEndedError:
             standing = self._standing(batch)
             if standing.status is BatchStatus.UNPACKING:
@@ -96,10 +96,9 @@ class Unpacker:
             return replace(batch, status=BatchStatus.PLANNING, unpacking=None)
         return self._standing(batch)
 
-    def _unpack(self, batch: Batch) -> Batch:
+    def _unpack(self, batch: Batch, reader: ObjectReader) -> Batch:
         if batch.size > _MAX_BYTES:
             raise UnpackError(f"the gzip file has {batch.size:,} bytes, and at most {_MAX_BYTES:,} can be unpacked")
-        reader = ObjectReader(s3=self.s3, source=batch.source, retry=self.retry)
         with closing(reader.blocks(0, batch.size)) as blocks:
             packed = _Counted(blocks)
             plain = _Counted(parts(iter(packed)))

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
 
 from chalicelib.store.batch import Source
+from chalicelib.store.items import timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -21,10 +23,11 @@ HAND_OVER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One record of an S3 event."""
+    """One record of an S3 event. Without ``uploaded_at`` the object counts as old."""
 
     source: Source
     size: int
+    uploaded_at: datetime | None = None
 
 
 def version_id(said: str) -> str:
@@ -50,14 +53,20 @@ def uploads(event: Mapping[str, Any]) -> Iterator[Upload]:
             version_id=version_id(found.get("versionId", "")),
             etag=found.get("eTag", "").strip('"'),
         )
-        yield Upload(source=source, size=int(found.get("size", 0)))
+        at = record.get("eventTime")
+        yield Upload(
+            source=source, size=int(found.get("size", 0)), uploaded_at=datetime.fromisoformat(at) if at else None
+        )
 
 
 def event_of(upload: Upload) -> dict[str, Any]:
     """Return the event that ``uploads`` reads this upload from."""
     source = upload.source
     found = {"key": quote_plus(source.key), "versionId": source.version_id, "eTag": source.etag, "size": upload.size}
-    return {"Records": [{"s3": {"bucket": {"name": source.bucket}, "object": found}}]}
+    record: dict[str, Any] = {"s3": {"bucket": {"name": source.bucket}, "object": found}}
+    if upload.uploaded_at:
+        record["eventTime"] = timestamp(upload.uploaded_at)
+    return {"Records": [record]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,18 @@
 
 import io
 import threading
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import IncompleteReadError, ReadTimeoutError
 from botocore.response import StreamingBody
 
-from chalicelib.errors import FatalError, SourceGoneError, UnknownOutcomeError
+from chalicelib.errors import BusyError, FatalError, SourceGoneError, UnknownOutcomeError
 from chalicelib.files import source as source_module
 from chalicelib.files.source import ObjectReader
 from chalicelib.store.batch import Source
-from tests.support.builders import RETRY
+from tests.support.builders import NOW, RETRY
 from tests.support.memory_dynamodb import client_error
 
 CONTENT = bytes(range(256)) * 40
@@ -56,9 +57,9 @@ class FakeS3:
         return {"Body": io.BytesIO(data), "ContentRange": f"bytes {first}-{last}/*"}
 
 
-def _reader(s3: Any, *, version_id: str = "v1") -> ObjectReader:
+def _reader(s3: Any, *, version_id: str = "v1", settled_at: datetime | None = None) -> ObjectReader:
     source = Source(bucket="inbox", key="inbox/offices/day.csv", version_id=version_id, etag="etag-v1")
-    return ObjectReader(s3=s3, source=source, retry=RETRY)
+    return ObjectReader(s3=s3, source=source, retry=RETRY, settled_at=settled_at, clock=lambda: NOW)
 
 
 @pytest.mark.parametrize("version_id", ["v1", ""])
@@ -160,3 +161,24 @@ def test_a_version_that_is_gone_says_so(versions: dict[str, bytes]) -> None:
     with pytest.raises(SourceGoneError, match="NoSuchVersion"):
         _reader(s3).read(0, 1)
     assert len(s3.requests) == 2
+
+
+@pytest.mark.parametrize("version_id", ["v1", ""])
+def test_a_404_for_a_young_object_is_asked_about_again_later(version_id: str) -> None:
+    """S3 may not show what it has, for a quarter of an hour after a bucket began to keep versions."""
+    reader = _reader(FakeS3(versions={}), version_id=version_id, settled_at=NOW + timedelta(seconds=1))
+    with pytest.raises(BusyError, match="may not show it before 12:00:01"):
+        reader.read(0, 1)
+
+
+def test_a_404_for_an_object_that_is_old_enough_says_that_it_is_gone() -> None:
+    """Otherwise its rows would wait for ever."""
+    with pytest.raises(SourceGoneError):
+        _reader(FakeS3(versions={}), settled_at=NOW).read(0, 1)
+
+
+def test_an_object_that_was_replaced_is_gone_however_young_it_is() -> None:
+    """S3 shows the bucket as it is: it says that another object has the key."""
+    s3 = FakeS3(versions={"v2": CONTENT})
+    with pytest.raises(SourceGoneError, match="PreconditionFailed"):
+        _reader(s3, version_id="", settled_at=NOW + timedelta(days=1)).read(0, 1)

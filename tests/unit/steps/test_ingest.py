@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from chalicelib.errors import FatalError, NotFoundError, UnknownOutcomeError
+from chalicelib.errors import BusyError, FatalError, NotFoundError, UnknownOutcomeError
+from chalicelib.files.source import SETTLING
 from chalicelib.steps.ingest import Ingested, Ingester
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store import rows
@@ -64,6 +66,7 @@ class World:
             uploaded(self.s3, content, key=key)
         )
         self.key = ChunkKey(self.batch.id, 0)
+        self.settling = timedelta()
 
     def ingester(self, faults: Faults = lambda _: Fault.NONE) -> Ingester:
         """Return an ingester that meets faults at any call to either service."""
@@ -72,6 +75,7 @@ class World:
             s3=faulty(self.s3, faults),
             retry=RETRY,
             retention=RETENTION,
+            settling=self.settling,
             clock=lambda: NOW,
         )
 
@@ -394,6 +398,19 @@ def test_a_row_for_which_heavy_raises_fails_alone_and_is_kept_for_a_redrive(weig
 
 
 # Chunks that are given up.
+
+
+def test_an_object_that_s3_does_not_show_yet_is_read_when_it_does() -> None:
+    """For twenty minutes after the upload a 404 proves nothing: the message comes again, and no row fails."""
+    world = World()
+    world.settling = SETTLING
+    hidden = dict(world.s3.objects)
+    world.s3.objects.clear()
+    with pytest.raises(BusyError, match="may not show it before 12:20:00"):
+        world.ingest()
+    assert world.chunk().rows is None
+    world.s3.objects |= hidden
+    assert world.ingest().rows == 5
 
 
 def test_rows_of_an_object_that_is_gone_fail_with_that_reason() -> None:

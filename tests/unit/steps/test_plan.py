@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.errors import BusyError
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps.plan import batch_id, job_name
 from chalicelib.store.batch import Batch, BatchStatus, Source
@@ -352,6 +353,27 @@ def test_an_object_that_went_before_it_was_planned_is_rejected_with_that_reason(
         BatchStatus.REJECTED,
         "the object was deleted before it was planned",
     )
+
+
+def test_an_object_that_s3_does_not_show_yet_is_not_rejected() -> None:
+    """The first upload into a new bucket: for twenty minutes a 404 proves nothing, and the event comes again."""
+    world = World()
+    hidden = dict(world.s3.objects)
+    world.delete_object()
+    world.upload = replace(world.upload, uploaded_at=NOW - timedelta(minutes=19))
+    with pytest.raises(BusyError, match="may not show it before 12:01:00"):
+        world.plan()
+    assert not world.dynamodb.items
+    world.s3.objects |= hidden
+    assert world.plan().status is BatchStatus.RUNNING
+
+
+def test_an_object_that_s3_has_not_shown_for_twenty_minutes_was_deleted() -> None:
+    """Its upload ends with that reason, and not when the plan-failures queue gives it up, hours later."""
+    world = World()
+    world.delete_object()
+    world.upload = replace(world.upload, uploaded_at=NOW - timedelta(minutes=20))
+    assert world.plan().reason == "the object was deleted before it was planned"
 
 
 @pytest.mark.parametrize("position", range(1, len(_calls(FILE)) - 1))

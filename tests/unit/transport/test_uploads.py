@@ -1,5 +1,6 @@
 """Uploads: the events that say what arrived, and the handover to another plan."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -21,6 +22,7 @@ UPLOADS = st.builds(
         etag=st.just("e"),
     ),
     size=st.integers(0),
+    uploaded_at=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 
 
@@ -40,6 +42,13 @@ def test_keys_of_an_event_are_decoded() -> None:
         Upload(source=Source(bucket="inbox", key="inbox/offices/a b+cü.csv", version_id="v", etag="e"), size=12),
         Upload(source=Source(bucket="inbox", key="inbox/offices/plain.csv", version_id="", etag=""), size=0),
     ]
+
+
+def test_an_event_says_when_its_object_was_uploaded() -> None:
+    """A 404 means something else for an object that is minutes old."""
+    record = {**_event("inbox/a.csv"), "eventTime": "2026-03-01T12:00:00.125Z"}
+    (upload,) = uploads({"Records": [record]})
+    assert upload.uploaded_at == datetime(2026, 3, 1, 12, 0, 0, 125_000, tzinfo=UTC)
 
 
 def test_an_object_without_a_version_has_none_however_that_is_said() -> None:
