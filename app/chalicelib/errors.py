@@ -90,8 +90,11 @@ def described(error: BaseException) -> str:
     return said.encode(errors="backslashreplace").decode()
 
 
-_THROTTLES = frozenset(
+THROTTLES = frozenset(
     {
+        # The key of a queue, of S3's objects or of the table has a rate of its own.
+        "KMS.ThrottlingException",
+        "KmsThrottled",
         "ProvisionedThroughputExceeded",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
@@ -103,6 +106,7 @@ _THROTTLES = frozenset(
         "TooManyRequestsException",
     }
 )
+"""The codes of DynamoDB, SQS, S3, Lambda and EventBridge, from their models in botocore and their API references."""
 _CONFLICTS = frozenset(
     {
         "ReplicatedWriteConflictException",
@@ -135,7 +139,7 @@ def translate(error: ClientError | BotoCoreError) -> TallyError:
         return CancelledError({0: response.get("Item", {})})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     branches: list[tuple[bool, type[TallyError]]] = [
-        (code in _THROTTLES, ThrottledError),
+        (code in THROTTLES, ThrottledError),
         (code in _CONFLICTS, ConflictError),
         (code == "NoSuchUpload", UploadEndedError),
         (code in _SOURCE_MISSING, SourceMissingError),
@@ -152,7 +156,7 @@ def _translate_cancellation(reasons: "list[Mapping[str, Any]]") -> TallyError:
     failed = {at: reason.get("Item", {}) for at, reason in enumerate(reasons) if codes[at] == "ConditionalCheckFailed"}
     if failed:
         return CancelledError(failed)
-    if any(code in _THROTTLES for code in codes):
+    if any(code in THROTTLES for code in codes):
         return ThrottledError(f"transaction throttled: {codes}")
     if any(code in _CONFLICTS for code in codes):
         return ConflictError(f"transaction conflict: {codes}")

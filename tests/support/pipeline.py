@@ -1,7 +1,9 @@
 """The whole of Tally in one process: the real handlers over AWS in memory, in whatever order a test says."""
 
+import base64
 import io
 import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -79,26 +81,28 @@ class MemoryS3:
         self.objects[Key, version] = Body
         return {"VersionId": version, "ETag": f'"{etag(version)}"'}
 
-    def create_multipart_upload(self, **_: Any) -> dict[str, Any]:
+    def create_multipart_upload(self, *, ChecksumAlgorithm: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        assert ChecksumAlgorithm == "CRC32"
         self.uploads_begun += 1
         self.uploads[str(self.uploads_begun)] = {}
         return {"UploadId": str(self.uploads_begun)}
 
     def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
         self._upload(UploadId)[PartNumber] = Body
-        return {"ETag": f'"{PartNumber}"'}
+        return _part(PartNumber, Body)
 
     def list_parts(self, *, UploadId: str, PartNumberMarker: int = 0, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Return a page of two parts, so that nobody gets by without turning it."""
         left = sorted(number for number in self._upload(UploadId) if number > PartNumberMarker)
-        sizes = {number: len(self.uploads[UploadId][number]) for number in left[:2]}
-        found = [{"PartNumber": number, "Size": size, "ETag": f'"{number}"'} for number, size in sizes.items()]
+        bodies = {number: self.uploads[UploadId][number] for number in left[:2]}
+        found = [{"PartNumber": n, "Size": len(body)} | _part(n, body) for n, body in bodies.items()]
         last = {"NextPartNumberMarker": left[1]} if len(left) > 2 else {}
         return {"IsTruncated": bool(last), **last} | ({"Parts": found} if found else {})
 
     def complete_multipart_upload(self, *, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
         parts = self._upload(UploadId)
-        assert MultipartUpload["Parts"] == [{"PartNumber": n, "ETag": f'"{n}"'} for n in range(1, len(parts) + 1)]
+        # S3 refuses an upload whose algorithm was named and whose parts come without their checksums.
+        assert MultipartUpload["Parts"] == [{"PartNumber": n} | _part(n, parts[n]) for n in range(1, len(parts) + 1)]
         del self.uploads[UploadId]
         return self.put_object(Key=Key, Body=b"".join(parts[n] for n in sorted(parts)))
 
@@ -156,6 +160,11 @@ class MemoryS3:
             "Size": len(self.objects[place]),
             "LastModified": self.modified.get(place, LONG_AGO),
         }
+
+
+def _part(number: int, body: bytes) -> dict[str, str]:
+    checksum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    return {"ETag": f'"{number}"', "ChecksumCRC32": checksum}
 
 
 def etag(version: str) -> str:

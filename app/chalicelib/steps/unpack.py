@@ -1,11 +1,11 @@
 """Unpacking: a gzip object becomes a plain one beside the inbox, for only a plain one can be read from its middle."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from chalicelib.errors import TallyError, UploadEndedError
 from chalicelib.files.source import ObjectReader
@@ -34,6 +34,8 @@ _GIVE_UP_SECONDS = 10.0
 _FREE_BYTES = 64 * 1_048_576
 _MAX_RATIO = 250
 """Tables shrink to a fifth or a twentieth. Deflate can do a thousandth: that is a bomb, and parts cost money."""
+_CHECKSUM: Literal["CRC32"] = "CRC32"
+"""Named, because the SDK's own choice for a part must be that of the whole upload, and has changed before (1.36)."""
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _BYTES_AT_ONCE = 16_384
 """What zlib is given: it copies the rest of it at the end of each member, and members may have 20 bytes."""
@@ -110,7 +112,7 @@ class Unpacker:
         where: dict[str, Any] = {"Bucket": batch.source.bucket, "Key": f"{UNPACKED_PREFIX}{batch.id}.csv"}
         first = list(islice(content, 2))
         if len(first) < 2:  # noqa: PLR2004  one part is an object by itself
-            stored: Any = self.retry(self.s3.put_object, **where, Body=b"".join(first))
+            stored: Any = self.retry(self.s3.put_object, **where, Body=b"".join(first), ChecksumAlgorithm=_CHECKSUM)
         else:
             upload_id, there = self._upload(batch, where)
             upload = where | {"UploadId": upload_id}
@@ -136,7 +138,7 @@ class Unpacker:
             # Ended: completed by a plan that died before it named the object, or removed by the bucket's lifecycle.
             with suppress(UploadEndedError):
                 return known, self._parts(where | {"UploadId": known})
-        new = self.retry(self.s3.create_multipart_upload, **where)["UploadId"]
+        new = self.retry(self.s3.create_multipart_upload, **where, ChecksumAlgorithm=_CHECKSUM)["UploadId"]
         standing = self._keep(batch, Unpacking(upload_id=new), known=known)
         if standing == new:
             return new, {}
@@ -154,19 +156,22 @@ class Unpacker:
         done: list[Any] = []
         for position, part in enumerate(content, start=1):
             remaining = self.retry.remaining_seconds()
-            size, etag = there.get(position, (0, ""))
+            size, known = there.get(position, (0, {}))
             if size != len(part):
                 if fresh and remaining < HAND_OVER_SECONDS:
                     self._keep(batch, Unpacking(read=packed.total, upload_id=upload["UploadId"]))
                     return None
-                etag = self.retry(self.s3.upload_part, **upload, PartNumber=position, Body=part)["ETag"]
+                answer: Any = self.retry(
+                    self.s3.upload_part, **upload, PartNumber=position, Body=part, ChecksumAlgorithm=_CHECKSUM
+                )
+                known = _named(answer)
                 fresh += 1
             elif remaining < _GIVE_UP_SECONDS:
                 raise UnpackError(
                     f"only {position * PART_BYTES:,} bytes of the gzip data can be unpacked in the time that there is: "
                     "upload the file unpacked, or in several files"
                 )
-            done.append({"PartNumber": position, "ETag": etag})
+            done.append({"PartNumber": position, **known})
             if position % _PARTS_BETWEEN_NOTES == 0:
                 self._keep(batch, Unpacking(read=packed.total, upload_id=upload["UploadId"]))
         return done
@@ -176,7 +181,7 @@ class Unpacker:
         after: dict[str, Any] = {}
         while True:
             answer = self.retry(self.s3.list_parts, **where, **after)
-            found |= {part["PartNumber"]: (part["Size"], part["ETag"]) for part in answer.get("Parts", [])}
+            found |= {part["PartNumber"]: (part["Size"], _named(part)) for part in answer.get("Parts", [])}
             if not answer["IsTruncated"]:
                 return found
             after = {"PartNumberMarker": answer["NextPartNumberMarker"]}
@@ -211,8 +216,13 @@ class Unpacker:
         return Repository(table=self.table).find_batch(batch.id) or batch
 
 
-_Parts = dict[int, tuple[int, str]]
-"""Size and etag of the parts that are stored, by their numbers."""
+_Parts = dict[int, tuple[int, dict[str, str]]]
+"""Size, and what S3 wants to hear of them at the end, of the parts that are stored, by their numbers."""
+
+
+def _named(part: Mapping[str, Any]) -> dict[str, str]:
+    """Return a part's etag and checksum: with an algorithm named at the start, S3 wants every checksum at the end."""
+    return {name: part[name] for name in ("ETag", f"Checksum{_CHECKSUM}") if name in part}
 
 
 @dataclass(slots=True)

@@ -12,15 +12,16 @@ from tests.support.builders import RETRY, Requests, faulty, in_turn
 from tests.support.faults import Fault
 
 URL = "http://127.0.0.1/work"
-MIB = 1_048_576
+MAX_BYTES = 262_144
 
 
 class FakeSQS:
     """Takes what it is sent, except the bodies that ``refused`` names for each request in turn."""
 
-    def __init__(self, *refused: set[str], sender_fault: bool = False) -> None:
+    def __init__(self, *refused: set[str], sender_fault: bool = False, code: str = "InternalError") -> None:
         self.refused = list(refused)
         self.sender_fault = sender_fault
+        self.code = code
         self.requests: list[list[str]] = []
         self.taken: list[str] = []
 
@@ -31,7 +32,7 @@ class FakeSQS:
         self.requests.append([entry["MessageBody"] for entry in Entries])
         self.taken += [entry["MessageBody"] for entry in Entries if entry["MessageBody"] not in refused]
         failed = [
-            {"Id": entry["Id"], "Code": "InternalError", "SenderFault": self.sender_fault}
+            {"Id": entry["Id"], "Code": self.code, "SenderFault": self.sender_fault}
             for entry in Entries
             if entry["MessageBody"] in refused
         ]
@@ -67,21 +68,21 @@ def test_nothing_to_send_is_no_request() -> None:
     assert sqs.requests == []
 
 
-@given(sizes=st.lists(st.integers(1, 300_000), max_size=25))
+@given(sizes=st.lists(st.integers(1, MAX_BYTES - 10), max_size=25))
 def test_a_request_keeps_to_both_bounds_of_sqs(sizes: list[int]) -> None:
-    """Ten messages and 1 MiB, in bytes rather than characters; none is lost, none changes places."""
+    """Ten messages and 256 KiB, in bytes rather than characters; none is lost, none changes places."""
     sqs = FakeSQS()
     bodies = [f"{position}" + "é" * (size // 2) for position, size in enumerate(sizes)]
     _send(sqs, bodies)
     assert sqs.taken == bodies
     for request in sqs.requests:
         assert len(request) <= 10
-        assert sum(len(body.encode()) for body in request) <= MIB
+        assert sum(len(body.encode()) for body in request) <= MAX_BYTES
 
 
 def test_a_request_is_filled_to_the_last_byte() -> None:
     """Four messages of a quarter each are one request, and one byte more makes two."""
-    quarter = "é" * (MIB // 8)
+    quarter = "é" * (MAX_BYTES // 8)
     sqs = FakeSQS()
     _send(sqs, [quarter] * 4)
     assert len(sqs.requests) == 1
@@ -103,6 +104,14 @@ def test_a_message_that_is_refused_for_ever_raises() -> None:
     with pytest.raises(ThrottledError, match="did not take 1 messages"):
         _send(sqs, ["a", "b"])
     assert sqs.taken == ["a"]
+
+
+@pytest.mark.parametrize("code", ["KmsThrottled", "KMS.ThrottlingException"])
+def test_a_key_that_is_asked_too_often_is_asked_again(code: str) -> None:
+    """SQS counts the throttles of a customer's key among the sender's faults; they pass."""
+    sqs = FakeSQS({"b"}, sender_fault=True, code=code)
+    assert _send(sqs, ["a", "b"]) == 2
+    assert sqs.requests == [["a", "b"], ["b"]]
 
 
 def test_a_refusal_by_the_senders_fault_raises_at_once() -> None:
