@@ -46,7 +46,8 @@ locals {
       actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
       resources = [module.table.stream_arn]
     },
-    { sid = "PollListOfStreams", actions = ["dynamodb:ListStreams"], resources = ["${module.table.arn}/stream/*"] },
+    # AWS knows neither a resource nor a condition for it.
+    { sid = "PollListOfStreams", actions = ["dynamodb:ListStreams"], resources = ["*"] },
     { sid = "KeepFailedRecords", actions = ["sqs:SendMessage"], resources = [module.stream_failures.arn] },
   ]
 

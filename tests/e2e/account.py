@@ -19,6 +19,7 @@ from tally.local.localaws import Server
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import StageFolder
 from tests.e2e.conftest import Tally
+from tests.e2e.roles import LOCAL_ONLY
 
 REPOSITORY = "your-org/your-repo"
 _ISSUER = "token.actions.githubusercontent.com"
@@ -54,8 +55,7 @@ def process(row: Row) -> None:
     raise OSError("nobody there")
 """
 
-# The local AWS does not see which resource these are asked of, nor the condition lambda:FunctionArn.
-ASKED_OF_ANYTHING = [
+ASKED_OF_ANYTHING = (
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetDashboard",
     "cloudwatch:ListTagsForResource",
@@ -74,11 +74,20 @@ ASKED_OF_ANYTHING = [
     "lambda:GetEventSourceMapping",
     "lambda:UpdateEventSourceMapping",
     "sns:ListTagsForResource",
-]
-_LOCAL_ONLY = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": ASKED_OF_ANYTHING, "Resource": "*"}],
+)
+"""The local AWS asks these of ``*``. AWS asks them of the resource: the role may do them to what is its own."""
+_UNKNOWN_CONDITIONS = {
+    "aws:RequestTag/Project",
+    "aws:RequestTag/Stage",
+    "iam:PermissionsBoundary",
+    "lambda:FunctionArn",
+    "lambda:Principal",
 }
+"""AWS knows these for the actions that have them in the role's policies; the local AWS does not, and refuses."""
+
+
+def _conditions(statement: Mapping[str, Any]) -> set[str]:
+    return {key for tests in statement.get("Condition", {}).values() for key in tests}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +139,39 @@ class Account:
         self._terraform("init")
         self._terraform("apply", "-auto-approve", *[f"-var={name}={value}" for name, value in variables.items()])
         arn = self._terraform("output", "-raw", "role_arn")
+        lent = [
+            {"Effect": "Allow", "Action": list(ASKED_OF_ANYTHING), "Resource": "*"},
+            *[
+                {name: value for name, value in statement.items() if name != "Condition"}
+                for statement in self._statements(arn)
+                if _conditions(statement) & _UNKNOWN_CONDITIONS
+            ],
+        ]
         self.client("iam").put_role_policy(
-            RoleName=arn.rpartition("/")[2], PolicyName="local", PolicyDocument=json.dumps(_LOCAL_ONLY)
+            RoleName=arn.rpartition("/")[2],
+            PolicyName="local",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": lent}),
         )
+        self._widen_boundary()
         return arn
+
+    def _widen_boundary(self) -> None:
+        """Let the functions' boundary take what the local AWS alone asks of them: a boundary limits that too."""
+        iam, arn = self.client("iam"), self.boundary()[1].partition("=")[2]
+        standing = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=standing)["PolicyVersion"]["Document"]
+        document["Statement"].append({"Effect": "Allow", "Action": [LOCAL_ONLY], "Resource": ["*"]})
+        iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+
+    def boundary(self) -> tuple[str, str]:
+        """Return the variable that has the stage's roles carry the boundary which was made with the role."""
+        return "--var", f"permissions_boundary_arn={self._terraform('output', '-raw', 'permissions_boundary_arn')}"
 
     def allowed(self, role_arn: str) -> set[str]:
         """Return the actions that a role's policies name, without what the local AWS alone was told."""
+        return {action for statement in self._statements(role_arn) for action in statement["Action"]}
+
+    def _statements(self, role_arn: str) -> list[Any]:
         iam = self.client("iam")
         attached = iam.list_attached_role_policies(RoleName=role_arn.rpartition("/")[2])["AttachedPolicies"]
         policies = [iam.get_policy(PolicyArn=policy["PolicyArn"])["Policy"] for policy in attached]
@@ -144,7 +179,7 @@ class Account:
             iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"]
             for policy in policies
         ]
-        return {action for found in documents for s in found["Document"]["Statement"] for action in s["Action"]}
+        return [statement for found in documents for statement in found["Document"]["Statement"]]
 
     def assume(self, role_arn: str, subject: str) -> dict[str, str]:
         """Take a role as a workflow does whose identity token has this subject; returns it as an environment."""

@@ -15,7 +15,7 @@ FUNCTIONS = functions()
 
 ACCOUNT = "000000000000"
 """The local AWS's own."""
-_LOCAL_ONLY = "sqs:SendMessageBatch"
+LOCAL_ONLY = "sqs:SendMessageBatch"
 """The local AWS asks for it. AWS does not have it: there SendMessageBatch needs SendMessage."""
 
 
@@ -107,7 +107,7 @@ class Roles:
     def _enforced(self, function: str) -> Any:
         policy = self.policies[function]
         statements = [
-            {**s, "Action": [*s["Action"], *([_LOCAL_ONLY] if "sqs:SendMessage" in s["Action"] else [])]}
+            {**s, "Action": [*s["Action"], *([LOCAL_ONLY] if "sqs:SendMessage" in s["Action"] else [])]}
             for s in policy["Statement"]
         ]
         return {**policy, "Statement": statements}

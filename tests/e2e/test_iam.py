@@ -48,7 +48,10 @@ UNSEEN = {
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
     "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
 }
-NO_NARROWER_RESOURCE = {"lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it"}
+NO_NARROWER_RESOURCE = {
+    "dynamodb:ListStreams": "AWS knows neither a resource nor a condition for it",
+    "lambda:ListEventSourceMappings": "AWS knows neither a resource nor a condition for it",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,8 @@ def deploy_role(account: Account) -> str:
 @pytest.fixture(scope="module")
 def enforced(account: Account, deploy_role: str) -> Enforced:
     """Deploy the stage as its pipeline does, with the rights of its role and no others."""
-    deployed = account.tally(STAGE, account.assume(deploy_role, SUBJECT)).run("deploy", "--yes", *VARIABLES)
+    pipeline = account.tally(STAGE, account.assume(deploy_role, SUBJECT))
+    deployed = pipeline.run("deploy", "--yes", *VARIABLES, *account.boundary())
     assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
     tally = account.tally(STAGE)
     made = Enforced(tally=tally, stage=tally.stage, roles=Roles.of(tally.stage))
@@ -398,10 +402,13 @@ def test_the_role_that_deploys_reaches_nothing_else(
     own, role = neighbour.calls(), deploy_role.rpartition("/")[2]
     inbox, table = enforced.stage.resources.inbox_bucket, enforced.stage.resources.table
     allow = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    boundary = account.boundary()[1].partition("=")[2]
     more: list[tuple[str, Callable[[Any], object]]] = [
         *neighbour.deployment(),
         ("iam", lambda client: client.put_role_policy(RoleName=role, PolicyName="more", PolicyDocument=allow)),
         ("iam", lambda client: client.update_assume_role_policy(RoleName=role, PolicyDocument=allow)),
+        ("iam", lambda client: client.delete_role_permissions_boundary(RoleName=enforced.roles.name("plan"))),
+        ("iam", lambda client: client.create_policy_version(PolicyArn=boundary, PolicyDocument=allow)),
         ("s3", lambda client: client.get_object(Bucket=inbox, Key="inbox/documents/whole.csv")),
         ("dynamodb", lambda client: client.scan(TableName=table)),
         ("dynamodb", lambda client: client.delete_table(TableName=table)),

@@ -19,7 +19,7 @@ resource "aws_iam_role" "this" {
   name                 = local.name
   description          = "Deploys the stage ${var.stage} of Tally from ${var.repository}."
   max_session_duration = 3600
-  permissions_boundary = var.permissions_boundary_arn
+  permissions_boundary = var.role_boundary_arn
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -43,7 +43,11 @@ locals {
   state      = "arn:${local.partition}:s3:::${var.state_bucket}"
   state_keys = [for key in [var.state_key, "${var.state_key}.tflock"] : "${local.state}/${var.workspace_key_prefix}/${var.stage}/${key}"]
 
-  bounded = var.permissions_boundary_arn == null ? {} : { StringEquals = { "iam:PermissionsBoundary" = var.permissions_boundary_arn } }
+  # Of a role that is made or given a boundary: the new one; of any other call: the one that the role has.
+  bounded = { StringEquals = { "iam:PermissionsBoundary" = [local.boundary_arn] } }
+
+  # What infra/ tags everything with.
+  tagged = { StringEquals = { "aws:RequestTag/Project" = ["tally"], "aws:RequestTag/Stage" = [var.stage] } }
 
   statements = {
     state = concat(
@@ -88,11 +92,17 @@ locals {
         sid = "ScaleTable"
         actions = [
           "application-autoscaling:DeleteScalingPolicy", "application-autoscaling:DeregisterScalableTarget",
-          "application-autoscaling:ListTagsForResource", "application-autoscaling:PutScalingPolicy",
-          "application-autoscaling:RegisterScalableTarget", "application-autoscaling:TagResource",
+          "application-autoscaling:PutScalingPolicy", "application-autoscaling:RegisterScalableTarget",
         ]
         resources = [local.scaling]
         condition = { StringEquals = { "application-autoscaling:service-namespace" = "dynamodb" } }
+      },
+      # A target's name is a number, and neither of these knows the namespace.
+      {
+        sid       = "TagScaling"
+        actions   = ["application-autoscaling:ListTagsForResource", "application-autoscaling:TagResource"]
+        resources = [local.scaling]
+        condition = {}
       },
       {
         sid       = "SeeScaling"
@@ -118,7 +128,7 @@ locals {
       {
         sid = "DeployFunctions"
         actions = [
-          "lambda:AddPermission", "lambda:CreateFunction", "lambda:DeleteFunctionConcurrency", "lambda:DeleteFunctionEventInvokeConfig",
+          "lambda:CreateFunction", "lambda:DeleteFunctionConcurrency", "lambda:DeleteFunctionEventInvokeConfig",
           "lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:GetFunctionEventInvokeConfig",
           "lambda:GetFunctionRecursionConfig", "lambda:GetPolicy", "lambda:ListTags", "lambda:PutFunctionConcurrency",
           "lambda:PutFunctionEventInvokeConfig", "lambda:PutFunctionRecursionConfig", "lambda:RemovePermission", "lambda:TagResource",
@@ -127,14 +137,6 @@ locals {
         resources = local.functions
         condition = {}
       },
-      {
-        sid       = "MapQueuesAndStream"
-        actions   = ["lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"]
-        resources = [local.mappings]
-        condition = { ArnEquals = { "lambda:FunctionArn" = local.functions } }
-      },
-      # A mapping's name is a number, and its tags do not tell its function.
-      { sid = "TagMappings", actions = ["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"], resources = [local.mappings], condition = {} },
       # What lives of the stage, for Chalice's record of it.
       { sid = "SeeWhatLives", actions = ["events:ListRules", "lambda:ListEventSourceMappings", "lambda:ListFunctions"], resources = ["*"], condition = {} },
       {
@@ -143,6 +145,31 @@ locals {
         resources = local.roles
         condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
       },
+    ]
+
+    triggers = [
+      # Nobody but these services is let in: another account could run the functions, and with them what their roles may do.
+      {
+        sid       = "LetEventsIn"
+        actions   = ["lambda:AddPermission"]
+        resources = local.functions
+        condition = { StringEquals = { "lambda:Principal" = ["events.amazonaws.com", "s3.amazonaws.com"] } }
+      },
+      # What is not there yet has no name: AWS knows only the function that it is for.
+      {
+        sid       = "MakeMappings"
+        actions   = ["lambda:CreateEventSourceMapping"]
+        resources = ["*"]
+        condition = { ArnEquals = { "lambda:FunctionArn" = local.functions } }
+      },
+      {
+        sid       = "MapQueuesAndStream"
+        actions   = ["lambda:DeleteEventSourceMapping", "lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"]
+        resources = [local.mappings]
+        condition = { ArnEquals = { "lambda:FunctionArn" = local.functions } }
+      },
+      # A mapping's name is a number, and its tags do not tell its function.
+      { sid = "TagMappings", actions = ["lambda:ListTags", "lambda:TagResource", "lambda:UntagResource"], resources = [local.mappings], condition = {} },
       {
         sid       = "AnnounceAndSchedule"
         actions   = ["events:CreateEventBus", "events:DescribeEventBus", "events:ListTagsForResource", "events:TagResource", "events:UntagResource"]
@@ -161,12 +188,20 @@ locals {
     ]
 
     roles = [
-      { sid = "GrantWithinBoundary", actions = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"], resources = local.roles, condition = local.bounded },
+      {
+        sid = "GrantWithinBoundary"
+        actions = [
+          "iam:CreateRole", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy", "iam:UpdateAssumeRolePolicy",
+          "iam:UpdateRole",
+        ]
+        resources = local.roles
+        condition = local.bounded
+      },
       {
         sid = "SetUpRoles"
         actions = [
-          "iam:DeleteRolePolicy", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole",
-          "iam:ListRolePolicies", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole",
+          "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole", "iam:ListRolePolicies",
+          "iam:TagRole", "iam:UntagRole",
         ]
         resources = local.roles
         condition = {}
@@ -200,7 +235,9 @@ locals {
       },
       # The topic's own key. No condition tells it from other keys that could not be made true of those, so the role may make one and
       # turn it on, but neither use, delete nor change the policy of any.
-      { sid = "MakeAlarmKey", actions = ["kms:CreateKey"], resources = ["*"], condition = {} },
+      { sid = "MakeAlarmKey", actions = ["kms:CreateKey"], resources = ["*"], condition = local.tagged },
+      # A key that is made with tags asks for this too. Nothing here is granted by a tag.
+      { sid = "TagAlarmKey", actions = ["kms:TagResource"], resources = [local.keys], condition = local.tagged },
       {
         sid       = "SetUpAlarmKey"
         actions   = ["kms:CreateAlias", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"]

@@ -80,13 +80,24 @@ variable "kms_key_arns" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "ARN of the policy that bounds this role and that every role which it makes must carry (give it to the stage too); null for none."
+  description = "ARN of a policy of yours that every role which this one makes must carry; null for the one that is made here. Give the output of this name to the stage."
   type        = string
-  default     = null # null has a meaning here: no boundary
+  default     = null # null has a meaning here: the boundary that is made here
 
   validation {
     condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
     error_message = "permissions_boundary_arn must be the ARN of a policy."
+  }
+}
+
+variable "role_boundary_arn" {
+  description = "ARN of the policy that bounds this role itself, where your organisation asks for one; null for none."
+  type        = string
+  default     = null # null has a meaning here: no boundary
+
+  validation {
+    condition     = var.role_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.role_boundary_arn))
+    error_message = "role_boundary_arn must be the ARN of a policy."
   }
 }
 

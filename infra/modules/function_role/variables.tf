@@ -44,13 +44,13 @@ variable "statements" {
     error_message = "Every action must be one action, such as sqs:SendMessage, without a wildcard."
   }
 
-  # The one action of a function of Tally for which AWS knows no narrower resource.
+  # The actions of functions of Tally for which AWS knows no narrower resource.
   validation {
     condition = alltrue([
       for s in var.statements :
-      !contains(s.resources, "*") || toset(s.actions) == toset(["lambda:ListEventSourceMappings"])
+      !contains(s.resources, "*") || length(setsubtract(s.actions, ["dynamodb:ListStreams", "lambda:ListEventSourceMappings"])) == 0
     ])
-    error_message = "Resource * is only for lambda:ListEventSourceMappings, in a statement of its own."
+    error_message = "Resource * is only for dynamodb:ListStreams and lambda:ListEventSourceMappings, in a statement of its own."
   }
 }
 

@@ -79,6 +79,7 @@ run "names_every_resource_that_aws_can_name" {
       "events:ListRules",
       "kms:CreateKey",
       "kms:ListAliases",
+      "lambda:CreateEventSourceMapping",
       "lambda:ListEventSourceMappings",
       "lambda:ListFunctions",
       "logs:DescribeLogGroups",
@@ -104,6 +105,7 @@ run "reaches_nothing_of_a_stage_whose_name_begins_with_its_own" {
       observability = ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:tally-prod-*"]
       roles         = []
       state         = []
+      triggers      = []
     }
     error_message = "Only alarms are named by a prefix."
   }
@@ -111,9 +113,12 @@ run "reaches_nothing_of_a_stage_whose_name_begins_with_its_own" {
 
 run "maps_its_own_functions_only" {
   assert {
-    condition = [for s in local.statements.functions : jsonencode(s.condition) if contains(s.actions, "lambda:UpdateEventSourceMapping")] == [
-      jsonencode({ ArnEquals = { "lambda:FunctionArn" = local.functions } })
-    ]
+    condition = {
+      for s in local.statements.triggers : s.sid => jsonencode(s.condition)
+      if length(setintersection(s.actions, ["lambda:CreateEventSourceMapping", "lambda:DeleteEventSourceMapping", "lambda:UpdateEventSourceMapping"])) > 0
+      } == {
+      for sid in ["MakeMappings", "MapQueuesAndStream"] : sid => jsonencode({ ArnEquals = { "lambda:FunctionArn" = local.functions } })
+    }
     error_message = "A mapping's ARN is a number: a condition must tell whose it is."
   }
 }
@@ -128,9 +133,16 @@ run "uses_and_takes_no_key" {
       for action in flatten([for statements in local.statements : [for s in statements : s.actions]]) : action if startswith(action, "kms:")
       ]) == toset([
       "kms:CreateAlias", "kms:CreateKey", "kms:DeleteAlias", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKeyPolicy",
-      "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags",
+      "kms:GetKeyRotationStatus", "kms:ListAliases", "kms:ListResourceTags", "kms:TagResource",
     ])
     error_message = "A right to any key that goes beyond turning it on could be turned on another's data."
+  }
+
+  assert {
+    condition = toset([
+      for s in local.statements.observability : jsonencode(s.condition) if length(setintersection(s.actions, ["kms:CreateKey", "kms:TagResource"])) > 0
+    ]) == toset([jsonencode({ StringEquals = { "aws:RequestTag/Project" = ["tally"], "aws:RequestTag/Stage" = ["prod"] } })])
+    error_message = "A key may only be made, and tagged, as the stage's: a key that is made with tags asks for both rights."
   }
 }
 
@@ -153,26 +165,90 @@ run "changes_no_role_but_those_of_its_functions" {
   }
 }
 
-run "grants_only_within_the_boundary" {
+run "grants_only_within_a_boundary_of_yours" {
   variables {
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
   }
 
   assert {
-    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary"
-    error_message = "The boundary must bound the role itself."
+    condition     = output.permissions_boundary_arn == "arn:aws:iam::123456789012:policy/boundary" && length(aws_iam_policy.boundary) == 0
+    error_message = "The boundary must be the caller's."
   }
 
   assert {
     condition = {
-      for s in local.statements.roles : s.sid => jsonencode(s.condition) if length(setintersection(s.actions, ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"])) > 0
-    } == { GrantWithinBoundary = jsonencode({ StringEquals = { "iam:PermissionsBoundary" = "arn:aws:iam::123456789012:policy/boundary" } }) }
-    error_message = "A function could get more than the boundary allows."
+      for s in local.statements.roles : s.sid => jsonencode(s.condition)
+      if anytrue([for action in s.actions : !can(regex("^iam:(Get|List|Tag|Untag)", action))])
+    } == { GrantWithinBoundary = jsonencode({ StringEquals = { "iam:PermissionsBoundary" = ["arn:aws:iam::123456789012:policy/boundary"] } }) }
+    error_message = "Whatever changes a role must be for a role within the boundary."
+  }
+}
+
+run "grants_only_within_the_boundary_that_it_makes" {
+  variables {
+    may_destroy = true
   }
 
   assert {
-    condition     = !anytrue([for s in local.statements.roles : contains(s.actions, "iam:DeleteRolePermissionsBoundary")])
-    error_message = "A boundary that can be taken away bounds nothing."
+    condition     = aws_iam_policy.boundary[0].name == "tally-prod-boundary" && output.permissions_boundary_arn == aws_iam_policy.boundary[0].arn
+    error_message = "Without a boundary of the caller's there must be one."
+  }
+
+  assert {
+    condition     = [for s in local.statements.roles : jsonencode(s.condition) if contains(s.actions, "iam:CreateRole")] == [jsonencode({ StringEquals = { "iam:PermissionsBoundary" = [aws_iam_policy.boundary[0].arn] } })]
+    error_message = "A role without the boundary could be made."
+  }
+
+  assert {
+    condition = length(setintersection(
+      flatten([for statements in local.statements : [for s in statements : s.actions]]),
+      ["iam:DeleteRolePermissionsBoundary", "iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion", "iam:DeletePolicy", "iam:AttachRolePolicy"],
+    )) == 0
+    error_message = "A boundary that can be taken away or rewritten bounds nothing."
+  }
+
+  assert {
+    condition     = !anytrue([for action in flatten([for s in local.boundary : s.actions]) : can(regex("^(iam|sts|lambda:(Add|Create|Update)|organizations)", action))])
+    error_message = "A function that could change rights could lift its own boundary."
+  }
+
+  assert {
+    condition     = toset(flatten([for s in local.boundary : s.actions if contains(s.resources, "*")])) == toset(["dynamodb:ListStreams", "lambda:ListEventSourceMappings"])
+    error_message = "The boundary must end at the stage, but for what AWS has no narrower resource for."
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.boundary[0].policy) <= 6144
+    error_message = "A policy has 6,144 characters at most."
+  }
+}
+
+run "is_bounded_itself_where_that_is_asked_for" {
+  variables {
+    role_boundary_arn = "arn:aws:iam::123456789012:policy/organisation"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/organisation"
+    error_message = "The boundary must bound the role itself."
+  }
+}
+
+run "lets_nobody_but_aws_services_invoke_its_functions" {
+  assert {
+    condition = [for s in local.statements.triggers : jsonencode(s.condition) if contains(s.actions, "lambda:AddPermission")] == [
+      jsonencode({ StringEquals = { "lambda:Principal" = ["events.amazonaws.com", "s3.amazonaws.com"] } })
+    ]
+    error_message = "Another account could be let in."
+  }
+}
+
+run "asks_no_condition_that_aws_does_not_know" {
+  assert {
+    condition = [for s in local.statements.data : jsonencode(s.condition) if contains(s.actions, "application-autoscaling:TagResource")] == [jsonencode({})] && [
+      for s in local.statements.data : s.sid if contains(s.actions, "application-autoscaling:ListTagsForResource")
+    ] == ["TagScaling"]
+    error_message = "Tagging a target does not know the service's namespace: with that condition nobody may."
   }
 }
 
@@ -330,4 +406,14 @@ run "rejects_a_boundary_that_is_no_policy" {
   }
 
   expect_failures = [var.permissions_boundary_arn]
+}
+
+run "rejects_a_boundary_of_its_own_that_is_no_policy" {
+  command = plan
+
+  variables {
+    role_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.role_boundary_arn]
 }

@@ -105,7 +105,7 @@ run "rejects_a_wildcard_resource_for_what_takes_a_stream" {
   command = plan
 
   variables {
-    statements = [{ sid = "ListStreams", actions = ["dynamodb:ListStreams"], resources = ["*"] }]
+    statements = [{ sid = "ReadStreams", actions = ["dynamodb:ListStreams", "dynamodb:DescribeStream"], resources = ["*"] }]
   }
 
   expect_failures = [var.statements]
@@ -115,7 +115,10 @@ run "accepts_a_wildcard_resource_where_aws_has_no_narrower_one" {
   command = plan
 
   variables {
-    statements = [{ sid = "SeeOwnMapping", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] }]
+    statements = [
+      { sid = "SeeOwnMapping", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
+      { sid = "ListStreams", actions = ["dynamodb:ListStreams"], resources = ["*"] },
+    ]
   }
 }
 
