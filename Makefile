@@ -29,7 +29,7 @@ CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BRE
 # Tests on stages wait more than they work: two files at a time.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
-.PHONY: help venv demo chaos model bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan lock clean
+.PHONY: help venv demo chaos model bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +80,7 @@ test: test-unit $(CHAOS_STAMP) ## Every test
 	@$(DEPLOYED) -m "e2e or chaos"
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
-	@$(BIN)/pytest -q -m "not e2e and not chaos"
+	@$(BIN)/pytest -q -m "not e2e and not chaos and not terraform"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(DEPLOYED) -m e2e
@@ -91,7 +91,7 @@ test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (par
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos
 
-check: format-check lint types docs-check tf-fmt tf-validate tf-test tf-scan test ## All that CI runs
+check: format-check lint types docs-check tf-fmt tf-validate tf-test tf-scan iam-check test ## All that CI runs
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format
@@ -136,6 +136,10 @@ tf-test: tf-validate ## Test the root module, each module alone, and the example
 	  echo "== infra: plan the stage $$stage"; \
 	  TF_DATA_DIR="$(CHECK_DATA)/data/infra" terraform -chdir=infra test -no-color -test-directory=examples -var-file="examples/$$stage.example.tfvars" || exit 1; \
 	done
+
+iam-check: venv ## Compare the policies with what AWS knows, and with what the functions call
+	@mkdir -p "$(CHECK_DATA)/plugins"
+	@$(CHECK_ENV) $(BIN)/pytest -q -m terraform
 
 tf-scan: $(CHECKOV_STAMP) ## Scan the root module, its modules and their examples with checkov
 	@$(CHECKOV_ENV)/bin/checkov --directory infra --framework terraform --skip-download --quiet --compact

@@ -24,7 +24,7 @@ locals {
       { sid = "Announce", actions = ["events:PutEvents"], resources = [local.bus] },
       { sid = "HandOver", actions = ["lambda:InvokeFunction"], resources = local.functions },
       { sid = "SeeMappings", actions = ["lambda:ListEventSourceMappings"], resources = ["*"] },
-      { sid = "WriteLogs", actions = ["logs:CreateLogStream", "logs:PutLogEvents"], resources = local.log_groups },
+      { sid = "WriteLogs", actions = ["logs:CreateLogStream", "logs:PutLogEvents"], resources = [for name in local.log_groups : name if endswith(name, ":*")] },
     ],
     length(var.kms_key_arns) == 0 ? [] : [
       { sid = "UseKeysOfYours", actions = ["kms:Decrypt", "kms:GenerateDataKey"], resources = var.kms_key_arns },
