@@ -32,6 +32,7 @@ class MemoryDynamoDB:
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Wire] = {}
         self.stream: list[Wire] = []
+        self.tokens: dict[str, list[Wire]] = {}
 
     def describe_table(self, **_: Any) -> Wire:
         return {"Table": {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}}
@@ -60,13 +61,19 @@ class MemoryDynamoDB:
             self._apply({"Item": request["PutRequest"]["Item"]})
         return {"UnprocessedItems": {}}
 
-    def transact_write_items(self, *, TransactItems: list[Wire]) -> Wire:  # noqa: N803
+    def transact_write_items(self, *, TransactItems: list[Wire], ClientRequestToken: str = "") -> Wire:  # noqa: N803
+        if ClientRequestToken in self.tokens:
+            if self.tokens[ClientRequestToken] != TransactItems:
+                raise client_error("IdempotentParameterMismatchException")
+            return {}
         actions = [{**request, kind: True} for action in TransactItems for kind, request in action.items()]
         reasons = [{"Code": "None"} if self._holds(action) else self._reason(action) for action in actions]
         if any(reason["Code"] != "None" for reason in reasons):
             raise client_error("TransactionCanceledException", CancellationReasons=reasons)
         for action in actions:
             self._apply(action)
+        if ClientRequestToken:
+            self.tokens[ClientRequestToken] = copy.deepcopy(TransactItems)
         return {}
 
     def query(self, *, ExpressionAttributeValues: Wire, Limit: int | None = None, **request: Any) -> Wire:  # noqa: N803
@@ -185,6 +192,8 @@ def _updated(old: Wire | None, action: Wire) -> Wire:
                 item[name] = values[match[2]]
             elif verb == "ADD" and "NS" in values[match[2]]:
                 item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *values[match[2]]["NS"]})}
+            elif verb == "ADD" and "N" not in item.get(name, {"N": "0"}):
+                raise client_error("ValidationException")
             elif verb == "ADD":
                 item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[match[2]]["N"]))}
             else:
