@@ -9,6 +9,7 @@ FILE ?=
 JOB ?= transactions
 PORT ?=
 SEED ?=
+SUITE ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -29,7 +30,7 @@ CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BRE
 # Tests on stages wait more than they work: two files at a time.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
-.PHONY: help venv demo chaos model bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ $(CHAOS_STAMP) $(CHECKOV_STAMP): .tally/check/%/.installed: requirements/%.txt
 
 model: venv ## Explore every schedule of the protocol within bounds, and print the kill table (minutes)
 	@$(BIN)/python -m tests.model
+
+conformance: venv ## Ask a public suite how the local AWS differs from DynamoDB; writes docs/local-aws.md (git, Node.js)
+	@$(BIN)/python -m tools.conformance $(if $(SUITE),--suite "$(SUITE)")
 
 bench: venv ## Measure Tally against its limits and the textbook (about ten minutes; nothing else should run)
 	@$(BIN)/python -m bench

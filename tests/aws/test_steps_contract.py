@@ -1,12 +1,9 @@
-"""What Tally's own writes come to, whoever stands behind the table: in memory, moto, and the local AWS."""
+"""What Tally's own writes come to, whoever stands behind the table: in memory, moto, the local AWS, and roto."""
 
-import re
 from typing import Any
 
 import pytest
-from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from chalicelib import services
 from chalicelib.errors import FatalError, NotFoundError
 from chalicelib.steps.redrive import Redriven, Redriver
 from chalicelib.steps.settle import Settler
@@ -20,12 +17,10 @@ from chalicelib.store.ledger import Finished, Recorded, Seen
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import Table, Update
-from chalicelib.store.waiting import note_waiting
 from tests.support import builders
 from tests.support.builders import NOW, RETRY, Time
 from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryEvents, MemoryS3, Pipeline
+from tests.support.pipeline import MemoryEvents, MemoryS3
 
 KEY = ChunkKey("offices-1", 0)
 SUCCEEDED, FAILED, RAISED = Outcome.SUCCEEDED, Outcome.FAILED, ReasonCode.RAISED
@@ -219,88 +214,3 @@ def test_a_batch_is_held_and_let_go(table: Table) -> None:
     assert _batch(table).hold is Hold.CANCELLED
     assert holds.hold("offices-2", Hold.PAUSED) is False
     assert table.get("batch#offices-2", "batch") is None
-
-
-class Strict(MemoryDynamoDB):
-    """Keeps every action that has an expression."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.actions: list[dict[str, Any]] = []
-
-    def _holds(self, action: dict[str, Any]) -> bool:
-        self.actions.append(action)
-        return super()._holds(action)
-
-
-def test_every_expression_of_a_whole_run_is_one_that_dynamodb_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No reserved word stands for itself, and no name or value is given that is not used: AWS refuses both."""
-    monkeypatch.setattr("tests.support.pipeline.MemoryDynamoDB", Strict)
-    pipeline = Pipeline(monkeypatch)
-    gone = pipeline.upload("inbox/offices/gone.csv", b"office_id,user_count,contract_count\no1,1,2\n")
-    pipeline.faults = lambda operation: Fault.KILLED_BEFORE if operation == "update_item" else Fault.NONE
-    assert not pipeline.deliver("upload")
-    pipeline.s3.objects.clear()
-    ended = pipeline.upload("inbox/offices/day.csv", b"office_id,user_count,contract_count\no1,1,2\no2,x,2\n")
-    pipeline.drain()
-    assert pipeline.batch(gone).status is BatchStatus.REJECTED
-    assert pipeline.batch(ended).status is BatchStatus.COMPLETED_WITH_FAILURES
-    _operate(pipeline, ended)
-    assert isinstance(pipeline.dynamodb, Strict)
-    reserved = set(ReservedKeywords.get_reserved_keywords())
-    assert "ROWS" in reserved
-    expressions = set()
-    for action in pipeline.dynamodb.actions:
-        expression = f"{action.get('UpdateExpression', '')} {action.get('ConditionExpression', '')}"
-        expressions.add(expression)
-        assert set(re.findall(r":\w+", expression)) == set(action.get("ExpressionAttributeValues", {}))
-        assert set(re.findall(r"#\w+", expression)) == set(action.get("ExpressionAttributeNames", {}))
-        words = re.findall(r"(?<![:#\w])[a-z_]\w*(?!\w*\()", expression)
-        assert [word for word in words if word.upper() in reserved] == []
-    assert len(expressions) >= 22
-
-
-def _operate(pipeline: Pipeline, ended: str) -> None:
-    """Let everything happen to batches that an operator or a loss can do to them."""
-    made = services.Services.of(None)
-    table = builders.table(pipeline.dynamodb)
-    holds, redriver, repository = Holds(table=table), Redriver(table=table), Repository(table=table)
-    leases = made.heavy_processor.leases
-    leases.take(ChunkKey(ended, 0), 0)
-    leases.release(ChunkKey(ended, 0), 0)
-    repository.markers(ChunkKey(ended, 0), data=False)
-    content = b"office_id,user_count,contract_count\no1,1,2\no2,1,2\n"
-    unread, stopped = (pipeline.upload(f"inbox/offices/{name}.csv", content) for name in ("unread", "stopped"))
-    pipeline.drain_uploads()
-    holds.hold(unread, Hold.PAUSED)
-    holds.resume(unread)
-    holds.hold(unread, Hold.CANCELLED)
-    for step in ("dispatch", "ingest", "dispatch"):
-        assert pipeline.deliver(step, most=1000)
-    note_waiting(table, pipeline.chunks(stopped)[0], {0: "ValueError: x"}, attempt=2, delay_seconds=1)
-    holds.hold(stopped, Hold.CANCELLED)
-    pipeline.drain()
-    for batch_id in (unread, stopped):
-        assert pipeline.batch(batch_id).counts == Counts(failed=2)
-        redriver.redrive(batch_id, rows=[(0, 0)], on_chunk=lambda: None)
-        redriver.redrive(batch_id, on_chunk=lambda: None)
-    _miscount(pipeline, stopped)
-    pipeline.positions["dispatch"] = len(pipeline.dynamodb.stream)
-    made.reconciler.sweep(made.reconciler.open_batches())
-    assert len(made.reconciler.repair(stopped).counters_repaired) == 2
-    made.reconciler.repair(unread)
-    pipeline.drain()
-    assert [pipeline.batch(batch_id).status for batch_id in (unread, stopped)] == [BatchStatus.COMPLETED] * 2
-    _miscount(pipeline, stopped)
-    assert made.reconciler.repair(stopped, thorough=True).counters_repaired
-    (marker,) = repository.markers(ChunkKey(stopped, 0))
-    del pipeline.dynamodb.items[marker.chunk.pk, f"mark#{marker.version:06d}"]
-    made.reconciler.repair(stopped, thorough=True)
-    pipeline.drain()
-    assert (pipeline.batch(stopped).status, pipeline.batch(stopped).attempt) == (BatchStatus.COMPLETED, 3)
-
-
-def _miscount(pipeline: Pipeline, batch_id: str) -> None:
-    """Break the counters of a chunk and of its batch."""
-    pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, "chunk"]["failed"] = number(7)
-    pipeline.dynamodb.items[f"batch#{batch_id}", "batch"]["failed"] = number(7)

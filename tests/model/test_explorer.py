@@ -46,10 +46,10 @@ class Counter:
 
     def deliver(self, handler: str, messages: Sequence[Message], tape: Tape) -> None:
         dynamodb = TapedDynamoDB(tape)
-        key = {"pk": {"S": "counter"}, "sk": {"S": ""}}
+        table, key = {"TableName": "tally-test"}, {"pk": {"S": "counter"}, "sk": {"S": "x"}}
         for body, _ in messages:
             was = int(dynamodb.get_item(Key=key)["Item"]["n"]["N"])
-            request: dict[str, Any] = {"Key": key, "UpdateExpression": "SET n = :next"}
+            request: dict[str, Any] = {**table, "Key": key, "UpdateExpression": "SET n = :next"}
             values = {":next": {"N": str(was + 1)}}
             if self.how == "guarded":
                 request["ConditionExpression"] = "n = :was"
@@ -63,7 +63,7 @@ class Counter:
                     RETRY(dynamodb.update_item, **update)
                     return
                 marker = {"pk": {"S": "marker"}, "sk": {"S": body}}
-                put = {"Item": marker, "ConditionExpression": "attribute_not_exists(pk)"}
+                put = {**table, "Item": marker, "ConditionExpression": "attribute_not_exists(pk)"}
                 RETRY(dynamodb.transact_write_items, TransactItems=[{"Put": put}, {"Update": update}])
             except CancelledError:
                 return
@@ -81,14 +81,14 @@ class Counter:
         return False
 
     def violation(self, before: Mapping[Place, Item], after: Mapping[Place, Item]) -> str:
-        return "counts twice" if int(after["counter", ""]["n"]["N"]) > 2 else ""
+        return "counts twice" if int(after["counter", "x"]["n"]["N"]) > 2 else ""
 
     def unrest(self, table: Mapping[Place, Item], events: Collection[str]) -> str:
-        return "" if int(table["counter", ""]["n"]["N"]) == 2 else "loses a message"
+        return "" if int(table["counter", "x"]["n"]["N"]) == 2 else "loses a message"
 
 
 def _count(how: str, bounds: Bounds) -> Explored:
-    items = {("counter", ""): {"pk": {"S": "counter"}, "sk": {"S": ""}, "n": {"N": "0"}}}
+    items = {("counter", "x"): {"pk": {"S": "counter"}, "sk": {"S": "x"}, "n": {"N": "0"}}}
     start = Start(items=items, messages=[("queue", "a"), ("queue", "b")])
     return Explorer(Counter(how), start, bounds).explore()
 

@@ -1,5 +1,7 @@
 """DynamoDB in memory: as much of it as Tally uses, with its stream, fast enough for thousands of histories.
 
+What DynamoDB would refuse it refuses too: ``strict`` looks at each request first.
+
 ``tests/aws/test_table_contract.py`` holds it, moto and the local AWS to the same behaviour.
 """
 
@@ -10,11 +12,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.store.pacing import item_size
+from tests.support.strict import as_strict_as_aws
 
 Wire = dict[str, Any]
-MAX_ITEM_BYTES = 400 * 1024
-MAX_TRANSACTION_BYTES = 4 * 1024 * 1024
 PAGE = 7
 """Items of one answer to a query; DynamoDB's are a megabyte."""
 
@@ -25,12 +25,17 @@ def client_error(code: str, status: int = 400, **extra: Any) -> ClientError:
     return ClientError(response, "Operation")
 
 
+@as_strict_as_aws("dynamodb")
 class MemoryDynamoDB:
     """One table, any name; ``stream`` is every change in order, as Lambda would be given it."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Wire] = {}
         self.stream: list[Wire] = []
+        self.tokens: dict[str, list[Wire]] = {}
+
+    def describe_table(self, **_: Any) -> Wire:
+        return {"Table": {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}}
 
     def get_item(self, *, Key: Wire, **_: Any) -> Wire:  # noqa: N803
         item = self.items.get(_key(Key))
@@ -52,22 +57,23 @@ class MemoryDynamoDB:
 
     def batch_write_item(self, *, RequestItems: Wire) -> Wire:  # noqa: N803
         ((_, requests),) = RequestItems.items()
-        assert len(requests) <= 25
         for request in requests:
-            _check_size(request["PutRequest"])
             self._apply({"Item": request["PutRequest"]["Item"]})
         return {"UnprocessedItems": {}}
 
-    def transact_write_items(self, *, TransactItems: list[Wire]) -> Wire:  # noqa: N803
-        assert 0 < len(TransactItems) <= 100
+    def transact_write_items(self, *, TransactItems: list[Wire], ClientRequestToken: str = "") -> Wire:  # noqa: N803
+        if ClientRequestToken in self.tokens:
+            if self.tokens[ClientRequestToken] != TransactItems:
+                raise client_error("IdempotentParameterMismatchException")
+            return {}
         actions = [{**request, kind: True} for action in TransactItems for kind, request in action.items()]
-        assert len({_target(action) for action in actions}) == len(actions), "no item twice"
-        assert sum(map(_check_size, actions)) <= MAX_TRANSACTION_BYTES
         reasons = [{"Code": "None"} if self._holds(action) else self._reason(action) for action in actions]
         if any(reason["Code"] != "None" for reason in reasons):
             raise client_error("TransactionCanceledException", CancellationReasons=reasons)
         for action in actions:
             self._apply(action)
+        if ClientRequestToken:
+            self.tokens[ClientRequestToken] = copy.deepcopy(TransactItems)
         return {}
 
     def query(self, *, ExpressionAttributeValues: Wire, Limit: int | None = None, **request: Any) -> Wire:  # noqa: N803
@@ -103,7 +109,6 @@ class MemoryDynamoDB:
         return {"Code": "ConditionalCheckFailed"} | ({"Item": copy.deepcopy(item)} if asked and item else {})
 
     def _single(self, request: Wire) -> Wire:
-        _check_size(request)
         if not self._holds(request):
             item = self._reason(request).get("Item")
             raise client_error("ConditionalCheckFailedException", **({"Item": item} if item else {}))
@@ -144,14 +149,6 @@ def _image(item: Wire | None) -> Wire:
 
 def _key(key: Wire) -> tuple[str, str]:
     return key["pk"]["S"], key["sk"]["S"]
-
-
-def _check_size(action: Wire) -> int:
-    """Return the bytes of an item that is put, 0 for what is no put; refuses one that is too large."""
-    size = item_size(action.get("Item", {}))
-    if size > MAX_ITEM_BYTES:
-        raise client_error("ValidationException")
-    return size
 
 
 def _target(action: Wire) -> tuple[str, str]:
@@ -195,6 +192,8 @@ def _updated(old: Wire | None, action: Wire) -> Wire:
                 item[name] = values[match[2]]
             elif verb == "ADD" and "NS" in values[match[2]]:
                 item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *values[match[2]]["NS"]})}
+            elif verb == "ADD" and "N" not in item.get(name, {"N": "0"}):
+                raise client_error("ValidationException")
             elif verb == "ADD":
                 item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[match[2]]["N"]))}
             else:

@@ -20,6 +20,7 @@ from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.transport.uploads import Upload, event_of
 from tests.support.faults import Fault, FaultyClient, Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
+from tests.support.strict import as_strict_as_aws
 from tests.support.terraform import delivers
 
 HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish"}
@@ -31,6 +32,7 @@ class _Context:
         return 60_000
 
 
+@as_strict_as_aws("sqs")
 class MemorySQS:
     """Keeps what is sent, by queue URL."""
 
@@ -38,7 +40,6 @@ class MemorySQS:
         self.bodies: dict[str, list[str]] = defaultdict(list)
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
-        assert 0 < len(Entries) <= 10
         self.bodies[QueueUrl] += [entry["MessageBody"] for entry in Entries]
         return {"Failed": []}
 
@@ -49,6 +50,7 @@ class MemorySQS:
         """Do nothing: time stands still here."""
 
 
+@as_strict_as_aws("events")
 class MemoryEvents:
     """Keeps the events that were put."""
 
@@ -63,6 +65,7 @@ class MemoryEvents:
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@as_strict_as_aws("s3")
 class MemoryS3:
     """Keeps object versions by key and version id; those in ``deletions`` are delete markers.
 
@@ -77,8 +80,11 @@ class MemoryS3:
         self.uploads_begun = 0
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
-        version = f"v{1 + sum(key == Key for key, _ in self.objects)}"
-        self.objects[Key, version] = Body
+        return self._put(Key, Body)
+
+    def _put(self, key: str, body: bytes) -> dict[str, Any]:
+        version = f"v{1 + sum(name == key for name, _ in self.objects)}"
+        self.objects[key, version] = body
         return {"VersionId": version, "ETag": f'"{etag(version)}"'}
 
     def create_multipart_upload(self, *, ChecksumAlgorithm: str, **_: Any) -> dict[str, Any]:  # noqa: N803
@@ -104,7 +110,7 @@ class MemoryS3:
         # S3 refuses an upload whose algorithm was named and whose parts come without their checksums.
         assert MultipartUpload["Parts"] == [{"PartNumber": n} | _part(n, parts[n]) for n in range(1, len(parts) + 1)]
         del self.uploads[UploadId]
-        return self.put_object(Key=Key, Body=b"".join(parts[n] for n in sorted(parts)))
+        return self._put(Key, b"".join(parts[n] for n in sorted(parts)))
 
     def abort_multipart_upload(self, *, UploadId: str, **_: Any) -> None:  # noqa: N803
         self._upload(UploadId)
@@ -172,6 +178,7 @@ def etag(version: str) -> str:
     return f"etag-of-{version}"
 
 
+@as_strict_as_aws("lambda")
 class MemoryLambda:
     """Says whether the queues' mappings report partial failures."""
 
@@ -219,6 +226,7 @@ class Pipeline:
             settings=services.settings(), retry=Retry(sleep=lambda _: None), client=self.clients.__getitem__
         )
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
+        monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
 
     def _next_fault(self, operation: str) -> Fault:
         return self.faults(operation)

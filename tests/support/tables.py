@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+ENGINES = ("memory", "moto", "local AWS", "roto")
+"""What tests have for DynamoDB; docs/local-aws.md says how they differ from it."""
+
 
 def make_table(dynamodb: "DynamoDBClient", name: str) -> None:
     """Make a table with the keys, the index and the stream of the real one, and wait until it is there."""

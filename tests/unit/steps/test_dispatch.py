@@ -178,7 +178,7 @@ def test_batches_rows_markers_and_deletions_are_none_of_its_business() -> None:
     pk = ChunkKey(BATCH, 0).pk
     others = (rows_sk(0), "mark#000001", "waiting#000001")
     table(dynamodb).write_all({"pk": text(pk), "sk": text(sk)} for sk in others)
-    dynamodb.delete_item(Key={"pk": text(pk), "sk": text(rows_sk(0))})
+    dynamodb.delete_item(TableName="tally-test", Key={"pk": text(pk), "sk": text(rows_sk(0))})
     assert (batch_pk(BATCH), "batch") in dynamodb.items
     assert dispatcher(sqs).dispatch(changed_since(dynamodb)) == Dispatched()
     assert not any(sqs.bodies.values())

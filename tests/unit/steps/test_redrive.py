@@ -369,7 +369,7 @@ def test_what_time_deletes_is_not_run_again(pipeline: Pipeline) -> None:
     before = pipeline.batch(batch_id)
     repair_job()
     for pk, sk in [place for place in pipeline.dynamodb.items if place[1].startswith(("rows#", "mark#"))]:
-        pipeline.dynamodb.delete_item(Key={"pk": {"S": pk}, "sk": {"S": sk}})
+        pipeline.dynamodb.delete_item(TableName="tally-test", Key={"pk": {"S": pk}, "sk": {"S": sk}})
     pipeline.drain()
     assert (pipeline.batch(batch_id), job_module().ran) == (before, [])
     assert redriven(pipeline, batch_id) == Redriven()

@@ -35,13 +35,16 @@ class Reluctant(MemoryDynamoDB):
     def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         ((name, request),) = RequestItems.items()
         keys = request["Keys"]
-        answer = super().batch_get_item(RequestItems={name: {**request, "Keys": keys[: self.most]}})
+        answer: dict[str, Any] = {"Responses": {}}
+        if self.most:
+            answer = super().batch_get_item(RequestItems={name: {**request, "Keys": keys[: self.most]}})
         left = {name: {**request, "Keys": keys[self.most :]}} if keys[self.most :] else {}
         return {**answer, "UnprocessedKeys": left}
 
     def batch_write_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         ((name, requests),) = RequestItems.items()
-        super().batch_write_item(RequestItems={name: requests[: self.most]})
+        if self.most:
+            super().batch_write_item(RequestItems={name: requests[: self.most]})
         return {"UnprocessedItems": {name: requests[self.most :]} if requests[self.most :] else {}}
 
 
