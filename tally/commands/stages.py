@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from chalicelib import jobs
 from tally.commands.options import BRING_UP, TIMEOUT, VARIABLES, command, find_stage, parse, workspace
-from tally.deploy.deployer import deploy_to_aws
+from tally.deploy import next_steps
+from tally.deploy.deployer import deploy_to_aws, plan_for_aws
 from tally.deploy.destroyer import destroy_in_aws
 from tally.errors import ExitCode, OperatorError
 from tally.local import localaws
@@ -43,9 +45,28 @@ def down(*, output: Output, stage: str, every: bool) -> None:
     output.result(removed)
 
 
-@command("deploy", VARIABLES, click.option("--yes", is_flag=True, help="Do not ask."))
-def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool) -> None:
-    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks."""
+@command(
+    "deploy",
+    VARIABLES,
+    click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and stop there."),
+    click.option("--adopt", is_flag=True, help="Take over what exists of the stage and no state knows."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+)
+def deploy(*, output: Output, stage: str, variables: tuple[str, ...], plan_only: bool, adopt: bool, yes: bool) -> None:
+    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks.
+
+    Run it again after an interrupt, a kill or an error: it says what it finds, and continues from there.
+    """
+    if plan_only:
+        planned = plan_for_aws(
+            workspace(), stage, variables=parse(variables), output=output, environ=os.environ, adopt=adopt
+        )
+        for change in planned.changes:
+            output.say(f"  {change}")
+        output.say(f"{planned.summary} Nothing was deployed.")
+        output.result({"stage": stage, "summary": planned.summary, "changes": planned.changes})
+        return
+    began = output.clock()
     deployed = deploy_to_aws(
         workspace(),
         stage,
@@ -53,8 +74,12 @@ def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool)
         output=output,
         environ=os.environ,
         confirm=lambda question: yes or click.confirm(question, err=True),
+        adopt=adopt,
     )
-    output.say(f"Stage {stage} is deployed. Next: tally submit FILE --job JOB --stage {stage}")
+    output.say(f"Stage {stage} is deployed, in {output.clock() - began:.0f} s.")
+    names = ", ".join(jobs.names())
+    for line in next_steps.lines(stage, deployed.resources, jobs=names, variables=parse(variables)):
+        output.say(line)
     output.result(_described(deployed))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import python_terraform
 
 from tally.errors import OperatorError, TerraformError
+from tally.tools import causes
 from tally.tools.subprocess import Runner
 
 OLDEST = (1, 9)
@@ -92,6 +93,13 @@ class Terraform:
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color"))
         return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
 
+    def adopt(self, address: str, identifier: str, variables: Mapping[str, Any]) -> None:
+        """Take a resource that exists into the state, without changing it."""
+        answer = self.command_line.cmd(
+            "import", address, identifier, var=dict(variables), no_color=python_terraform.IsFlagged
+        )
+        self._check("import", answer)
+
     def forget(self, address: str) -> None:
         """Remove a resource from the state without destroying it."""
         self._check("state rm", self.command_line.cmd("state rm", address))
@@ -104,8 +112,12 @@ class Terraform:
         return self._check("plan", answer)
 
     def planned(self, variables: Mapping[str, Any], plan_file: Path) -> list[Resource]:
-        """Return what an apply would create, each resource with those of its values that are known before."""
+        """Write a plan and return what it would create, each with those of its values that are known before."""
         self.plan(variables, plan_file)
+        return self.creates(plan_file)
+
+    def creates(self, plan_file: Path) -> list[Resource]:
+        """Return what a written plan would create, each resource with those of its values that are known before."""
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color", str(plan_file)))
         return [
             Resource(address=found["address"], type=found["type"], values=found["change"]["after"])
@@ -140,10 +152,12 @@ class Terraform:
     def _check(self, command: str, answer: tuple[int, str, str]) -> str:
         returncode, stdout, stderr = answer
         if returncode:
+            written = (stderr or stdout).strip()
+            cause = causes.explain(written) or "Correct what it says below"
             raise TerraformError(
-                f"terraform {command} failed in {self.command_line.folder}: fix what it says below and "
-                f"run this again (full log: {self.command_line.runner.log}).",
-                detail=(stderr or stdout).strip(),
+                f"terraform {command} failed in {self.command_line.folder}. {cause}; then run this again, it continues "
+                f"from there (log: {self.command_line.runner.log}).",
+                detail=written,
             )
         return stdout
 

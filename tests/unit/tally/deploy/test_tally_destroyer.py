@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 
 from tally.cli import run
 from tally.commands import stages as stack_commands
-from tally.deploy import deployer as deployment
 from tally.deploy import destroyer as destruction
-from tally.deploy.deployer import Account
+from tally.deploy import preflight
 from tally.deploy.destroyer import Remains, destroy_in_aws
+from tally.deploy.preflight import Account
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Survey
 from tally.errors import ChaliceError, ExitCode, OperatorError
@@ -139,7 +139,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
     monkeypatch.setattr(terraform.Terraform, "at", lambda _folder, _runner: Terraform(made))
-    monkeypatch.setattr(deployment, "_account", lambda _environ: Account(id=PLACE.account, region=PLACE.region))
+    monkeypatch.setattr(preflight, "require_account", lambda _environ: Account(id=PLACE.account, region=PLACE.region))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "delete", lambda project, _runner: _chalice_delete(made, project))
     monkeypatch.setattr(destruction, "_cannot_be_deleted", lambda _stage, _table: made.protected)
