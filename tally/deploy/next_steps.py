@@ -17,8 +17,6 @@ def lines(stage: str, resources: Resources, *, jobs: str, variables: Mapping[str
     job = _example(jobs)
     sample = job == "transactions"
     file = "sample.csv" if sample else f"YOUR_{job.upper()}.csv"
-    yield "Check the stage:"
-    yield f"  tally doctor --stage {stage}"
     yield f"Process a file ({jobs}):"
     if sample:
         yield f"  tally sample --rows 1000 --out {file}"

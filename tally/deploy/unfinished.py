@@ -169,7 +169,7 @@ def _queue(client: Callable[[str], Any], values: Mapping[str, Any]) -> tuple[str
     sqs, asked = client("sqs"), "CreatedTimestamp"
     url = sqs.get_queue_url(QueueName=values["name"])["QueueUrl"]
     created = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[asked])["Attributes"].get(asked)
-    return url, datetime.fromtimestamp(int(created), UTC) if created else None
+    return url, datetime.fromtimestamp(float(created), UTC) if created else None
 
 
 def _alias(client: Callable[[str], Any], values: Mapping[str, Any]) -> tuple[str, datetime | None] | None:

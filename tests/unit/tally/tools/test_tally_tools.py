@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
 from tally.errors import ChaliceError, OperatorError, TerraformError
 from tally.tools.chalice import SHIPPED, ChaliceProject, runs_lambda_wheels
-from tally.tools.subprocess import Runner
+from tally.tools.subprocess import Finished, Runner
 from tally.tools.terraform import Terraform, require, summary
 
 CLI_CONFIG_WARNING = """There are some problems with the CLI configuration:
@@ -169,6 +170,38 @@ def test_a_package_without_a_requirement_is_refused_and_not_used_again(tmp_path:
     with pytest.raises(ChaliceError, match=f"lacks {missing}"):
         broken.check_package()
     assert not list(tmp_path.glob(".chalice/deployments/*.zip"))
+
+
+@pytest.mark.parametrize("torn", ["unreadable", "without a source"])
+def test_a_package_that_an_interrupt_left_is_not_deployed(tmp_path: Path, torn: str) -> None:
+    """Chalice finds a package of the right name, and uploads it without a look."""
+    (tmp_path / "chalicelib" / "steps").mkdir(parents=True)
+    for source in ("app.py", "chalicelib/rows.py", "chalicelib/steps/plan.py"):
+        (tmp_path / source).write_text("")
+    chalice = project(tmp_path, "app.py", "chalicelib/rows.py", "chalicelib/steps/plan.py")
+    whole, broken = tmp_path / ".chalice/deployments/a.zip", tmp_path / ".chalice/deployments/b.zip"
+    if torn == "unreadable":
+        broken.write_bytes(whole.read_bytes()[:-30])
+    else:
+        with ZipFile(broken, "w") as package:
+            package.writestr("app.py", "")
+    chalice.deploy(_runs_nothing())
+    assert (whole.exists(), broken.exists()) == (True, False)
+
+
+def test_a_refusal_of_chalice_is_explained_with_the_place_of_the_log(tmp_path: Path) -> None:
+    finished = Finished(1, "", "ExpiredTokenException: The security token included in the request is expired")
+    with pytest.raises(ChaliceError, match=r"credentials have expired.*then run this again.*\(log: .*log\)") as failed:
+        project(tmp_path).deploy(_runs_nothing(finished))
+    assert "ExpiredTokenException" in failed.value.detail
+
+
+def _runs_nothing(finished: Finished | None = None) -> Any:
+    class Nothing(Runner):
+        def __call__(self, _argv: Sequence[str], *, cwd: Path) -> Finished:
+            return finished or Finished(0, "", "")
+
+    return Nothing(env={}, log=Path("log"))
 
 
 def test_a_configuration_of_another_stage_is_not_rendered(tmp_path: Path) -> None:
