@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from chalicelib import jobs
-from tally.commands.options import BRING_UP, TIMEOUT, VARIABLES, command, find_stage, parse, workspace
+from tally.commands.options import BRING_UP, TIMEOUT, VAR_FILES, VARIABLES, command, find_stage, parse, workspace
 from tally.deploy import next_steps
 from tally.deploy.deployer import deploy_to_aws, plan_for_aws
 from tally.deploy.destroyer import destroy_in_aws
@@ -48,18 +48,34 @@ def down(*, output: Output, stage: str, every: bool) -> None:
 @command(
     "deploy",
     VARIABLES,
+    VAR_FILES,
     click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and stop there."),
     click.option("--adopt", is_flag=True, help="Take over what exists of the stage and no state knows."),
     click.option("--yes", is_flag=True, help="Do not ask."),
 )
-def deploy(*, output: Output, stage: str, variables: tuple[str, ...], plan_only: bool, adopt: bool, yes: bool) -> None:
+def deploy(
+    *,
+    output: Output,
+    stage: str,
+    variables: tuple[str, ...],
+    var_files: tuple[Path, ...],
+    plan_only: bool,
+    adopt: bool,
+    yes: bool,
+) -> None:
     """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks.
 
     Run it again after an interrupt, a kill or an error: it says what it finds, and continues from there.
     """
     if plan_only:
         planned = plan_for_aws(
-            workspace(), stage, variables=parse(variables), output=output, environ=os.environ, adopt=adopt
+            workspace(),
+            stage,
+            variables=parse(variables),
+            output=output,
+            environ=os.environ,
+            adopt=adopt,
+            var_files=var_files,
         )
         for change in planned.changes:
             output.say(f"  {change}")
@@ -75,10 +91,12 @@ def deploy(*, output: Output, stage: str, variables: tuple[str, ...], plan_only:
         environ=os.environ,
         confirm=lambda question: yes or click.confirm(question, err=True),
         adopt=adopt,
+        var_files=var_files,
     )
     output.say(f"Stage {stage} is deployed, in {output.clock() - began:.0f} s.")
     names = ", ".join(jobs.names())
-    for line in next_steps.lines(stage, deployed.resources, jobs=names, variables=parse(variables)):
+    told = next_steps.Told(stage=stage, variables=parse(variables), var_files=var_files)
+    for line in next_steps.lines(told, deployed.resources, jobs=names):
         output.say(line)
     output.result(_described(deployed))
 
@@ -86,10 +104,19 @@ def deploy(*, output: Output, stage: str, variables: tuple[str, ...], plan_only:
 @command(
     "destroy",
     VARIABLES,
+    VAR_FILES,
     click.option("--delete-data", is_flag=True, help="Table and inbox too where they are protected, for good."),
     click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
 )
-def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_data: bool, yes: bool) -> None:
+def destroy(
+    *,
+    output: Output,
+    stage: str,
+    variables: tuple[str, ...],
+    var_files: tuple[Path, ...],
+    delete_data: bool,
+    yes: bool,
+) -> None:
     """Destroy a stage in AWS: shows what goes and has you type the stage's name. Fine if it is gone."""
     remains = destroy_in_aws(
         workspace(),
@@ -99,6 +126,7 @@ def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_da
         environ=os.environ,
         delete_data=delete_data,
         confirm=lambda: yes or click.prompt("Type the stage's name to destroy it", err=True) == stage,
+        var_files=var_files,
     )
     if remains:
         output.say(f"Stage {stage} is destroyed.")

@@ -39,13 +39,19 @@ class Deployer:
     variables: Mapping[str, Any]
     output: Output
     lambda_wheels: bool = True
+    var_files: Sequence[Path] = ()
+    """Terraform's, absolute; ``variables`` come before them."""
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[tuple[Step, terraform.Terraform]]:
         """Announce a step and yield it with a Terraform that reports its lines to it."""
         with self.output.step(what) as step:
             runner = replace(self.runner, on_line=lambda line: step.show(line.strip()))
-            yield step, terraform.Terraform.at(self.infra, runner)
+            yield step, self.tool(runner)
+
+    def tool(self, runner: Runner) -> terraform.Terraform:
+        """Return Terraform for the stage."""
+        return terraform.Terraform.at(self.infra, runner, var_files=self.var_files)
 
     def init(self) -> None:
         """Get the provider and the modules."""
@@ -75,14 +81,14 @@ class Deployer:
 
     def provision(self) -> Resources:
         """Apply before Chalice has deployed, and render its configuration."""
-        self.free_misnamed_mappings(terraform.Terraform.at(self.infra, self.runner))
+        self.free_misnamed_mappings(self.tool(self.runner))
         with self.step("terraform apply: table, bucket, queues, roles") as (step, tool):
             step.note = tool.apply(self.variables)
         return self.render()
 
     def render(self) -> Resources:
         """Write Chalice's configuration as Terraform has it, and return what the resources are called."""
-        outputs = terraform.Terraform.at(self.infra, self.runner).outputs()
+        outputs = self.tool(self.runner).outputs()
         self.project.render(str(outputs["chalice_config"]))
         return Resources.from_outputs(outputs)
 
@@ -118,7 +124,13 @@ class Deployer:
 
 @contextlib.contextmanager
 def aws_deployer(
-    workspace: Workspace, name: str, *, variables: Mapping[str, Any], output: Output, environ: Mapping[str, str]
+    workspace: Workspace,
+    name: str,
+    *,
+    variables: Mapping[str, Any],
+    output: Output,
+    environ: Mapping[str, str],
+    var_files: Sequence[Path] = (),
 ) -> Iterator[tuple[Deployer, Account]]:
     """Yield what works on a stage in the AWS account of the caller's credentials, while nobody else does.
 
@@ -138,6 +150,7 @@ def aws_deployer(
             runner=Runner(env=env, log=workspace.aws_log(name), keep_open=(held,)),
             variables={**variables, "stage": name},
             output=output,
+            var_files=[path.resolve() for path in var_files],
         )
         yield deployer, account
 
@@ -160,6 +173,7 @@ def deploy_to_aws(
     environ: Mapping[str, str],
     confirm: Callable[[str], bool],
     adopt: bool = False,
+    var_files: Sequence[Path] = (),
     clock: Clock = utc_now,
 ) -> Stage:
     """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
@@ -168,7 +182,8 @@ def deploy_to_aws(
     stage that exists is. Raises when a local stage has the name, when Terraform or credentials are missing, when a job
     does not load, and when a tool fails; running it again continues from there.
     """
-    with _planning(workspace, name, variables, output, environ, adopt=adopt, clock=clock) as planning:
+    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
         deployer, planned, mark = planning.deployer, planning.planned, planning.mark
         if not confirm(f"Deploy stage {name} to {planned.account}?"):
             raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
@@ -197,11 +212,20 @@ def plan_for_aws(
     output: Output,
     environ: Mapping[str, str],
     adopt: bool = False,
+    var_files: Sequence[Path] = (),
     clock: Clock = utc_now,
 ) -> Planned:
     """Return what ``deploy_to_aws`` would change; raises as it does. Nothing in AWS changes but Terraform's state."""
-    with _planning(workspace, name, variables, output, environ, adopt=adopt, clock=clock) as planning:
+    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
         return planning.planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    variables: Mapping[str, Any]
+    var_files: Sequence[Path]
+    adopt: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,14 +238,7 @@ class _Planning:
 
 @contextlib.contextmanager
 def _planning(
-    workspace: Workspace,
-    name: str,
-    variables: Mapping[str, Any],
-    output: Output,
-    environ: Mapping[str, str],
-    *,
-    adopt: bool,
-    clock: Clock,
+    workspace: Workspace, name: str, told: _Told, output: Output, environ: Mapping[str, str], *, clock: Clock
 ) -> Iterator[_Planning]:
     """Check, repair Chalice's record and plan; yield the plan, which is removed at the end."""
     if workspace.stage(name).exists:
@@ -232,7 +249,9 @@ def _planning(
         )
     with output.step("preflight: jobs") as step:
         step.note = preflight.require_jobs(workspace)
-    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+    with aws_deployer(
+        workspace, name, variables=told.variables, output=output, environ=environ, var_files=told.var_files
+    ) as (deployer, account):
         mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=clock)
         (deployer.infra / unfinished.IMPORTS).unlink(missing_ok=True)  # of a plan that was killed
         deployer.init()
@@ -244,9 +263,9 @@ def _planning(
                 deployer.free_misnamed_mappings(tool)
                 written = tool.plan(deployer.variables, plan_file)
                 began = mark.began()
-                if began or adopt:
+                if began or told.adopt:
                     planned = tool.creates(plan_file)
-                    orphans = deployer.find_orphans(account.stage(name), planned, None if adopt else began)
+                    orphans = deployer.find_orphans(account.stage(name), planned, None if told.adopt else began)
                     with unfinished.imports(deployer.infra, orphans):
                         written = tool.plan(deployer.variables, plan_file)
                 step.note = terraform.summary(written)

@@ -8,6 +8,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -68,6 +69,7 @@ def destroy_in_aws(
     environ: Mapping[str, str],
     delete_data: bool,
     confirm: Callable[[], bool],
+    var_files: Sequence[Path] = (),
 ) -> Remains:
     """Destroy a stage in the AWS account of the caller's credentials, once ``confirm`` has agreed to what goes.
 
@@ -80,7 +82,10 @@ def destroy_in_aws(
             f"{name} is a local stage ({workspace.stage(name).root}): `tally down --stage {name}` removes it.",
             code=ExitCode.USAGE,
         )
-    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ, var_files=var_files) as (
+        deployer,
+        account,
+    ):
         deployer.init()
         mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=utc_now)
         remains = _find_remains(deployer, account, name, mark)

@@ -2,18 +2,39 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tally.stages.stage import Resources
 
 
-def lines(stage: str, resources: Resources, *, jobs: str, variables: Mapping[str, Any]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a deployment was told."""
+
+    stage: str
+    variables: Mapping[str, Any]
+    var_files: Sequence[Path] = ()
+
+    @property
+    def apply(self) -> str:
+        """Return Terraform's command that applies it."""
+        files = [f"-var-file={shlex.quote(str(path.resolve()))}" for path in self.var_files]
+        named = [
+            f"-var {shlex.quote(f'{name}={value if isinstance(value, str) else json.dumps(value)}')}"
+            for name, value in ({"stage": self.stage} | dict(self.variables)).items()
+        ]
+        return " ".join(["terraform -chdir=infra apply", *files, *named])
+
+
+def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
     """Yield what to do next, each line a heading or a command that can be copied.
 
-    ``jobs`` are the names of the jobs, with commas between them; ``variables`` what Terraform was told beside the
-    stage.
+    ``jobs`` are the names of the jobs, with commas between them.
     """
+    stage = told.stage
     job = _example(jobs)
     sample = job == "transactions"
     file = "sample.csv" if sample else f"YOUR_{job.upper()}.csv"
@@ -36,19 +57,12 @@ def lines(stage: str, resources: Resources, *, jobs: str, variables: Mapping[str
         yield f"Take the events of batches that have ended (or add a rule to the bus {resources.event_bus}):"
         yield f"  aws sqs receive-message --queue-url {resources.completions_queue_url} --wait-time-seconds 20"
     yield "This deployment was the same as:"
-    apply = " ".join(["terraform -chdir=infra apply", *_options({"stage": stage} | dict(variables))])
-    yield f"  {apply}"
+    yield f"  {told.apply}"
     yield "  terraform -chdir=infra output -raw chalice_config > app/.chalice/config.json"
     yield f"  (cd app && chalice deploy --stage {stage})"
-    yield f"  {apply}"
+    yield f"  {told.apply}"
 
 
 def _example(jobs: str) -> str:
     names = jobs.split(", ")
     return "transactions" if "transactions" in names else names[0]
-
-
-def _options(variables: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in variables.items():
-        written = value if isinstance(value, str) else json.dumps(value)
-        yield f"-var {shlex.quote(f'{name}={written}')}"

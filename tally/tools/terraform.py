@@ -40,15 +40,20 @@ class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the pac
     behind on an interrupt, and reports a failure through a deprecated logging call.
     """
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, var_files: Sequence[Path]) -> None:
         self.runner = runner
         self.folder = folder
+        self.var_files = var_files
         super().__init__(working_dir=str(folder))
 
     def cmd(self, cmd: str, *args: str, **options: Any) -> tuple[int, str, str]:
         """Run one Terraform command; returns its exit status and what it wrote."""
         try:
-            finished = self.runner(self.generate_cmd_string(cmd, *args, **options), cwd=self.folder)
+            argv = self.generate_cmd_string(cmd, *args, **options)
+            if any(argument.startswith("-var-file=") for argument in argv):
+                # Before the variables that were given by name, which Terraform then prefers.
+                argv[2:2] = [f"-var-file={path}" for path in self.var_files]
+            finished = self.runner(argv, cwd=self.folder)
         finally:
             self.temp_var_files.clean_up()
         return finished.returncode, finished.stdout, _ABOUT_CLI_CONFIG.sub("", finished.stderr)
@@ -64,9 +69,12 @@ class Terraform:
     command_line: _CommandLine
 
     @classmethod
-    def at(cls, folder: Path, runner: Runner) -> Self:
-        """Return Terraform for the root module in ``folder``; the runner's environment names account and endpoint."""
-        return cls(command_line=_CommandLine(runner, folder))
+    def at(cls, folder: Path, runner: Runner, *, var_files: Sequence[Path] = ()) -> Self:
+        """Return Terraform for the root module in ``folder``; the runner's environment names account and endpoint.
+
+        ``var_files`` are absolute; every command that takes variables reads them.
+        """
+        return cls(command_line=_CommandLine(runner, folder, var_files))
 
     def init(self) -> None:
         """Install the provider and the modules."""

@@ -159,7 +159,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(preflight, "require_tools", lambda _workspace, _environ: tools)
     monkeypatch.setattr(preflight, "require_account", lambda _environ: account)
     monkeypatch.setattr(preflight, "require_jobs", lambda _workspace: "offices")
-    monkeypatch.setattr(terraform.Terraform, "at", lambda folder, _runner: Terraform(made, folder))
+    monkeypatch.setattr(terraform.Terraform, "at", lambda folder, _runner, **_: Terraform(made, folder))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "deploy", lambda project, _runner: _chalice_deploy(made, project))
     monkeypatch.setattr(ChaliceProject, "check_package", lambda _project: made.moment())

@@ -138,7 +138,7 @@ class Terraform:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
-    monkeypatch.setattr(terraform.Terraform, "at", lambda _folder, _runner: Terraform(made))
+    monkeypatch.setattr(terraform.Terraform, "at", lambda _folder, _runner, **_: Terraform(made))
     monkeypatch.setattr(preflight, "require_account", lambda _environ: Account(id=PLACE.account, region=PLACE.region))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "delete", lambda project, _runner: _chalice_delete(made, project))

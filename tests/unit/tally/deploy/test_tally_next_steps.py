@@ -1,12 +1,14 @@
 """After a deployment: commands that can be copied as they stand."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tally.cli import tally
 from tally.deploy import next_steps
+from tally.deploy.next_steps import Told
 from tally.stages.stage import Resources
 
 RESOURCES = Resources(
@@ -19,7 +21,8 @@ RESOURCES = Resources(
 
 
 def _lines(resources: Resources = RESOURCES, jobs: str = "offices, transactions", **variables: Any) -> list[str]:
-    return list(next_steps.lines("dev", resources, jobs=jobs, variables=variables))
+    told = Told(stage="dev", variables=variables, var_files=[Path("/etc/dev.tfvars")])
+    return list(next_steps.lines(told, resources, jobs=jobs))
 
 
 def test_every_command_of_tally_is_one_with_its_options() -> None:
@@ -58,4 +61,5 @@ def test_a_stage_without_alarms_says_how_it_gets_them() -> None:
 def test_the_commands_that_it_equals_have_the_variables(value: object, written: str) -> None:
     applies = [line for line in _lines(alarms=value) if "terraform -chdir=infra apply" in line]
     assert len(applies) == 2
-    assert shlex.split(applies[0]) == ["terraform", "-chdir=infra", "apply", "-var", "stage=dev", "-var", written]
+    arguments = ["-var-file=/etc/dev.tfvars", "-var", "stage=dev", "-var", written]
+    assert shlex.split(applies[0]) == ["terraform", "-chdir=infra", "apply", *arguments]

@@ -80,6 +80,24 @@ def test_variables_reach_terraform_and_their_file_is_removed(
     assert not Path((tmp_path / "file").read_text().strip()).exists()
 
 
+def test_files_of_variables_come_before_the_variables_that_are_named_and_not_with_a_plan(tmp_path: Path) -> None:
+    """Of two values Terraform takes the later one; a written plan has its values, and refuses others."""
+    environ = program(tmp_path / "bin", "terraform", 'echo "$@" >>seen')
+    runner = Runner(env={"PATH": environ["PATH"]}, log=tmp_path / "log")
+    terraform = Terraform.at(tmp_path, runner, var_files=[Path("/etc/prod.tfvars")])
+    terraform.command_line.terraform_bin_path = str(tmp_path / "bin" / "terraform")
+    terraform.apply({"stage": "dev"})
+    terraform.plan({"stage": "dev"}, tmp_path / "a.tfplan")
+    terraform.adopt("aws_sqs_queue.this", "https://queue", {"stage": "dev"})
+    terraform.apply_plan(tmp_path / "a.tfplan")
+    *with_variables, with_plan = (tmp_path / "seen").read_text().splitlines()
+    for line in with_variables:
+        files = [word for word in line.split() if word.startswith("-var-file=")]
+        assert (len(files), files[0]) == (2, "-var-file=/etc/prod.tfvars")
+    assert with_variables[-1].endswith("aws_sqs_queue.this https://queue")
+    assert "-var-file" not in with_plan
+
+
 def test_a_destruction_does_not_ask_and_says_what_went(
     tmp_path: Path, terraform_that: Callable[[str], Terraform]
 ) -> None:
