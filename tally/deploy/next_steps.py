@@ -57,6 +57,7 @@ def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
         yield f"Take the events of batches that have ended (or add a rule to the bus {resources.event_bus}):"
         yield f"  aws sqs receive-message --queue-url {resources.completions_queue_url} --wait-time-seconds 20"
     yield "This deployment was the same as:"
+    yield f"  terraform -chdir=infra workspace select -or-create {stage}"
     yield f"  {told.apply}"
     yield "  terraform -chdir=infra output -raw chalice_config > app/.chalice/config.json"
     yield f"  (cd app && chalice deploy --stage {stage})"

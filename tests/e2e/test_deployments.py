@@ -249,15 +249,17 @@ def test_a_last_apply_that_is_killed_is_resumed(stage: Deployments) -> None:
     assert returned == 130, said
     said = stage.deploy()
     assert "UTC was cut short: continuing it." in said
-    made = [address for address in stage.terraform("state", "list").stdout.splitlines() if ".dead_letters[" in address]
-    removed = stage.terraform("state", "rm", made[0])
+    states = stage.terraform("state", "list").stdout.splitlines()
+    lost = next(address for address in states if ".dead_letters[" in address)
+    removed = stage.terraform("state", "rm", lost)
     assert removed.returncode == 0, removed.stderr
-    refused = stage.run("deploy", "--yes")
-    if refused.returncode:
-        assert "tally deploy --adopt" in refused.stderr
-    said = stage.run("deploy", "--yes", "--adopt").stdout
-    assert f"tally submit sample.csv --job transactions --stage {STAGE} --watch" in said
-    assert stage.run("deploy", "--plan").stdout.endswith("Nothing was deployed.\n")
+    adopted = stage.run("deploy", "--yes", "--adopt")
+    assert adopted.returncode == 0, adopted.stderr
+    assert f"Terraform's state: {lost} exists, adopting " in adopted.stdout
+    assert f"tally submit sample.csv --job transactions --stage {STAGE} --watch" in adopted.stdout
+    planned = stage.run("deploy", "--plan").stdout.splitlines()[-1]
+    assert planned.startswith("No changes.")
+    assert planned.endswith("Nothing was deployed.")
     stage.check()
 
 
