@@ -6,6 +6,7 @@ killed `chalice deploy` its whole record.
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,13 +17,15 @@ from typing import Any
 
 import pytest
 
+from tally.cli import run
+from tally.commands import stages as stack_commands
 from tally.deploy import preflight, unfinished
 from tally.deploy.deployer import deploy_to_aws
 from tally.deploy.preflight import Account, Tools
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Entry, Live, Survey
 from tally.deploy.unfinished import IMPORTS, Finder, Orphan
-from tally.errors import ChaliceError, OperatorError, TerraformError
+from tally.errors import ChaliceError, ExitCode, OperatorError, TerraformError
 from tally.output import Output
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
@@ -321,3 +324,45 @@ def test_a_torn_mark_is_none(workspace: Workspace) -> None:
     path.write_text('{"began": "2026-')
     mark = unfinished.Mark(path=path, account=Account(id="1", region="eu-west-1"), clock=lambda: NOW)
     assert mark.began() is None
+
+
+@pytest.fixture
+def commands(world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the commands work on the stand-ins."""
+    (workspace.home / "aws").mkdir(parents=True)
+    monkeypatch.setattr(stack_commands, "workspace", lambda: workspace)
+    assert world.moments == 0
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_plan_is_shown_and_changes_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is asked."""
+    assert run(["deploy", "--stage", STAGE, "--plan", "--json"]) is ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == {
+        "stage": STAGE,
+        "summary": "Plan: 1 to add, 0 to change, 0 to destroy.",
+        "changes": ["table will be created"],
+    }
+    assert world.exist == set()
+    assert world.aws.mappings == Aws(Live()).mappings
+
+
+@pytest.mark.usefixtures("commands")
+def test_a_deployment_ends_with_what_to_do_next(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """After the steps, each with its time."""
+    assert run(["deploy", "--stage", STAGE, "--yes"]) is ExitCode.OK
+    said = capsys.readouterr().out
+    steps = ["preflight: jobs", "preflight: tools", "terraform plan", "terraform apply: table", "chalice deploy"]
+    assert all(re.search(rf"^ok {step}.*\(\d+\.\d s\)$", said, re.MULTILINE) for step in steps)
+    assert said.index("Stage test is deployed, in ") < said.index("tally submit sample.csv --job transactions")
+    assert world.exist == world.state
+
+
+@pytest.mark.usefixtures("commands")
+def test_nothing_is_deployed_when_the_operator_does_not_agree(
+    world: World, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
+    assert run(["deploy", "--stage", STAGE]) is ExitCode.NOT_AS_HOPED
+    assert world.exist == set()
+    assert not workspace.aws_unfinished(STAGE).exists()
