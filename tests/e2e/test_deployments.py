@@ -263,7 +263,7 @@ def test_a_last_apply_that_is_killed_is_resumed(stage: Deployments) -> None:
     stage.check()
 
 
-def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_mended(stage: Deployments) -> None:
+def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_repaired(stage: Deployments) -> None:
     """A batch that was uploaded meanwhile ends exactly as well."""
     lambda_, dynamodb, table = stage.client("lambda"), stage.client("dynamodb"), f"tally-{STAGE}"
     old = {handler: stage.mapping(handler) for handler in ("ingest", "finish", "process_heavy", "dispatch", "settle")}
@@ -310,7 +310,7 @@ def test_a_lost_record_costs_no_mapping(stage: Deployments) -> None:
 
 
 def test_a_stage_is_destroyed_when_told_so_twice_and_after_a_kill(stage: Deployments) -> None:
-    """Data is protected until it is said that it goes too; a destruction that was killed is gone on with."""
+    """Data is protected until it is said that it goes too; a destruction that was killed is continued."""
     refused = stage.run("destroy", "--yes")
     assert (refused.returncode, len(stage.functions())) == (2, 9), refused.stdout
     assert f"the table tally-{STAGE} is protected from deletion" in refused.stderr

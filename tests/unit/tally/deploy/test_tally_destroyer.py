@@ -242,7 +242,7 @@ def test_a_stage_that_is_gone_is_fine(
 
 
 @pytest.mark.parametrize("killed_at", range(25))
-def test_a_destruction_that_is_killed_anywhere_is_gone_on_with(
+def test_a_destruction_that_is_killed_anywhere_is_continued(
     world: World, workspace: Workspace, destroy: Callable[..., Remains], killed_at: int
 ) -> None:
     """Before each change that it makes, also the first, which lets the data go."""
