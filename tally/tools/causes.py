@@ -135,6 +135,13 @@ _CAUSES = [
 """In order: the first that is found explains."""
 
 
+def failure(returncode: int, text: str) -> str:
+    """Return why a tool failed and what to do, as sentences without a last full stop; ``text`` is all that it wrote."""
+    if returncode < 0:
+        return f"Something killed it (signal {-returncode}), perhaps for want of memory"
+    return explain(text) or "Correct what it says below"
+
+
 def explain(text: str) -> str:
     """Return what a tool's message means and what to do, as sentences without a last full stop; empty if unknown."""
     for cause in _CAUSES:

@@ -82,10 +82,9 @@ class ChaliceProject:
         finished = runner(argv, cwd=self.folder)
         if finished.returncode:
             written = (finished.stdout + finished.stderr).strip()
-            cause = causes.explain(written) or "Read below what it says"
             raise ChaliceError(
-                f"chalice {command} failed in {self.folder}. {cause}; then run this again, it continues from there "
-                f"(log: {runner.log}).",
+                f"chalice {command} failed in {self.folder}. {causes.failure(finished.returncode, written)}; then run "
+                f"this again (log: {runner.log}).",
                 detail=written,
             )
 

@@ -161,10 +161,9 @@ class Terraform:
         returncode, stdout, stderr = answer
         if returncode:
             written = (stderr or stdout).strip()
-            cause = causes.explain(written) or "Correct what it says below"
+            cause, line = causes.failure(returncode, written), self.command_line
             raise TerraformError(
-                f"terraform {command} failed in {self.command_line.folder}. {cause}; then run this again, it continues "
-                f"from there (log: {self.command_line.runner.log}).",
+                f"terraform {command} failed in {line.folder}. {cause}; then run this again (log: {line.runner.log}).",
                 detail=written,
             )
         return stdout

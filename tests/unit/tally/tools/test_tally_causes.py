@@ -2,7 +2,7 @@
 
 import pytest
 
-from tally.tools.causes import explain
+from tally.tools.causes import explain, failure
 
 LOCKED = """
 Error: Error acquiring the state lock
@@ -91,3 +91,9 @@ def test_a_known_refusal_is_explained(text: str, meaning: str) -> None:
 
 def test_what_is_not_known_is_not_guessed() -> None:
     assert explain("Error: something that nobody has seen") == ""
+    assert failure(1, "Error: something that nobody has seen") == "Correct what it says below"
+
+
+def test_a_tool_that_was_killed_has_no_error_to_correct() -> None:
+    """What it wrote before says nothing about its end."""
+    assert failure(-9, "Creating... Throttling").startswith("Something killed it (signal 9)")
