@@ -65,7 +65,7 @@ module "alarms" {
     name              = local.prefix
     stage             = var.stage
     reconcile_minutes = var.reconcile_minutes
-    description       = "Batches stand still, and reconcile could not repair them. ${local.runbook}batch-without-progress."
+    description       = "Batches stand still, and reconcile could not mend them. ${local.runbook}batch-without-progress."
     # Before Chalice has deployed it, its silence says nothing.
     unseen = contains(local.deployed_functions, "reconcile") ? "reconcile does not run, so nobody would know of a batch that stands still. ${local.runbook}batch-without-progress." : null
   }

@@ -103,7 +103,7 @@ run "alarms_on_a_batch_without_progress" {
 
   assert {
     condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-stalled"], "docs/runbook.md#batch-without-progress.")
-    error_message = "A batch that reconcile cannot repair must alarm."
+    error_message = "A batch that reconcile cannot mend must alarm."
   }
 
   assert {
