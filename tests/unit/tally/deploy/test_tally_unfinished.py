@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from tally.deploy.unfinished import Finder
 from tally.tools.terraform import Resource
+from tests.support.terraform import INFRA
 
 REGION = "us-east-1"
 
@@ -120,3 +121,21 @@ def test_a_mapping_that_is_being_deleted_is_not_adopted() -> None:
     assert [one.identifier for one in finder.orphans([planned])] == ["new"]
     del mappings[1]
     assert finder.orphans([planned]) == []
+
+
+def test_nothing_is_asked_that_the_deploy_role_may_not_ask(finder: Finder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline's deployment is cut short as well."""
+    asked: set[str] = set()
+
+    def client(service: str) -> Any:
+        made = _client(service)
+        made.meta.events.register("before-call", lambda model, **_: asked.add(f"{service}:{model.name}"))
+        return made
+
+    _make()
+    assert len(Finder(client=client).orphans(PLANNED)) == len(finder.orphans(PLANNED))
+    role = "".join(path.read_text(encoding="utf-8") for path in (INFRA / "examples" / "deploy_role").glob("*.tf"))
+    # S3 asks for this one to answer HeadBucket; anyone may ask who he is.
+    asked = {"s3:ListBucket" if one == "s3:HeadBucket" else one for one in asked} - {"sts:GetCallerIdentity"}
+    assert len(asked) == len(PLANNED)
+    assert {action for action in asked if f'"{action}"' not in role} == set()
