@@ -35,8 +35,8 @@ class Resources:
     inbox_bucket: str
     event_bus: str = ""
     completions_queue_url: str = ""
-    region: str = ""
     alarm_topic_arn: str = ""
+    region: str = ""
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
@@ -46,8 +46,8 @@ class Resources:
             inbox_bucket=str(outputs["inbox_bucket"]),
             event_bus=str(outputs.get("event_bus_name") or ""),
             completions_queue_url=str(outputs.get("completions_queue_url") or ""),
-            region=str(outputs.get("region") or ""),
             alarm_topic_arn=str(outputs.get("alarm_topic_arn") or ""),
+            region=str(outputs.get("region") or ""),
         )
 
     def save(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What Tally's own writes come to, no matter what stands behind the table: in memory, moto, and the local AWS."""
+"""What Tally's own writes come to, whoever stands behind the table: in memory, moto, and the local AWS."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""One contract for the table, no matter what stands behind it: in memory, moto, and the local AWS.
+"""One contract for the table, whoever stands behind it: in memory, moto, and the local AWS.
 
 Unit tests trust the one in memory for thousands of histories; here it has to do as the others do. The three agree on
 all of this. Moto draws one line elsewhere: it refuses items from 405,000 bytes on, AWS those over 409,600.
@@ -226,7 +226,7 @@ def test_a_projection_may_name_attributes_that_are_reserved_words(table: Table) 
 
 
 def test_an_item_over_400_kilobytes_is_refused(table: Table) -> None:
-    """So the author of one finds out here, and not on AWS."""
+    """So whoever writes one finds out here, and not on AWS."""
     item = _item("a", data=binary(b""))
     too_large = Put(item={**item, "data": binary(bytes(400 * 1024 - item_size(item) + 1))}, condition=NEW)
     with pytest.raises(FatalError, match="ValidationException"):
