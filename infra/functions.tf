@@ -1,7 +1,7 @@
 # Said once, here: visibility timeouts, the Chalice configuration and the mapping settings all derive from this.
 locals {
   function_defaults = {
-    # As long as Lambda allows, for whoever goes on with a gzip file unpacks it from its beginning; 1769 MB is one whole processor.
+    # As long as Lambda allows, for a continuation of a gzip file unpacks it from its beginning; 1769 MB is one whole processor.
     plan = { timeout_seconds = 900, memory_mb = 1769 }
     # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most.
     ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }

@@ -59,7 +59,7 @@ module "queue" {
   dlq_visibility_timeout_seconds = try(var.existing_queues[each.key].dlq_visibility_timeout_seconds, local.visibility_timeout_seconds["dead_letters"])
 }
 
-# Copies of the messages that dead_letters has dealt with, for whoever wants to know what was in them. Nothing consumes it.
+# Copies of the messages that dead_letters has dealt with, to see what was in them. Nothing consumes it.
 module "dead_letters" {
   source = "./modules/dead_letters"
 

@@ -108,7 +108,7 @@ output "dead_letters_queue_url" {
 }
 
 output "alarm_topic_arn" {
-  description = "ARN of the topic that every alarm publishes to; subscribe whoever has to act. Null without alarms."
+  description = "ARN of the topic that every alarm publishes to; subscribe those who have to act. Null without alarms."
   value       = one(module.alarms[*].topic_arn)
 }
 

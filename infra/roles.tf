@@ -54,7 +54,7 @@ locals {
   statements = {
     plan = concat(local.read_upload, [
       { sid = "WriteBatchAndChunks", actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources = [module.table.arn] },
-      # What is in a gzip upload becomes a plain object; who goes on with one that was begun sees the parts that are stored.
+      # What is in a gzip upload becomes a plain object; a continuation sees the parts that are stored.
       {
         sid       = "UnpackUpload"
         actions   = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
@@ -86,7 +86,7 @@ locals {
       { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
       { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
       { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
-      # A lease is taken, extended, taken over and given back; whoever finds it taken reads for how long.
+      # A lease is taken, extended, taken over and given back; a worker that finds it taken reads for how long.
       {
         sid       = "LeaseRow"
         actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"]
@@ -126,7 +126,7 @@ locals {
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
     ])
 
-    # A plan that died is gone on with, so the object is read again; unpacking a gzip one is left to plan.
+    # A plan that died is continued, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
       # Which uploads there are, to find those that have no batch.
       {

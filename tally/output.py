@@ -58,16 +58,21 @@ class Output:
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
-        """Announce a step, show that it is running, and say at its end how long it took."""
+        """Announce a step, show that it is running, and say at its end how it ended and how long it took."""
         began = self.clock()
         step = Step()
-        if self.live:
-            with self.console.status(escape(what), spinner="line") as status:
-                step.show = lambda line: status.update(f"{escape(what)} [dim]{escape(line[:100])}[/dim]")
+        try:
+            if self.live:
+                with self.console.status(escape(what), spinner="line") as status:
+                    step.show = lambda line: status.update(f"{escape(what)} [dim]{escape(line[:100])}[/dim]")
+                    yield step
+            else:
+                self.console.print(f"-> {escape(what)}")
                 yield step
-        else:
-            self.console.print(f"-> {escape(what)}")
-            yield step
+        except BaseException as error:
+            how = "[red]failed[/red]" if isinstance(error, Exception) else "[yellow]interrupted[/yellow]"
+            self.console.print(f"{how} {escape(what)} [dim]({self.clock() - began:.1f} s)[/dim]")
+            raise
         note = f": {step.note}" if step.note else ""
         text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
         self.console.print(f"[green]ok[/green] {text}")

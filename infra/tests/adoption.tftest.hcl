@@ -68,7 +68,7 @@ run "keys_mappings_by_function_and_uuid" {
 
   assert {
     condition     = contains(keys(local.mappings), "process:00000000-0000-4000-8000-000000000002")
-    error_message = "A mapping created anew must be another instance."
+    error_message = "A mapping created again must be another instance."
   }
 }
 

@@ -71,7 +71,7 @@ run "lets_only_those_that_look_after_a_plan_begin_one" {
       dead_letters = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
       reconcile    = "arn:aws:lambda:us-east-1:123456789012:function:tally-alpha-plan"
     }
-    error_message = "A plan goes on, or is begun again, in another invocation of plan; nothing else invokes anything."
+    error_message = "A plan continues, or begins again, in another invocation of plan; nothing else invokes anything."
   }
 }
 

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,6 +36,13 @@ RESOURCES = (
 )
 BATCH = click.argument("batch")
 VARIABLES = click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="A Terraform variable.")
+VAR_FILES = click.option(
+    "--var-file",
+    "var_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of Terraform variables; --var wins.",
+)
 BRING_UP = (
     click.option("--port", type=click.IntRange(1, 65535), help="Port of the local AWS; a free one by default."),
     VARIABLES,

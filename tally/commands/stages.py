@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from tally.commands.options import BRING_UP, TIMEOUT, VARIABLES, command, find_stage, parse, workspace
-from tally.deploy.deployer import deploy_to_aws
+from chalicelib import jobs
+from tally.commands.options import BRING_UP, TIMEOUT, VAR_FILES, VARIABLES, command, find_stage, parse, workspace
+from tally.deploy import next_steps
+from tally.deploy.deployer import deploy_to_aws, plan_for_aws
 from tally.deploy.destroyer import destroy_in_aws
 from tally.errors import ExitCode, OperatorError
 from tally.local import localaws
@@ -43,9 +45,44 @@ def down(*, output: Output, stage: str, every: bool) -> None:
     output.result(removed)
 
 
-@command("deploy", VARIABLES, click.option("--yes", is_flag=True, help="Do not ask."))
-def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool) -> None:
-    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks."""
+@command(
+    "deploy",
+    VARIABLES,
+    VAR_FILES,
+    click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and stop there."),
+    click.option("--adopt", is_flag=True, help="Take over what exists of the stage and no state knows."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+)
+def deploy(
+    *,
+    output: Output,
+    stage: str,
+    variables: tuple[str, ...],
+    var_files: tuple[Path, ...],
+    plan_only: bool,
+    adopt: bool,
+    yes: bool,
+) -> None:
+    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks.
+
+    Run it again after an interrupt, a kill or an error: it says what it finds, and continues from there.
+    """
+    if plan_only:
+        planned = plan_for_aws(
+            workspace(),
+            stage,
+            variables=parse(variables),
+            output=output,
+            environ=os.environ,
+            adopt=adopt,
+            var_files=var_files,
+        )
+        for change in planned.changes:
+            output.say(f"  {change}")
+        output.say(f"{planned.summary} Nothing was deployed.")
+        output.result({"stage": stage, "summary": planned.summary, "changes": planned.changes})
+        return
+    began = output.clock()
     deployed = deploy_to_aws(
         workspace(),
         stage,
@@ -53,18 +90,33 @@ def deploy(*, output: Output, stage: str, variables: tuple[str, ...], yes: bool)
         output=output,
         environ=os.environ,
         confirm=lambda question: yes or click.confirm(question, err=True),
+        adopt=adopt,
+        var_files=var_files,
     )
-    output.say(f"Stage {stage} is deployed. Next: tally submit FILE --job JOB --stage {stage}")
+    output.say(f"Stage {stage} is deployed, in {output.clock() - began:.0f} s.")
+    names = ", ".join(jobs.names())
+    told = next_steps.Told(stage=stage, variables=parse(variables), var_files=var_files)
+    for line in next_steps.lines(told, deployed.resources, jobs=names):
+        output.say(line)
     output.result(_described(deployed))
 
 
 @command(
     "destroy",
     VARIABLES,
+    VAR_FILES,
     click.option("--delete-data", is_flag=True, help="Table and inbox too where they are protected, for good."),
     click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
 )
-def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_data: bool, yes: bool) -> None:
+def destroy(
+    *,
+    output: Output,
+    stage: str,
+    variables: tuple[str, ...],
+    var_files: tuple[Path, ...],
+    delete_data: bool,
+    yes: bool,
+) -> None:
     """Destroy a stage in AWS: shows what goes and has you type the stage's name. Fine if it is gone."""
     remains = destroy_in_aws(
         workspace(),
@@ -74,6 +126,7 @@ def destroy(*, output: Output, stage: str, variables: tuple[str, ...], delete_da
         environ=os.environ,
         delete_data=delete_data,
         confirm=lambda: yes or click.prompt("Type the stage's name to destroy it", err=True) == stage,
+        var_files=var_files,
     )
     if remains:
         output.say(f"Stage {stage} is destroyed.")

@@ -2,14 +2,15 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
+from chalicelib.clock import Clock, utc_now
+from tally.deploy import preflight, unfinished
+from tally.deploy.preflight import Account
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
 from tally.errors import ExitCode, OperatorError
@@ -19,10 +20,12 @@ from tally.stages.workspace import Workspace, exclusive
 from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject
 from tally.tools.subprocess import Runner
+from tally.tools.terraform import Resource
 
 ADOPTED = "module.mapping["
 """Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
 
+_CHANGES = re.compile(r"^ *# (.+ (?:will|must) be (?!read during).+)$", re.MULTILINE)
 _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)
 
 
@@ -36,13 +39,19 @@ class Deployer:
     variables: Mapping[str, Any]
     output: Output
     lambda_wheels: bool = True
+    var_files: Sequence[Path] = ()
+    """Terraform's, absolute; ``variables`` come before them."""
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[tuple[Step, terraform.Terraform]]:
         """Announce a step and yield it with a Terraform that reports its lines to it."""
         with self.output.step(what) as step:
             runner = replace(self.runner, on_line=lambda line: step.show(line.strip()))
-            yield step, terraform.Terraform.at(self.infra, runner)
+            yield step, self.tool(runner)
+
+    def tool(self, runner: Runner) -> terraform.Terraform:
+        """Return Terraform for the stage."""
+        return terraform.Terraform.at(self.infra, runner, var_files=self.var_files)
 
     def init(self) -> None:
         """Get the provider and the modules."""
@@ -72,16 +81,31 @@ class Deployer:
 
     def provision(self) -> Resources:
         """Apply before Chalice has deployed, and render its configuration."""
-        self.free_misnamed_mappings(terraform.Terraform.at(self.infra, self.runner))
+        self.free_misnamed_mappings(self.tool(self.runner))
         with self.step("terraform apply: table, bucket, queues, roles") as (step, tool):
             step.note = tool.apply(self.variables)
         return self.render()
 
     def render(self) -> Resources:
         """Write Chalice's configuration as Terraform has it, and return what the resources are called."""
-        outputs = terraform.Terraform.at(self.infra, self.runner).outputs()
+        outputs = self.tool(self.runner).outputs()
         self.project.render(str(outputs["chalice_config"]))
         return Resources.from_outputs(outputs)
+
+    def find_orphans(
+        self, stage: Stage, planned: Iterable[Resource], began: datetime | None
+    ) -> list[unfinished.Orphan]:
+        """Return which planned resources exist, made by a deployment that began then and was cut short.
+
+        Raises when one is older. Without ``began`` any that exists is returned.
+        """
+        if began:
+            self.output.say(f"A deployment that began at {began:%Y-%m-%d %H:%M:%S} UTC was cut short: continuing it.")
+        orphans = unfinished.Finder.of(stage).orphans(planned)
+        unfinished.require_ours(orphans, began)
+        for orphan in orphans:
+            self.output.say(f"Terraform's state: {orphan.address} exists, adopting {orphan.identifier}.")
+        return orphans
 
     def deploy(self, stage: Stage) -> None:
         """Deploy the functions, check what was packaged, and have Terraform adopt the triggers."""
@@ -98,34 +122,24 @@ class Deployer:
             step.note = tool.apply(self.variables)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Where the caller's credentials lead."""
-
-    id: str
-    region: str
-
-    def __str__(self) -> str:
-        """Return it as the operator reads it."""
-        return f"account {self.id}, region {self.region}"
-
-    def stage(self, name: str) -> Stage:
-        """Return a stage there of whose resources nothing is known yet."""
-        return Stage(name=name, resources=Resources(table="", inbox_bucket="", region=self.region))
-
-
 @contextlib.contextmanager
 def aws_deployer(
-    workspace: Workspace, name: str, *, variables: Mapping[str, Any], output: Output, environ: Mapping[str, str]
+    workspace: Workspace,
+    name: str,
+    *,
+    variables: Mapping[str, Any],
+    output: Output,
+    environ: Mapping[str, str],
+    var_files: Sequence[Path] = (),
 ) -> Iterator[tuple[Deployer, Account]]:
     """Yield what works on a stage in the AWS account of the caller's credentials, while nobody else does.
 
-    Raises when Terraform, the sources or credentials are missing. Stages in AWS have one checkout between them:
+    Raises when a tool, the sources or credentials are missing. Stages in AWS have one checkout between them:
     Terraform's selected workspace and Chalice's configuration are those of one at a time.
     """
-    workspace.require_sources()
-    terraform.require(environ)
-    account = _account(environ)
+    with output.step("preflight: tools, credentials, region") as step:
+        tools, account = preflight.require_tools(workspace, environ), preflight.require_account(environ)
+        step.note = f"{tools}; {account}"
     with exclusive(workspace.lock_file("aws"), what="a stage in AWS from this checkout", say=output.say) as held:
         env = {key: value for key, value in environ.items() if key not in {"PYTHONPATH", "TF_WORKSPACE"}}
         # Terraform reads either, Chalice's SDK the second only.
@@ -136,8 +150,18 @@ def aws_deployer(
             runner=Runner(env=env, log=workspace.aws_log(name), keep_open=(held,)),
             variables={**variables, "stage": name},
             output=output,
+            var_files=[path.resolve() for path in var_files],
         )
         yield deployer, account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a deployment would change in AWS, as Terraform says."""
+
+    account: Account
+    changes: Sequence[str]
+    summary: str
 
 
 def deploy_to_aws(
@@ -148,52 +172,107 @@ def deploy_to_aws(
     output: Output,
     environ: Mapping[str, str],
     confirm: Callable[[str], bool],
+    adopt: bool = False,
+    var_files: Sequence[Path] = (),
+    clock: Clock = utc_now,
 ) -> Stage:
     """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
 
-    Raises when a local stage has the name, when Terraform or credentials are missing, and when a tool fails;
-    running it again continues from there.
+    What a deployment from this checkout had made when it was cut short is taken over; with ``adopt`` anything of the
+    stage that exists is. Raises when a local stage has the name, when Terraform or credentials are missing, when a job
+    does not load, and when a tool fails; running it again continues from there.
     """
+    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+        deployer, planned, mark = planning.deployer, planning.planned, planning.mark
+        if not confirm(f"Deploy stage {name} to {planned.account}?"):
+            raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
+        try:
+            with mark.held():
+                with deployer.step("terraform apply: table, bucket, queues, roles") as (step, tool):
+                    step.note = tool.apply_plan(planning.plan_file)
+                resources = deployer.render()
+                stage = Stage(name=name, resources=resources)
+                deployer.deploy(stage)
+                resources.save(workspace.aws_outputs(name))
+        except KeyboardInterrupt:
+            output.say(
+                f"Stage {name} is deployed in part. Run the same command again: it continues from there "
+                f"(log: {workspace.aws_log(name)})."
+            )
+            raise
+    return stage
+
+
+def plan_for_aws(
+    workspace: Workspace,
+    name: str,
+    *,
+    variables: Mapping[str, Any],
+    output: Output,
+    environ: Mapping[str, str],
+    adopt: bool = False,
+    var_files: Sequence[Path] = (),
+    clock: Clock = utc_now,
+) -> Planned:
+    """Return what ``deploy_to_aws`` would change; raises as it does. Nothing in AWS changes but Terraform's state."""
+    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+        return planning.planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    variables: Mapping[str, Any]
+    var_files: Sequence[Path]
+    adopt: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planning:
+    deployer: Deployer
+    plan_file: Path
+    planned: Planned
+    mark: unfinished.Mark
+
+
+@contextlib.contextmanager
+def _planning(
+    workspace: Workspace, name: str, told: _Told, output: Output, environ: Mapping[str, str], *, clock: Clock
+) -> Iterator[_Planning]:
+    """Check, repair Chalice's record and plan; yield the plan, which is removed at the end."""
     if workspace.stage(name).exists:
         raise OperatorError(
             f"{name} is a local stage ({workspace.stage(name).root}): `tally up --stage {name}` deploys it, or choose "
             "another name for a stage in AWS.",
             code=ExitCode.USAGE,
         )
-    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+    with output.step("preflight: jobs") as step:
+        step.note = preflight.require_jobs(workspace)
+    with aws_deployer(
+        workspace, name, variables=told.variables, output=output, environ=environ, var_files=told.var_files
+    ) as (deployer, account):
+        mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=clock)
+        (deployer.infra / unfinished.IMPORTS).unlink(missing_ok=True)  # of a plan that was killed
         deployer.init()
         plan_file = workspace.home / "aws" / f"{name}.tfplan"
-        with deployer.step(f"terraform plan: stage {name}, {account}") as (step, tool):
-            tool.select_workspace(name)
-            deployer.record(account.stage(name)).repair(deployer.sources(tool.outputs()))
-            deployer.free_misnamed_mappings(tool)
-            written = tool.plan(deployer.variables, plan_file)
-            step.note = terraform.summary(written)
-        for destroyed in _DESTROYS.findall(written):
-            output.warn(destroyed)
         try:
-            if not confirm(f"Deploy stage {name} to {account}?"):
-                raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
-            with deployer.step("terraform apply: table, bucket, queues, roles") as (step, tool):
-                step.note = tool.apply_plan(plan_file)
+            with deployer.step(f"terraform plan: stage {name}, {account}") as (step, tool):
+                tool.select_workspace(name)
+                deployer.record(account.stage(name)).repair(deployer.sources(tool.outputs()))
+                deployer.free_misnamed_mappings(tool)
+                written = tool.plan(deployer.variables, plan_file)
+                began = mark.began()
+                if began or told.adopt:
+                    planned = tool.creates(plan_file)
+                    orphans = deployer.find_orphans(account.stage(name), planned, None if told.adopt else began)
+                    with unfinished.imports(deployer.infra, orphans):
+                        written = tool.plan(deployer.variables, plan_file)
+                step.note = terraform.summary(written)
+            for destroyed in _DESTROYS.findall(written):
+                output.warn(destroyed)
+            changes = _CHANGES.findall(written)
+            plan = Planned(account=account, changes=changes, summary=terraform.summary(written))
+            yield _Planning(deployer=deployer, plan_file=plan_file, planned=plan, mark=mark)
         finally:
             plan_file.unlink(missing_ok=True)
-        resources = deployer.render()
-        stage = Stage(name=name, resources=resources)
-        deployer.deploy(stage)
-        resources.save(workspace.aws_outputs(name))
-    return stage
-
-
-def _account(environ: Mapping[str, str]) -> Account:
-    """Return account and region of the caller; raises when AWS does not know them."""
-    how = "configure credentials (aws configure sso, AWS_PROFILE or AWS_ACCESS_KEY_ID) and AWS_REGION"
-    try:
-        session = boto3.Session()
-        region = environ.get("AWS_REGION") or session.region_name
-        if not region:
-            raise OperatorError(f"No AWS region is set: {how}.")
-        identity = session.client("sts", region_name=region).get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
-        raise OperatorError(f"AWS does not take your credentials ({error}): {how}.") from error
-    return Account(id=identity["Account"], region=region)

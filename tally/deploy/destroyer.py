@@ -8,18 +8,22 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tally.deploy.deployer import ADOPTED, Account, Deployer, aws_deployer
+from chalicelib.clock import utc_now
+from tally.deploy import unfinished
+from tally.deploy.deployer import ADOPTED, Deployer, aws_deployer
+from tally.deploy.preflight import Account
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Entry, Sources
 from tally.errors import ChaliceError, ExitCode, OperatorError
 from tally.output import Output
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
-from tally.tools.terraform import Resource
+from tally.tools.terraform import Resource, Terraform
 
 _TABLE, _BUCKET = "aws_dynamodb_table", "aws_s3_bucket"
 
@@ -65,6 +69,7 @@ def destroy_in_aws(
     environ: Mapping[str, str],
     delete_data: bool,
     confirm: Callable[[], bool],
+    var_files: Sequence[Path] = (),
 ) -> Remains:
     """Destroy a stage in the AWS account of the caller's credentials, once ``confirm`` has agreed to what goes.
 
@@ -77,9 +82,13 @@ def destroy_in_aws(
             f"{name} is a local stage ({workspace.stage(name).root}): `tally down --stage {name}` removes it.",
             code=ExitCode.USAGE,
         )
-    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ) as (deployer, account):
+    with aws_deployer(workspace, name, variables=variables, output=output, environ=environ, var_files=var_files) as (
+        deployer,
+        account,
+    ):
         deployer.init()
-        remains = _find_remains(deployer, account, name)
+        mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=utc_now)
+        remains = _find_remains(deployer, account, name, mark)
         if remains:
             _show(output, remains)
             protected = list(remains.protected())
@@ -101,13 +110,14 @@ def destroy_in_aws(
     return remains
 
 
-def _find_remains(deployer: Deployer, account: Account, name: str) -> Remains:
+def _find_remains(deployer: Deployer, account: Account, name: str, mark: unfinished.Mark) -> Remains:
     stage = account.stage(name)
     with deployer.step(f"what there is: stage {name}, {account}") as (_, tool):
         outputs: Mapping[str, Any] = {}
         resources: list[Resource] = []
         if name in tool.workspaces():
             tool.select_workspace(name)
+            _adopt_orphans(deployer, tool, stage, mark)
             outputs, resources = tool.outputs(), tool.resources()
         record, sources = deployer.record(stage), deployer.sources(outputs)
         record.require_here(resource.values["arn"] for resource in resources if resource.values.get("arn"))
@@ -124,6 +134,14 @@ def _find_remains(deployer: Deployer, account: Account, name: str) -> Remains:
         entries=record.entries(),
         resources=[resource for resource in resources if not resource.address.startswith(ADOPTED)],
     )
+
+
+def _adopt_orphans(deployer: Deployer, tool: Terraform, stage: Stage, mark: unfinished.Mark) -> None:
+    """Have Terraform know what a deployment made that was cut short, or nobody would destroy it."""
+    if began := mark.began():
+        planned = tool.planned(deployer.variables, mark.path.with_suffix(".tfplan"))
+        for orphan in deployer.find_orphans(stage, planned, began):
+            tool.adopt(orphan.address, orphan.identifier, deployer.variables)
 
 
 def _show(output: Output, remains: Remains) -> None:
@@ -173,7 +191,8 @@ def _forget(workspace: Workspace, deployer: Deployer, name: str) -> None:
         if name in tool.workspaces():
             tool.delete_workspace(name)
     deployer.project.forget()
-    for path in (workspace.aws_outputs(name), workspace.aws_log(name)):
+    unfinished_files = (workspace.aws_unfinished(name), workspace.aws_unfinished(name).with_suffix(".tfplan"))
+    for path in (*unfinished_files, workspace.aws_outputs(name), workspace.aws_log(name)):
         path.unlink(missing_ok=True)
 
 

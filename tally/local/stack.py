@@ -29,6 +29,7 @@ from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
 _QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
+"""Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

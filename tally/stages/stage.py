@@ -35,6 +35,7 @@ class Resources:
     inbox_bucket: str
     event_bus: str = ""
     completions_queue_url: str = ""
+    alarm_topic_arn: str = ""
     region: str = ""
 
     @classmethod
@@ -45,6 +46,7 @@ class Resources:
             inbox_bucket=str(outputs["inbox_bucket"]),
             event_bus=str(outputs.get("event_bus_name") or ""),
             completions_queue_url=str(outputs.get("completions_queue_url") or ""),
+            alarm_topic_arn=str(outputs.get("alarm_topic_arn") or ""),
             region=str(outputs.get("region") or ""),
         )
 

@@ -87,6 +87,10 @@ class Workspace:
         """Return where what the tools say about an AWS stage is kept."""
         return self.home / "aws" / f"{stage}.log"
 
+    def aws_unfinished(self, stage: str) -> Path:
+        """Return the mark of a deployment to AWS that began: what is left when it was cut short."""
+        return self.home / "aws" / f"{stage}.unfinished"
+
     def lock_file(self, stage: str) -> Path:
         """Return the lock of a stage: outside its folder, which may be wiped under the lock."""
         return self.home / f"{stage}.lock"

@@ -6,9 +6,10 @@ import platform
 import sysconfig
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from tally.errors import ChaliceError, OperatorError
+from tally.tools import causes
 from tally.tools.subprocess import Runner
 
 SHIPPED = {"msgspec": "msgspec/__init__.py", "aws-lambda-powertools": "aws_lambda_powertools/__init__.py"}
@@ -59,6 +60,7 @@ class ChaliceProject:
 
     def deploy(self, runner: Runner) -> None:
         """Package and deploy; raises ChaliceError with what Chalice said."""
+        self._discard_torn_packages()
         self._run("deploy", runner)
 
     def delete(self, runner: Runner) -> None:
@@ -79,9 +81,11 @@ class ChaliceProject:
         argv = [str(script), "--project-dir", str(self.folder), command, "--stage", self.stage]
         finished = runner(argv, cwd=self.folder)
         if finished.returncode:
+            written = (finished.stdout + finished.stderr).strip()
             raise ChaliceError(
-                f"chalice {command} failed in {self.folder}: read below what it says (all of it: {runner.log}).",
-                detail=(finished.stdout + finished.stderr).strip(),
+                f"chalice {command} failed in {self.folder}. {causes.failure(finished.returncode, written)}; then run "
+                f"this again (log: {runner.log}).",
+                detail=written,
             )
 
     def check_package(self) -> None:
@@ -89,11 +93,10 @@ class ChaliceProject:
 
         A requirement without a fitting wheel is a mere warning to Chalice, which exits with 0.
         """
-        packages = sorted(self.folder.glob(".chalice/deployments/*.zip"), key=lambda path: path.stat().st_mtime)
+        packages = sorted(self._packages(), key=lambda path: path.stat().st_mtime)
         if not packages:
             raise ChaliceError(f"chalice deploy left no package in {self.folder / '.chalice/deployments'}.")
-        with ZipFile(packages[-1]) as package:
-            names = set(package.namelist())
+        names = _names(packages[-1])
         missing = [requirement for requirement, file in SHIPPED.items() if file not in names]
         if missing:
             packages[-1].unlink()
@@ -101,6 +104,30 @@ class ChaliceProject:
                 f"The Lambda package lacks {', '.join(missing)}: pip found no wheel for Lambda's Linux and this Python "
                 f"({platform.python_version()}); check app/requirements.txt and pip's index, or use another Python."
             )
+
+    def _packages(self) -> list[Path]:
+        return list(self.folder.glob(".chalice/deployments/*.zip"))
+
+    def _discard_torn_packages(self) -> None:
+        """Remove packages that lack a source: Chalice would deploy them again without a look.
+
+        A kill leaves one that no one can read, an interrupt one that ends early; the sources enter it last.
+        """
+        sources = {"app.py"} | {
+            path.relative_to(self.folder).as_posix() for path in (self.folder / "chalicelib").rglob("*.py")
+        }
+        for package in self._packages():
+            if not sources <= _names(package):
+                package.unlink()
+
+
+def _names(package: Path) -> set[str]:
+    """Return what is in a package; nothing when it cannot be read."""
+    try:
+        with ZipFile(package) as opened:
+            return set(opened.namelist())
+    except BadZipFile:
+        return set()
 
 
 def runs_lambda_wheels(system: str, machine: str) -> bool:

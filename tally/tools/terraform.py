@@ -12,6 +12,7 @@ from typing import Any, Self
 import python_terraform
 
 from tally.errors import OperatorError, TerraformError
+from tally.tools import causes
 from tally.tools.subprocess import Runner
 
 OLDEST = (1, 9)
@@ -39,15 +40,20 @@ class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the pac
     behind on an interrupt, and reports a failure through a deprecated logging call.
     """
 
-    def __init__(self, runner: Runner, folder: Path) -> None:
+    def __init__(self, runner: Runner, folder: Path, var_files: Sequence[Path]) -> None:
         self.runner = runner
         self.folder = folder
+        self.var_files = var_files
         super().__init__(working_dir=str(folder))
 
     def cmd(self, cmd: str, *args: str, **options: Any) -> tuple[int, str, str]:
         """Run one Terraform command; returns its exit status and what it wrote."""
         try:
-            finished = self.runner(self.generate_cmd_string(cmd, *args, **options), cwd=self.folder)
+            argv = self.generate_cmd_string(cmd, *args, **options)
+            if any(argument.startswith("-var-file=") for argument in argv):
+                # Before the variables that were given by name, which Terraform then prefers.
+                argv[2:2] = [f"-var-file={path}" for path in self.var_files]
+            finished = self.runner(argv, cwd=self.folder)
         finally:
             self.temp_var_files.clean_up()
         return finished.returncode, finished.stdout, _ABOUT_CLI_CONFIG.sub("", finished.stderr)
@@ -63,9 +69,12 @@ class Terraform:
     command_line: _CommandLine
 
     @classmethod
-    def at(cls, folder: Path, runner: Runner) -> Self:
-        """Return Terraform for the root module in ``folder``; the runner's environment names account and endpoint."""
-        return cls(command_line=_CommandLine(runner, folder))
+    def at(cls, folder: Path, runner: Runner, *, var_files: Sequence[Path] = ()) -> Self:
+        """Return Terraform for the root module in ``folder``; the runner's environment names account and endpoint.
+
+        ``var_files`` are absolute; every command that takes variables reads them.
+        """
+        return cls(command_line=_CommandLine(runner, folder, var_files))
 
     def init(self) -> None:
         """Install the provider and the modules."""
@@ -92,6 +101,13 @@ class Terraform:
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color"))
         return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
 
+    def adopt(self, address: str, identifier: str, variables: Mapping[str, Any]) -> None:
+        """Take a resource that exists into the state, without changing it."""
+        answer = self.command_line.cmd(
+            "import", address, identifier, var=dict(variables), no_color=python_terraform.IsFlagged
+        )
+        self._check("import", answer)
+
     def forget(self, address: str) -> None:
         """Remove a resource from the state without destroying it."""
         self._check("state rm", self.command_line.cmd("state rm", address))
@@ -104,8 +120,12 @@ class Terraform:
         return self._check("plan", answer)
 
     def planned(self, variables: Mapping[str, Any], plan_file: Path) -> list[Resource]:
-        """Return what an apply would create, each resource with those of its values that are known before."""
+        """Write a plan and return what it would create, each with those of its values that are known before."""
         self.plan(variables, plan_file)
+        return self.creates(plan_file)
+
+    def creates(self, plan_file: Path) -> list[Resource]:
+        """Return what a written plan would create, each resource with those of its values that are known before."""
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color", str(plan_file)))
         return [
             Resource(address=found["address"], type=found["type"], values=found["change"]["after"])
@@ -140,10 +160,11 @@ class Terraform:
     def _check(self, command: str, answer: tuple[int, str, str]) -> str:
         returncode, stdout, stderr = answer
         if returncode:
+            written = (stderr or stdout).strip()
+            cause, line = causes.failure(returncode, written), self.command_line
             raise TerraformError(
-                f"terraform {command} failed in {self.command_line.folder}: fix what it says below and "
-                f"run this again (full log: {self.command_line.runner.log}).",
-                detail=(stderr or stdout).strip(),
+                f"terraform {command} failed in {line.folder}. {cause}; then run this again (log: {line.runner.log}).",
+                detail=written,
             )
         return stdout
 

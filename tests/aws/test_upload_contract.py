@@ -89,7 +89,7 @@ def test_another_upload_of_the_same_name_is_not_taken_for_ours(s3: Any, tmp_path
 
 
 def test_uploads_at_once_through_one_client_each_get_their_own_version(s3: Any, tmp_path: Path) -> None:
-    """Each has its object before either goes on."""
+    """Each has its object before either continues."""
     both_are_there = threading.Barrier(2, timeout=30)
     shared = cast("Any", Interfering(s3, both_are_there.wait))
     files = [_file(tmp_path, name, SMALL) for name in ("one", "other")]

@@ -118,7 +118,7 @@ class _Run:
             self._fire_if(_until_done(self.counter.total) == self.counter.expected)
 
     def _may_ask(self, delivery: _Delivery) -> bool:
-        """Tell whether to ask for the total: whoever has to poll for it does so rarely, and stops once it is full."""
+        """Tell whether to ask for the total: a poller asks rarely, and stops once it is full."""
         every = max(1, self.counter.expected // _POLLS)
         return self.counter.total_is_cheap or (delivery.number % every == 0 and not self.completions.fired)
 

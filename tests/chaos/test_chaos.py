@@ -49,7 +49,7 @@ def test_tally_is_exact_under_fire(report: dict[str, Any]) -> None:
     assert tally["completion_ids"] == tally["attempts"] >= 2
 
 
-def test_a_repair_finds_nothing_to_mend(report: dict[str, Any]) -> None:
+def test_a_repair_finds_nothing_to_repair(report: dict[str, Any]) -> None:
     """Counters that differ from the markers while nobody has tampered with them would be Tally's fault."""
     assert report["tally"]["commands"]["repairs"] > 0
     assert report["tally"]["commands"]["redriven"] > 0

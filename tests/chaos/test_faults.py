@@ -20,7 +20,7 @@ def _faults(policy: Policy, call: Call, times: int) -> list[Fault]:
 
 
 def test_a_seed_tells_each_caller_the_same_story_however_calls_interleave() -> None:
-    """The n-th call of a kind meets the same fault, whoever else calls in between."""
+    """The n-th call of a kind meets the same fault, no matter who calls in between."""
     other = Call("atomic", "dynamodb", "UpdateItem")
     alone = _faults(Policy(seed=7, rates=Rates()), TRANSACTION, 200)
     policy = Policy(seed=7, rates=Rates())

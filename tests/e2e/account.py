@@ -115,7 +115,7 @@ class Account:
         localaws.stop(self.folder)
 
     def client(self, service: str, credentials: Mapping[str, str] | None = None, config: Config | None = None) -> Any:
-        """Return a client of the account's owner, or of whoever has the credentials."""
+        """Return a client of the account's owner, or of the owner of the credentials."""
         own = {"AWS_ACCESS_KEY_ID": localaws.CREDENTIAL, "AWS_SECRET_ACCESS_KEY": localaws.CREDENTIAL}
         return boto3.client(
             service,  # type: ignore[call-overload]
@@ -127,7 +127,7 @@ class Account:
         )
 
     def tally(self, stage: str, credentials: Mapping[str, str] | None = None) -> "Pipeline":
-        """Return the command line for a stage, of the account's owner or of whoever has the credentials."""
+        """Return the command line for a stage, of the account's owner or of the owner of the credentials."""
         home = self.checkout.parent / "home"
         return Pipeline(home=home, repo=self.checkout, name=stage, server=self.server, credentials=credentials or {})
 

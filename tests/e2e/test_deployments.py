@@ -1,6 +1,6 @@
 """`tally deploy` and `tally destroy`, with a local AWS in the place of the real one.
 
-What was cut short, lost or changed by hand is mended; no mapping that lives is destroyed, and batches end exactly.
+What was cut short, lost or changed by hand is repaired; no mapping that lives is destroyed, and batches end exactly.
 """
 
 import json
@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,14 +110,34 @@ class Deployments(Tally):
         workspaces = self.terraform("workspace", "list").stdout.split()
         return [name for name in (*names, *map(str, files), *workspaces) if STAGE in name]
 
-    def kill_chalice(self) -> None:
-        """Kill the Chalice that deploys this checkout, without a warning."""
+    def kill(self, tool: str) -> None:
+        """Kill the tool that works on this checkout, by a part of its command line, without a warning."""
         shown = subprocess.run(
             ["ps", "-axww", "-o", "pid=,command="], capture_output=True, encoding="utf-8", check=True
         )
-        ours = f"--project-dir {self.repo / 'app'} deploy"
-        (pid,) = [int(line.split()[0]) for line in shown.stdout.splitlines() if ours in line]
+        (pid,) = [int(line.split()[0]) for line in shown.stdout.splitlines() if tool in line]
         os.kill(pid, signal.SIGKILL)
+
+    def kill_chalice(self) -> None:
+        """Kill the Chalice that deploys."""
+        self.kill(f"--project-dir {self.repo / 'app'} deploy")
+
+    def kill_terraform(self) -> None:
+        """Kill the Terraform that applies the plan."""
+        self.kill(f"terraform apply -input=false -no-color {self.home / 'aws' / STAGE}.tfplan")
+
+    def cut_short(self, step: str, how: Callable[[subprocess.Popen[str]], object]) -> tuple[int, str]:
+        """Deploy until a step begins, do that to it, and return its exit status and all that it wrote."""
+        deploying = self.start("deploy", "--yes")
+        assert deploying.stdout is not None
+        said = ""
+        for line in deploying.stdout:
+            said += line
+            if line.startswith(f"-> {step}"):
+                how(deploying)
+                break
+        rest, errors = deploying.communicate()
+        return deploying.returncode, said + rest + errors
 
     def upload(self, name: str) -> str:
         """Upload a file and return its batch's id."""
@@ -171,24 +191,79 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployments]:
         localaws.stop(account)
 
 
-def test_a_first_deployment_that_is_killed_is_gone_on_with(stage: Deployments) -> None:
-    """Chalice has made functions and mappings that no record names when it is killed."""
-    killed = stage.start("deploy", "--yes")
-    wait_for(lambda: len(stage.mappings()) >= 2 or killed.poll() is not None, what="mappings", seconds=300)
-    stage.kill_chalice()
-    said, errors = killed.communicate()
-    assert killed.returncode == 3, f"{said}\n{errors}"
-    assert "chalice deploy failed" in errors
+def test_a_first_apply_that_is_killed_is_resumed_with_what_no_state_knows(stage: Deployments) -> None:
+    """A killed Terraform loses what it had in the making, with a remote state all of the last seconds."""
+    returned, said = stage.cut_short("terraform apply: table", lambda _: _kill_with_queues_in_the_making(stage))
+    assert returned == 3, said
+    assert "failed terraform apply: table" in said
+    lost = [
+        "module.table.aws_dynamodb_table.this[0]",
+        "module.inbox.aws_s3_bucket.this[0]",
+        'module.role["plan"].aws_iam_role.this',
+        'module.role["plan"].aws_cloudwatch_log_group.this',
+        "module.completion.aws_cloudwatch_event_bus.this",
+    ]
+    removed = stage.terraform("state", "rm", *lost)
+    assert removed.returncode == 0, removed.stderr
+    returned, said = stage.cut_short("terraform apply: table", lambda deploying: deploying.send_signal(signal.SIGINT))
+    assert returned == 130, said
+    assert "UTC was cut short: continuing it." in said
+    assert all(f"Terraform's state: {address} exists, adopting " in said for address in lost), said
+    assert "interrupted terraform apply: table" in said
+    assert "Run the same command again: it continues from there" in said
+
+
+def _kill_with_queues_in_the_making(stage: Deployments) -> None:
+    """Kill Terraform while its provider waits for queues that it has made, and everything else is there."""
+    sqs, logs = stage.client("sqs"), stage.client("logs")
+    wait_for(lambda: len(sqs.list_queues().get("QueueUrls", [])) >= 2, what="queues", seconds=120)
+    wait_for(lambda: len(logs.describe_log_groups()["logGroups"]) == 9, what="log groups", seconds=60)
+    wait_for(lambda: "module.inbox.aws_s3_bucket.this" in stage.terraform("state", "list").stdout, what="a bucket")
+    stage.kill_terraform()
+
+
+def test_a_chalice_that_is_killed_is_resumed(stage: Deployments) -> None:
+    """Chalice has made functions and mappings that no record names when it is killed, and then its parent is."""
+
+    def kill_with_mappings(_: object) -> None:
+        wait_for(lambda: len(stage.mappings()) >= 2, what="mappings", seconds=300)
+        stage.kill_chalice()
+
+    returned, said = stage.cut_short("chalice deploy", kill_with_mappings)
+    assert returned == 3, said
+    assert "chalice deploy failed" in said
     assert not stage.record.exists()
     made = stage.mappings()
-    said = stage.deploy()
+    returned, said = stage.cut_short("chalice deploy", lambda deploying: deploying.kill())
+    assert returned == -signal.SIGKILL, said
     assert "Chalice's record: added plan-s3event" in said
     assert all(uuid in said for uuid in made)
     assert set(made) <= set(stage.mappings())
+
+
+def test_a_last_apply_that_is_killed_is_resumed(stage: Deployments) -> None:
+    """Its mappings of dead letters are in no state then, and Lambda would refuse to make them again."""
+    returned, said = stage.cut_short(
+        "terraform apply: settings", lambda deploying: deploying.send_signal(signal.SIGINT)
+    )
+    assert returned == 130, said
+    said = stage.deploy()
+    assert "UTC was cut short: continuing it." in said
+    states = stage.terraform("state", "list").stdout.splitlines()
+    lost = next(address for address in states if ".dead_letters[" in address)
+    removed = stage.terraform("state", "rm", lost)
+    assert removed.returncode == 0, removed.stderr
+    adopted = stage.run("deploy", "--yes", "--adopt")
+    assert adopted.returncode == 0, adopted.stderr
+    assert f"Terraform's state: {lost} exists, adopting " in adopted.stdout
+    assert f"tally submit sample.csv --job transactions --stage {STAGE} --watch" in adopted.stdout
+    planned = stage.run("deploy", "--plan").stdout.splitlines()[-1]
+    assert planned.startswith("No changes.")
+    assert planned.endswith("Nothing was deployed.")
     stage.check()
 
 
-def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_mended(stage: Deployments) -> None:
+def test_mappings_deleted_and_made_by_hand_and_a_changed_stream_are_repaired(stage: Deployments) -> None:
     """A batch that was uploaded meanwhile ends exactly as well."""
     lambda_, dynamodb, table = stage.client("lambda"), stage.client("dynamodb"), f"tally-{STAGE}"
     old = {handler: stage.mapping(handler) for handler in ("ingest", "finish", "process_heavy", "dispatch", "settle")}
@@ -235,7 +310,7 @@ def test_a_lost_record_costs_no_mapping(stage: Deployments) -> None:
 
 
 def test_a_stage_is_destroyed_when_told_so_twice_and_after_a_kill(stage: Deployments) -> None:
-    """Data is protected until it is said that it goes too; a destruction that was killed is gone on with."""
+    """Data is protected until it is said that it goes too; a destruction that was killed is continued."""
     refused = stage.run("destroy", "--yes")
     assert (refused.returncode, len(stage.functions())) == (2, 9), refused.stdout
     assert f"the table tally-{STAGE} is protected from deletion" in refused.stderr

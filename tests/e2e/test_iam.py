@@ -182,7 +182,7 @@ def _announced(enforced: Enforced) -> set[str]:
     ],
 )
 def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforced, function: str, right: str) -> None:
-    """The function's log names the right that it was refused; once that is back, the batch goes on by itself."""
+    """The function's log names the right that it was refused; once that is back, the batch continues by itself."""
     with enforced.roles.without(function, right) as refused:
         batch_id = enforced.submit(f"without-{function}.csv.gz", gzip.compress(CONTENT))
         wait_for(refused, what=f"{function} to be refused {right}", seconds=60)
@@ -254,7 +254,7 @@ def test_a_gzip_upload_is_unpacked_in_turns(enforced: Enforced) -> None:
     assert "document_id" in batch.reason
 
 
-def test_a_plan_that_may_not_hand_over_is_gone_on_with_by_reconcile(enforced: Enforced) -> None:
+def test_a_plan_that_may_not_hand_over_is_continued_by_reconcile(enforced: Enforced) -> None:
     """Neither has the time for a hundred chunks and more: plan is refused to hand over, then each does."""
     rows = 501
     with (

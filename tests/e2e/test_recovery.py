@@ -63,7 +63,7 @@ def test_lost_messages_are_sent_again_by_a_repair(tally: Tally) -> None:
     assert tally.json("audit", batch_id)["exact"] is True
 
 
-def test_killed_workers_and_lost_messages_are_mended_by_the_schedule(tally: Tally) -> None:
+def test_killed_workers_and_lost_messages_are_repaired_by_the_schedule(tally: Tally) -> None:
     """All workers of the local AWS are killed and messages taken away; reconcile runs as its rule would run it."""
     rules = _client(tally, "events").list_rules(NamePrefix=f"tally-{STAGE}-reconcile")["Rules"]
     assert [(rule["State"], rule["ScheduleExpression"]) for rule in rules] == [("ENABLED", "rate(5 minutes)")]
@@ -113,7 +113,7 @@ def _reconciled(tally: Tally, batch_id: str) -> Any:
 
 
 def test_a_paused_batch_stands_still_and_a_cancelled_one_ends(tally: Tally) -> None:
-    """Both take hold with the next message; what was paused goes on to its exact end."""
+    """Both take hold with the next message; what was paused continues to its exact end."""
     with _standstill(tally):
         paused, cancelled = (tally.submit(f"{name}.csv", CONTENT) for name in ("paused", "cancelled"))
         wait_for(lambda: _depth(tally) >= 2, what="work")

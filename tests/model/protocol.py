@@ -186,7 +186,7 @@ class _Steps:
         )
 
 
-# Where the answers so far stop to matter: the code goes on from arguments alone.
+# Where the answers so far stop to matter: the code continues from arguments alone.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,7 +131,7 @@ def test_an_error_of_our_own_is_tried_again() -> None:
 
 
 def test_an_error_of_our_own_is_raised_as_it_is() -> None:
-    """It is no cause of itself, or whoever walks the causes never comes to an end."""
+    """It is no cause of itself, or a walk along the causes never ends."""
     own = ThrottledError("3 messages were not taken")
     with pytest.raises(ThrottledError) as raised:
         Retry(sleep=lambda _: None, remaining_seconds=lambda: 0)(Operation(own))
@@ -150,7 +150,7 @@ def test_what_is_no_error_of_aws_passes_untouched(error: BaseException) -> None:
 
 
 def test_an_exhausted_retry_quota_is_logged() -> None:
-    """From then on the SDK makes one attempt a call: whoever reads the log knows why there are so many of ours."""
+    """From then on the SDK makes one attempt a call: a reader of the log knows why there are so many of ours."""
     error = client_error("InternalServerError", 500)
     error.response["ResponseMetadata"]["RetryQuotaReached"] = True  # type: ignore[typeddict-unknown-key]
     warnings: list[str] = []

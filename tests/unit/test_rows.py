@@ -87,7 +87,7 @@ def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
     ],
 )
 def test_a_row_that_cannot_be_one_is_rejected_with_line_column_and_reason(text: str | bytes, reason: str) -> None:
-    """The reason is enough to find and mend the row."""
+    """The reason is enough to find and correct the row."""
     assert _reason(text) == reason
 
 

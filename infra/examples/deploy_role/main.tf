@@ -1,5 +1,5 @@
 # The role that a pipeline deploys one stage with. An administrator applies this once for each stage, with a state of its own:
-# whoever can change the role could do anything.
+# anyone who can change the role could do anything.
 data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
 data "aws_partition" "current" {}

@@ -142,7 +142,7 @@ locals {
       periods     = function.periods
     }) },
 
-    # reconcile found batches that had stood still, and found them again in its next run: it could not mend them.
+    # reconcile found batches that had stood still, and found them again in its next run: it could not repair them.
     { for batches in var.batches[*] : "${batches.name}-stalled" => merge(local.usual, {
       description = batches.description
       metric      = "Tally BatchesStalled Maximum"

@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "existing" {
-  description = "The bucket is there already and stays whoever's it is: it is looked up by name, and nothing of it is changed. Without versions, an upload over another ends the other's batch."
+  description = "The bucket exists already and keeps its owner: it is looked up by name, and nothing of it is changed. Without versions, an upload over another ends the other's batch."
   type        = bool
   default     = false
   nullable    = false

@@ -26,7 +26,7 @@ variable "dlq_name" {
 }
 
 variable "existing" {
-  description = "Both queues are there already and stay whoever's they are: they are looked up by name, and the settings said here are only checked against each other."
+  description = "Both queues exist already and keep their owner: they are looked up by name, and the settings said here are only checked against each other."
   type        = bool
   default     = false
   nullable    = false

@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "existing" {
-  description = "The table is there already and stays whoever's it is: it is looked up by name and checked; keys, stream, index and TTL must be as here."
+  description = "The table exists already and keeps its owner: it is looked up by name and checked; keys, stream, index and TTL must be as here."
   type        = bool
   default     = false
   nullable    = false

@@ -71,7 +71,7 @@ def test_a_range_is_read_if_the_object_is_still_the_one_that_was_uploaded(versio
 
 
 def test_a_version_that_another_took_the_place_of_is_read_by_its_id() -> None:
-    """A corrected file under the same key is another batch; this one goes on with its own."""
+    """A corrected file under the same key is another batch; this one continues with its own."""
     s3 = FakeS3(versions={"v1": CONTENT, "v2": b"other" * 99})
     assert _reader(s3).read(10, 13) == CONTENT[10:13]
     assert s3.requests[-1]["VersionId"] == "v1"

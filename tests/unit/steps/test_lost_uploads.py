@@ -105,7 +105,7 @@ def test_an_upload_is_lost_when_its_event_should_have_come(
 
 
 def test_what_was_in_the_bucket_before_the_first_sweep_is_never_planned(pipeline: Pipeline) -> None:
-    """A bucket that was there before the stage, or a table that was made anew, is full of files without a batch."""
+    """A bucket that was there before the stage, or a table that was made again, is full of files without a batch."""
     time = Time()
     for age in (0, 20 * MINUTE, 30 * DAY):
         _lose(pipeline, time, f"inbox/offices/{age}.csv", age=age + 1)
@@ -172,7 +172,7 @@ def test_an_object_of_a_bucket_without_versions_has_the_batch_of_its_event(pipel
 
 
 def test_a_sweep_is_bounded_and_goes_round(pipeline: Pipeline, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pages of three at a time: each sweep goes on where the last one stopped, within a key too."""
+    """Two pages of three at a time: each sweep continues where the last one stopped, within a key too."""
     monkeypatch.setattr(lost_uploads, "_MAX_PAGES", 2)
     for number in range(4):
         for version in ("v1", "v2"):

@@ -309,7 +309,7 @@ def test_a_failure_from_before_a_redrive_is_dropped(seen: Seen | None) -> None:
 
 @pytest.mark.parametrize("seen", [READ, None], ids=["read before the redrive", "read after it"])
 def test_a_success_from_before_a_redrive_counts(seen: Seen | None) -> None:
-    """The job has done what it had to, whoever asked."""
+    """The job has done what it had to, no matter who asked."""
     dynamodb = _redriven(0)
     assert ledger(dynamodb).record(KEY, [_success(1)], seen or _seen(dynamodb)) == Recorded(counted=1)
     assert set(_check(dynamodb)) == {0, 1}

@@ -87,7 +87,7 @@ class Aws:
         return {"LambdaFunctionConfigurations": [{"LambdaFunctionArn": arn} for arn in self.notified[Bucket]]}
 
     def delete_event_source_mapping(self, *, UUID: str) -> None:  # noqa: N803
-        """Begin to delete a mapping, as Lambda does: it goes on being listed for a while."""
+        """Begin to delete a mapping, as Lambda does: it is still listed for a while."""
         found = [mapping for mapping in self.mappings if mapping["UUID"] == UUID]
         if not found:
             raise LookupError(UUID)

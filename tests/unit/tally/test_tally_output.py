@@ -35,3 +35,13 @@ def test_a_pipe_gets_no_bar(said: StringIO, output: Output) -> None:
     with output.progress("chunks", 4) as advance:
         advance(1)
     assert said.getvalue() == ""
+
+
+@pytest.mark.parametrize(("error", "how"), [(ValueError("x"), "failed"), (KeyboardInterrupt(), "interrupted")])
+def test_a_step_that_does_not_end_says_how_and_after_what_time(
+    said: StringIO, output: Output, error: BaseException, how: str
+) -> None:
+    with pytest.raises(type(error)), output.step("terraform apply"):
+        raise error
+    assert said.getvalue().splitlines()[-1].startswith(f"{how} terraform apply (")
+    assert "ok" not in said.getvalue()

@@ -98,11 +98,11 @@ run "bears_a_single_failure_unless_told" {
       tally-test-plan-errors    = 1, tally-test-process-errors = 3, tally-test-settle-errors = 3
       tally-test-plan-throttles = 1, tally-test-process-throttles = 3, tally-test-settle-throttles = 3
     }
-    error_message = "Redelivery mends a single failure; what runs seldom alarms on one."
+    error_message = "Redelivery repairs a single failure; what runs seldom alarms on one."
   }
 }
 
-run "alarms_on_batches_that_reconcile_cannot_mend" {
+run "alarms_on_batches_that_reconcile_cannot_repair" {
   assert {
     condition = (
       aws_cloudwatch_metric_alarm.this["tally-test-stalled"].period == 300

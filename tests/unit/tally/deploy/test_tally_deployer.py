@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tally.deploy.deployer import Account, Deployer
+from tally.deploy.deployer import Deployer
+from tally.deploy.preflight import Account
 from tally.output import Output
 from tally.tools.chalice import ChaliceProject
 from tally.tools.subprocess import Runner

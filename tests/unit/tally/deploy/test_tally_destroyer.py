@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError
 
 from tally.cli import run
 from tally.commands import stages as stack_commands
-from tally.deploy import deployer as deployment
 from tally.deploy import destroyer as destruction
-from tally.deploy.deployer import Account
+from tally.deploy import preflight
 from tally.deploy.destroyer import Remains, destroy_in_aws
+from tally.deploy.preflight import Account
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Survey
 from tally.errors import ChaliceError, ExitCode, OperatorError
@@ -138,8 +138,8 @@ class Terraform:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
     monkeypatch.setattr(terraform, "require", lambda _environ: "1.11.4")
-    monkeypatch.setattr(terraform.Terraform, "at", lambda _folder, _runner: Terraform(made))
-    monkeypatch.setattr(deployment, "_account", lambda _environ: Account(id=PLACE.account, region=PLACE.region))
+    monkeypatch.setattr(terraform.Terraform, "at", lambda _folder, _runner, **_: Terraform(made))
+    monkeypatch.setattr(preflight, "require_account", lambda _environ: Account(id=PLACE.account, region=PLACE.region))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "delete", lambda project, _runner: _chalice_delete(made, project))
     monkeypatch.setattr(destruction, "_cannot_be_deleted", lambda _stage, _table: made.protected)
@@ -242,7 +242,7 @@ def test_a_stage_that_is_gone_is_fine(
 
 
 @pytest.mark.parametrize("killed_at", range(25))
-def test_a_destruction_that_is_killed_anywhere_is_gone_on_with(
+def test_a_destruction_that_is_killed_anywhere_is_continued(
     world: World, workspace: Workspace, destroy: Callable[..., Remains], killed_at: int
 ) -> None:
     """Before each change that it makes, also the first, which lets the data go."""

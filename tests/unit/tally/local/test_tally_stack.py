@@ -21,6 +21,7 @@ from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject
+from tests.support import terraform as configuration
 from tests.unit.tally.deployed_stage import PLACE, STAGE, Aws, whole
 
 
@@ -98,7 +99,7 @@ def test_taking_down_removes_the_folder(stack: LocalStack, living: Server) -> No
 def test_a_local_stage_has_no_alarms_and_as_many_workers_as_fit_unless_told(stack: LocalStack) -> None:
     variables = stack._all_variables()
     assert (variables["alarms"], variables["dashboard"]) == (False, False)
-    assert set(variables["function_overrides"]) == {"ingest", "process", "process_heavy", "finish"}
+    assert set(variables["function_overrides"]) == set(configuration.queues().values()), "as functions.tf has them"
     assert replace(stack, variables={"alarms": True})._all_variables()["alarms"] is True
 
 

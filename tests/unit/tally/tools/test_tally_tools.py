@@ -2,15 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import pytest
 
 from tally.errors import ChaliceError, OperatorError, TerraformError
 from tally.tools.chalice import SHIPPED, ChaliceProject, runs_lambda_wheels
-from tally.tools.subprocess import Runner
+from tally.tools.subprocess import Finished, Runner
 from tally.tools.terraform import Terraform, require, summary
 
 CLI_CONFIG_WARNING = """There are some problems with the CLI configuration:
@@ -77,6 +78,24 @@ def test_variables_reach_terraform_and_their_file_is_removed(
     assert terraform.apply({"stage": "local", "chunk_rows": 7}) == "Apply complete! Resources: 1 added."
     assert json.loads((tmp_path / "seen").read_text()) == {"stage": "local", "chunk_rows": 7}
     assert not Path((tmp_path / "file").read_text().strip()).exists()
+
+
+def test_files_of_variables_come_before_the_variables_that_are_named_and_not_with_a_plan(tmp_path: Path) -> None:
+    """Of two values Terraform takes the later one; a written plan has its values, and refuses others."""
+    environ = program(tmp_path / "bin", "terraform", 'echo "$@" >>seen')
+    runner = Runner(env={"PATH": environ["PATH"]}, log=tmp_path / "log")
+    terraform = Terraform.at(tmp_path, runner, var_files=[Path("/etc/prod.tfvars")])
+    terraform.command_line.terraform_bin_path = str(tmp_path / "bin" / "terraform")
+    terraform.apply({"stage": "dev"})
+    terraform.plan({"stage": "dev"}, tmp_path / "a.tfplan")
+    terraform.adopt("aws_sqs_queue.this", "https://queue", {"stage": "dev"})
+    terraform.apply_plan(tmp_path / "a.tfplan")
+    *with_variables, with_plan = (tmp_path / "seen").read_text().splitlines()
+    for line in with_variables:
+        files = [word for word in line.split() if word.startswith("-var-file=")]
+        assert (len(files), files[0]) == (2, "-var-file=/etc/prod.tfvars")
+    assert with_variables[-1].endswith("aws_sqs_queue.this https://queue")
+    assert "-var-file" not in with_plan
 
 
 def test_a_destruction_does_not_ask_and_says_what_went(
@@ -169,6 +188,38 @@ def test_a_package_without_a_requirement_is_refused_and_not_used_again(tmp_path:
     with pytest.raises(ChaliceError, match=f"lacks {missing}"):
         broken.check_package()
     assert not list(tmp_path.glob(".chalice/deployments/*.zip"))
+
+
+@pytest.mark.parametrize("torn", ["unreadable", "without a source"])
+def test_a_package_that_an_interrupt_left_is_not_deployed(tmp_path: Path, torn: str) -> None:
+    """Chalice finds a package of the right name, and uploads it without a look."""
+    (tmp_path / "chalicelib" / "steps").mkdir(parents=True)
+    for source in ("app.py", "chalicelib/rows.py", "chalicelib/steps/plan.py"):
+        (tmp_path / source).write_text("")
+    chalice = project(tmp_path, "app.py", "chalicelib/rows.py", "chalicelib/steps/plan.py")
+    whole, broken = tmp_path / ".chalice/deployments/a.zip", tmp_path / ".chalice/deployments/b.zip"
+    if torn == "unreadable":
+        broken.write_bytes(whole.read_bytes()[:-30])
+    else:
+        with ZipFile(broken, "w") as package:
+            package.writestr("app.py", "")
+    chalice.deploy(_runs_nothing())
+    assert (whole.exists(), broken.exists()) == (True, False)
+
+
+def test_a_refusal_of_chalice_is_explained_with_the_place_of_the_log(tmp_path: Path) -> None:
+    finished = Finished(1, "", "ExpiredTokenException: The security token included in the request is expired")
+    with pytest.raises(ChaliceError, match=r"credentials have expired.*then run this again.*\(log: .*log\)") as failed:
+        project(tmp_path).deploy(_runs_nothing(finished))
+    assert "ExpiredTokenException" in failed.value.detail
+
+
+def _runs_nothing(finished: Finished | None = None) -> Any:
+    class Nothing(Runner):
+        def __call__(self, _argv: Sequence[str], *, cwd: Path) -> Finished:
+            return finished or Finished(0, "", "")
+
+    return Nothing(env={}, log=Path("log"))
 
 
 def test_a_configuration_of_another_stage_is_not_rendered(tmp_path: Path) -> None:
