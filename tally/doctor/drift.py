@@ -37,6 +37,6 @@ def drift(workspace: Workspace, stage: Stage, variables: Mapping[str, Any], envi
     return warning(
         "drift",
         str(infra),
-        f"Terraform would change something: {said}",
+        f"Terraform would change {said or 'outputs'}",
         f"read {log}, then deploy again (with its --var)",
     )

@@ -31,10 +31,12 @@ def configuration(patient: Patient) -> Iterator[Finding]:
         for setting, (want, have) in wrong.items():
             yield failed(f"function.{setting}", name, f"it is {have}, not {want}", patient.apply)
         state, update = live.get("State") or "Active", live.get("LastUpdateStatus") or "Successful"
-        # Inactive: it has not run for weeks, and the next call starts it again.
-        if state in {"Failed", "Pending"} or update == "Failed":
+        # Inactive is fine: it has not run for weeks, and the next call starts it again.
+        if "Failed" in {state, update}:
             why = live.get("StateReason") or live.get("LastUpdateStatusReason") or ""
             yield failed("function.state", name, f"{state}, last update {update}. {why}".rstrip(), patient.deploy)
+        elif state == "Pending" or update == "InProgress":
+            yield warning("function.state", name, "it is being updated", "run doctor again in a minute")
         elif not wrong:
             yield ok("function", name, f"{live.get('Timeout')} s, {live.get('MemorySize')} MB, {live.get('Runtime')}")
     yield from _package(patient, found)
