@@ -266,8 +266,8 @@ def test_a_function_with_another_timeout_is_named(ward: Ward) -> None:
 def test_a_batch_that_stands_still_is_named(ward: Ward) -> None:
     """Its repairs move nothing, as reconcile has noted."""
     with ward.mapping_with("ingest", Enabled=False):
-        batch = ward.tally.submit("still.csv", b"date,office,headcount\n", job="offices")
-        wait_for(lambda: ward.tally.reader.batch(batch), what="the batch")
+        batch = ward.tally.submit("still.csv", b"office_id,user_count,contract_count\nA,1,1\n", job="offices")
+        wait_for(lambda: (found := ward.tally.reader.batch(batch)) and found.chunks, what="its plan")
         noted = {"snapshot": {"S": "?"}, "since": {"N": "1"}, "repairs": {"N": "2"}, "expires_at": {"N": "9999999999"}}
         ward.stage.dynamodb.put_item(
             TableName=ward.expected.table_name, Item={"pk": {"S": batch_pk(batch)}, "sk": {"S": "watch"}, **noted}
