@@ -33,15 +33,14 @@ locals {
 output "expected" {
   description = "What tally doctor compares the stage with, as JSON."
   value = jsonencode({
-    account_id        = data.aws_caller_identity.current.account_id
-    region            = data.aws_region.current.id
-    table_name        = module.table.name
-    stream_arn        = module.table.stream_arn
-    inbox_bucket      = module.inbox.name
-    alarm_topic_arn   = one(module.alarms[*].topic_arn)
-    reconcile_minutes = var.reconcile_minutes
-    queue_age_seconds = 60 * var.oldest_message_minutes
-    # Milliseconds are what AWS measures; minutes are what the variable has.
+    account_id           = data.aws_caller_identity.current.account_id
+    region               = data.aws_region.current.id
+    table_name           = module.table.name
+    stream_arn           = module.table.stream_arn
+    inbox_bucket         = module.inbox.name
+    alarm_topic_arn      = one(module.alarms[*].topic_arn)
+    reconcile_minutes    = var.reconcile_minutes
+    queue_age_seconds    = 60 * var.oldest_message_minutes
     iterator_age_seconds = 60 * var.iterator_age_minutes
 
     functions = {
