@@ -43,6 +43,9 @@ locals {
     ]
   }
 
+  # Hours of tries before a record is given up, for what failed is often throttled; an endless retry would block the shard.
+  stream_retry_attempts = 100
+
   filters = { for function, patterns in local.stream_patterns : function => [for pattern in patterns : jsonencode(pattern)] }
 }
 
@@ -67,6 +70,7 @@ module "mapping" {
 
   stream = contains(local.stream_consumers, each.value.function) ? {
     parallelization_factor = local.functions[each.value.function].parallelization_factor
+    maximum_retry_attempts = local.stream_retry_attempts
     on_failure_arn         = module.stream_failures.arn
   } : null
 }

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
+from tally.commands import doctor as doctor_commands
 from tally.commands import operations as operation_commands
 from tally.commands import stages as stack_commands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
@@ -18,7 +19,12 @@ from tally.output import print_error
 
 
 @click.group(
-    commands=[*stack_commands.COMMANDS, *batch_commands.COMMANDS, *operation_commands.COMMANDS],
+    commands=[
+        *stack_commands.COMMANDS,
+        *doctor_commands.COMMANDS,
+        *batch_commands.COMMANDS,
+        *operation_commands.COMMANDS,
+    ],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -7,22 +7,25 @@ class ExitCode(IntEnum):
     """Every exit status of ``tally``."""
 
     OK = 0  # done, and as hoped
-    NOT_AS_HOPED = 1  # the batch ended with failures or was rejected, or the audit differs
+    NOT_AS_HOPED = 1  # the batch ended with failures or was rejected, the audit differs, or doctor found a failure
     USAGE = 2  # wrong arguments, or no such batch, job or file
     ENVIRONMENT = 3  # a tool or credentials are missing, a port is taken, the stack is not up, a deployment failed
     UNEXPECTED = 4  # AWS, or Tally itself, answered what was not foreseen
     TIMED_OUT = 5  # --timeout passed before the batch ended; the batch is still running
+    TO_LOOK_AT = 6  # doctor: nothing has failed, but something is to be looked at, or could not be checked
     INTERRUPTED = 130  # Ctrl-C
 
 
 EXIT_CODES_HELP = """\b
 Exit status:
   0    done, and as hoped
-  1    the batch ended with failures or was rejected, or the audit differs
+  1    the batch ended with failures or was rejected, the audit differs,
+       or doctor found a failure
   2    wrong arguments, or no such batch, job or file
   3    a tool or credentials missing, port taken, stack not up, deployment failed
   4    unexpected error of AWS or of Tally itself
   5    --timeout passed before the batch ended (the batch is still running)
+  6    doctor found something to look at, or could not make a check
   130  interrupted
 """
 

@@ -56,6 +56,10 @@ class Output:
         """Write a line that must not be overlooked."""
         self.console.print(f"[yellow]warning:[/yellow] {escape(text)}")
 
+    def mark(self, mark: str, style: str, text: str) -> None:
+        """Write a line with a coloured word before it."""
+        self.console.print(f"[{style}]{escape(mark):<8}[/{style}] {escape(text)}")
+
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
         """Announce a step, show that it is running, and say at its end how it ended and how long it took."""

@@ -203,3 +203,36 @@ run "provisions_capacity_when_told" {
     error_message = "The root must hand the capacity on."
   }
 }
+
+run "tells_doctor_what_feeds_each_function" {
+  variables {
+    stage = "alpha"
+  }
+
+  # From the first apply on, before Chalice has deployed anything.
+  assert {
+    condition = toset([for m in jsondecode(output.expected).mappings : "${m.function} ${m.source_arn}"]) == toset(concat(
+      [for name in local.stream_consumers : "${name} ${module.table.stream_arn}"],
+      [for queue, consumer in local.queue_consumers : "${consumer} ${module.queue[queue].arn}"],
+      [for queue in module.queue : "dead_letters ${queue.dlq_arn}"],
+      ["dead_letters ${module.plan_failures.arn}"],
+    ))
+    error_message = "Every stream reader, every queue's consumer and dead_letters must be in it once for each source."
+  }
+
+  assert {
+    condition = alltrue([
+      for m in jsondecode(output.expected).mappings :
+      (m.stream != null) == contains(local.stream_consumers, m.function) && (m.stream == null) == (length(m.filters) == 0)
+    ])
+    error_message = "Readers of the stream, and only they, must have filters and a destination."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, statements in local.statements :
+      jsondecode(output.expected).functions[name].statements[*].sid == statements[*].sid
+    ])
+    error_message = "The rights of every role must be in it."
+  }
+}

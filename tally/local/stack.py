@@ -187,12 +187,7 @@ class LocalStack:
         (self.folder.infra / queues.ADOPTED).write_text(queues.import_blocks(urls), encoding="utf-8")
 
     def _deployer(self, server: Server, held: int, *, native: bool) -> Deployer:
-        env = localaws.environment(server, self.environ) | {
-            "AWS_DATA_PATH": str(localaws.models(self.folder)),
-            "TF_DATA_DIR": str(self.workspace.terraform_data),
-            "TF_IN_AUTOMATION": "1",
-            "CHECKPOINT_DISABLE": "1",
-        }
+        env = tools_environment(self.workspace, self.folder, server, self.environ)
         return Deployer(
             infra=self.folder.infra,
             project=self._project,
@@ -240,6 +235,18 @@ class LocalStack:
             "function_overrides": overrides,
         }
         return suited | dict(self.variables) | {"stage": self.name}
+
+
+def tools_environment(
+    workspace: Workspace, folder: StageFolder, server: Server, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment in which Terraform and Chalice work on a local stage."""
+    return localaws.environment(server, environ) | {
+        "AWS_DATA_PATH": str(localaws.models(folder)),
+        "TF_DATA_DIR": str(workspace.terraform_data),
+        "TF_IN_AUTOMATION": "1",
+        "CHECKPOINT_DISABLE": "1",
+    }
 
 
 def _stamp(sources: str, record: DeployedRecord) -> str:

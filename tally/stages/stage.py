@@ -1,5 +1,6 @@
 """A stage as commands see it: which AWS it is in, what its resources are called, clients to reach them."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Resources:
     completions_queue_url: str = ""
     alarm_topic_arn: str = ""
     region: str = ""
+    expected: str = ""
+    """What ``tally doctor`` compares the stage with, as JSON."""
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
@@ -48,6 +51,7 @@ class Resources:
             completions_queue_url=str(outputs.get("completions_queue_url") or ""),
             alarm_topic_arn=str(outputs.get("alarm_topic_arn") or ""),
             region=str(outputs.get("region") or ""),
+            expected=str(outputs.get("expected") or ""),
         )
 
     def save(self, path: Path) -> None:
@@ -154,10 +158,19 @@ class Stage:
         )
 
 
-def find(workspace: Workspace, name: str, *, table: str = "", bucket: str = "", environ: Mapping[str, str]) -> Stage:
+def find(
+    workspace: Workspace,
+    name: str,
+    *,
+    table: str = "",
+    bucket: str = "",
+    environ: Mapping[str, str],
+    fresh: bool = False,
+) -> Stage:
     """Return a stage: local if it has a folder here, else in AWS.
 
-    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from.
+    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from. With ``fresh``
+    Terraform is asked again where it can be, for somebody else may have deployed the stage since.
     Raises when a local stage is down, or when nothing tells what the stage's resources are called.
     """
     folder = workspace.stage(name)
@@ -167,6 +180,10 @@ def find(workspace: Workspace, name: str, *, table: str = "", bucket: str = "", 
             raise OperatorError(f"The local stage {name} is not up: run `tally up --stage {name}`.")
         return Stage(name=name, resources=_override(resources, table, bucket), server=server)
     known = Resources.read(workspace.aws_outputs(name))
+    if fresh and not table:
+        # What was asked before is better than nothing.
+        with contextlib.suppress(OperatorError):
+            known = _ask_terraform(workspace, name, environ) or known
     if known is None and not table:
         known = _ask_terraform(workspace, name, environ)
     if known is None and not table:

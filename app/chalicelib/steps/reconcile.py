@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chalicelib.steps.settle import Settler
     from chalicelib.store.table import Table
 
-_WATCH_SK = "watch"
+WATCH_SK = "watch"
 _MAX_PATIENCE = timedelta(hours=6)
 _KEPT = timedelta(days=1)
 """How long a progress snapshot is kept; a batch that is still open gets a new one."""
@@ -180,7 +180,7 @@ class Reconciler:
     def _standstill(self, batch: Batch) -> _Standstill | None:
         """Return for how long a batch has not moved, None if it has; keeps a snapshot of its progress."""
         snapshot = self._snapshot(batch)
-        seen = self.table.get(batch_pk(batch.id), _WATCH_SK)
+        seen = self.table.get(batch_pk(batch.id), WATCH_SK)
         if seen and seen["snapshot"]["S"] == snapshot:
             since = int(seen["since"]["N"])
             stood = self.clock().timestamp() - since
@@ -206,7 +206,7 @@ class Reconciler:
     def _note(self, batch_id: str, snapshot: str, *, repairs: int = 0) -> None:
         now = self.clock()
         item = {
-            **key(batch_pk(batch_id), _WATCH_SK),
+            **key(batch_pk(batch_id), WATCH_SK),
             "snapshot": text(snapshot),
             "since": number(int(now.timestamp())),
             "repairs": number(repairs),

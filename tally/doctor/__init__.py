@@ -1,0 +1,6 @@
+"""Examining a stage without changing it: what is configured, allowed and waiting. ``examine`` does all of it."""
+
+from tally.doctor.examination import GROUPS, Group, examine
+from tally.doctor.finding import Finding, State, worst
+
+__all__ = ["GROUPS", "Finding", "Group", "State", "examine", "worst"]

@@ -1,0 +1,61 @@
+"""Whose account this is, and whether its quotas are enough for the stage."""
+
+from collections.abc import Iterator
+
+from tally.doctor.finding import Finding, failed, ok, unknown, warning
+from tally.doctor.patient import Patient
+
+
+def credentials(patient: Patient) -> Iterator[Finding]:
+    """Compare the account and region of the caller with those of the stage."""
+    caller = patient.clients["sts"].get_caller_identity()
+    expected, region = patient.expected, patient.clients["lambda"].meta.region_name
+    subject = str(caller["Arn"])
+    if caller["Account"] != expected.account_id:
+        yield failed(
+            "account.credentials",
+            subject,
+            f"the credentials are of account {caller['Account']}, the stage is in {expected.account_id}",
+            "take credentials of that account (AWS_PROFILE)",
+        )
+    elif region != expected.region:
+        yield failed(
+            "account.region",
+            subject,
+            f"the region is {region}, the stage is in {expected.region}",
+            f"set AWS_REGION={expected.region}",
+        )
+    else:
+        yield ok("account.credentials", subject, f"account {expected.account_id}, region {region}")
+
+
+def quotas(patient: Patient) -> Iterator[Finding]:
+    """Compare what the mappings may run at once with what the account has."""
+    limit = patient.clients["lambda"].get_account_settings()["AccountLimit"]
+    free = int(limit["UnreservedConcurrentExecutions"])
+    wanted = sum(mapping.maximum_concurrency or 0 for mapping in patient.expected.mappings)
+    unlimited = sorted(
+        {m.function for m in patient.expected.mappings if m.stream is None and not m.maximum_concurrency}
+    )
+    beyond = f", and {', '.join(unlimited)} without a limit" if unlimited else ""
+    saw = f"{wanted} at once by the mappings' maximum concurrency{beyond}, of {free} that the account has unreserved"
+    if wanted > free:
+        yield warning(
+            "account.concurrency",
+            "Lambda",
+            saw,
+            "ask AWS for more concurrent executions (Service Quotas, L-B99A9384), or lower maximum_concurrency in "
+            "function_overrides",
+        )
+    else:
+        yield ok("account.concurrency", "Lambda", saw)
+
+
+def expectation(why: str) -> Finding:
+    """Return that nothing is known of what the stage should be like."""
+    return unknown(
+        "account.expectation",
+        "Terraform",
+        why,
+        "run doctor from the checkout that deployed the stage, with `terraform init` done in infra/, or deploy again",
+    )

@@ -1,0 +1,86 @@
+"""What a stage should be like: Terraform's output ``expected``, read."""
+
+from typing import Self
+
+import msgspec
+
+from tally.errors import OperatorError
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """What a role allows: every action on every resource, under conditions by operator, key and values."""
+
+    sid: str
+    actions: list[str]
+    resources: list[str]
+    condition: dict[str, dict[str, list[str]]] = {}
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function, by its handler's name elsewhere."""
+
+    timeout_seconds: int
+    memory_mb: int
+    role_arn: str
+    statements: list[Statement]
+
+
+class StreamReader(msgspec.Struct, frozen=True):
+    """What the mapping of a stream has beyond that of a queue."""
+
+    parallelization_factor: int
+    maximum_retry_attempts: int
+    on_failure_arn: str
+
+
+class Mapping(msgspec.Struct, frozen=True):
+    """An event source mapping; ``stream`` is None for a queue, ``maximum_concurrency`` for no limit."""
+
+    function: str
+    source_arn: str
+    batch_size: int
+    window_seconds: int
+    maximum_concurrency: int | None
+    filters: list[str]
+    stream: StreamReader | None
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A queue and its dead-letter queue; no message may come back within ``visibility_floor`` seconds."""
+
+    url: str
+    dlq_url: str
+    dlq_arn: str
+    max_receive_count: int
+    visibility_floor: int
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole stage; ``alarm_topic_arn`` is None for a stage without alarms."""
+
+    account_id: str
+    region: str
+    table_name: str
+    stream_arn: str
+    inbox_bucket: str
+    alarm_topic_arn: str | None
+    reconcile_minutes: int
+    queue_age_seconds: int
+    iterator_age_seconds: int
+    functions: dict[str, Function]
+    mappings: list[Mapping]
+    queues: dict[str, Queue]
+    failure_queues: dict[str, str]
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Read Terraform's output; None where there is none, raises when another version of Tally wrote it."""
+        if not text:
+            return None
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.MsgspecError as error:
+            raise OperatorError(
+                f"Terraform's output `expected` is of another version of Tally ({error}): deploy the stage again, or "
+                "run doctor from the checkout that deployed it."
+            ) from error
