@@ -38,6 +38,8 @@ def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
     job = _example(jobs)
     sample = job == "transactions"
     file = "sample.csv" if sample else f"YOUR_{job.upper()}.csv"
+    yield "Check the stage:"
+    yield f"  tally doctor --stage {stage}"
     yield f"Process a file ({jobs}):"
     if sample:
         yield f"  tally sample --rows 1000 --out {file}"

@@ -28,7 +28,7 @@ def _lines(resources: Resources = RESOURCES, jobs: str = "offices, transactions"
 def test_every_command_of_tally_is_one_with_its_options() -> None:
     """The file to submit is one that the line before has made."""
     commands = [line.split() for line in _lines() if line.startswith("  tally ")]
-    assert [command[1] for command in commands] == ["sample", "submit"]
+    assert [command[1] for command in commands] == ["doctor", "sample", "submit"]
     for _, name, *arguments in commands:
         if name == "submit":
             assert arguments[:3] == ["sample.csv", "--job", "transactions"]
