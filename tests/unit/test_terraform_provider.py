@@ -1,4 +1,4 @@
-"""The AWS provider: every module is held to the major version that the tests run with, and avoids what the next drops."""
+"""The AWS provider: every module is held to the major version that is tested, and avoids what the next drops."""
 
 import re
 from pathlib import Path
