@@ -91,7 +91,7 @@ run "limits_every_writer_of_a_table_with_provisioned_capacity" {
   variables {
     provisioned_capacity = {
       read  = { min = 50, max = 500 }
-      write = { min = 1000, max = 5000 }
+      write = { min = 1500, max = 5000 }
     }
   }
 
@@ -106,7 +106,7 @@ run "limits_every_writer_of_a_table_with_provisioned_capacity" {
   assert {
     condition = (
       local.standing.limited_mappings == 9 && local.standing.unlimited_mappings == 0 && local.standing.scaled == 4
-      && local.standing.read_units == 51 && local.standing.write_units == 1005
+      && local.standing.read_units == 51 && local.standing.write_units == 1505
     )
     error_message = "Provisioned units, and the alarms of auto scaling, cost while nothing runs."
   }

@@ -47,3 +47,8 @@ output "scaled" {
   description = "How many capacities auto scaling moves, each with alarms of its own."
   value       = length(aws_appautoscaling_policy.this)
 }
+
+output "target_utilization_percent" {
+  description = "What auto scaling keeps the use of each capacity at; null on demand."
+  value       = one(var.provisioned_capacity[*].target_utilization_percent)
+}
