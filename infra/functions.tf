@@ -3,8 +3,9 @@ locals {
   function_defaults = {
     # As long as Lambda allows, for a continuation of a gzip file unpacks it from its beginning; 1769 MB is one whole processor.
     plan = { timeout_seconds = 900, memory_mb = 1769 }
-    # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most.
-    ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
+    # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most. Ten of them
+    # ask a new table for 3,500 write units a second, of its 4,000; twenty would be refused a thousand times for a fifth of the time (bench/capacity.py).
+    ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 10 }
     # A chunk a message, too: one that kills its worker takes no other with it. A worker sends rows back that would take it longer than some
     # ten seconds; the rest of its time is for the slowest single row.
     process = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 50 }

@@ -11,11 +11,11 @@ variables {
 run "rejects_a_minimum_at_which_a_worker_could_never_write_a_chunk" {
   command = plan
 
-  # 372 units in 58 s by one of 20 that share 40 % of the table: 321. The writers of outcomes have time enough.
+  # 372 units in 58 s by one of 10 that share 40 % of the table: 161. The writers of outcomes have time enough.
   variables {
     provisioned_capacity = {
       read  = { min = 50, max = 500 }
-      write = { min = 320, max = 2500 }
+      write = { min = 160, max = 2500 }
     }
     function_overrides = {
       finish       = { timeout_seconds = 600, maximum_concurrency = 2 }
@@ -51,7 +51,7 @@ run "takes_the_least_at_which_every_worker_can_write" {
   }
 
   assert {
-    condition     = local.least_write_units == { ingest = 321, finish = 1383, dead_letters = 668 }
+    condition     = local.least_write_units == { ingest = 161, finish = 1383, dead_letters = 668 }
     error_message = "The largest write, in the function's time, at a writer's part of the share."
   }
 }
@@ -68,7 +68,7 @@ run "asks_for_more_where_chunks_are_larger" {
   }
 
   assert {
-    condition     = local.least_write_units["ingest"] == 886
+    condition     = local.least_write_units["ingest"] == 443
     error_message = "A chunk of a mebibyte that does not compress is 1,027 units."
   }
 }
