@@ -73,6 +73,7 @@ bench-scale: venv ## Measure how a million rows compare with ten thousand (half 
 bench-contention: venv ## Simulate finishers that meet on counters, and writers of a small table (seconds, no AWS)
 	@$(BIN)/python -m bench.contention
 	@$(BIN)/python -m bench.pacing
+	@$(BIN)/python -m bench.capacity
 
 up: venv ## Bring a local stage up, or bring it up to date
 	@$(BIN)/tally up --stage "$(STAGE)" $(if $(PORT),--port "$(PORT)")

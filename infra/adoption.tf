@@ -113,8 +113,12 @@ resource "aws_lambda_event_source_mapping" "dead_letters" {
   maximum_batching_window_in_seconds = local.functions["dead_letters"].window_seconds
   function_response_types            = ["ReportBatchItemFailures"]
 
-  scaling_config {
-    maximum_concurrency = local.functions["dead_letters"].maximum_concurrency
+  dynamic "scaling_config" {
+    for_each = local.functions["dead_letters"].maximum_concurrency[*]
+
+    content {
+      maximum_concurrency = scaling_config.value
+    }
   }
 
   # Lambda checks that the role may receive there.

@@ -3,17 +3,20 @@ locals {
   function_defaults = {
     # As long as Lambda allows, for a continuation of a gzip file unpacks it from its beginning; 1769 MB is one whole processor.
     plan = { timeout_seconds = 900, memory_mb = 1769 }
-    # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most.
-    ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
+    # A chunk a message, a message at a time: ten in a row on one worker would keep nine from the others. A chunk takes a second at most. Ten of them
+    # ask a new table for 3,500 write units a second, of its 4,000; twenty would be refused a thousand times for a fifth of the time (bench/capacity.py).
+    ingest = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 10 }
     # A chunk a message, too: one that kills its worker takes no other with it. A worker sends rows back that would take it longer than some
     # ten seconds; the rest of its time is for the slowest single row.
     process = { timeout_seconds = 60, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = 50 }
     # One row: as long as Lambda allows, and 1769 MB is one whole processor.
     process_heavy = { timeout_seconds = 900, memory_mb = 1769, batch_size = 1, window_seconds = 0, maximum_concurrency = 20 }
-    # Ten messages are ten transactions at most, fewer where pieces of one chunk meet.
-    finish = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 20 }
-    # Of each dead-letter queue: there is no hurry, and what floods one must not take what the live functions need.
-    dead_letters = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = 2 }
+    # Ten messages are ten transactions at most, fewer where pieces of one chunk meet. A limit would protect nothing but a provisioned table, whose
+    # share is divided by it: what comes in is limited by what process and process_heavy may run. A mapping with a limit always keeps five pollers, one
+    # without goes down to two.
+    finish = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = var.provisioned_capacity == null ? null : 20 }
+    # Of each dead-letter queue; likewise. What comes in are messages that a limited function gave up on.
+    dead_letters = { timeout_seconds = 60, memory_mb = 256, batch_size = 10, window_seconds = 0, maximum_concurrency = var.provisioned_capacity == null ? null : 2 }
     # A batch waits for the stream five times: planned, ready, nothing remains of its chunks, nothing of it, ended. A window would be waited for
     # each time, and without one a batch has ten records at most. That is enough: a million rows in chunks of 1,000 are 2,000 records for dispatch,
     # between 200 and 2,000 invocations, less than a tenth of a cent; a shard's ten records take some 60 ms, so two batches at once send 150 chunks a second.

@@ -32,8 +32,11 @@ module "table" {
   existing               = var.existing_table != null
   deletion_protection    = !var.force_destroy
   point_in_time_recovery = var.point_in_time_recovery
-  provisioned_capacity   = var.provisioned_capacity
-  kms_key_arn            = var.kms_key_arn
+  # Auto scaling's own default would never be reached: see capacity.tf.
+  provisioned_capacity = var.provisioned_capacity == null ? null : merge(var.provisioned_capacity, {
+    target_utilization_percent = coalesce(var.provisioned_capacity.target_utilization_percent, local.target_utilization_percent)
+  })
+  kms_key_arn = var.kms_key_arn
 }
 
 module "queue" {

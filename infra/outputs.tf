@@ -40,6 +40,7 @@ output "chalice_config" {
               batch_size                      = f.batch_size
               maximum_batching_window_seconds = f.window_seconds
               maximum_concurrency             = f.maximum_concurrency
+              mappings                        = local.mappings_of[name]
             } if f.batch_size != null
           })
 

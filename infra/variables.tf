@@ -298,21 +298,28 @@ variable "completions_consumer_timeout_seconds" {
 }
 
 variable "alarms" {
-  description = "Have alarms, the topic they publish to and its key. Off for a local AWS, which measures no queues and shows half of an alarm as drift."
+  description = "Have alarms and the topic they publish to. Off for a local AWS, which measures no queues and shows half of an alarm as drift."
   type        = bool
   default     = true
+  nullable    = false
+}
+
+variable "alarm_key" {
+  description = "Make a KMS key that encrypts the alarms' notifications, where kms_key_arn names none: a dollar a month, and one more after each of its first two yearly rotations."
+  type        = bool
+  default     = false
   nullable    = false
 }
 
 variable "dashboard" {
-  description = "Have a CloudWatch dashboard. Off for a local AWS, which measures nothing to show."
+  description = "Have a CloudWatch dashboard: three dollars a month."
   type        = bool
-  default     = true
+  default     = false
   nullable    = false
 }
 
 variable "oldest_message_minutes" {
-  description = "Minutes a message of Tally's queues may wait before it alarms; at least twice the queue's visibility timeout, whatever is said here."
+  description = "Minutes a message of the queues work and heavy may wait before it alarms; at least twice the queue's visibility timeout, whatever is said here."
   type        = number
   default     = 60
   nullable    = false

@@ -38,7 +38,7 @@ _RESERVE_SECONDS = 2.0
 
 _WRITERS = ((1 / 2, ("ingest",)), (1 / 2, ("finish", "dead_letters")))
 """The functions that write for each row, and their part of it. Rows are larger than what comes of them, which a
-transaction bills twice: on the sample ingest writes 58 units a thousand rows, finish 32. Other jobs return more."""
+transaction bills twice: on the sample ingest writes 46 units a thousand rows, finish 30. Other jobs return more."""
 
 
 @cache
@@ -53,7 +53,7 @@ _paced: list[Pacer] = []
 def _part(settings: Settings, function: str) -> float:
     """Return the part of what rows may take that is one worker's: by what its function writes, and how many may run."""
     part, names = next((found for found in _WRITERS if function in found[1]), _WRITERS[-1])
-    return part / sum(settings.functions[name].maximum_concurrency or 1 for name in names)
+    return part / sum(settings.functions[name].most_at_once for name in names)
 
 
 def _pacer(services: "Services") -> Pacer:

@@ -19,11 +19,20 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """How an event source feeds a function; mirrors the ``functions`` local of Terraform."""
+    """How an event source feeds a function; mirrors the ``functions`` local of Terraform.
+
+    ``maximum_concurrency`` is of each of its ``mappings``.
+    """
 
     batch_size: int
     maximum_batching_window_seconds: int = 0
     maximum_concurrency: int | None = None
+    mappings: int = 1
+
+    @property
+    def most_at_once(self) -> int:
+        """How many of the function may run at once, 1 where that has no limit."""
+        return (self.maximum_concurrency or 1) * self.mappings
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,8 +58,57 @@ run "alarms_on_a_deployed_reconcile_that_is_silent" {
   command = plan
 
   assert {
-    condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-unseen"], "docs/runbook.md#batch-without-progress.")
-    error_message = "A reconcile that does not run must alarm."
+    condition     = endswith(jsondecode(module.alarms[0].descriptions)["tally-alpha-reconcile-silent"], "docs/runbook.md#batch-without-progress.")
+    error_message = "Once reconcile is deployed its silence must alarm."
+  }
+}
+
+# tests/unit/tally/batch/test_tally_idle.py prices the same file.
+run "says_what_costs_by_the_month_while_nothing_runs" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(output.standing) == jsondecode(file("tests/fixtures/standing.json"))
+    error_message = "tests/fixtures/standing.json must say what a stage has by default."
+  }
+
+  assert {
+    condition = local.standing.limited_mappings + local.standing.unlimited_mappings == length(aws_lambda_event_source_mapping.dead_letters) + length([
+      for mapping in local.mappings : mapping if !contains(local.stream_consumers, mapping.function)
+    ])
+    error_message = "Every mapping of a queue is polled, and paid."
+  }
+
+  assert {
+    condition     = alltrue([for mapping in aws_lambda_event_source_mapping.dead_letters : length(mapping.scaling_config) == 0])
+    error_message = "A mapping with a maximum concurrency keeps five pollers; what protects nothing must not have one."
+  }
+}
+
+run "limits_every_writer_of_a_table_with_provisioned_capacity" {
+  command = plan
+
+  variables {
+    provisioned_capacity = {
+      read  = { min = 50, max = 500 }
+      write = { min = 1500, max = 5000 }
+    }
+  }
+
+  assert {
+    condition = (
+      alltrue([for mapping in aws_lambda_event_source_mapping.dead_letters : one(mapping.scaling_config).maximum_concurrency == 2])
+      && local.functions["finish"].maximum_concurrency == 20
+    )
+    error_message = "The share of a writer is divided by how many may run."
+  }
+
+  assert {
+    condition = (
+      local.standing.limited_mappings == 9 && local.standing.unlimited_mappings == 0 && local.standing.scaled == 4
+      && local.standing.read_units == 51 && local.standing.write_units == 1505
+    )
+    error_message = "Provisioned units, and the alarms of auto scaling, cost while nothing runs."
   }
 }
 
@@ -97,7 +146,6 @@ run "maps_dead_letters_as_chalice_would_and_reports_their_failures" {
       mapping.function_name == "tally-alpha-dead_letters"
       && mapping.batch_size == 10
       && mapping.maximum_batching_window_in_seconds == 0
-      && mapping.scaling_config[0].maximum_concurrency == 2
       && mapping.function_response_types == toset(["ReportBatchItemFailures"])
     ])
     error_message = "Every mapping of dead_letters must have dead_letters's settings, and a partial answer must not lose messages."

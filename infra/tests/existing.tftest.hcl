@@ -68,7 +68,7 @@ run "takes_what_is_there_already" {
   }
 
   assert {
-    condition     = contains(keys(local.failure_queues), "orders-dead") && contains(keys(local.queue_ages), "orders") && contains(keys(local.queue_ages), "tally-alpha-ingest")
+    condition     = contains(keys(local.failure_queues), "orders-dead") && contains(keys(local.queue_ages), "orders") && contains(keys(local.queue_ages), "tally-alpha-heavy")
     error_message = "Alarms must watch the queues given, and those that are made here."
   }
 }

@@ -94,7 +94,7 @@ run "paces_no_writer_of_a_table_that_is_paid_by_request" {
 run "paces_the_writers_of_rows_of_a_provisioned_table" {
   variables {
     stage                = "alpha"
-    provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 50, max = 500 } }
+    provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 2500, max = 5000 } }
     write_share          = 0.5
   }
 

@@ -195,7 +195,7 @@ run "lets_uploads_stay_when_told" {
 run "provisions_capacity_when_told" {
   variables {
     stage                = "alpha"
-    provisioned_capacity = { read = { min = 5, max = 500 }, write = { min = 10, max = 1000 } }
+    provisioned_capacity = { read = { min = 5, max = 500 }, write = { min = 1500, max = 3000 } }
   }
 
   assert {

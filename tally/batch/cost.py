@@ -6,7 +6,7 @@ work messages, which are counted in the logs. Seconds of functions are those tha
 whose own lines name the batch; one that worked for several counts for each in equal parts.
 
 Dollars are all-in: they have the table's storage for as long as the items are kept, and the logs, in them. What a stage
-costs while it is idle is not in them, nor is the uploaded object, which is the user's.
+costs while it is idle is not in them (``idle``), nor is the uploaded object, which is the user's.
 
 What is not seen: requests that failed or were made twice, and invocations that died before they wrote a line.
 """
@@ -31,7 +31,18 @@ from tally.output import Output
 from tally.stages.stage import Stage
 
 SAMPLED_CHUNKS = 10
-FUNCTIONS = ("plan", "dispatch", "ingest", "process", "process_heavy", "finish", "settle")
+FUNCTIONS = (
+    "plan",
+    "dispatch",
+    "ingest",
+    "process",
+    "process_heavy",
+    "finish",
+    "settle",
+    "dead_letters",
+    "reconcile",
+)
+"""Every function, in the order in which a batch meets them; a test holds them to Terraform's list."""
 _AROUND = timedelta(seconds=10)
 """Planning begins before its batch is created, and the last workers answer after its end."""
 _REPORT = re.compile(

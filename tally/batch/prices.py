@@ -1,10 +1,14 @@
-"""Prices and what a million rows cost at them, by service, from counts that were measured."""
+"""Prices and what a million rows cost at them, by service, from counts that were measured.
+
+Every price that Tally knows is here, of one day and one region, without the free tiers: another stage of the account
+may have used them up.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-CHECKED = "2026-11-22"
-"""us-east-1, on demand. The day when these were looked up; they change."""
+CHECKED = "2026-11-26"
+"""us-east-1. The day when these were looked up; they change."""
 
 WRITE_UNIT = 0.625e-6
 READ_UNIT = 0.125e-6
@@ -12,9 +16,21 @@ SQS_REQUEST = 0.40e-6
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = 0.0000166667
 S3_GET = 0.0004e-3
+S3_LIST = 0.005e-3
 TABLE_GB_MONTH = 0.25
+WRITE_UNIT_HOUR = 0.00065
+READ_UNIT_HOUR = 0.00013
+"""Of a table with provisioned capacity, whether it is used or not."""
 LOG_GB = 0.50 + 0.03
 """Taken in, and kept for a month."""
+ALARM_MONTH = 0.10
+"""For each metric of an alarm: metric math saves nothing, and a composite alarm costs 0.50 beside its alarms."""
+METRIC_MONTH = 0.30
+"""A custom metric, by the hours in which it is written."""
+DASHBOARD_MONTH = 3.00
+KEY_MONTH = 1.00
+"""A KMS key; one more for each of its first two rotations."""
+KMS_REQUEST = 3e-6
 TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
@@ -23,6 +39,8 @@ EXPRESS_GB_SECOND = 0.00001667
 MILLION = 1_000_000
 GB = 10**9
 MONTH_DAYS = 30
+MONTH_HOURS = 24 * MONTH_DAYS
+MONTH_MINUTES = 60 * MONTH_HOURS
 ITEM_OVERHEAD_BYTES = 100
 """What DynamoDB adds to each item that it stores."""
 SQS_STEP_BYTES = 65_536

@@ -14,6 +14,7 @@ from chalicelib.clock import utc_now
 from chalicelib.store.items import Outcome
 from tally.batch import audit as auditing
 from tally.batch import cost as costing
+from tally.batch import idle
 from tally.batch import repair as repairing
 from tally.batch import rows as row_reading
 from tally.batch.reader import Progress
@@ -100,10 +101,18 @@ def status(
     return None
 
 
-@command("cost", BATCH, *RESOURCES)
-def cost(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> None:
-    """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row."""
+@command("cost", click.argument("batch", required=False), *RESOURCES)
+def cost(*, output: Output, stage: str, batch: str | None, table: str, bucket: str) -> None:
+    """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row.
+
+    Without a batch: what the stage costs by the month while nothing runs, item by item.
+    """
     found = find_stage(stage, table, bucket)
+    if batch is None:
+        standing = idle.standing_of(found)
+        idle.show(output, standing)
+        output.result({"stage": stage, **idle.as_json(standing)})
+        return
     took = costing.of(found, reader(found).require(batch), utc_now())
     costing.show(output, took)
     output.result({"id": batch, **took.as_json()})

@@ -40,6 +40,8 @@ class Resources:
     region: str = ""
     expected: str = ""
     """What ``tally doctor`` compares the stage with, as JSON."""
+    standing: str = ""
+    """What costs by the month while nothing runs, as JSON: see ``tally.batch.idle``."""
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
@@ -52,6 +54,7 @@ class Resources:
             alarm_topic_arn=str(outputs.get("alarm_topic_arn") or ""),
             region=str(outputs.get("region") or ""),
             expected=str(outputs.get("expected") or ""),
+            standing=str(outputs.get("standing") or ""),
         )
 
     def save(self, path: Path) -> None:

@@ -13,7 +13,7 @@ VERSIONS = """terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.100"
+      version = "~> 5.100"
     }
   }
 }
@@ -72,7 +72,7 @@ def test_a_readme_tells_inputs_rules_outputs_and_resources(root: Path) -> None:
     """What a caller needs to know is in the tables, in Markdown that no character of a description breaks."""
     assert run(root)[0] == 0
     text = (root / "modules" / "queue" / "README.md").read_text()
-    assert "Needs Terraform >= 1.9, hashicorp/aws >= 5.100." in text
+    assert "Needs Terraform >= 1.9, hashicorp/aws ~> 5.100." in text
     assert "| `name` | `string` | required | Name of &lt;it&gt; \\| of them. |" in text
     kept = "object({keep = optional(number, 30), of = list(string)})"
     assert f'| `days` | `{kept}` | `{{"keep": 7, "of": ["a"]}}` | Days it stays. |' in text

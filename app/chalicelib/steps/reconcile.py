@@ -80,12 +80,14 @@ class Reconciler:
     def sweep(self, batches: Iterable[Batch]) -> list[Repairs]:
         """Repair those of the batches that have not moved for longer than ``patience``.
 
-        A batch counts as stalled from then on until it moves, also while its next repair waits.
+        A batch counts as stalled from then on until it moves, also while its next repair waits. While no batch is open
+        no metric is written: each costs by the hour that it is written in.
         """
         repaired = []
         unsettled = [batch for batch in batches if not batch.status.final or batch.published_attempt != batch.attempt]
-        self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
-        self.metrics.add(Metric.BATCHES_STALLED, 0)
+        if unsettled:
+            self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
+            self.metrics.add(Metric.BATCHES_STALLED, 0)
         for batch in unsettled:
             standstill = None if batch.hold is Hold.PAUSED else self._standstill(batch)
             if standstill is None:

@@ -26,7 +26,7 @@ from chalicelib.store.items import (
     timestamp,
 )
 from chalicelib.store.marker import RowOutcome, encoded_size, markers, rows_by_outcome
-from chalicelib.store.table import MAX_TRANSACTION_BYTES, Put, Update
+from chalicelib.store.table import MAX_PACED_BYTES, MAX_TRANSACTION_BYTES, Put, Update
 
 if TYPE_CHECKING:
     from chalicelib.store.table import Table
@@ -85,9 +85,10 @@ class Ledger:
         been counted: the caller delivers all of them again.
         """
         counted = 0
+        most = MAX_PACED_BYTES if self.table.pacer else MAX_TRANSACTION_BYTES
         while pending := fresh(finished, seen):
             # What does not fit into one transaction is counted in several: the next round finds the first part done.
-            group = next(grouped(pending, size=encoded_size, max_bytes=MAX_TRANSACTION_BYTES))
+            group = next(grouped(pending, size=encoded_size, max_bytes=most))
             refused = self._count(key, group, seen)
             if refused is None:
                 counted += len(group)

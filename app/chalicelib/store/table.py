@@ -23,6 +23,8 @@ MAX_ACTIONS = 100
 """Actions of one TransactWriteItems."""
 MAX_TRANSACTION_BYTES = 3_500_000
 """TransactWriteItems takes 4 MB; the rest is room for keys and names."""
+MAX_PACED_BYTES = 262_144
+"""What a paced transaction counts at most: a message's worth, so that it fits into the function's time."""
 _MAX_PUTS = 25
 """Requests of one BatchWriteItem."""
 MAX_KEYS = 100

@@ -15,9 +15,10 @@ locals {
   period_seconds = 300
 }
 
-# A key of its own: CloudWatch may not use the one AWS manages for SNS (aws/sns), and an alarm on such a topic reaches nobody.
+# CloudWatch may not use the key that AWS manages for SNS (aws/sns): an alarm on such a topic reaches nobody. So it is a customer's key or none; SNS
+# keeps messages on encrypted disks either way.
 resource "aws_kms_key" "this" {
-  count = var.kms_key_arn == null ? 1 : 0
+  count = var.own_key && var.kms_key_arn == null ? 1 : 0
 
   description             = "Encrypts the notifications of ${var.name}."
   enable_key_rotation     = true
@@ -56,8 +57,9 @@ resource "aws_kms_alias" "this" {
 }
 
 resource "aws_sns_topic" "this" {
+  #checkov:skip=CKV_AWS_26:A key costs by the month, so it is a choice (own_key, kms_key_arn). A notification has the alarm's name, text and value.
   name              = var.name
-  kms_master_key_id = var.kms_key_arn == null ? aws_kms_key.this[0].arn : var.kms_key_arn
+  kms_master_key_id = var.kms_key_arn == null ? one(aws_kms_key.this[*].arn) : var.kms_key_arn
 
   policy = jsonencode({
     Version = "2012-10-17"
@@ -101,14 +103,14 @@ locals {
       dimensions  = { QueueName = name }
     }) },
 
-    # Something came, and was taken before the other alarm could see it; or it is taken again and again.
-    { for name, queue in var.failure_queues : "${name}-received" => merge(local.usual, {
-      description = queue.description
-      metric      = "AWS/SQS NumberOfMessagesReceived Sum"
-      dimensions  = { QueueName = name }
+    # A function that runs only when something went wrong runs.
+    { for name, function in var.functions : "${name}-invoked" => merge(local.usual, {
+      description = function.invoked_description
+      metric      = "AWS/Lambda Invocations Sum"
+      dimensions  = { FunctionName = name }
       periods     = 3 # a message that fails comes back after its visibility timeout: one alarm, not one each time
       datapoints  = 1
-    }) if queue.consumed },
+    }) if function.invoked_description != null },
 
     # Work waits for longer than it should.
     { for name, queue in var.queues : "${name}-oldest" => merge(local.usual, {
@@ -132,7 +134,7 @@ locals {
       metric      = "AWS/Lambda Errors Sum"
       dimensions  = { FunctionName = name }
       periods     = function.periods
-    }) },
+    }) if function.errors_description != null },
 
     # Lambda refuses to run a function: the account's concurrency, or the function's own, is used up.
     { for name, function in var.functions : "${name}-throttles" => merge(local.usual, {
@@ -140,7 +142,7 @@ locals {
       metric      = "AWS/Lambda Throttles Sum"
       dimensions  = { FunctionName = name }
       periods     = function.periods
-    }) },
+    }) if function.throttles_description != null },
 
     # reconcile found batches that had stood still, and found them again in its next run: it could not repair them.
     { for batches in var.batches[*] : "${batches.name}-stalled" => merge(local.usual, {
@@ -152,17 +154,17 @@ locals {
       datapoints  = 2
     }) },
 
-    # reconcile says at each run how many batches are open, be it none. Silence means that it does not run.
-    { for batches in var.batches[*] : "${batches.name}-unseen" => merge(local.usual, {
-      description = batches.unseen
-      metric      = "Tally BatchesOpen SampleCount"
-      dimensions  = { stage = batches.stage }
-      period      = 60 * batches.reconcile_minutes
+    # A function that a schedule calls is not called.
+    { for name, function in var.functions : "${name}-silent" => merge(local.usual, {
+      description = function.silent_description
+      metric      = "AWS/Lambda Invocations Sum"
+      dimensions  = { FunctionName = name }
+      period      = 60 * function.silent_minutes
       periods     = 3
       threshold   = 1
       comparison  = "LessThanThreshold"
       when_silent = "breaching"
-    }) if batches.unseen != null },
+    }) if function.silent_description != null },
   )
 }
 

@@ -21,9 +21,9 @@ variable "alarm_arn_prefix" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a KMS key of yours that encrypts the notifications; null for one made here. Its policy must let cloudwatch.amazonaws.com use it."
+  description = "ARN of a KMS key of yours that encrypts the notifications; null for none, or for one made here (own_key). Its policy must let cloudwatch.amazonaws.com use it."
   type        = string
-  default     = null # null has a meaning here: one made here
+  default     = null # null has a meaning here: none, or one made here
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
@@ -31,11 +31,17 @@ variable "kms_key_arn" {
   }
 }
 
+variable "own_key" {
+  description = "Make a KMS key that encrypts the notifications, unless kms_key_arn names one: a dollar a month, and one more after each of its first two yearly rotations."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "failure_queues" {
-  description = "Queues that ought to be empty, by name: what a message in one means and where it says what to do, and whether a function consumes it. Such a message may be gone before it is counted as waiting, so its receipt alarms too."
+  description = "Queues that ought to be empty, by name: what a message that waits in one means, and where it says what to do."
   type = map(object({
     description = string
-    consumed    = optional(bool, false)
   }))
   default  = {}
   nullable = false
@@ -68,23 +74,35 @@ variable "queues" {
 }
 
 variable "functions" {
-  description = "Functions, by name: what it means when each of so many five-minute periods on end has an error or a throttle, and, of a stream's consumer, when it falls behind."
+  description = "Functions, by name, and what it means when one fails (an error in each of so many five-minute periods on end), is throttled likewise, falls behind its stream, runs at all, or has not run for three times silent_minutes. Each null is an alarm less."
   type = map(object({
-    errors_description    = string
-    throttles_description = string
+    errors_description    = optional(string)
+    throttles_description = optional(string)
     behind_description    = optional(string)
+    invoked_description   = optional(string)
+    silent_description    = optional(string)
+    silent_minutes        = optional(number)
     periods               = optional(number, 3)
   }))
   default  = {}
   nullable = false
 
   validation {
+    condition = alltrue(flatten([
+      for f in values(var.functions) : [
+        for text in [f.errors_description, f.throttles_description, f.behind_description, f.invoked_description, f.silent_description] :
+        text == null || try(length(text) >= 1 && length(text) <= 1024, false)
+      ]
+    ]))
+    error_message = "Every description must have 1 to 1024 characters, or be null."
+  }
+
+  # CloudWatch looks back over a day at most.
+  validation {
     condition = alltrue([
-      for function in values(var.functions) :
-      alltrue([for text in compact([function.errors_description, function.throttles_description, coalesce(function.behind_description, "-")]) : length(text) <= 1024])
-      && function.errors_description != "" && function.throttles_description != ""
+      for f in values(var.functions) : f.silent_description == null || try(f.silent_minutes >= 1 && 3 * f.silent_minutes <= 1440, false)
     ])
-    error_message = "Every description must have 1 to 1024 characters."
+    error_message = "silent_minutes must be between 1 and 480 where silent_description is set: an alarm looks back over a day at most, and this one over three runs."
   }
 
   validation {
@@ -106,19 +124,18 @@ variable "iterator_age_seconds" {
 }
 
 variable "batches" {
-  description = "The stage whose batches ought not to stand still: prefix of the alarm's name, value of the metric's stage, how often reconcile looks, what it means, and what it means when reconcile does not look (null: no alarm on that, as long as nothing is deployed that could). Null for none."
+  description = "The stage whose batches ought not to stand still: prefix of the alarm's name, value of the metric's stage, how often reconcile looks, and what it means. Null for none."
   type = object({
     name              = string
     stage             = string
     reconcile_minutes = number
     description       = string
-    unseen            = optional(string)
   })
   default = null # null has a meaning here: none
 
   validation {
-    condition     = var.batches == null || try(alltrue([for text in [var.batches.description, coalesce(var.batches.unseen, "-")] : length(text) >= 1 && length(text) <= 1024]), false)
-    error_message = "Every description must have 1 to 1024 characters."
+    condition     = var.batches == null || try(length(var.batches.description) >= 1 && length(var.batches.description) <= 1024, false)
+    error_message = "The description must have 1 to 1024 characters."
   }
 
   # CloudWatch looks back over a day at most.

@@ -32,3 +32,23 @@ output "billing_mode" {
   description = "PAY_PER_REQUEST or PROVISIONED."
   value       = local.table.billing_mode
 }
+
+output "least_read_units" {
+  description = "Read units provisioned at least, the index's included; 0 on demand."
+  value       = try(var.provisioned_capacity.read.min + var.provisioned_capacity.batches_index.read.min, 0)
+}
+
+output "least_write_units" {
+  description = "Write units provisioned at least, the index's included; 0 on demand."
+  value       = try(var.provisioned_capacity.write.min + var.provisioned_capacity.batches_index.write.min, 0)
+}
+
+output "scaled" {
+  description = "How many capacities auto scaling moves, each with alarms of its own."
+  value       = length(aws_appautoscaling_policy.this)
+}
+
+output "target_utilization_percent" {
+  description = "What auto scaling keeps the use of each capacity at; null on demand."
+  value       = one(var.provisioned_capacity[*].target_utilization_percent)
+}

@@ -1,5 +1,6 @@
 """Pacing: DynamoDB's size rules, and a share of its capacity that is waited for."""
 
+import random
 from typing import Any
 
 import msgspec
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from chalicelib import services
 from chalicelib.errors import ThrottledError
 from chalicelib.settings import Trigger
-from chalicelib.store.items import binary, key
+from chalicelib.store.items import ChunkKey, binary, key
+from chalicelib.store.ledger import Finished, Ledger, Seen
 from chalicelib.store.pacing import Pacer, Share, item_size, write_units
 from chalicelib.store.table import Put, Table, Update
-from tests.support.builders import RETRY, Requests
+from tests.support.builders import RETENTION, RETRY, Requests, chunk_of, plant_ready, succeeded
 from tests.support.memory_dynamodb import MemoryDynamoDB
 
 
@@ -179,6 +181,34 @@ def test_only_the_writers_of_rows_are_paced_and_share_a_process(monkeypatch: pyt
     assert first.ingester.table.pacer is second.finisher.ledger.table.pacer is pacer
     assert first.planner.table.pacer is first.settler.table.pacer is None
     assert _services(0).ledger.table.pacer is None
+
+
+def test_a_function_with_several_queues_may_run_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`maximum_concurrency` is of a mapping, and `dead_letters` has five: they are among those who share."""
+    monkeypatch.setattr(services, "_paced", [])
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-finish")
+    found = _services(0.5)
+    more = {**found.settings.functions, "dead_letters": Trigger(batch_size=1, maximum_concurrency=2, mappings=5)}
+    settings = msgspec.structs.replace(found.settings, functions=more)
+    pacer = services.Services(settings, RETRY, found.client).ledger.table.pacer
+    assert pacer is not None
+    assert pacer.units_per_second() == pytest.approx(30 * 0.5 / 2 / (CONCURRENCY["finish"] + 5 * 2))
+
+
+def test_a_paced_transaction_counts_no_more_than_a_message_holds() -> None:
+    """Ten messages of one chunk come together; all at once they would never fit into the function's time."""
+    time, rng, chunk = Time(), random.Random(1), ChunkKey("offices-1", 0)
+    dynamodb = MemoryDynamoDB()
+    client: Any = Requests(dynamodb)
+    plant_ready(dynamodb, chunk, 10)
+    seen = Seen.of(chunk_of(dynamodb, chunk))
+    pacer = Pacer(units_per_second=lambda: 20.0, clock=time, sleep=time.sleep)
+    table = Table(dynamodb=client, name="tally-test", retry=RETRY, pacer=pacer)
+    # What does not compress: 200 KB of hexadecimal digits are 100 KB.
+    outcomes = [Finished(1, succeeded(row, f'"{rng.randbytes(100_000).hex()}"')) for row in range(10)]
+    Ledger(table=table, retention=RETENTION).record(chunk, outcomes, seen)
+    assert chunk_of(dynamodb, chunk).counts.succeeded == 10
+    assert max(time.slept) <= 516 / 20
 
 
 def test_rows_and_their_outcomes_have_a_half_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ override_resource {
 variables {
   name             = "tally-test-alarms"
   alarm_arn_prefix = "arn:aws:cloudwatch:us-east-1:123456789012:alarm"
+  own_key          = true
 
   failure_queues = {
-    tally-test-work-dlq      = { description = "Messages nobody could process.", consumed = true }
+    tally-test-work-dlq      = { description = "Messages nobody could process." }
     tally-test-plan-failures = { description = "Uploads nobody could plan." }
   }
 
@@ -28,12 +29,13 @@ variables {
   }
 
   functions = {
-    tally-test-process = { errors_description = "process fails.", throttles_description = "process is throttled." }
-    tally-test-plan    = { errors_description = "plan fails.", throttles_description = "plan is throttled.", periods = 1 }
-    tally-test-settle  = { errors_description = "settle fails.", throttles_description = "settle is throttled.", behind_description = "settle is behind." }
+    tally-test-process   = { errors_description = "process fails.", throttles_description = "process is throttled." }
+    tally-test-settle    = { behind_description = "settle is behind." }
+    tally-test-bury      = { errors_description = "bury fails.", invoked_description = "bury runs.", periods = 1 }
+    tally-test-reconcile = { silent_description = "reconcile does not run.", silent_minutes = 5 }
   }
 
-  batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still.", unseen = "Nobody looks." }
+  batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still." }
 }
 
 run "alarms_on_what_each_metric_means" {
@@ -44,17 +46,14 @@ run "alarms_on_what_each_metric_means" {
       } == {
       tally-test-work-dlq-waiting      = "AWS/SQS Maximum ApproximateNumberOfMessagesVisible of tally-test-work-dlq GreaterThanThreshold 0"
       tally-test-plan-failures-waiting = "AWS/SQS Maximum ApproximateNumberOfMessagesVisible of tally-test-plan-failures GreaterThanThreshold 0"
-      tally-test-work-dlq-received     = "AWS/SQS Sum NumberOfMessagesReceived of tally-test-work-dlq GreaterThanThreshold 0"
       tally-test-work-oldest           = "AWS/SQS Maximum ApproximateAgeOfOldestMessage of tally-test-work GreaterThanThreshold 3600"
       tally-test-settle-behind         = "AWS/Lambda Maximum IteratorAge of tally-test-settle GreaterThanThreshold 600000"
-      tally-test-plan-errors           = "AWS/Lambda Sum Errors of tally-test-plan GreaterThanThreshold 0"
-      tally-test-plan-throttles        = "AWS/Lambda Sum Throttles of tally-test-plan GreaterThanThreshold 0"
       tally-test-process-errors        = "AWS/Lambda Sum Errors of tally-test-process GreaterThanThreshold 0"
       tally-test-process-throttles     = "AWS/Lambda Sum Throttles of tally-test-process GreaterThanThreshold 0"
-      tally-test-settle-errors         = "AWS/Lambda Sum Errors of tally-test-settle GreaterThanThreshold 0"
-      tally-test-settle-throttles      = "AWS/Lambda Sum Throttles of tally-test-settle GreaterThanThreshold 0"
+      tally-test-bury-errors           = "AWS/Lambda Sum Errors of tally-test-bury GreaterThanThreshold 0"
+      tally-test-bury-invoked          = "AWS/Lambda Sum Invocations of tally-test-bury GreaterThanThreshold 0"
+      tally-test-reconcile-silent      = "AWS/Lambda Sum Invocations of tally-test-reconcile LessThanThreshold 1"
       tally-test-stalled               = "Tally Maximum BatchesStalled of test GreaterThanThreshold 0"
-      tally-test-unseen                = "Tally SampleCount BatchesOpen of test LessThanThreshold 1"
     }
     error_message = "Every queue, function and stage must be watched for what can go wrong with it; a stream's age is in milliseconds."
   }
@@ -63,9 +62,9 @@ run "alarms_on_what_each_metric_means" {
     condition = {
       for name, alarm in aws_cloudwatch_metric_alarm.this : one(keys(alarm.dimensions)) => alarm.namespace...
       } == {
-      QueueName    = ["AWS/SQS", "AWS/SQS", "AWS/SQS", "AWS/SQS"]
-      FunctionName = ["AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda"]
-      stage        = ["Tally", "Tally"]
+      QueueName    = ["AWS/SQS", "AWS/SQS", "AWS/SQS"]
+      FunctionName = ["AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda", "AWS/Lambda"]
+      stage        = ["Tally"]
     }
     error_message = "A metric has the dimension its service reports it with, and no other."
   }
@@ -80,13 +79,13 @@ run "alarms_as_soon_as_a_message_waits" {
   }
 }
 
-run "alarms_on_a_message_that_a_consumer_took_at_once" {
+run "alarms_on_a_run_that_ought_not_to_be" {
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.this["tally-test-work-dlq-received"].datapoints_to_alarm == 1
-      && aws_cloudwatch_metric_alarm.this["tally-test-work-dlq-received"].evaluation_periods == 3
+      aws_cloudwatch_metric_alarm.this["tally-test-bury-invoked"].datapoints_to_alarm == 1
+      && aws_cloudwatch_metric_alarm.this["tally-test-bury-invoked"].evaluation_periods == 3
     )
-    error_message = "One message received is enough, and its coming back is no other alarm."
+    error_message = "One run is enough, and the next for the same message is no other alarm."
   }
 }
 
@@ -95,8 +94,7 @@ run "bears_a_single_failure_unless_told" {
     condition = {
       for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.evaluation_periods if endswith(name, "-errors") || endswith(name, "-throttles")
       } == {
-      tally-test-plan-errors    = 1, tally-test-process-errors = 3, tally-test-settle-errors = 3
-      tally-test-plan-throttles = 1, tally-test-process-throttles = 3, tally-test-settle-throttles = 3
+      tally-test-bury-errors = 1, tally-test-process-errors = 3, tally-test-process-throttles = 3
     }
     error_message = "Redelivery repairs a single failure; what runs seldom alarms on one."
   }
@@ -112,27 +110,15 @@ run "alarms_on_batches_that_reconcile_cannot_repair" {
   }
 }
 
-run "stays_calm_while_nothing_is_reported_but_by_reconcile" {
+run "stays_calm_while_nothing_is_reported_but_by_a_schedule" {
   assert {
     condition = [
       for name, alarm in aws_cloudwatch_metric_alarm.this : name if alarm.treat_missing_data != "notBreaching"
-      ] == ["tally-test-unseen"] && (
-      aws_cloudwatch_metric_alarm.this["tally-test-unseen"].treat_missing_data == "breaching"
+      ] == ["tally-test-reconcile-silent"] && (
+      aws_cloudwatch_metric_alarm.this["tally-test-reconcile-silent"].treat_missing_data == "breaching"
+      && aws_cloudwatch_metric_alarm.this["tally-test-reconcile-silent"].period == 300
     )
-    error_message = "An idle queue or function has no metrics, and that is no alarm; what watches the batches always reports."
-  }
-}
-
-run "does_not_wait_for_a_reconcile_that_cannot_run_yet" {
-  command = plan
-
-  variables {
-    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still." }
-  }
-
-  assert {
-    condition     = contains(keys(local.alarms), "tally-test-stalled") && !contains(keys(local.alarms), "tally-test-unseen")
-    error_message = "Without a text for it there must be no alarm on silence."
+    error_message = "An idle queue or function has no metrics, and that is no alarm; what a schedule calls always has."
   }
 }
 
@@ -145,18 +131,15 @@ run "tells_the_topic_and_what_to_do" {
   assert {
     condition = jsondecode(output.descriptions) == {
       tally-test-work-dlq-waiting      = "Messages nobody could process."
-      tally-test-work-dlq-received     = "Messages nobody could process."
       tally-test-plan-failures-waiting = "Uploads nobody could plan."
       tally-test-work-oldest           = "Work waits."
       tally-test-settle-behind         = "settle is behind."
-      tally-test-plan-errors           = "plan fails."
-      tally-test-plan-throttles        = "plan is throttled."
       tally-test-process-errors        = "process fails."
       tally-test-process-throttles     = "process is throttled."
-      tally-test-settle-errors         = "settle fails."
-      tally-test-settle-throttles      = "settle is throttled."
+      tally-test-bury-errors           = "bury fails."
+      tally-test-bury-invoked          = "bury runs."
+      tally-test-reconcile-silent      = "reconcile does not run."
       tally-test-stalled               = "Batches stand still."
-      tally-test-unseen                = "Nobody looks."
     }
     error_message = "Every alarm must carry its own description."
   }
@@ -188,6 +171,19 @@ run "takes_the_customers_key_instead_of_one_of_its_own" {
   assert {
     condition     = aws_sns_topic.this.kms_master_key_id == "arn:aws:kms:us-east-1:123456789012:key/customer" && length(aws_kms_key.this) == 0 && length(aws_kms_alias.this) == 0
     error_message = "The key must be the one given, and no other be paid for."
+  }
+}
+
+run "pays_for_no_key_unless_told" {
+  command = plan
+
+  variables {
+    own_key = false
+  }
+
+  assert {
+    condition     = length(aws_kms_key.this) == 0 && length(aws_kms_alias.this) == 0 && aws_sns_topic.this.kms_master_key_id == null
+    error_message = "A key costs by the month, so it must be a choice; the key that AWS manages for SNS is one that alarms cannot use."
   }
 }
 
@@ -286,7 +282,7 @@ run "rejects_a_function_alarm_that_says_nothing" {
   command = plan
 
   variables {
-    functions = { tally-test-plan = { errors_description = "", throttles_description = "plan is throttled." } }
+    functions = { tally-test-plan = { errors_description = "" } }
   }
 
   expect_failures = [var.functions]
@@ -296,7 +292,27 @@ run "rejects_more_than_an_hour_of_failures" {
   command = plan
 
   variables {
-    functions = { tally-test-plan = { errors_description = "plan fails.", throttles_description = "plan is throttled.", periods = 13 } }
+    functions = { tally-test-plan = { errors_description = "plan fails.", periods = 13 } }
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "rejects_a_silence_that_no_alarm_can_see" {
+  command = plan
+
+  variables {
+    functions = { tally-test-reconcile = { silent_description = "reconcile does not run.", silent_minutes = 481 } }
+  }
+
+  expect_failures = [var.functions]
+}
+
+run "rejects_a_silence_without_a_length" {
+  command = plan
+
+  variables {
+    functions = { tally-test-reconcile = { silent_description = "reconcile does not run." } }
   }
 
   expect_failures = [var.functions]
@@ -316,7 +332,7 @@ run "rejects_a_batch_alarm_that_says_nothing" {
   command = plan
 
   variables {
-    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "", unseen = "Nobody looks." }
+    batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "" }
   }
 
   expect_failures = [var.batches]
@@ -326,7 +342,7 @@ run "rejects_runs_too_far_apart_for_an_alarm" {
   command = plan
 
   variables {
-    batches = { name = "tally-test", stage = "test", reconcile_minutes = 481, description = "Batches stand still.", unseen = "Nobody looks." }
+    batches = { name = "tally-test", stage = "test", reconcile_minutes = 481, description = "Batches stand still." }
   }
 
   expect_failures = [var.batches]

@@ -15,7 +15,7 @@ module "alarms" {
   alarm_arn_prefix = "arn:aws:cloudwatch:us-east-1:${data.aws_caller_identity.current.account_id}:alarm"
 
   failure_queues = {
-    example-work-dlq = { description = "Messages that process gave up on. See runbook.md#dead-letters.", consumed = true }
+    example-work-dlq = { description = "Messages that process gave up on. See runbook.md#dead-letters." }
     example-failures = { description = "Uploads that plan gave up on. See runbook.md#failures." }
   }
 
@@ -31,6 +31,10 @@ module "alarms" {
     example-process = {
       errors_description    = "process fails again and again. See runbook.md#errors."
       throttles_description = "Lambda refuses to run process. See runbook.md#throttles."
+    }
+
+    example-bury = {
+      invoked_description = "Messages came to a dead-letter queue. See runbook.md#dead-letters."
     }
   }
 }
