@@ -154,7 +154,7 @@ run "names_a_resource_for_every_right_that_aws_can_narrow" {
   }
 
   assert {
-    condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["lambda:ListEventSourceMappings"])
+    condition     = toset(flatten([for statements in local.statements : [for s in statements : s.actions if contains(s.resources, "*")]])) == toset(["dynamodb:ListStreams", "lambda:ListEventSourceMappings"])
     error_message = "Resource * is only for what AWS has no narrower one for."
   }
 }
