@@ -161,23 +161,21 @@ class Schema:
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
         names = self._matched(header)
+        nulls = self.dialect.nulls
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.delimiter)):
             if not cells:
                 yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
                 continue
             reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
-            yield (
-                RejectedRow(row, line, f"line {line}, {reason}")
-                if reason
-                else self._read_row(cells, header, names, row, line)
-            )
+            if reason:
+                yield RejectedRow(row, line, f"line {line}, {reason}")
+                continue
+            values = ["" if cell in nulls else cell for cell in cells] if nulls else cells
+            yield self._read_row(values, header, names, row, line)
 
     def _read_row(
         self, values: list[str], header: Sequence[str], names: Sequence[str | None], row: int, line: int
     ) -> ValidRow | RejectedRow:
-        nulls = self.dialect.nulls
-        if nulls:
-            values = ["" if value in nulls else value for value in values]
         named: dict[Any, str | None] = {name: value for name, value in zip(names, values, strict=False) if value}
         if not named and not any(values):
             return RejectedRow(row, line, f"line {line}: the row is empty, all {len(values)} of its columns")
