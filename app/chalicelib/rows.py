@@ -187,7 +187,7 @@ class Schema:
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
         except msgspec.ValidationError as error:
-            if [_compared(cell) for cell in values] == [_compared(cell) for cell in header]:
+            if all(_compared(cell) == _compared(name) for cell, name in zip(values, header, strict=True)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
         values_of_row = msgspec.structs.astuple(parsed)
