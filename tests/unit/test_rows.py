@@ -1,6 +1,6 @@
 """From the text of a chunk to rows and rejections."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import rows
+from chalicelib.errors import FatalError
 from chalicelib.files import cells
+from chalicelib.files.dialect import Dialect, Extra
 from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
 
 
@@ -37,20 +39,20 @@ def _reason(text: str | bytes) -> str:
 
 def test_a_header_is_matched_by_name_whatever_its_case_order_and_blanks() -> None:
     """People write headers."""
-    assert SCHEMA.header([" Size ", "NAME", "note"], 1) == ("size", "name", "note")
+    assert SCHEMA.header([" Size ", "NAME", "note"], 1) == ("Size", "NAME", "note")
 
 
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        (["name", "size", "note", "Name"], "line 1: column 4 repeats 'name' of column 1"),
+        (["name", "size", "note", "Name"], "line 1: column 4 repeats 'Name' of column 1"),
         (["name", "size"], "line 1: the header lacks note"),
         (["name", "size", "note", "x"], "line 1: the header has unknown 'x' (column 4)"),
         (
             ["name;size;note"],
             (
-                "line 1: the header lacks name, note, size and has unknown 'name;size;note' (column 1); "
-                "is the delimiter a comma?"
+                "line 1: the file looks semicolon-separated: set DELIMITER = ';' in the job; "
+                "the header lacks name, note, size and has unknown 'name;size;note' (column 1)"
             ),
         ),
     ],
@@ -104,6 +106,108 @@ def test_the_idempotency_key_is_no_column() -> None:
         SCHEMA.header([*HEADER, "idempotency_key"], 1)
 
 
+class Flower(rows.Row, kw_only=True):
+    """A row of a file that was not made for Python."""
+
+    number: int = msgspec.field(name="")
+    length: float | None = msgspec.field(name="Sepal.Length")
+    weight: float | None = msgspec.field(name="weight (kg)", default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse what msgspec cannot tell."""
+        if self.weight == 0:
+            raise ValueError("weight must not be 0")
+
+
+FLOWERS = Schema.of(Flower, Dialect(delimiter=";", nulls=frozenset({"NA", "-"}), extra=Extra.IGNORE))
+FLOWER_HEADER = FLOWERS.header(["", "Sepal.Length", "other", "Weight (kg)", "other"], 1)
+
+
+def test_a_header_that_is_no_name_is_reached_by_the_name_of_its_field() -> None:
+    """Also an unnamed first column; columns that are ignored may have the same name."""
+    (row,) = FLOWERS.read(b'1;"5.1";x;2;y\n', FLOWER_HEADER, 2)
+    assert row == ValidRow(0, 2, (1, 5.1, 2.0), Flower(number=1, length=5.1, weight=2.0))
+    assert FLOWERS.row_of(FLOWERS.columns, row.values, "k") == Flower(
+        number=1, length=5.1, weight=2.0, idempotency_key="k"
+    )
+
+
+def test_a_class_that_renames_its_fields_is_matched_by_the_new_names() -> None:
+    """As msgspec does everywhere else; the idempotency key stays no column."""
+
+    class Renamed(rows.Row, rename="camel"):
+        user_count: int
+
+    schema = Schema.of(Renamed)
+    (row,) = schema.read(b"7\n", schema.header(["userCount"], 1), 2)
+    assert row == ValidRow(0, 2, (7,), Renamed(user_count=7))
+    with pytest.raises(HeaderError, match="unknown 'idempotencyKey'"):
+        schema.header(["userCount", "idempotencyKey"], 1)
+
+
+def test_two_fields_of_one_column_are_refused() -> None:
+    """Which of them had it would be chance."""
+
+    class Twice(rows.Row):
+        a_b: int
+        other: int = msgspec.field(name="A b")
+
+    with pytest.raises(FatalError, match="two fields match the same column: 'a_b' and 'A b'"):
+        Schema.of(Twice)
+
+
+def test_cells_that_mean_nothing_are_nothing() -> None:
+    """A null of the job is an empty cell: where one may not be, the reason says so."""
+    read = list(FLOWERS.read(b"1;NA;x;-;y\nNA;1;;;\nNA;-;;NA;\n", FLOWER_HEADER, 2))
+    assert read == [
+        ValidRow(0, 2, (1, None, None), Flower(number=1, length=None)),
+        RejectedRow(1, 3, "line 3, column 1 '': empty"),
+        RejectedRow(2, 4, "line 4: the row is empty, all 5 of its columns"),
+    ]
+
+
+def test_every_bad_cell_of_a_row_is_in_its_reason_by_the_header_as_it_is_in_the_file() -> None:
+    """An uploader repairs a row once."""
+    (row,) = FLOWERS.read(b"a;b;x;c;y\n", FLOWER_HEADER, 2)
+    assert isinstance(row, RejectedRow)
+    assert row.reason == (
+        "line 2, column 1 '': expected int, got 'a'; column 2 'Sepal.Length': expected float | null, got 'b'; "
+        "column 4 'Weight (kg)': expected float | null, got 'c'"
+    )
+
+
+def test_what_a_row_says_of_itself_names_the_column_of_its_field() -> None:
+    """The message begins with the attribute; the file has another name for it."""
+    (row,) = FLOWERS.read(b"1;2;x;0;y\n", FLOWER_HEADER, 2)
+    assert isinstance(row, RejectedRow)
+    assert row.reason == "line 2, column 4 'Weight (kg)': weight must not be 0"
+
+
+def test_ten_bad_cells_are_named_and_the_others_counted() -> None:
+    """A reason is read by people."""
+    fields = [(f"c{number}", int) for number in range(12)]
+    made: Any = msgspec.defstruct("Wide", fields, bases=(rows.Row,))
+    wide = Schema.of(made)
+    (row,) = wide.read(b",".join([b"x"] * 12), wide.columns, 2)
+    assert isinstance(row, RejectedRow)
+    assert row.reason.count("expected int") == 10
+    assert row.reason.endswith("column 10 'c9': expected int, got 'x'; and 2 more")
+
+
+def test_a_file_without_a_header_is_told_by_its_first_line() -> None:
+    """Only where a row cannot be a header."""
+    with pytest.raises(HeaderError, match="line 1: the line looks like a row, so the file has no header: set HEADER"):
+        SCHEMA.header(["a", "1", "", "0.5"], 1)
+    with pytest.raises(HeaderError, match="line 1: the header lacks"):
+        SCHEMA.header(["a", "b", "c", "d"], 1)
+
+
+def test_a_header_that_no_batch_can_keep_is_refused() -> None:
+    """Ten thousand columns that are ignored are still read for every chunk."""
+    with pytest.raises(HeaderError, match="line 1: the header takes 100,020 bytes, at most 65,536 can be kept"):
+        FLOWERS.header(["", "Sepal.Length", *["column "] * 10_000], 1)
+
+
 CELLS = st.sampled_from(
     ["a", "7", "-1", "", " ", "0.5", '"a, b"', '"7"', '"x\ny"', '"a | b"', "e\u0301", "\x07", "  b   c ", "x"]
 )
@@ -117,5 +221,5 @@ def test_rows_do_not_depend_on_which_path_reads_them(lines: list[str], end: str,
     fast = list(SCHEMA.read(data, HEADER, 2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "_unquoted", lambda _: None)
+        patch.setattr(cells, "_unquoted", lambda *_: None)
         assert list(SCHEMA.read(data, HEADER, 2)) == fast

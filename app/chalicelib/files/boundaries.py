@@ -48,14 +48,20 @@ class _Cut(NamedTuple):
 
 
 def split(
-    blocks: Iterable[bytes], *, max_rows: int, max_bytes: int, offset: int = 0, first_line: int = 1
+    blocks: Iterable[bytes],
+    *,
+    max_rows: int,
+    max_bytes: int,
+    offset: int = 0,
+    first_line: int = 1,
+    delimiter: str = ",",
 ) -> Iterator[Range]:
     """Cut a stream, given as blocks of any size, into ranges that follow each other; only blank lines are between.
 
     A range has at most ``max_rows`` rows and is longer than ``max_bytes``, or than a record may be, only for a single
     record. ``offset`` and ``first_line`` say where the stream begins in its file.
     """
-    cutter = _Cutter(max_rows, min(max_bytes, MAX_RECORD_BYTES), offset, first_line)
+    cutter = _Cutter(max_rows, min(max_bytes, MAX_RECORD_BYTES), offset, first_line, delimiter)
     # What a cut may have to look at: a whole range, and a record that begins at its very end.
     enough = cutter.max_bytes + MAX_RECORD_BYTES + 1
     data = b""
@@ -98,6 +104,7 @@ class _Cutter:
     max_bytes: int
     offset: int
     line: int
+    delimiter: str = ","
     likely: int = MAX_RECORD_BYTES
     """What a range takes, by the one before: no cut copies a window of which it needs a quarter."""
     open_until: int = 0
@@ -146,7 +153,7 @@ class _Cutter:
                 window = data[place : begin + size]
                 continue
             ended = last and not more and begin + size >= len(data)
-            piece = _cut_window(window, parted, self.max_rows - rows, more=more, ended=ended)
+            piece = _cut_window(window, parted, self.max_rows - rows, delimiter=self.delimiter, more=more, ended=ended)
             if piece is None:
                 return None
             if piece.rows:
@@ -175,15 +182,15 @@ class _Cutter:
         while rows < self.max_rows and length < self.max_bytes and begin + length < len(data):
             record: CsvRecord | None
             if self._is_open(self.offset + length):
-                record = _first_line(data, begin + length)
+                record = _first_line(data, begin + length, self.delimiter)
             else:
-                reader = reader or read_lines(_lines(data, begin + length))
+                reader = reader or read_lines(_lines(data, begin + length), self.delimiter)
                 record = next(reader)
                 if record.unclosed or record.length > MAX_RECORD_BYTES:
                     self.open_until = self.offset + length + record.length
                     if record.unclosed and last:
                         self.open_until += MAX_RECORD_BYTES + 1  # nothing will ever close it
-                    record = _first_line(data, begin + length)
+                    record = _first_line(data, begin + length, self.delimiter)
                     reader = None
             if record is None:
                 break
@@ -198,7 +205,9 @@ class _Cutter:
         return cut
 
 
-def _cut_window(window: bytes, lines: list[bytes], max_rows: int, *, more: bool, ended: bool) -> _Cut | None:
+def _cut_window(
+    window: bytes, lines: list[bytes], max_rows: int, *, delimiter: str, more: bool, ended: bool
+) -> _Cut | None:
     """Cut after the last row that ends in whole lines; every step runs at the speed of C.
 
     ``lines`` are those of the window, the last of them without its end: because the window cuts it off, because there
@@ -216,13 +225,13 @@ def _cut_window(window: bytes, lines: list[bytes], max_rows: int, *, more: bool,
         return None  # it may end a record that fits in as well
     blank = b"" in lines or (returns and b"\r" in lines)
     if b'"' in text:
-        return _cut_quoted(text, len(lines), max_rows, blank=blank)
+        return _cut_quoted(text, len(lines), max_rows, delimiter=delimiter, blank=blank)
     if not blank and len(lines) <= max_rows:
         return _Cut(len(text), len(lines), len(lines))
     return _cut_rows(text, text, [], max_rows)
 
 
-def _cut_quoted(text: bytes, lines: int, max_rows: int, *, blank: bool) -> _Cut | None:
+def _cut_quoted(text: bytes, lines: int, max_rows: int, *, delimiter: str, blank: bool) -> _Cut | None:
     """Cut lines with quotes; None where any quote is neither an end of a cell nor half of a doubled one.
 
     A quote opens a cell only where a cell begins; elsewhere it is a character, and so may be all that follow it.
@@ -232,7 +241,7 @@ def _cut_quoted(text: bytes, lines: int, max_rows: int, *, blank: bool) -> _Cut 
     if unclosed:
         parts.append(b"")
     outside, inside = parts[::2], parts[1::2]  # between the halves of a doubled quote nothing is outside
-    if not {before[-1:] for before in outside[:-1]} <= {b",", b"\n", b""}:
+    if not {before[-1:] for before in outside[:-1]} <= {delimiter.encode(), b"\n", b""}:
         return None
     if not unclosed and not blank:
         rows = lines - b"".join(inside).count(b"\n")
@@ -273,13 +282,13 @@ def _lines(data: bytes, begin: int) -> Iterator[str]:
     return (line[0].decode("latin-1") for line in _LINE.finditer(data, begin) if line[0])
 
 
-def _first_line(data: bytes, begin: int) -> CsvRecord | None:
+def _first_line(data: bytes, begin: int, delimiter: str) -> CsvRecord | None:
     """Read the first line by itself; None if it is too long for a record, as all is that does not end."""
     end = _LINE_END.search(data, begin)
     length = (end.end() if end else len(data)) - begin
     if length > MAX_RECORD_BYTES:
         return None
-    return next(read_lines(_lines(data[begin : begin + length], 0)))
+    return next(read_lines(_lines(data[begin : begin + length], 0), delimiter))
 
 
 def _cut_too_long(data: bytes, begin: int, *, last: bool) -> _Cut | None:

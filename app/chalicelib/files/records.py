@@ -24,19 +24,21 @@ class CsvRecord(NamedTuple):
     unclosed: bool
 
 
-def read_records(text: str) -> Iterator[CsvRecord]:
+def read_records(text: str, delimiter: str = ",") -> Iterator[CsvRecord]:
     """Read every record of a text; only the last one may be unclosed."""
-    return read_lines(io.StringIO(text, newline=""))  # only \n, \r and \r\n end a line here, as in the csv module
+    return read_lines(
+        io.StringIO(text, newline=""), delimiter
+    )  # only \n, \r and \r\n end a line here, as in the csv module
 
 
-def read_range(text: str) -> Iterator[CsvRecord]:
+def read_range(text: str, delimiter: str = ",") -> Iterator[CsvRecord]:
     """Read every record of a range; an unclosed one is a line on which a quote is opened and not closed in time.
 
     A range ends where a record does. So a quote that is open at its end is not closed within what a record may take,
     and neither is one that a later line leaves open: both are open at the same place.
     """
     position = 0
-    for record in read_records(text):
+    for record in read_records(text, delimiter):
         if record.unclosed:
             break
         yield record
@@ -44,10 +46,10 @@ def read_range(text: str) -> Iterator[CsvRecord]:
     else:
         return
     for line in io.StringIO(text[position:], newline=""):
-        yield from read_lines([line])
+        yield from read_lines([line], delimiter)
 
 
-def read_lines(lines: Iterable[str]) -> Iterator[CsvRecord]:
+def read_lines(lines: Iterable[str], delimiter: str = ",") -> Iterator[CsvRecord]:
     """Read every record of a text that comes line by line; reads no line before it is needed."""
     csv.field_size_limit(sys.maxsize)  # the default refuses cells over 128 KiB; MAX_RECORD_BYTES bounds them instead
     length = count = 0
@@ -63,7 +65,7 @@ def read_lines(lines: Iterable[str]) -> Iterator[CsvRecord]:
         yield '"'  # closes a quote that is still open; otherwise it opens a record of its own, which is none
 
     length_before = count_before = 0
-    for cells in csv.reader(feed()):
+    for cells in csv.reader(feed(), delimiter=delimiter):
         if ended and length == length_before:
             return
         yield CsvRecord(cells, length - length_before, count - count_before, ended)

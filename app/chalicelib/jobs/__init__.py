@@ -8,7 +8,11 @@ It may also define
 - ``ATTEMPTS``: how often ``process`` is tried on a row (default 3); ``errors.PermanentError`` fails it at once,
 - ``heavy(row: Row) -> bool``: which rows go to the heavy queue, one a message, with more time and memory,
 - ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``,
-- ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``.
+- ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``,
+- ``DELIMITER``: what parts cells, such as ``";"`` (default ``","``),
+- ``NULLS``: cells that mean nothing, such as ``{"NA", "-"}``, beside the empty cell,
+- ``EXTRA``: ``"ignore"`` leaves out columns that no field matches; ``"reject"``, the default, rejects the file,
+- ``HEADER``: the names of the columns in order, for files without a header.
 """
 
 import builtins
@@ -23,7 +27,8 @@ from types import ModuleType
 from typing import Any
 
 from chalicelib.errors import FatalError
-from chalicelib.rows import Row, Schema
+from chalicelib.files.dialect import Dialect
+from chalicelib.rows import HeaderError, Row, Schema
 
 
 def never_heavy(_row: Row) -> bool:
@@ -77,7 +82,7 @@ def find(name: str) -> Job | None:
         )
     job = Job(
         name=name,
-        schema=Schema.of(row),
+        schema=_schema(name, row, Dialect.of(name, vars(module))),
         process=process,
         attempts=getattr(module, "ATTEMPTS", 3),
         heavy=getattr(module, "heavy", never_heavy),
@@ -91,6 +96,19 @@ def find(name: str) -> Job | None:
     if job.chunk_rows is not None and not _is_size(job.chunk_rows):
         raise FatalError(f"jobs/{name}.py: CHUNK_ROWS must be a number of rows from 1 to {_MAX_CHUNK_ROWS:,}")
     return job
+
+
+def _schema(name: str, row: type[Row], dialect: Dialect) -> Schema:
+    try:
+        schema = Schema.of(row, dialect)
+    except FatalError as error:
+        raise FatalError(f"jobs/{name}.py: {error}") from error
+    if dialect.header:
+        try:
+            schema.header(dialect.header, 1)
+        except HeaderError as error:
+            raise FatalError(f"jobs/{name}.py: HEADER does not fit Row: {error}") from error
+    return schema
 
 
 def _is_size(rows: object) -> bool:

@@ -14,6 +14,7 @@ from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, TallyError
 from chalicelib.files.boundaries import Range, split
+from chalicelib.files.kinds import kind_of
 from chalicelib.files.records import MAX_RECORD_BYTES, read_records
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import HeaderError
@@ -169,6 +170,7 @@ class Planner:
             max_bytes=batch.chunk_bytes,
             offset=cursor.offset,
             first_line=cursor.line,
+            delimiter=jobs.require(batch.job).schema.dialect.delimiter,
         )
         with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
             writing: Future[None] | None = None
@@ -304,9 +306,15 @@ def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int
     """
     if data.startswith(_UTF_16):
         raise UnplannableError("line 1: the file is UTF-16; save it as UTF-8")
+    kind = kind_of(data)
+    if kind:
+        raise UnplannableError(f"the file is {kind}; upload CSV as UTF-8, as it is or with gzip")
+    schema = jobs.require(job).schema
     start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    if schema.dialect.header:
+        return schema.header(schema.dialect.header, 1), start, 1
     line = 1
-    for record in read_records(data[start:].decode("latin-1")):
+    for record in read_records(data[start:].decode("latin-1"), schema.dialect.delimiter):
         if record.unclosed:
             raise UnplannableError(f"line {line}: a quote is opened in the header and not closed")
         if start + record.length == len(data) < size:
@@ -317,6 +325,6 @@ def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int
                 cells = [cell.encode("latin-1").decode() for cell in record.cells]
             except UnicodeDecodeError as error:
                 raise UnplannableError(f"line {line}: the header is not UTF-8: {error.reason}") from error
-            return jobs.require(job).schema.header(cells, line), start, line + record.lines
+            return schema.header(cells, line), start, line + record.lines
         line += record.lines
     raise UnplannableError("line 1: the object is empty, not even a header")

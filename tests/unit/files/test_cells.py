@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chalicelib.files import cells
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
+from chalicelib.files.dialect import DELIMITERS
 from chalicelib.files.records import CsvRecord, read_range
 
 # Separators and quotes, dirt that cleaning takes away, and what may come to stand together once it is gone.
@@ -19,9 +20,9 @@ PIECES = st.lists(
 ).map("".join)
 
 
-def _exactly(data: bytes, first_line: int) -> Iterator[tuple[int, list[str]]]:
+def _exactly(data: bytes, first_line: int, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     line = first_line
-    for record in read_range(data.decode(errors="surrogateescape")):
+    for record in read_range(data.decode(errors="surrogateescape"), delimiter):
         if record.cells:
             yield line, [] if record.unclosed else [clean(cell) for cell in record.cells]
         line += record.lines
@@ -46,6 +47,16 @@ def test_cells_are_those_of_the_csv_module_each_cleaned(text: str) -> None:
     assert all(sound for _, _, sound in read_cells(data, 7))
 
 
+@given(text=PIECES, delimiter=st.sampled_from(sorted(DELIMITERS)))
+@example(text='"a,b",c\n', delimiter="\t")
+@example(text="a , b\n,\n", delimiter="^")
+def test_cells_are_those_of_the_csv_module_with_any_delimiter(text: str, delimiter: str) -> None:
+    """A tab parts cells where it is the delimiter, and is white space in a quoted cell as everywhere else."""
+    data = text.translate({ord(","): delimiter, ord("e"): ","}).encode()
+    found = [(line, cells) for line, cells, _ in read_cells(data, 7, delimiter)]
+    assert found == list(_exactly(data, 7, delimiter))
+
+
 @given(
     text=PIECES, bad=st.lists(st.tuples(st.integers(0, 60), st.sampled_from([b"\xc3", b"\xa9", b"\xff"])), min_size=1)
 )
@@ -65,7 +76,7 @@ def test_bytes_that_are_not_utf8_are_told_and_change_no_other_cell(text: str, ba
 def test_whole_quoted_cells_and_bad_bytes_need_no_csv_module(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast path is taken where it matters."""
 
-    def refuse(text: str) -> Iterator[CsvRecord]:
+    def refuse(text: str, _delimiter: str) -> Iterator[CsvRecord]:
         raise AssertionError(text)
 
     monkeypatch.setattr(cells, "read_range", refuse)

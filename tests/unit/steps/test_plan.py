@@ -268,6 +268,39 @@ def test_a_job_may_say_how_many_rows_its_chunks_have(monkeypatch: pytest.MonkeyP
     assert [chunk.expected_rows for chunk in world.chunks()] == [3, 3, 1]
 
 
+DIALECT = """
+from chalicelib import rows
+DELIMITER = ";"
+HEADER = ["a", "b"]
+class Row(rows.Row):
+    a: str
+    b: str
+def process(row):
+    return row.a
+"""
+
+
+def test_a_file_without_a_header_begins_with_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its chunks are cut by the delimiter of the job: a quote opens a cell behind a semicolon, none behind a comma."""
+    content = b'\xef\xbb\xbfx,"y;z\nx;"y\nz"\nx;z\n'
+    with deployed_job(monkeypatch, tmp_path, "semicolons", DIALECT):
+        world = World(content, "inbox/semicolons/day.csv")
+        world.plan()
+    assert world.batch().header == ("a", "b")
+    assert [content[chunk.start : chunk.end] for chunk in world.chunks()] == [b'x,"y;z\nx;"y\nz"\n', b"x;z\n"]
+    assert [(chunk.first_line, chunk.expected_rows) for chunk in world.chunks()] == [(1, 2), (4, 1)]
+
+
+def test_a_file_without_a_header_and_without_rows_has_no_chunks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is as empty as a file with nothing but a header."""
+    with deployed_job(monkeypatch, tmp_path, "semicolons", DIALECT):
+        world = World(b"", "inbox/semicolons/day.csv")
+        world.plan()
+    assert (world.batch().status, world.batch().chunks, world.chunks()) == (BatchStatus.RUNNING, 0, [])
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
     """Spreadsheets write one; offsets count it all the same."""
     content = b"\xef\xbb\xbf" + FILE
@@ -307,6 +340,18 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
         ("inbox/offices/day.csv", b"\xef\xbb\xbf", "line 1: the object is empty, not even a header"),
         ("inbox/offices/day.csv", FILE.decode().encode("utf-16"), "line 1: the file is UTF-16; save it as UTF-8"),
         ("inbox/offices/day.csv", b"\xfe\xff" + FILE.decode().encode("utf-16-be"), "line 1: the file is UTF-16"),
+        ("inbox/offices/day.csv", FILE.decode().encode("utf-16-le"), "the file is UTF-16 without a byte order mark"),
+        ("inbox/offices/day.csv", b"PK\x03\x04\x14\0day.csv", "the file is a zip archive; upload CSV as UTF-8"),
+        (
+            "inbox/offices/day.csv",
+            FILE.replace(b",", b"\t"),
+            "line 1: the file looks tab-separated: set DELIMITER = '\\t' in the job; the header lacks contract_count, ",
+        ),
+        (
+            "inbox/offices/day.csv",
+            FILE[len(HEADER) :],
+            "line 1: the line looks like a row, so the file has no header: set HEADER in the job; ",
+        ),
         ("inbox/offices/day.csv", b"office_id,caf\xe9\n", "line 1: the header is not UTF-8"),
         ("inbox/offices/day.csv", b"\noffice_id,office_id\n", "line 2: column 2 repeats 'office_id' of column 1"),
         ("inbox/offices/day.csv", b"office_id,user_count\n", "line 1: the header lacks contract_count"),

@@ -1,0 +1,66 @@
+"""What a job says of its files: how cells are parted, which cells mean nothing, and which columns may be there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from chalicelib.errors import FatalError
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", ":": "colon", "^": "caret", "~": "tilde"}
+"""Each with the word for it in messages. A space is none: cleaning takes spaces away."""
+_ATTRIBUTES = ("DELIMITER", "NULLS", "EXTRA", "HEADER")
+
+
+class Extra(StrEnum):
+    """What to do with a column that no field matches."""
+
+    REJECT = "reject"
+    """Reject the file."""
+    IGNORE = "ignore"
+    """Leave the column out of every row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How the files of a job are written.
+
+    ``nulls`` are cells that mean nothing beside the empty one. ``header`` names the columns of files without a header.
+    """
+
+    delimiter: str = ","
+    nulls: frozenset[str] = frozenset()
+    extra: Extra = Extra.REJECT
+    header: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: str, attributes: Mapping[str, Any]) -> Self:
+        """Read it off the attributes of a job's module; raises FatalError that names job, attribute and choices."""
+        said = {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
+        delimiter = said.get("DELIMITER", ",")
+        if not isinstance(delimiter, str) or delimiter not in DELIMITERS:
+            raise _bad(job, "DELIMITER", delimiter, f"one of {', '.join(map(repr, DELIMITERS))}")
+        nulls = said.get("NULLS", ())
+        if not _are_texts(nulls):
+            raise _bad(job, "NULLS", nulls, 'a set of texts such as {"NA", "-"}')
+        extra = said.get("EXTRA", Extra.REJECT)
+        if not isinstance(extra, str) or extra not in set(Extra):
+            raise _bad(job, "EXTRA", extra, f"one of {', '.join(repr(str(choice)) for choice in Extra)}")
+        header = said.get("HEADER", ("",))
+        if not (_are_texts(header) and header and isinstance(header, list | tuple)):
+            raise _bad(job, "HEADER", header, 'a list of column names such as ["id", "amount"]')
+        return cls(
+            delimiter=delimiter,
+            nulls=frozenset(nulls),
+            extra=Extra(extra),
+            header=tuple(header) if "HEADER" in said else (),
+        )
+
+
+def _are_texts(value: object) -> bool:
+    """Tell a collection of texts from one text, which is a collection of letters."""
+    return isinstance(value, set | frozenset | list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _bad(job: str, attribute: str, value: object, allowed: str) -> FatalError:
+    return FatalError(f"jobs/{job}.py: {attribute} must be {allowed}, got {value!r:.80}")

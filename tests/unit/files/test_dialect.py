@@ -1,0 +1,62 @@
+"""What a job says of its files."""
+
+from pathlib import Path
+
+import pytest
+
+from chalicelib import jobs
+from chalicelib.errors import FatalError
+from chalicelib.files.dialect import Dialect, Extra
+from tests.support.builders import deployed_job
+
+JOB = """
+from chalicelib import rows
+{}
+class Row(rows.Row):
+    a: int
+    b: int | None = None
+def process(row):
+    return row.a
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "dialect"),
+    [
+        ("", Dialect()),
+        ('DELIMITER = ";"', Dialect(delimiter=";")),
+        ('NULLS = {"NA", "-"}', Dialect(nulls=frozenset({"NA", "-"}))),
+        ('EXTRA = "ignore"', Dialect(extra=Extra.IGNORE)),
+        ('HEADER = ["A", "b"]', Dialect(header=("A", "b"))),
+    ],
+)
+def test_a_job_says_how_its_files_are_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, dialect: Dialect
+) -> None:
+    """Each attribute may be left out."""
+    with deployed_job(monkeypatch, tmp_path, "said", JOB.format(said)):
+        assert jobs.require("said").schema.dialect == dialect
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('DELIMITER = "ab"', r"DELIMITER must be one of ',', ';', '\t', '|', ':', '^', '~', got 'ab'"),
+        ("DELIMITER = 7", "DELIMITER must be one of"),
+        ("DELIMITER = [';']", "DELIMITER must be one of"),
+        ('NULLS = "NA"', 'NULLS must be a set of texts such as {"NA", "-"}, got \'NA\''),
+        ("NULLS = {1}", "NULLS must be a set of texts"),
+        ('EXTRA = "drop"', "EXTRA must be one of 'reject', 'ignore', got 'drop'"),
+        ("EXTRA = None", "EXTRA must be one of"),
+        ("HEADER = []", "HEADER must be a list of column names"),
+        ('HEADER = "a"', "HEADER must be a list of column names"),
+        ('HEADER = ["b"]', "HEADER does not fit Row: line 1: the header lacks a"),
+    ],
+)
+def test_a_bad_value_is_refused_when_the_job_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, reason: str
+) -> None:
+    """The message names job, attribute and what it may be."""
+    with deployed_job(monkeypatch, tmp_path, "said", JOB.format(said)), pytest.raises(FatalError) as raised:
+        jobs.find("said")
+    assert str(raised.value).startswith(f"jobs/said.py: {reason}")
