@@ -60,7 +60,7 @@ def ingest(event: SQSEvent) -> dict[str, Any]:
 
     def handle(message: Message) -> None:
         chunk = decode(message.body, ChunkMessage)
-        done = services.ingester.ingest(chunk)
+        done = services.ingester.ingest(chunk, message)
         logger.info("chunk.ingested", batch_id=chunk.batch, chunk=chunk.chunk, rows=done.rows, rejected=done.rejected)
 
     return services.partial_batch_response.each(event.to_dict(), handle)
@@ -73,7 +73,7 @@ def process(event: SQSEvent) -> dict[str, Any]:
 
         def handle(message: Message) -> None:
             work = decode(message.body, WorkMessage)
-            done = services.processor.work(work, receive_count=message.receive_count)
+            done = services.processor.work(work, message)
             services.metrics.time_rows(done.run, done.seconds)
             logger.info("rows.processed", extra={"batch_id": work.batch, **done.sizes})
 
@@ -118,7 +118,12 @@ def dead_letters(event: SQSEvent) -> dict[str, Any]:
 
     def handle(message: Message) -> None:
         done = services.dead_letter_handler.handle(message, queue)
-        logger.error("dead_letter.handled", queue=queue, message_id=message.id, rows=done.rows, counted=done.counted)
+        if done.returned:
+            logger.warning("dead_letter.returned", queue=queue, message_id=message.id, rows=done.returned)
+        else:
+            logger.error(
+                "dead_letter.handled", queue=queue, message_id=message.id, rows=done.rows, counted=done.counted
+            )
 
     return services.partial_batch_response.each(event.to_dict(), handle)
 

@@ -28,6 +28,7 @@ from chalicelib.steps.settle import Settler
 from chalicelib.store.leases import Leases
 from chalicelib.store.ledger import Ledger
 from chalicelib.store.pacing import Pacer, Share
+from chalicelib.store.starts import Starts
 from chalicelib.store.table import Table
 from chalicelib.store.uploads import UploadNotes
 from chalicelib.transport.partial_batch_response import PartialBatchResponse
@@ -132,6 +133,7 @@ class Services:
             s3=self.client("s3"),
             retry=self.retry,
             retention=self._retention,
+            starts=self._starts,
             settling=self._settling,
         )
 
@@ -171,7 +173,9 @@ class Services:
             ingester=self.ingester,
             finisher=self.finisher,
             leases=self._leases,
+            starts=self._starts,
             failed_plans=self.failed_plans,
+            queue_urls={name: self.settings.queues[name].url for name in ("ingest", "work", "heavy")},
             dead_letters_queue_url=self.settings.queues["dead-letters"].url,
             retry=self.retry,
         )
@@ -215,6 +219,7 @@ class Services:
             queue_url=self.settings.queues[queue].url,
             finished_queue_url=self.settings.queues["finished"].url,
             retry=self.retry,
+            starts=self._starts,
         )
 
     @property
@@ -251,6 +256,10 @@ class Services:
     @property
     def _leases(self) -> Leases:
         return Leases(table=self._table, owner=uuid4().hex)
+
+    @property
+    def _starts(self) -> Starts:
+        return Starts(table=self._table, run=uuid4().hex)
 
     @property
     def _table(self) -> Table:

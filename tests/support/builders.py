@@ -1,6 +1,7 @@
 """Short ways to what unit tests are about: Tally's own objects over the fakes, and the events that reach them."""
 
 import copy
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ from chalicelib.store.items import ChunkKey, Counts, Outcome, bits, number, text
 from chalicelib.store.ledger import Finished, Ledger, Recorded, Seen
 from chalicelib.store.marker import Marker, ReasonCode, RowOutcome, unsuccessful
 from chalicelib.store.rows import StoredRow
+from chalicelib.store.starts import Starts
 from chalicelib.store.table import Table
+from chalicelib.transport.partial_batch_response import Message
 from chalicelib.transport.streams import Change, changes
 from chalicelib.transport.uploads import Upload
 from tests.support.faults import Fault, FaultyClient, Killed
@@ -35,11 +38,22 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RETENTION = timedelta(days=30)
 RETRY = Retry(sleep=lambda _: None, random=lambda _, high: high)
 """Tries again at once; its delays are the longest, so that nothing depends on luck."""
+_RUNS = itertools.count(1)
 
 
 def table(client: Any) -> Table:
     """Return a table over any client."""
     return Table(dynamodb=client, name="tally-test", retry=RETRY)
+
+
+def starts(client: Any) -> Starts:
+    """Return the marks of one invocation, which has a name of its own, over any client."""
+    return Starts(table=table(client), run=f"run {next(_RUNS)}", clock=lambda: NOW)
+
+
+def delivery(receive_count: int = 1, *, message_id: str = "m") -> Message:
+    """Return a delivery of a message; what it says comes beside it."""
+    return Message(id=message_id, body="", receive_count=receive_count)
 
 
 def ledger(client: Any) -> Ledger:

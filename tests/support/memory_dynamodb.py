@@ -49,8 +49,10 @@ class MemoryDynamoDB:
     def put_item(self, *, Item: Wire, **request: Any) -> Wire:  # noqa: N803
         return self._single({"Item": Item, **request})
 
-    def update_item(self, **request: Any) -> Wire:
-        return self._single(request)
+    def update_item(self, *, ReturnValues: str = "NONE", **request: Any) -> Wire:  # noqa: N803
+        answer = self._single(request)
+        asked = {"NONE": {}, "ALL_NEW": {"Attributes": copy.deepcopy(self.items.get(_target(request)))}}
+        return answer | asked[ReturnValues]
 
     def delete_item(self, **request: Any) -> Wire:
         return self._single({**request, "Delete": True})
@@ -183,15 +185,22 @@ def _clause_holds(clause: str, item: Wire, names: Wire, values: Wire) -> bool:
 def _updated(old: Wire | None, action: Wire) -> Wire:
     item = copy.deepcopy(old) if old else dict(action["Key"])
     names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
-    for verb, body in re.findall(r"(SET|ADD|REMOVE) (.*?)(?= SET | ADD | REMOVE |$)", action["UpdateExpression"]):
+    for verb, body in re.findall(
+        r"(SET|ADD|REMOVE|DELETE) (.*?)(?= SET | ADD | REMOVE | DELETE |$)", action["UpdateExpression"]
+    ):
         for part in body.split(", "):
             match = re.fullmatch(r"(#?\w+)(?: =)?(?: (:\w+))?", part)
             assert match, f"the fake does not know {part}"
             name = names.get(match[1], match[1])
             if verb == "SET":
                 item[name] = values[match[2]]
-            elif verb == "ADD" and "NS" in values[match[2]]:
-                item[name] = {"NS": sorted({*item.get(name, {"NS": []})["NS"], *values[match[2]]["NS"]})}
+            elif verb == "ADD" and "N" not in values[match[2]]:
+                ((kind, members),) = values[match[2]].items()
+                item[name] = {kind: sorted({*item.get(name, {kind: []})[kind], *members})}
+            elif verb == "DELETE":
+                ((kind, members),) = values[match[2]].items()
+                left = {kind: sorted(set(item.get(name, {kind: []})[kind]) - set(members))}
+                item = {**item, name: left} if left[kind] else {other: item[other] for other in item if other != name}
             elif verb == "ADD" and "N" not in item.get(name, {"N": "0"}):
                 raise client_error("ValidationException")
             elif verb == "ADD":

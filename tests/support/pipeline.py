@@ -330,9 +330,10 @@ class Pipeline:
         arn = services.settings().queues[queue].arn
         received = self.received[queue]
         received.update(bodies[index] for index in chosen)
+        names = _names(bodies)
         records = [
             {
-                "messageId": str(index),
+                "messageId": names[index],
                 "receiptHandle": "r",
                 "body": bodies[index],
                 "eventSourceARN": arn,
@@ -343,5 +344,15 @@ class Pipeline:
         answer = getattr(app, HANDLERS[queue])({"Records": records}, _Context())
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         if not again:
-            done = {index for index in chosen if str(index) not in failed}
+            done = {index for index in chosen if names[index] not in failed}
             bodies[:] = [body for index, body in enumerate(bodies) if index not in done]
+
+
+def _names(bodies: list[str]) -> list[str]:
+    """Return the ids of messages: each keeps its own until it is done, those that say the same are numbered."""
+    seen: Counter[str] = Counter()
+    names = []
+    for body in bodies:
+        names.append(f"{zlib.crc32(body.encode()):08x}-{seen[body]}")
+        seen[body] += 1
+    return names

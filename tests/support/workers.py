@@ -13,7 +13,8 @@ from chalicelib.retry import Retry
 from chalicelib.steps.process import Processor
 from chalicelib.store.items import ChunkKey
 from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode, encode
-from tests.support.builders import count_rows, table
+from chalicelib.transport.partial_batch_response import Message
+from tests.support.builders import count_rows, starts, table
 from tests.support.faults import Killed
 from tests.support.memory_dynamodb import MemoryDynamoDB
 
@@ -24,7 +25,7 @@ _TIMEOUT_SECONDS = 58.0
 
 @dataclass(order=True, slots=True)
 class _Delivery:
-    """A message that waits, until ``at``; ``order`` keeps those of one moment as they were sent."""
+    """A message that waits, until ``at``; ``order`` is its name, and keeps those of one moment as they were sent."""
 
     at: float
     order: int
@@ -79,8 +80,8 @@ class Workers:
             self.ended = max(self.ended, self.now)
             heapq.heappush(free, self.now)
 
-    def _push(self, at: float, body: str, received: int = 0) -> None:
-        order = self.sent.total() + self.deaths
+    def _push(self, at: float, body: str, received: int = 0, order: int | None = None) -> None:
+        order = self.sent.total() if order is None else order
         heapq.heappush(self._waiting, _Delivery(at, order, body, received))
 
     def _processor(self, began: float) -> Processor:
@@ -95,6 +96,7 @@ class Workers:
             queue_url=WORK,
             finished_queue_url=FINISHED,
             retry=Retry(sleep=lambda _: None, remaining_seconds=remaining_seconds),
+            starts=starts(self.dynamodb),
             random=lambda _, high: high,
             clock=lambda: self.now,
         )
@@ -102,11 +104,11 @@ class Workers:
     def _deliver(self, delivery: _Delivery, processor: Processor) -> None:
         message = decode(delivery.body, WorkMessage)
         try:
-            processor.work(message, receive_count=delivery.received + 1)
+            processor.work(message, Message(str(delivery.order), delivery.body, receive_count=delivery.received + 1))
         except Killed:
             self.deaths += 1
             if delivery.received + 1 < self.max_receive_count:
-                self._push(self.now + self.visibility_seconds, delivery.body, delivery.received + 1)
+                self._push(self.now + self.visibility_seconds, delivery.body, delivery.received + 1, delivery.order)
             else:
                 self.dead.append(message)
 

@@ -1,17 +1,25 @@
-"""Dead letters become outcomes of their rows, so that batches end; a copy of each letter is kept."""
+"""Dead letters become outcomes of their rows, so that batches end; a copy of each such letter is kept.
+
+A letter that killed no worker, because Lambda throttled its deliveries or a service was out, is sent again instead.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from chalicelib.errors import BusyError, MessageError
-from chalicelib.steps.pieces import wanted_rows
+from chalicelib.steps.pieces import split, wanted_rows
 from chalicelib.store.items import ChunkKey, Outcome
 from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import ReasonCode, unsuccessful
 from chalicelib.store.repository import Repository
-from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
+from chalicelib.transport.queues import send
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mypy_boto3_sqs import SQSClient
 
     from chalicelib.retry import Retry
@@ -21,16 +29,26 @@ if TYPE_CHECKING:
     from chalicelib.store.bits import RowBits
     from chalicelib.store.leases import Leases
     from chalicelib.store.ledger import Ledger
+    from chalicelib.store.starts import Starts
     from chalicelib.store.table import Table
     from chalicelib.transport.partial_batch_response import Message
+
+_DEADLY_RUNS = 2
+"""So many runs that never ended prove that a row, or a chunk, kills its workers: one may have died of something else.
+All queues allow five deliveries or more, so what is deadly comes to this number."""
+MAX_RETURNS = 5
+"""How often a letter that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
+_RETURN_SECONDS = 60
+"""What a letter waits before it comes again, for what throttled it to pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandledDeadLetter:
-    """How many rows a dead letter was about, and how many of them had no outcome before."""
+    """How many rows a dead letter was about, how many had no outcome before, and how many were sent again instead."""
 
     rows: int
     counted: int
+    returned: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +61,34 @@ class DeadLetterHandler:
     ingester: "Ingester"
     finisher: "Finisher"
     leases: "Leases"
+    starts: "Starts"
     failed_plans: "FailedPlans"
+    queue_urls: "Mapping[str, str]"
+    """Of the queues whose letters may be sent again, by name."""
     dead_letters_queue_url: str
     retry: "Retry"
 
     def handle(self, message: "Message", queue: str) -> HandledDeadLetter:
         """Give every row that a dead letter of ``queue`` (its DLQ's name) is about an outcome, then keep a copy.
 
+        Or send the letter again, if the marks of its runs do not prove that it kills its workers; dying after that
+        sends it twice, and its rows are counted once.
+
         Raises MessageError for what cannot be mapped to a row: that stays in its dead-letter queue, whose alarm calls
         an operator. Dying between outcome and copy means that the letter comes again, and its outcomes are counted
         once.
         """
         handled = self._record(message, queue)
-        self._keep(message, queue)
+        if not handled.returned:
+            self._keep(message, queue)
         return handled
 
     def _record(self, message: "Message", queue: str) -> HandledDeadLetter:
         if queue.endswith("-ingest-dlq"):
-            return self._give_up_chunk(decode(message.body, ChunkMessage))
+            return self._end_chunk(decode(message.body, ChunkMessage), message.id)
         if queue.endswith(("-work-dlq", "-heavy-dlq")):
-            return self._give_up_rows(decode(message.body, WorkMessage))
+            name = "heavy" if queue.endswith("-heavy-dlq") else "work"
+            return self._end_rows(decode(message.body, WorkMessage), message.id, name)
         if queue.endswith("-finished-dlq"):
             # The outcomes are known, only their counting failed: count them now, or leave the letter where it is.
             return self._count(decode(message.body, FinishedMessage))
@@ -71,27 +97,42 @@ class DeadLetterHandler:
             return HandledDeadLetter(rows=0, counted=0)  # nobody has counted the rows of a file without a plan
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
-    def _give_up_chunk(self, message: ChunkMessage) -> HandledDeadLetter:
-        given_up = self.ingester.give_up(
-            message, ReasonCode.DEAD_LETTERED, "dead-lettered: its chunk could not be read; see the logs of ingest"
-        )
+    def _end_chunk(self, message: ChunkMessage, letter_id: str) -> HandledDeadLetter:
+        key = ChunkKey(message.batch, message.chunk)
+        died = self.starts.died(key, letter_id)
+        if died < _DEADLY_RUNS and message.returns < MAX_RETURNS:
+            chunk = Repository(table=self.table).require_chunk(key)
+            if chunk.rows is not None or message.generation < chunk.generation:
+                return HandledDeadLetter(rows=0, counted=0)  # read by another delivery, or overtaken by a redrive
+            self._send_again("ingest", [msgspec.structs.replace(message, returns=message.returns + 1)])
+            return HandledDeadLetter(rows=chunk.expected_rows, counted=0, returned=chunk.expected_rows)
+        code, reason = _why(died, "its chunk could not be read; see the logs of ingest")
+        given_up = self.ingester.give_up(message, code, reason)
         return HandledDeadLetter(rows=given_up.rows, counted=given_up.failed)
 
-    def _give_up_rows(self, message: WorkMessage) -> HandledDeadLetter:
+    def _end_rows(self, message: WorkMessage, letter_id: str, queue: str) -> HandledDeadLetter:
         key = ChunkKey(message.batch, message.chunk)
         chunk = Repository(table=self.table).require_chunk(key)
         rows = wanted_rows(message, chunk)  # none of a letter that a redrive has overtaken
         self._refuse_while_leased(key, rows & chunk.heavy)
+        died = self.starts.died(key, letter_id)
+        if rows and (again := _again(message, list(rows), died)):
+            self._send_again(queue, again)
+            return HandledDeadLetter(rows=len(rows), counted=0, returned=len(rows))
+        code, why = _why(died, "its worker died, timed out or failed each time; see the logs of process")
+        tries = message.attempt if died else message.attempt - 1
         outcomes = []
         for row in rows:
-            reason = "dead-lettered: its worker died, timed out or failed each time; see the logs of process"
-            if raised := message.raised.get(row):
-                reason = f"{reason}; the try before raised {raised}"
-            outcomes.append(unsuccessful(row, Outcome.FAILED, ReasonCode.DEAD_LETTERED, reason, tries=message.attempt))
+            raised = message.raised.get(row)
+            reason = f"{why}; the try before raised {raised}" if raised else why
+            outcomes.append(unsuccessful(row, Outcome.FAILED, code, reason, tries=tries))
         # The generation is the letter's: a redrive that comes between this and the transaction drops the failures.
         finished = [Finished(message.generation, outcome) for outcome in outcomes]
         counted = self.ledger.record(key, finished, Seen.of(chunk)).counted
         return HandledDeadLetter(rows=len(message.rows) if message.rows is not None else len(rows), counted=counted)
+
+    def _send_again(self, queue: str, messages: "Sequence[ChunkMessage | WorkMessage]") -> None:
+        send(self.sqs, self.queue_urls[queue], map(encode, messages), self.retry, delay_seconds=_RETURN_SECONDS)
 
     def _refuse_while_leased(self, chunk: ChunkKey, rows: "RowBits") -> None:
         """Leave a heavy row alone whose worker lives: the letter is a second delivery that was put back too often."""
@@ -111,3 +152,22 @@ class DeadLetterHandler:
             MessageBody=message.body,
             MessageAttributes=attributes,
         )
+
+
+def _again(message: WorkMessage, rows: "Sequence[int]", died: int) -> list[WorkMessage]:
+    """Return the messages that take the place of a letter; none if its rows are to be given up.
+
+    Many rows are given up only when no worker ever began them: if one died, it died of one of them at most.
+    """
+    if died and len(rows) > 1:
+        return split(message, rows)
+    if died < _DEADLY_RUNS and message.returns < MAX_RETURNS:
+        return [msgspec.structs.replace(message, returns=message.returns + 1)]
+    return []
+
+
+def _why(died: int, reason: str) -> tuple[ReasonCode, str]:
+    if died:
+        return ReasonCode.DEAD_LETTERED, f"dead-lettered: {reason}"
+    deliveries = "its message was delivered again and again and no worker began it"
+    return ReasonCode.NEVER_RAN, f"{deliveries}: see the throttles and errors of its function, then redrive"

@@ -51,7 +51,7 @@ class HeavyProcessor:
             self._set_visibility(delivery, self.leases.seconds_left(chunk, row) + 1)
             raise BusyError(f"{chunk.pk} row {row} is being worked on")
         with self._heartbeat(chunk, row, delivery):
-            done = self.processor.run(message, work, receive_count=1)
+            done = self.processor.run(message, work, delivery)
         # The heartbeat has ended, so nothing shortens the lease after this.
         if row in done.succeeded:
             self.leases.take(chunk, row, seconds=_UNTIL_COUNTED_SECONDS)

@@ -19,16 +19,20 @@ from chalicelib.store.marker import ReasonCode, RowOutcome, markers, rows_by_out
 from chalicelib.store.repository import Repository
 from chalicelib.store.rows import StoredRow
 from chalicelib.store.table import Put, Update
+from chalicelib.transport.partial_batch_response import Message
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.retry import Retry
+    from chalicelib.store.starts import Starts
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ChunkMessage
 
 _SMALL_BYTES = MAX_ITEM_BYTES // 3
 """The rows of a chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
+_FIRST = Message(id="", body="")
+"""A delivery that nobody has tried before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +62,11 @@ class Ingester:
     s3: "S3Client"
     retry: "Retry"
     retention: timedelta
+    starts: "Starts"
     settling: timedelta = SETTLING
     clock: Clock = utc_now
 
-    def ingest(self, message: "ChunkMessage") -> Ingested:
+    def ingest(self, message: "ChunkMessage", delivery: Message = _FIRST) -> Ingested:
         """Make every row of a chunk durable, then set its totals: the stream sends the rows on.
 
         Safe to repeat. Dying between the rows and the totals means that the queue delivers again: the same rows are
@@ -74,6 +79,12 @@ class Ingester:
         if batch.hold and batch.hold.stops:
             code = ReasonCode(batch.hold)
             return self._give_up(chunk, code, f"the batch was stopped ({batch.hold}) before this row was read")
+        if delivery.receive_count == 1:
+            return self._store(batch, chunk)  # a chunk is never split; its dead letter asks for the runs of the others
+        with self.starts.marked(chunk.key, delivery.id):
+            return self._store(batch, chunk)
+
+    def _store(self, batch: Batch, chunk: Chunk) -> Ingested:
         try:
             read = self._read(batch, chunk)
         except SourceGoneError:

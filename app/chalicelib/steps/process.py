@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
     from chalicelib.retry import Retry
     from chalicelib.store.repository import Work
+    from chalicelib.store.starts import Starts
     from chalicelib.store.table import Table
+    from chalicelib.transport.partial_batch_response import Message
 
 _BASE_DELAY_SECONDS = 2
 _CAP_DELAY_SECONDS = 900
@@ -54,27 +56,29 @@ class Processor:
     queue_url: str
     finished_queue_url: str
     retry: "Retry"
+    starts: "Starts"
     random: Callable[[float, float], float] = random.uniform
     clock: Callable[[], float] = time.monotonic
 
-    def work(self, message: WorkMessage, *, receive_count: int) -> Processed:
+    def work(self, message: WorkMessage, delivery: "Message") -> Processed:
         """Process a message and make durable all that came of it; then it may be deleted.
 
         Dying before that makes the message come again: rows that were counted meanwhile are not run again, and outcomes
         that were sent twice are counted once.
         """
         work = self.load(message)
-        return self.run(message, work, receive_count=receive_count)
+        return self.run(message, work, delivery)
 
     def load(self, message: WorkMessage) -> "Work":
         """Read what the message is about; raises NotFoundError if it is gone."""
         return Repository(table=self.table).require_work(ChunkKey(message.batch, message.chunk))
 
-    def run(self, message: WorkMessage, work: "Work", *, receive_count: int) -> Processed:
+    def run(self, message: WorkMessage, work: "Work", delivery: "Message") -> Processed:
         """Process the rows of a message that still need it.
 
-        A message that comes a second time may have killed its worker: it is not run again but split, so that a poison
-        row comes to stand alone and dies alone.
+        A message that comes again after a run over it began and never ended may have killed its worker: it is not run
+        again but split, so that a poison row comes to stand alone and dies alone. One that comes again for another
+        reason, as when Lambda throttled it, is run like a new one.
         """
         wanted = wanted_rows(message, work.chunk)
         if not wanted:
@@ -84,10 +88,15 @@ class Processor:
             return Processed(returned=len(wanted))
         if work.batch.hold:
             return self._stop(message, work, wanted, work.batch.hold)
-        if receive_count > 1 and len(wanted) > 1:
-            self._send(split(message, list(wanted)))
-            return Processed(returned=len(wanted))
-        return Run(self, message, work, jobs.require(work.batch.job)).over(wanted)
+        run = Run(self, message, work, jobs.require(work.batch.job))
+        if len(wanted) == 1 and delivery.receive_count == 1:
+            return run.over(wanted)  # nothing to split; its dead letter asks for the runs of later deliveries
+        with self.starts.marked(work.chunk.key, delivery.id) as died:
+            # A duplicate of a first delivery may meet the mark of a worker that lives.
+            if died and delivery.receive_count > 1 and len(wanted) > 1:
+                self._send(split(message, list(wanted)))
+                return Processed(returned=len(wanted))
+            return run.over(wanted)
 
     def _stop(self, message: WorkMessage, work: "Work", wanted: RowBits, hold: Hold) -> Processed:
         reason = f"the batch was stopped ({hold}) before this row was processed"
@@ -133,7 +142,12 @@ class Processor:
         groups = grouped(raised.items(), size=_raised_size, max_bytes=MAX_PART_BYTES)
         again = [
             msgspec.structs.replace(
-                message, rows=[row for row, _ in group], attempt=message.attempt + 1, raised=dict(group), splits=0
+                message,
+                rows=[row for row, _ in group],
+                attempt=message.attempt + 1,
+                raised=dict(group),
+                splits=0,
+                returns=0,
             )
             for group in groups
         ]

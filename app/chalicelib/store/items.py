@@ -24,6 +24,7 @@ ROWS_PREFIX = "rows#"
 MARKER_PREFIX = "mark#"
 LEASE_PREFIX = "lease#"
 WAITING_PREFIX = "waiting#"
+STARTED_PREFIX = "started#"
 
 
 class Outcome(StrEnum):
@@ -76,6 +77,11 @@ def lease_sk(row: int) -> str:
 def waiting_sk(generation: int) -> str:
     """Return the sort key of the note on a chunk's rows that wait for their next try."""
     return f"{WAITING_PREFIX}{generation:06d}"
+
+
+def started_sk(message_id: str) -> str:
+    """Return the sort key of the mark on a message whose rows have begun to run."""
+    return f"{STARTED_PREFIX}{message_id}"
 
 
 def row_id(chunk: ChunkKey, row: int) -> str:

@@ -46,6 +46,7 @@ class ReasonCode(StrEnum):
     RAISED = "raised"  # the job raised at the last of its tries
     PERMANENT = "permanent"  # the job raised PermanentError
     DEAD_LETTERED = "dead_lettered"  # its worker died, timed out or failed each time
+    NEVER_RAN = "never_ran"  # its message was delivered again and again, and no worker began it
     CANCELLED = "cancelled"  # an operator cancelled the batch before the row was processed
     THRESHOLD = "threshold"  # too many rows had failed before the row was processed
     SOURCE_GONE = "source_gone"  # the object was deleted before its rows were read

@@ -22,11 +22,15 @@ _REFUSED_BY_SQS = str.maketrans({"\ufffe": "\\ufffe", "\uffff": "\\uffff"})
 
 
 class ChunkMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Asks ``ingest`` for one chunk. ``generation`` is the chunk's when the message was made."""
+    """Asks ``ingest`` for one chunk.
+
+    ``generation`` is the chunk's when the message was made, ``returns`` how often it was dead-lettered and sent again.
+    """
 
     batch: str
     chunk: int
     generation: int = 1
+    returns: int = 0
 
 
 class WorkMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -34,7 +38,8 @@ class WorkMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
 
     ``generation`` is the chunk's when the message was made: one that a redrive has overtaken is dropped.
     ``attempt`` is how many times the job will have been tried on these rows, this one included; ``raised`` is why the
-    try before failed. ``splits`` is how often the message was split because its worker may have died of a row.
+    try before failed. ``splits`` is how often the message was split because its worker may have died of a row,
+    ``returns`` how often it was dead-lettered and sent again, because no worker had died of it.
     """
 
     batch: str
@@ -44,6 +49,7 @@ class WorkMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     attempt: int = 1
     raised: dict[int, str] = {}
     splits: int = 0
+    returns: int = 0
 
 
 class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):

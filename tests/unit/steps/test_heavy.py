@@ -31,6 +31,7 @@ from tests.support.builders import (
     killed,
     plant_batch,
     plant_rows,
+    starts,
     succeeded,
     table,
 )
@@ -94,7 +95,13 @@ class World:
         rows = table(faulty(dynamodb or self.dynamodb, faults))
         client: Any = faulty(sqs or self.sqs, faults)
         processor = Processor(
-            table=rows, sqs=client, queue_url=HEAVY, finished_queue_url=FINISHED, retry=RETRY, random=lambda low, _: low
+            table=rows,
+            sqs=client,
+            queue_url=HEAVY,
+            finished_queue_url=FINISHED,
+            retry=RETRY,
+            starts=starts(self.dynamodb),
+            random=lambda low, _: low,
         )
         leases = Leases(table=rows, owner=owner, seconds=seconds, clock=self.time)
         return HeavyProcessor(processor=processor, leases=leases, sqs=client, queue_url=HEAVY)

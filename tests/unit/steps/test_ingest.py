@@ -34,6 +34,7 @@ from tests.support.builders import (
     markers_of,
     outcomes_of,
     planner,
+    starts,
     table,
     uploaded,
 )
@@ -75,6 +76,7 @@ class World:
             s3=faulty(self.s3, faults),
             retry=RETRY,
             retention=RETENTION,
+            starts=starts(faulty(self.dynamodb, faults)),
             settling=self.settling,
             clock=lambda: NOW,
         )

@@ -28,12 +28,14 @@ from tests.support.builders import (
     at_call,
     calls_of,
     count_rows,
+    delivery,
     deployed_job,
     failed,
     faulty,
     killed,
     plant_batch,
     plant_rows,
+    starts,
     succeeded,
     table,
 )
@@ -139,13 +141,14 @@ class World:
             queue_url=WORK,
             finished_queue_url=FINISHED,
             retry=Retry(sleep=lambda _: None, random=lambda _, high: high, remaining_seconds=remaining_seconds),
+            starts=starts(faulty(self.dynamodb, faults)),
             random=lambda _, high: high,
             clock=lambda: self.now,
         )
 
     def work(self, *, receive_count: int = 1, worker: Processor | None = None, **message: Any) -> Processed:
         """Process a message about the chunk, and about all of its rows unless it names them."""
-        return (worker or self.worker()).work(self.message(**message), receive_count=receive_count)
+        return (worker or self.worker()).work(self.message(**message), delivery(receive_count))
 
     def message(self, **given: Any) -> WorkMessage:
         """Return a message about the chunk."""
@@ -423,7 +426,7 @@ def test_an_outcome_carries_the_generation_of_its_message_and_not_of_the_chunk()
     message = world.message(attempt=LAST)
     work = worker.load(message)
     world.change_chunk(generation=number(2), version=number(9))
-    worker.run(message, work, receive_count=1)
+    worker.run(message, work, delivery())
     (sent,) = world.finished
     assert (sent.generation, sent.version) == (1, 1)
 
@@ -439,7 +442,7 @@ def test_a_row_that_raises_is_tried_again_as_often_as_its_job_says() -> None:
         again = world.sent[-1]
         assert (again.rows, again.attempt, again.raised) == ([1], attempt, {1: "ValueError: no good"})
         assert len(world.outcomes) == 2
-        world.worker().work(again, receive_count=1)
+        world.worker().work(again, delivery())
     assert len(world.sent) == 2, "no fourth attempt"
     assert [(outcome.row, outcome.tries) for outcome in world.outcomes] == [(0, 1), (2, 1), (1, 3)]
     assert world.outcomes[-1].reason == "ValueError: no good"
@@ -505,7 +508,7 @@ def test_rows_of_a_paused_batch_go_back_as_they_are_and_wait() -> None:
     world = World("fine", "raise")
     plant_batch(world.dynamodb, KEY.batch_id, hold=text(Hold.PAUSED))
     message = world.message(rows=[0, 1], attempt=2, raised={1: "ValueError: no good"})
-    assert world.worker().work(message, receive_count=1).returned == 2
+    assert world.worker().work(message, delivery()).returned == 2
     assert (world.sent, world.delays(), world.ran) == ([message], [60], [])
 
 

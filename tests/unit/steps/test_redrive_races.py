@@ -19,11 +19,13 @@ from tests.support.builders import (
     calls_of,
     changed_since,
     count_rows,
+    delivery,
     deployed_job,
     failed,
     faulty,
     killed,
     markers_of,
+    starts,
     table,
 )
 from tests.support.faults import Fault
@@ -70,8 +72,9 @@ def _frozen_worker(pipeline: Pipeline, batch_id: str) -> Callable[[], None]:
         queue_url="work",
         finished_queue_url="finished",
         retry=RETRY,
+        starts=starts(pipeline.dynamodb),
     )
-    frozen.work(WorkMessage(batch=batch_id, chunk=0, generation=1), receive_count=1)
+    frozen.work(WorkMessage(batch=batch_id, chunk=0, generation=1), delivery())
     assert [decode(body, FinishedMessage).generation for body in sqs.bodies["finished"]] == [1]
     return lambda: pipeline.waiting("finished").extend(sqs.bodies["finished"])
 

@@ -19,10 +19,12 @@ from tests.support.builders import (
     calls_of,
     chunk_of,
     count_rows,
+    delivery,
     deployed_job,
     faulty,
     plant_batch,
     plant_rows,
+    starts,
     succeeded,
     table,
 )
@@ -68,6 +70,7 @@ def _processor(dynamodb: MemoryDynamoDB, sqs: MemorySQS) -> Processor:
         queue_url="work",
         finished_queue_url="finished",
         retry=RETRY,
+        starts=starts(dynamodb),
         random=lambda _, high: high,
     )
 
@@ -76,7 +79,7 @@ def test_rows_that_raised_are_noted_with_their_try_and_reason(dynamodb: MemoryDy
     """Otherwise a batch looks hung while some of its rows wait."""
     sqs = MemorySQS()
     message = WorkMessage(batch=KEY.batch_id, chunk=KEY.number, generation=1, rows=[0, 2])
-    _processor(dynamodb, sqs).work(message, receive_count=1)
+    _processor(dynamodb, sqs).work(message, delivery())
     noted = _waiting(dynamodb)
     assert (noted.rows, noted.attempt) == (RowBits.of([0, 2]), 2)
     assert noted.reason == "ValueError: a is not there"
