@@ -75,7 +75,7 @@ locals {
 
     process = concat(local.consume_queue["work"], [
       { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
-      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      { sid = "NoteStartsAndRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
       { sid = "SendOutcomes", actions = ["sqs:SendMessage"], resources = [module.queue["finished"].arn] },
       # Rows to be tried again, those of a message that is split, those of a paused batch, and what a deadline left over.
       { sid = "SendRowsAgain", actions = ["sqs:SendMessage"], resources = [module.queue["work"].arn] },
@@ -85,7 +85,7 @@ locals {
       # As long as the row takes, or until another worker's lease on it ends.
       { sid = "HideOwnMessage", actions = ["sqs:ChangeMessageVisibility"], resources = [module.queue["heavy"].arn] },
       { sid = "ReadBatchChunkAndRows", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
-      { sid = "NoteRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      { sid = "NoteStartsAndRowsThatWait", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
       # A lease is taken, extended, taken over and given back; a worker that finds it taken reads for how long.
       {
         sid       = "LeaseRow"
@@ -124,6 +124,12 @@ locals {
         resources = [module.table.arn]
       },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
+      # Letters that killed no worker: Lambda throttled their deliveries, or a service was out.
+      {
+        sid       = "SendLettersAgain"
+        actions   = ["sqs:SendMessage"]
+        resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
+      },
     ])
 
     # A plan that died is continued, so the object is read again; unpacking a gzip one is left to plan.

@@ -171,11 +171,13 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         sampled=len(sampled),
         write_units=sum(each.written for each in found) * of
         + _PLANNED * len(chunks)
+        + messages
         + _IN_TRANSACTION * moved
         + _BATCH_WRITES,
         read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
-        # Each chunk is read by ingest and has its rows written, and chunks are closed together.
-        dynamodb_requests=round(2 * len(chunks) + messages + sum(each.counted for each in found) * of + moved),
+        # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
+        # chunks are closed together.
+        dynamodb_requests=round(2 * len(chunks) + 2 * messages + sum(each.counted for each in found) * of + moved),
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
         sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages),
         s3_requests=len(chunks) + 2,

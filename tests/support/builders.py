@@ -4,7 +4,7 @@ import copy
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,6 +189,15 @@ def plant_rows(
     pages = rows.to_items(key, columns, stored, expires_at=int((NOW + RETENTION).timestamp()))
     table(dynamodb).write_all(pages)
     plant_ready(dynamodb, key, len(values), pages=number(len(pages)), heavy=bits(heavy))
+
+
+def plant_deaths(client: Any, body: str, *, message_id: str = "m", deaths: int = 4) -> None:
+    """Leave the marks of workers that died over a message of the ingest, the work or the heavy queue."""
+    about = msgspec.json.decode(body)
+    key = ChunkKey(about["batch"], about["chunk"])
+    for _ in range(deaths):
+        with suppress(Killed), starts(client).marked(key, message_id):
+            raise Killed
 
 
 def count_rows(dynamodb: MemoryDynamoDB, key: ChunkKey, *outcomes: RowOutcome, generation: int = 1) -> Recorded:

@@ -182,12 +182,13 @@ def _clause_holds(clause: str, item: Wire, names: Wire, values: Wire) -> bool:
     return found is not None and int(found["N"]) < int(values[value]["N"])
 
 
+_SECTIONS = re.compile(r"(SET|ADD|REMOVE|DELETE) (.*?)(?= SET | ADD | REMOVE | DELETE |$)")
+
+
 def _updated(old: Wire | None, action: Wire) -> Wire:
     item = copy.deepcopy(old) if old else dict(action["Key"])
     names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
-    for verb, body in re.findall(
-        r"(SET|ADD|REMOVE|DELETE) (.*?)(?= SET | ADD | REMOVE | DELETE |$)", action["UpdateExpression"]
-    ):
+    for verb, body in _SECTIONS.findall(action["UpdateExpression"]):
         for part in body.split(", "):
             match = re.fullmatch(r"(#?\w+)(?: =)?(?: (:\w+))?", part)
             assert match, f"the fake does not know {part}"

@@ -15,11 +15,13 @@ import pytest
 import app
 from chalicelib import services
 from chalicelib.errors import UnknownOutcomeError
+from chalicelib.steps.run import Processed, Run
 from chalicelib.store.batch import BatchStatus
+from chalicelib.store.bits import RowBits
 from chalicelib.store.items import Counts, number, text, timestamp
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
-from tests.support.builders import message_event
-from tests.support.faults import Fault
+from tests.support.builders import killed, message_event, plant_deaths
+from tests.support.faults import Fault, Killed
 from tests.support.pipeline import LONG_AGO, Pipeline
 
 APP = Path(app.__file__).parent
@@ -135,10 +137,17 @@ def test_process_hands_the_outcomes_of_a_message_on_together(pipeline: Pipeline)
     assert len(pipeline.waiting("work")) == 1
 
 
+def _die(_: Run, __: RowBits) -> Processed:
+    raise Killed
+
+
 def test_process_takes_a_message_apart_that_lambda_says_comes_again(pipeline: Pipeline) -> None:
-    """The receive count reaches the processor."""
+    """Its id and receive count reach the processor: that it came before is no proof, but that its worker died."""
     _until(pipeline, *READY)
     event = _records(pipeline, "work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "over", _die)
+        assert killed(lambda: app.process(event, Context()))
     event["Records"] = [{**event["Records"][0], "attributes": {"ApproximateReceiveCount": "2"}}]
     app.process(event, Context())
     assert not pipeline.waiting("finished")
@@ -177,6 +186,7 @@ def test_the_handler_tells_queues_apart_by_the_arn_that_the_letters_come_from(pi
     """One function for all dead-letter queues: Chalice declares one mapping, Terraform adds the others."""
     _until(pipeline, "upload", "dispatch")
     letter = pipeline.waiting("ingest").pop(0)
+    plant_deaths(pipeline.dynamodb, letter, message_id="message-0")
     assert app.dead_letters(_letters("ingest-dlq", letter), Context()) == {"batchItemFailures": []}
     assert pipeline.waiting("dead-letters") == [letter]
     pipeline.drain()
@@ -187,7 +197,8 @@ def test_the_handler_tells_queues_apart_by_the_arn_that_the_letters_come_from(pi
 def test_the_handler_leaves_what_cannot_be_mapped_in_its_queue(pipeline: Pipeline) -> None:
     """The others of its delivery are dealt with."""
     _until(pipeline, *READY)
-    letter = pipeline.waiting("work").pop()
+    letter = encode(msgspec.structs.replace(decode(pipeline.waiting("work").pop(), WorkMessage), rows=[0]))
+    plant_deaths(pipeline.dynamodb, letter, message_id="message-1")
     answer = app.dead_letters(_letters("work-dlq", "not JSON", letter), Context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
     assert pipeline.waiting("dead-letters") == [letter]

@@ -30,9 +30,8 @@ def split(message: WorkMessage, rows: Sequence[int]) -> list[WorkMessage]:
     2 x sqrt(n) messages, and the healthy rows run three times at most.
     """
     size = 1 if message.splits else math.isqrt(len(rows) - 1) + 1
-    return [
-        msgspec.structs.replace(piece, splits=message.splits + 1, returns=0) for piece in pieces(message, rows, size)
-    ]
+    smaller = msgspec.structs.replace(message, splits=message.splits + 1, returns=0)
+    return pieces(smaller, rows, size)
 
 
 def pieces(message: WorkMessage, rows: Sequence[int], size: int) -> list[WorkMessage]:

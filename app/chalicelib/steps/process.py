@@ -140,17 +140,8 @@ class Processor:
         """
         delay = int(self.random(0, min(_CAP_DELAY_SECONDS, _BASE_DELAY_SECONDS * 2**message.attempt)))
         groups = grouped(raised.items(), size=_raised_size, max_bytes=MAX_PART_BYTES)
-        again = [
-            msgspec.structs.replace(
-                message,
-                rows=[row for row, _ in group],
-                attempt=message.attempt + 1,
-                raised=dict(group),
-                splits=0,
-                returns=0,
-            )
-            for group in groups
-        ]
+        later = msgspec.structs.replace(message, attempt=message.attempt + 1, splits=0, returns=0)
+        again = [msgspec.structs.replace(later, rows=[row for row, _ in group], raised=dict(group)) for group in groups]
         self._send(again, delay_seconds=delay)
         # Dying before this leaves the rows on their way, and nobody told that they wait: nothing depends on it.
         note_waiting(self.table, chunk, raised, attempt=message.attempt + 1, delay_seconds=delay)

@@ -4,19 +4,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib import services
 from chalicelib.errors import BusyError, MessageError, NotFoundError
-from chalicelib.steps.dead_letters import DeadLetterHandler, HandledDeadLetter
+from chalicelib.steps.dead_letters import MAX_RETURNS, DeadLetterHandler, HandledDeadLetter
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.items import ChunkKey, Counts, Outcome
 from chalicelib.store.leases import Leases
 from chalicelib.store.marker import ReasonCode, RowOutcome
-from chalicelib.transport.messages import WorkMessage, decode, encode
+from chalicelib.transport.messages import ChunkMessage, WorkMessage, decode, encode
 from chalicelib.transport.partial_batch_response import Message
-from tests.support.builders import Requests, at_call, count_rows, deployed_job, failed, killed, succeeded, table
+from tests.support.builders import (
+    Requests,
+    at_call,
+    count_rows,
+    deployed_job,
+    failed,
+    killed,
+    plant_deaths,
+    succeeded,
+    table,
+)
 from tests.support.faults import Fault
 from tests.support.pipeline import Pipeline
 
@@ -59,6 +70,7 @@ def _dead_letter_handler() -> DeadLetterHandler:
 
 
 def _handle(body: str, queue: str) -> HandledDeadLetter:
+    """Handle a letter, whose id is ``m``."""
     return _dead_letter_handler().handle(Message("m", body), queue)
 
 
@@ -70,8 +82,18 @@ def _upload(pipeline: Pipeline, *steps: str) -> str:
 
 
 def _dead_letter(pipeline: Pipeline, queue: str) -> str:
-    """Take a message out of its queue, as SQS does when it was received too often."""
-    return pipeline.waiting(queue).pop(0)
+    """Take a message out of its queue, as SQS does when it was received too often, after its workers died of it.
+
+    By then a message of the work queue is about one row: here the first. The others are in messages of their own.
+    """
+    body = pipeline.waiting(queue).pop(0)
+    if queue == "work":
+        message = decode(body, WorkMessage)
+        body = encode(msgspec.structs.replace(message, rows=[0]))
+        pipeline.waiting(queue).append(encode(msgspec.structs.replace(message, rows=[1, 3])))
+    if queue != "finished":
+        plant_deaths(pipeline.dynamodb, body)
+    return body
 
 
 def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], RowOutcome]:
@@ -79,18 +101,18 @@ def _failed(pipeline: Pipeline, batch_id: str) -> dict[tuple[int, int], RowOutco
     return {(chunk, found.row): found for chunk, found in outcomes if found.outcome is Outcome.FAILED}
 
 
-def test_the_rows_of_a_work_dead_letter_fail_once_and_the_batch_ends(pipeline: Pipeline) -> None:
+def test_the_row_of_a_work_dead_letter_fails_once_and_the_batch_ends(pipeline: Pipeline) -> None:
     """Two times dead-letters is once counted."""
     batch_id = _upload(pipeline, *READ)
     dead_letter = _dead_letter(pipeline, "work")
-    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=2, counted=2)
-    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=0, counted=0)
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=1)
+    assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=0)
     pipeline.drain()
     batch = pipeline.batch(batch_id)
     assert (batch.status, batch.rows) == (BatchStatus.COMPLETED_WITH_FAILURES, 6)
-    assert batch.counts == Counts(succeeded=3, failed=2, rejected=1)
+    assert batch.counts == Counts(succeeded=4, failed=1, rejected=1)
     failed = _failed(pipeline, batch_id)
-    assert list(failed) == [(0, 0), (0, 1)]
+    assert list(failed) == [(0, 0)]
     assert {(found.code, found.reason) for found in failed.values()} == {
         (
             ReasonCode.DEAD_LETTERED,
@@ -102,7 +124,8 @@ def test_the_rows_of_a_work_dead_letter_fail_once_and_the_batch_ends(pipeline: P
 def test_a_dead_letter_about_all_rows_gives_up_those_that_are_neither_done_nor_heavy(pipeline: Pipeline) -> None:
     """By what the chunk says now: the dead letter names none of them."""
     batch_id = _upload(pipeline, *READ)
-    dead_letter = _dead_letter(pipeline, "work")
+    dead_letter = pipeline.waiting("work").pop(0)
+    plant_deaths(pipeline.dynamodb, dead_letter)
     assert decode(dead_letter, WorkMessage).rows is None
     count_rows(pipeline.dynamodb, ChunkKey(batch_id, 0), succeeded(1))
     assert _handle(dead_letter, WORK_DLQ) == HandledDeadLetter(rows=1, counted=1)
@@ -113,10 +136,9 @@ def test_what_a_row_had_raised_before_its_worker_died_is_in_its_reason(pipeline:
     """It may say what the worker died of; the others have raised nothing."""
     batch_id = _upload(pipeline, *READ)
     body = decode(_dead_letter(pipeline, "work"), WorkMessage)
-    raised = WorkMessage(
-        batch=body.batch, chunk=0, generation=1, rows=[0, 1], attempt=2, raised={1: "MemoryError: 5 GB"}
-    )
-    _handle(encode(raised), WORK_DLQ)
+    for row, raised in [(0, {}), (1, {1: "MemoryError: 5 GB"})]:
+        again = WorkMessage(batch=body.batch, chunk=0, generation=1, rows=[row], attempt=2, raised=raised)
+        _handle(encode(again), WORK_DLQ)
     first, second = _failed(pipeline, batch_id).values()
     assert (first.tries, second.tries) == (2, 2)
     assert "raised" not in first.reason
@@ -128,7 +150,7 @@ def test_a_dead_letter_that_a_redrive_has_overtaken_fails_nothing(pipeline: Pipe
     batch_id = _upload(pipeline, *READ)
     dead_letter = _dead_letter(pipeline, "work")
     _handle(dead_letter, WORK_DLQ)
-    assert _redrive(pipeline, batch_id) == 2
+    assert _redrive(pipeline, batch_id) == 1
     assert _handle(dead_letter, WORK_DLQ).counted == 0
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
@@ -144,8 +166,8 @@ def test_a_dead_letter_that_is_overtaken_while_it_is_handled_fails_nothing(pipel
     def redrive_before_the_transaction(operation: str) -> Fault:
         if operation == "transact_write_items" and not redriven[0]:
             redriven[0] = True
-            count_rows(pipeline.dynamodb, key, failed(0), failed(1))
-            assert _redrive(pipeline, batch_id) == 2
+            count_rows(pipeline.dynamodb, key, failed(0))
+            assert _redrive(pipeline, batch_id) == 1
         return Fault.NONE
 
     pipeline.faults = redrive_before_the_transaction
@@ -406,3 +428,94 @@ def test_rows_that_a_redrive_could_not_have_read_either_fail_again(pipeline: Pip
         2,
         Counts(succeeded=2, failed=4),
     )
+
+
+# Letters that killed no worker.
+
+LETTERS: dict[str, tuple[list[str], str]] = {
+    "ingest": (["upload", "dispatch"], INGEST_DLQ),
+    "work": (READ, WORK_DLQ),
+    "heavy": (READ, HEAVY_DLQ),
+}
+
+
+def _returns(queue: str, body: str) -> int:
+    return decode(body, ChunkMessage if queue == "ingest" else WorkMessage).returns
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+@pytest.mark.parametrize("queue", list(LETTERS))
+def test_a_letter_that_no_two_workers_died_of_is_sent_again(pipeline: Pipeline, queue: str, deaths: int) -> None:
+    """Lambda throttled it; its rows are healthy, and one worker may die of anything."""
+    steps, dlq = LETTERS[queue]
+    batch_id = _upload(pipeline, *steps)
+    body = pipeline.waiting(queue).pop(0)
+    plant_deaths(pipeline.dynamodb, body, deaths=deaths)
+    handled = _handle(body, dlq)
+    assert (handled.counted, handled.returned) == (0, handled.rows)
+    assert handled.rows > 0
+    assert not pipeline.waiting("dead-letters")
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER
+
+
+@pytest.mark.parametrize("queue", list(LETTERS))
+def test_a_letter_that_nobody_ever_begins_ends_with_that_reason(pipeline: Pipeline, queue: str) -> None:
+    """It is sent again so many times, then its batch ends; a redrive asks for its rows again."""
+    steps, dlq = LETTERS[queue]
+    batch_id = _upload(pipeline, *steps)
+    rounds = 0
+    body = pipeline.waiting(queue).pop(0)
+    while (handled := _handle(body, dlq)).returned:
+        body = pipeline.waiting(queue).pop()
+        rounds += 1
+        assert _returns(queue, body) == rounds
+    assert rounds == MAX_RETURNS
+    assert pipeline.waiting("dead-letters") == [body]
+    pipeline.drain()
+    failed = _failed(pipeline, batch_id)
+    assert len(failed) == handled.counted > 0
+    assert {found.code for found in failed.values()} == {ReasonCode.NEVER_RAN}
+    assert all("no worker began it" in found.reason for found in failed.values())
+    assert _redrive(pipeline, batch_id) == handled.counted
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER
+
+
+def test_a_letter_of_many_rows_whose_worker_died_is_split_and_kills_no_healthy_row(pipeline: Pipeline) -> None:
+    """Throttled four times and then killed: nobody has split it, and it died of one of its rows at most."""
+    batch_id = _upload(pipeline, *READ)
+    body = pipeline.waiting("work").pop(0)
+    plant_deaths(pipeline.dynamodb, body, deaths=1)
+    assert _handle(body, WORK_DLQ) == HandledDeadLetter(rows=2, counted=0, returned=2)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER
+
+
+@pytest.mark.parametrize("queue", list(LETTERS))
+def test_a_throttled_letter_that_a_redrive_has_overtaken_is_not_sent_again(pipeline: Pipeline, queue: str) -> None:
+    """The redrive has asked for its rows itself."""
+    steps, dlq = LETTERS[queue]
+    batch_id = _upload(pipeline, *steps)
+    body = pipeline.waiting(queue).pop(0)
+    pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, "chunk"]["generation"] = {"N": "2"}
+    before = list(pipeline.waiting(queue))
+    assert _handle(body, dlq).counted == 0
+    assert pipeline.waiting(queue) == before
+
+
+@pytest.mark.parametrize("queue", list(LETTERS))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.ERROR_AFTER])
+def test_dying_anywhere_while_a_letter_is_sent_again_counts_no_row_twice(
+    pipeline: Pipeline, queue: str, fault: Fault
+) -> None:
+    """It comes again, and is sent twice at most for each time that its handler died."""
+    steps, dlq = LETTERS[queue]
+    batch_id = _upload(pipeline, *steps)
+    body = pipeline.waiting(queue).pop(0)
+    for position in range(50):
+        pipeline.faults = at_call(position, fault)
+        if not killed(_handling(body, dlq)) and position > 4:
+            break
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts == AFTER

@@ -26,6 +26,7 @@ from tests.support.builders import (
     RETRY,
     at_call,
     calls_of,
+    delivery,
     chunk_of,
     deployed_job,
     faulty,
@@ -39,7 +40,7 @@ from tests.support.builders import (
     uploaded,
 )
 from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
+from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.pipeline import MemoryS3, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
@@ -81,9 +82,15 @@ class World:
             clock=lambda: NOW,
         )
 
-    def ingest(self, position: int = 0, faults: Faults = lambda _: Fault.NONE) -> Ingested:
+    def ingest(
+        self, position: int = 0, faults: Faults = lambda _: Fault.NONE, *, receive_count: int = 1
+    ) -> Ingested:
         """Ingest a chunk."""
-        return self.ingester(faults).ingest(ChunkMessage(self.batch.id, position))
+        return self.ingester(faults).ingest(ChunkMessage(self.batch.id, position), delivery(receive_count))
+
+    def deaths(self) -> int:
+        """Return how many runs over the first chunk began and never ended, as its dead letter would see it."""
+        return starts(self.dynamodb).died(self.key, "m")
 
     def give_up(self, faults: Faults = lambda _: Fault.NONE) -> Ingested:
         """Give the first chunk up, as its dead letter does."""
@@ -515,3 +522,38 @@ def test_a_chunk_that_is_not_in_the_table_raises(sk: str) -> None:
     world.dynamodb.items = {key: item for key, item in world.dynamodb.items.items() if key[1] != sk}
     with pytest.raises(NotFoundError, match="is not in the table"):
         world.ingest()
+
+
+# What proves that a chunk kills its workers.
+
+
+def test_a_first_delivery_pays_for_no_mark() -> None:
+    """A chunk is never split: whether workers die of it is asked of its dead letter alone, after many deliveries."""
+    world = World(MIXED)
+    assert "update_item started" not in [f"{call} started" for call in calls_of(lambda faults: world.ingest())]
+    assert not any(sk.startswith("started#") for _, sk in world.dynamodb.items)
+
+
+def test_each_worker_that_dies_of_a_chunk_that_came_again_leaves_a_mark() -> None:
+    """Two of them are proof enough to give the chunk up."""
+    world = World(MIXED)
+    for deaths in (1, 2):
+        assert killed(
+            lambda: world.ingest(
+                faults=lambda call: Fault.KILLED_BEFORE if call == "get_object" else Fault.NONE, receive_count=2
+            )
+        )
+        assert world.deaths() == deaths
+
+
+def test_a_worker_that_cannot_reach_s3_or_the_table_did_not_die_of_the_chunk() -> None:
+    """It asks for another delivery: however often, no row fails for it."""
+    world = World(MIXED)
+    for call in ("get_object", "batch_write_item"):
+        with pytest.raises(RetryableError):
+            world.ingest(
+                faults=lambda operation, call=call: Fault.ERROR_BEFORE if operation == call else Fault.NONE,  # type: ignore[misc]
+                receive_count=2,
+            )
+        assert world.deaths() == 0
+    assert world.ingest(receive_count=2).rows == world.chunk().expected_rows

@@ -1,5 +1,6 @@
 """Process: the job's function, row by row; what it does to one row it cannot do to another."""
 
+import itertools
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import jobs
-from chalicelib.errors import FatalError, NotFoundError, UnknownOutcomeError
+from chalicelib.errors import FatalError, NotFoundError, RetryableError, UnknownOutcomeError
 from chalicelib.retry import Retry
 from chalicelib.steps.process import Processor
 from chalicelib.steps.run import FLUSH_SECONDS, Processed
@@ -40,7 +41,7 @@ from tests.support.builders import (
     table,
 )
 from tests.support.faults import Fault, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
+from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.pipeline import MemorySQS
 
 FINISHED, WORK = "finished", "work"
@@ -348,11 +349,11 @@ def test_a_row_that_is_processed_twice_has_the_same_name_both_times() -> None:
 # Which rows of a message run.
 
 
-def test_a_message_costs_one_read_and_one_send() -> None:
-    """Batch, chunk and rows come in one request."""
+def test_a_message_costs_one_read_one_mark_and_one_send() -> None:
+    """Batch, chunk and rows come in one request; the mark proves that the run began, should it not end."""
     world = World(*["fine"] * 500)
     calls = calls_of(lambda faults: world.work(worker=world.worker(faults=faults)))
-    assert calls == ["batch_get_item", "send_message_batch"]
+    assert calls == ["batch_get_item", "update_item", "send_message_batch"]
 
 
 def test_rows_that_took_several_items_come_in_one_request_more() -> None:
@@ -361,7 +362,7 @@ def test_rows_that_took_several_items_come_in_one_request_more() -> None:
     plant_rows(world.dynamodb, KEY, ["what"], [[dice.randbytes(40_000).hex()] for _ in range(16)])
     assert world.dynamodb.items[KEY.pk, "chunk"]["pages"] != number(1)
     calls = calls_of(lambda faults: world.work(rows=[0, 15], worker=world.worker(faults=faults)))
-    assert calls[:2] == ["batch_get_item", "batch_get_item"]
+    assert calls[:3] == ["batch_get_item", "update_item", "batch_get_item"]
     assert [outcome.row for outcome in world.outcomes] == [0, 15]
 
 
@@ -539,10 +540,18 @@ def test_a_row_of_a_stopped_batch_that_had_raised_keeps_its_real_reason(hold: Ho
 # A message that comes again, and a worker that dies.
 
 
-def test_a_message_that_comes_a_second_time_is_taken_apart_and_not_run() -> None:
-    """It may have killed its worker; its rows keep their attempt and what they raised."""
+def _die(world: World, **message: Any) -> None:
+    """Let a worker die after it has begun a message, before its first row."""
+    assert killed(lambda: world.work(worker=world.worker(faults=at_call(1, Fault.KILLED_AFTER)), **message))
+    assert world.ran == []
+
+
+def test_a_message_that_comes_again_after_its_worker_died_is_taken_apart_and_not_run() -> None:
+    """It may have killed it; its rows keep their attempt and what they raised."""
     world = World(*["fine"] * 10)
-    done = world.work(receive_count=2, attempt=2, raised={4: "ValueError: no good"})
+    message: dict[str, Any] = {"attempt": 2, "raised": {4: "ValueError: no good"}}
+    _die(world, **message)
+    done = world.work(receive_count=2, **message)
     assert done.sizes == {"finished": 0, "retried": 0, "returned": 10}
     assert [message.rows for message in world.sent] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert [message.raised for message in world.sent] == [{}, {4: "ValueError: no good"}, {}]
@@ -550,11 +559,108 @@ def test_a_message_that_comes_a_second_time_is_taken_apart_and_not_run() -> None
     assert world.ran == []
 
 
-def test_a_piece_that_comes_a_second_time_is_taken_apart_into_single_rows() -> None:
+def test_a_piece_that_comes_again_after_its_worker_died_is_taken_apart_into_single_rows() -> None:
     """Two levels, so that one poison row makes two times the square root of messages."""
     world = World(*["fine"] * 10)
+    _die(world, rows=[4, 5, 6, 7], splits=1)
     world.work(receive_count=2, rows=[4, 5, 6, 7], splits=1)
     assert [message.rows for message in world.sent] == [[4], [5], [6], [7]]
+
+
+@pytest.mark.parametrize("receive_count", [2, 3, 5, 30])
+def test_a_message_that_lambda_throttled_is_run_like_a_new_one(receive_count: int) -> None:
+    """Its receive count went up, and no worker ever saw it."""
+    world = World(*["fine"] * 10)
+    world.work(receive_count=receive_count)
+    assert len(world.outcomes) == len(world.ran) == 10
+    assert world.sent == []
+
+
+def test_a_message_that_was_throttled_after_its_worker_died_is_taken_apart() -> None:
+    """The throttled deliveries prove nothing, and disprove nothing."""
+    world = World(*["fine"] * 10)
+    _die(world)
+    world.work(receive_count=4)
+    assert (len(world.sent), world.ran) == (3, [])
+
+
+def test_a_second_delivery_beside_a_worker_that_lives_is_run() -> None:
+    """SQS may deliver a message twice at once: each is the first, and the other's mark is of a worker that lives."""
+    world = World(*["fine"] * 10)
+    _die(world)
+    world.work(receive_count=1)
+    assert (len(world.outcomes), world.sent) == (10, [])
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_BEFORE, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER, Fault.THROTTLED])
+def test_a_worker_that_asks_for_another_delivery_did_not_die(fault: Fault) -> None:
+    """SQS was out: the worker says so and takes its mark back, or the next delivery would split a healthy chunk."""
+    world = World(*["fine"] * 10)
+    with pytest.raises(RetryableError):
+        world.work(worker=world.worker(faults=lambda call: fault if call == "send_message_batch" else Fault.NONE))
+    world.sqs.bodies.clear()
+    world.work(receive_count=2)
+    assert (len(world.outcomes), world.sent) == (10, [])
+
+
+def test_a_run_that_no_other_delivery_can_help_stays_proof() -> None:
+    """What SQS refuses for good may be one row's outcome: split, it fails alone."""
+    world = World(*["fine"] * 10)
+
+    def refuse(operation: str) -> Fault:
+        if operation == "send_message_batch":
+            raise client_error("InvalidMessageContents")
+        return Fault.NONE
+
+    with pytest.raises(FatalError):
+        world.work(worker=world.worker(faults=refuse))
+    world.work(receive_count=2)
+    assert len(world.sent) == 3
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER])
+def test_a_mark_that_was_written_and_not_heard_of_is_one_run(fault: Fault) -> None:
+    """The retry writes the same run once more: counted as two, it would prove a death that nobody died."""
+    world = World(*["fine"] * 10)
+    world.work(worker=world.worker(faults=at_call(1, fault)), receive_count=2)
+    assert (len(world.outcomes), world.sent) == (10, [])
+
+
+@pytest.mark.parametrize("cut", range(5))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+def test_a_worker_that_dies_while_it_takes_its_mark_back_loses_no_row(fault: Fault, cut: int) -> None:
+    """SQS refuses for now, and the worker dies at any call: its message comes again and is run or split."""
+    world = World(*["fine"] * 4)
+    position = itertools.count()
+
+    def meet(operation: str) -> Fault:
+        if next(position) == cut:
+            return fault
+        return Fault.ERROR_BEFORE if operation == "send_message_batch" else Fault.NONE
+
+    with pytest.raises((RetryableError, Killed)):
+        world.work(worker=world.worker(faults=meet))
+    world.work(receive_count=2)
+    named = {row for message in world.sent for row in message.rows or []}
+    assert named | {outcome.row for outcome in world.outcomes} == set(range(4))
+
+
+def test_a_message_that_was_moved_back_by_hand_is_run_like_a_new_one() -> None:
+    """SQS gives it a new id: the mark of the old one says nothing about it."""
+    world = World(*["fine"] * 10)
+    _die(world)
+    world.worker().work(world.message(), delivery(2, message_id="moved"))
+    assert (len(world.outcomes), world.sent) == (10, [])
+
+
+def test_an_old_message_with_its_mark_runs_nothing_after_a_redrive() -> None:
+    """Its rows were sent again, with the new generation, in messages of their own."""
+    world = World(*["fine"] * 10)
+    _die(world)
+    world.change_chunk(generation=number(2))
+    assert world.work(receive_count=2) == Processed()
+    world.worker().work(world.message(generation=2), delivery(message_id="of the redrive"))
+    assert (len(world.outcomes), world.sent) == (10, [])
 
 
 def test_a_row_alone_is_run_however_often_it_comes() -> None:
