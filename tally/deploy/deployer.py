@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.clock import Clock, utc_now
-from tally.deploy import preflight, unfinished
+from tally.deploy import preflight, quotas, unfinished
 from tally.deploy.preflight import Account
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
@@ -109,7 +109,10 @@ class Deployer:
 
     def deploy(self, stage: Stage) -> None:
         """Deploy the functions, check what was packaged, and have Terraform adopt the triggers."""
-        record, sources = self.record(stage), Sources.of(self.project.environment())
+        environment = self.project.environment()
+        if said := quotas.finding(stage.functions, environment):
+            self.output.warn(said)
+        record, sources = self.record(stage), Sources.of(environment)
         record.retire(sources)
         record.repair(sources)
         with self.output.step("chalice deploy: functions and triggers") as step:

@@ -138,7 +138,7 @@ locals {
         condition = {}
       },
       # What lives of the stage, for Chalice's record of it.
-      { sid = "SeeWhatLives", actions = ["events:ListRules", "lambda:ListEventSourceMappings", "lambda:ListFunctions"], resources = ["*"], condition = {} },
+      { sid = "SeeWhatLives", actions = ["events:ListRules", "lambda:GetAccountSettings", "lambda:ListEventSourceMappings", "lambda:ListFunctions"], resources = ["*"], condition = {} },
       {
         sid       = "RunFunctionsAsTheirRoles"
         actions   = ["iam:PassRole"]

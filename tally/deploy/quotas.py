@@ -1,0 +1,86 @@
+"""Quotas: whether the account lets as many functions run at once as a stage may start."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+_CONSUMERS = ("ingest", "process", "process_heavy", "finish")
+"""Have a queue each, and rows wait for them: theirs are the numbers to lower."""
+_DEAD_LETTER_QUEUES = 5
+"""Each has a mapping of its own to ``dead_letters``, and each mapping its maximum."""
+_OTHERS = 5
+"""What the functions without a queue run at least: plan, reconcile and settle once, dispatch twice."""
+_LEAST = 2
+"""AWS takes no lower maximum of a mapping."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concurrency:
+    """How many functions a stage may run at once, by the maxima of its queues, and how many the account has left.
+
+    ``quota`` is what no function has reserved: other tenants of the account take their part of it.
+    """
+
+    maxima: Mapping[str, int]
+    quota: int
+
+    @classmethod
+    def of(cls, client: "LambdaClient", environment: Mapping[str, str]) -> Self:
+        """Compare the account with the functions' settings (``TALLY_FUNCTIONS``); raises what the SDK raises."""
+        functions = json.loads(environment["TALLY_FUNCTIONS"])
+        return cls(
+            maxima={name: function["maximum_concurrency"] or _LEAST for name, function in functions.items()},
+            quota=client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"],
+        )
+
+    @property
+    def wanted(self) -> int:
+        """How many may run at once."""
+        return sum(self.maxima.get(name, 0) for name in _CONSUMERS) + self._fixed
+
+    @property
+    def _fixed(self) -> int:
+        return self.maxima.get("dead_letters", _LEAST) * _DEAD_LETTER_QUEUES + _OTHERS
+
+    @property
+    def finding(self) -> str:
+        """What is wrong and what to set; empty if the account has room."""
+        if self.wanted <= self.quota:
+            return ""
+        what = (
+            f"The stage may run {self.wanted} functions at once, and Lambda allows this account {self.quota} that are "
+            "not reserved: it will throttle the rest, so batches take longer and rows may end as never_ran."
+        )
+        more = 'Ask AWS for more (Service Quotas, Lambda, "Concurrent executions")'
+        fitting = self._fitting()
+        if not fitting:
+            return f"{what} {more}."
+        settings = ", ".join(f"{name} = {{ maximum_concurrency = {most} }}" for name, most in fitting.items())
+        return f"{what} {more}, or set the variable function_overrides = {{ {settings} }}."
+
+    def _fitting(self) -> dict[str, int]:
+        """Return maxima in today's proportions that fit; none if the least of them do not."""
+        room = self.quota - self._fixed
+        today = {name: self.maxima[name] for name in _CONSUMERS if name in self.maxima}
+        if room < _LEAST * len(today):
+            return {}
+        # The least of each first, and the rest by proportion, so that rounding never adds up to more than there is.
+        spare, over = room - _LEAST * len(today), sum(most - _LEAST for most in today.values())
+        return {name: _LEAST + (most - _LEAST) * spare // over for name, most in today.items()}
+
+
+def finding(client: "LambdaClient", environment: Mapping[str, str]) -> str:
+    """Return what to change about a stage's concurrency, or why that is not known; empty if all is well."""
+    try:
+        return Concurrency.of(client, environment).finding
+    except (ClientError, BotoCoreError) as error:
+        return (
+            f"Whether Lambda lets this account run as many functions at once as the stage may start is not known: "
+            f"{error}. Allow lambda:GetAccountSettings."
+        )
