@@ -56,6 +56,25 @@ def test_a_second_put_is_refused_and_changes_nothing(table: Table) -> None:
     assert table.put(Put(item=_item("a", "y"), condition=NEW)) is True
 
 
+def test_a_set_takes_members_once_and_is_returned_as_it_is_then(table: Table) -> None:
+    """Marks of runs: one that is written twice is one, and the last that is taken back leaves no set."""
+
+    def change(verb: str, *runs: str) -> Any:
+        return table.change(Update(pk="a", sk="x", expression=f"SET n = :n {verb} runs :run", values=_set(*runs)))
+
+    assert change("ADD", "first")["runs"] == {"SS": ["first"]}
+    assert change("ADD", "first")["runs"] == {"SS": ["first"]}
+    assert set(change("ADD", "second")["runs"]["SS"]) == {"first", "second"}
+    assert change("DELETE", "first")["runs"] == {"SS": ["second"]}
+    assert change("DELETE", "never there")["runs"] == {"SS": ["second"]}
+    assert change("DELETE", "second") == {**key("a", "x"), "n": number(1)}
+    assert change("DELETE", "second") == {**key("a", "x"), "n": number(1)}
+
+
+def _set(*runs: str) -> dict[str, Any]:
+    return {":run": {"SS": list(runs)}, ":n": number(1)}
+
+
 def test_an_update_adds_to_what_is_there_or_to_nothing(table: Table) -> None:
     """A counter begins at 0, may go below it, and its item need not exist."""
     assert table.update(_add("a", -3)) is True

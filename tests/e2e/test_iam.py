@@ -191,8 +191,8 @@ def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforce
 
 
 def test_a_row_that_dies_waits_in_its_dead_letter_queue_and_a_redrive_mends_it(enforced: Enforced) -> None:
-    """The function may not read the batch until its message is a dead letter, which dead_letters may not count."""
-    with enforced.roles.without("process", "dynamodb:BatchGetItem"):
+    """The function runs it and may send nothing on until its message is a dead letter, which may not be counted."""
+    with enforced.roles.without("process", "sqs:SendMessage"):
         with enforced.roles.without("dead_letters", "dynamodb:PutItem") as refused:
             batch_id = enforced.submit("dead.csv", CONTENT)
             wait_for(refused, what="dead_letters to be refused", seconds=90)

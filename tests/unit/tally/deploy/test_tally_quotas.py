@@ -10,7 +10,14 @@ from tally.deploy import quotas
 from tally.deploy.quotas import Concurrency
 from tests.support.memory_dynamodb import client_error
 
-DEFAULTS = {"ingest": 20, "process": 50, "process_heavy": 20, "finish": 20, "dead_letters": 2, "dispatch": None}
+DEFAULTS: dict[str, int | None] = {
+    "ingest": 20,
+    "process": 50,
+    "process_heavy": 20,
+    "finish": 20,
+    "dead_letters": 2,
+    "dispatch": None,
+}
 WANTED = 20 + 50 + 20 + 20 + 5 * 2 + 5
 
 
@@ -47,7 +54,7 @@ def test_what_it_says_to_set_fits(quota: int) -> None:
     assert set(set_to) == {"ingest", "process", "process_heavy", "finish"}
     assert min(set_to.values()) >= 2
     assert all(set_to[name] <= (DEFAULTS[name] or 0) for name in set_to)
-    assert _finding(quota, DEFAULTS | set_to) == ""
+    assert _finding(quota, {**DEFAULTS, **set_to}) == ""
 
 
 def test_a_new_account_is_told_to_ask_for_more() -> None:
