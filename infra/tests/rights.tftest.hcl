@@ -50,7 +50,7 @@ run "lets_each_function_send_only_where_its_work_goes" {
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
       settle        = "stream-failures"
-      dead_letters  = "dead-letters"
+      dead_letters  = "dead-letters heavy ingest work"
       reconcile     = "heavy ingest work"
     }
     error_message = "Each function sends along its own arrow of the flow only."

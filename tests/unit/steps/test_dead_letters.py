@@ -440,7 +440,7 @@ LETTERS: dict[str, tuple[list[str], str]] = {
 
 
 def _returns(queue: str, body: str) -> int:
-    return decode(body, ChunkMessage if queue == "ingest" else WorkMessage).returns
+    return decode(body, ChunkMessage).returns if queue == "ingest" else decode(body, WorkMessage).returns
 
 
 @pytest.mark.parametrize("deaths", [0, 1])
