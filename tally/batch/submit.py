@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 INBOX = "inbox"
+_CHECKSUM = "CRC32"
+"""Named, because the SDK's own choice for a part must be that of the whole upload, and has changed before (1.36)."""
 
 
 def inbox_key(job: str, name: str) -> str:
@@ -55,7 +57,7 @@ def upload(s3: "S3Client", file: Path, bucket: str, key: str, sent: Callable[[in
     client = _Remembering(s3)
     # The manager is named because the SDK may choose another one, written in C, that calls no client.
     with S3Transfer(manager=TransferManager(cast("S3Client", client))) as transfer:
-        transfer.upload_file(str(file), bucket, key, callback=sent)
+        transfer.upload_file(str(file), bucket, key, callback=sent, extra_args={"ChecksumAlgorithm": _CHECKSUM})
     version_id, etag = client.answer.get("VersionId", ""), client.answer["ETag"].strip('"')
     return Source(bucket=bucket, key=key, version_id=version_id, etag=etag)
 

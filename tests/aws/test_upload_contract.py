@@ -132,3 +132,33 @@ def test_a_multipart_upload_that_fails_leaves_no_parts(s3: Any, tmp_path: Path) 
     with pytest.raises(S3UploadFailedError):
         upload(refusing, _file(tmp_path, "ours", LARGE), INBOX, KEY, lambda _sent: None)
     assert not s3.list_multipart_uploads(Bucket=INBOX).get("Uploads")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_every_request_of_an_upload_names_its_checksum(s3: Any, tmp_path: Path, size: int) -> None:
+    """An upload whose parts have another algorithm than it was begun with is refused at its end."""
+    client = _Noting(s3)
+    upload(cast("Any", client), _file(tmp_path, "day", size), INBOX, KEY, lambda _: None)
+    completed = client.requests.pop("complete_multipart_upload", {"MultipartUpload": {"Parts": []}})
+    assert all(part["ChecksumCRC32"] for part in completed["MultipartUpload"]["Parts"])
+    assert client.requests
+    assert {request.get("ChecksumAlgorithm") for request in client.requests.values()} == {"CRC32"}
+
+
+class _Noting:
+    """An S3 client that keeps the last request of each kind."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+        self.requests: dict[str, dict[str, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._s3, name)
+        if name not in {"put_object", "create_multipart_upload", "upload_part", "complete_multipart_upload"}:
+            return call
+
+        def noted(**request: Any) -> Any:
+            self.requests[name] = request
+            return call(**request)
+
+        return noted
