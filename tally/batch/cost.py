@@ -171,7 +171,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         sampled=len(sampled),
         write_units=sum(each.written for each in found) * of
         + _PLANNED * len(chunks)
-        + messages
+        + messages  # marked as begun, but for those of a single row
         + _IN_TRANSACTION * moved
         + _BATCH_WRITES,
         read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,

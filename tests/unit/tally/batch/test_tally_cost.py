@@ -155,8 +155,8 @@ def test_the_status_of_a_batch_that_has_ended_says_what_it_cost(
     shown = _status(stage, finished, NoLogs(LookupError()), capsys)
     cost = shown["cost"]
     assert cost["rows"] == 6
-    # Two chunks, each planned in a transaction, with a page of rows, two markers, and three versions.
-    assert cost["write_units"] == 2 * (2 + 1 + 2 * 2 + 2 * 3) + 8
+    # Two chunks, each planned in a transaction, with a page of rows, a mark of its run, two markers, three versions.
+    assert cost["write_units"] == 2 * (2 + 1 + 1 + 2 * 2 + 2 * 3) + 8
     assert cost["work_messages"] == {"count": 2, "estimated": True}
     assert cost["dollars_total"] > 0
     assert "cost" not in _status(stage, finished, NoLogs(LookupError()), capsys, "--no-cost")
