@@ -19,7 +19,7 @@ import pytest
 
 from tally.cli import run
 from tally.commands import stages as stack_commands
-from tally.deploy import preflight, unfinished
+from tally.deploy import preflight, quotas, unfinished
 from tally.deploy.deployer import deploy_to_aws
 from tally.deploy.preflight import Account, Tools
 from tally.deploy.record import DeployedRecord
@@ -162,6 +162,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(preflight, "require_tools", lambda _workspace, _environ: tools)
     monkeypatch.setattr(preflight, "require_account", lambda _environ: account)
     monkeypatch.setattr(preflight, "require_jobs", lambda _workspace: "offices")
+    monkeypatch.setattr(quotas, "finding", lambda _client, _environment: "")
     monkeypatch.setattr(terraform.Terraform, "at", lambda folder, _runner, **_: Terraform(made, folder))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "deploy", lambda project, _runner: _chalice_deploy(made, project))
