@@ -62,7 +62,6 @@ UNCALLED = {
     "plan/lambda:InvokeFunction": "a plan whose time does not suffice; tests of resumed plans call it",
     "plan/s3:AbortMultipartUpload": "a bomb, or two plans that unpack at once; tests of unpack call it",
     "plan/s3:ListMultipartUploadParts": "a plan that goes on with an upload; tests of unpack call it",
-    "process/dynamodb:UpdateItem": "a row that waits for its next try is noted; tests of process call it",
     "process_heavy/dynamodb:GetItem": "whose lease it is, asked when it is taken",
     "process_heavy/dynamodb:DeleteItem": "a lease is given back when the row is to be tried again",
     "process_heavy/dynamodb:UpdateItem": "a row that waits for its next try is noted",
