@@ -16,7 +16,7 @@ _DEAD_LETTER_QUEUES = 5
 """Each has a mapping of its own to ``dead_letters``, and each mapping its maximum."""
 _OTHERS = 5
 """What the functions without a queue run at least: plan, reconcile and settle once, dispatch twice."""
-_LEAST = 2
+LEAST_MAXIMUM = 2
 """AWS takes no lower maximum of a mapping."""
 
 
@@ -35,7 +35,7 @@ class Concurrency:
         """Compare the account with the functions' settings (``TALLY_FUNCTIONS``); raises what the SDK raises."""
         functions = json.loads(environment["TALLY_FUNCTIONS"])
         return cls(
-            maxima={name: function["maximum_concurrency"] or _LEAST for name, function in functions.items()},
+            maxima={name: function["maximum_concurrency"] or LEAST_MAXIMUM for name, function in functions.items()},
             quota=client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"],
         )
 
@@ -46,33 +46,35 @@ class Concurrency:
 
     @property
     def _fixed(self) -> int:
-        return self.maxima.get("dead_letters", _LEAST) * _DEAD_LETTER_QUEUES + _OTHERS
+        return self.maxima.get("dead_letters", LEAST_MAXIMUM) * _DEAD_LETTER_QUEUES + _OTHERS
 
     @property
     def finding(self) -> str:
         """What is wrong and what to set; empty if the account has room."""
         if self.wanted <= self.quota:
             return ""
-        what = (
+        return (
             f"The stage may run {self.wanted} functions at once, and Lambda allows this account {self.quota} that are "
-            "not reserved: it will throttle the rest, so batches take longer and rows may end as never_ran."
+            "not reserved: it will throttle the rest, so batches take longer and rows may end as never_ran. "
+            f"To do: {self.advice}."
         )
-        more = 'Ask AWS for more (Service Quotas, Lambda, "Concurrent executions")'
-        fitting = self._fitting()
-        if not fitting:
-            return f"{what} {more}."
-        settings = ", ".join(f"{name} = {{ maximum_concurrency = {most} }}" for name, most in fitting.items())
-        return f"{what} {more}, or set the variable function_overrides = {{ {settings} }}."
+
+    @property
+    def advice(self) -> str:
+        """What gives the stage room: a larger quota, or maxima that fit into this one, if any do."""
+        more = 'ask AWS for more (Service Quotas, Lambda, "Concurrent executions")'
+        settings = ", ".join(f"{name} = {{ maximum_concurrency = {most} }}" for name, most in self._fitting().items())
+        return f"{more}, or set the variable function_overrides = {{ {settings} }}" if settings else more
 
     def _fitting(self) -> dict[str, int]:
         """Return maxima in today's proportions that fit; none if the least of them do not."""
         room = self.quota - self._fixed
         today = {name: self.maxima[name] for name in _CONSUMERS if name in self.maxima}
-        if room < _LEAST * len(today):
+        if room < LEAST_MAXIMUM * len(today):
             return {}
         # The least of each first, and the rest by proportion, so that rounding never adds up to more than there is.
-        spare, over = room - _LEAST * len(today), sum(most - _LEAST for most in today.values())
-        return {name: _LEAST + (most - _LEAST) * spare // over for name, most in today.items()}
+        spare, over = room - LEAST_MAXIMUM * len(today), sum(most - LEAST_MAXIMUM for most in today.values())
+        return {name: LEAST_MAXIMUM + (most - LEAST_MAXIMUM) * spare // over for name, most in today.items()}
 
 
 def finding(client: "LambdaClient", environment: Mapping[str, str]) -> str:

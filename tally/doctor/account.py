@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tally.deploy.quotas import LEAST_MAXIMUM, Concurrency
 from tally.doctor.finding import Finding, failed, ok, unknown, warning
 from tally.doctor.patient import Patient
 
@@ -33,20 +34,14 @@ def quotas(patient: Patient) -> Iterator[Finding]:
     """Compare what the mappings may run at once with what the account has."""
     limit = patient.clients["lambda"].get_account_settings()["AccountLimit"]
     free = int(limit["UnreservedConcurrentExecutions"])
-    wanted = sum(mapping.maximum_concurrency or 0 for mapping in patient.expected.mappings)
-    unlimited = sorted(
-        {m.function for m in patient.expected.mappings if m.stream is None and not m.maximum_concurrency}
-    )
-    beyond = f", and {', '.join(unlimited)} without a limit" if unlimited else ""
-    saw = f"{wanted} at once by the mappings' maximum concurrency{beyond}, of {free} that the account has unreserved"
-    if wanted > free:
-        yield warning(
-            "account.concurrency",
-            "Lambda",
-            saw,
-            "ask AWS for more concurrent executions (Service Quotas, L-B99A9384), or lower maximum_concurrency in "
-            "function_overrides",
-        )
+    queues = [mapping for mapping in patient.expected.mappings if mapping.stream is None]
+    maxima = {mapping.function: mapping.maximum_concurrency or LEAST_MAXIMUM for mapping in queues}
+    concurrency = Concurrency(maxima=maxima, quota=free)
+    unlimited = sorted({mapping.function for mapping in queues if not mapping.maximum_concurrency})
+    beyond = f", and more of {', '.join(unlimited)}, which have no maximum" if unlimited else ""
+    saw = f"{concurrency.wanted} functions may run at once{beyond}, of {free} that the account has unreserved"
+    if concurrency.finding:
+        yield warning("account.concurrency", "Lambda", saw, concurrency.advice)
     else:
         yield ok("account.concurrency", "Lambda", saw)
 

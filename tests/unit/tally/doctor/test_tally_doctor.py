@@ -206,8 +206,8 @@ def test_a_small_quota_is_named_with_what_has_no_limit() -> None:
     limit = {"AccountLimit": {"UnreservedConcurrentExecutions": 10}}
     (finding,) = found(account.quotas, functions=Client(get_account_settings=limit))
     assert finding.state is State.WARNING
-    assert "50 at once" in finding.saw
-    assert "finish without a limit, of 10" in finding.saw
+    assert "67 functions may run at once" in finding.saw
+    assert "more of finish, which have no maximum, of 10" in finding.saw
 
 
 def test_mappings_that_are_missing_surplus_or_double_are_named() -> None:
