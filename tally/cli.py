@@ -13,6 +13,7 @@ from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
 from tally.commands import operations as operation_commands
+from tally.commands import prove as prove_commands
 from tally.commands import stages as stack_commands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error
@@ -22,6 +23,7 @@ from tally.output import print_error
     commands=[
         *stack_commands.COMMANDS,
         *doctor_commands.COMMANDS,
+        *prove_commands.COMMANDS,
         *batch_commands.COMMANDS,
         *operation_commands.COMMANDS,
     ],

@@ -1,0 +1,92 @@
+"""The command that proves a stage: options, call, show."""
+
+import os
+from pathlib import Path
+
+import click
+
+from chalicelib.clock import utc_now
+from tally.commands.options import VARIABLES, command, parse, workspace
+from tally.errors import ExitCode
+from tally.output import Output
+from tally.prove import report
+from tally.prove.probes import PROBES
+from tally.prove.prover import Prover
+
+_NAMES = click.Choice([probe.name for probe in PROBES])
+_ROWS = click.IntRange(10, 1_000_000)
+_SECONDS = click.FloatRange(min=1)
+
+
+@command(
+    "prove",
+    click.option("--aws", "on_aws", is_flag=True, help="In the AWS account of your credentials, not on a local AWS."),
+    click.option(
+        "--probe",
+        "chosen",
+        multiple=True,
+        type=click.Choice([probe.name for probe in PROBES]),
+        help="Only this one; may be repeated.",
+    ),
+    click.option(
+        "--rows",
+        type=click.IntRange(10, 1_000_000),
+        default=20_000,
+        show_default=True,
+        help="Rows of the large probes.",
+    ),
+    click.option(
+        "--timeout",
+        "patience",
+        type=click.FloatRange(min=1),
+        default=300.0,
+        show_default=True,
+        help="Seconds that a batch may take.",
+    ),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the report here, in Markdown."),
+    click.option("--clean", is_flag=True, help="Only remove what an earlier run of this stage left."),
+    click.option("--yes", is_flag=True, help="Do not ask."),
+    VARIABLES,
+)
+def prove(
+    *,
+    output: Output,
+    stage: str,
+    on_aws: bool,
+    chosen: tuple[str, ...],
+    rows: int,
+    patience: float,
+    out: Path | None,
+    clean: bool,
+    yes: bool,
+    variables: tuple[str, ...],
+) -> ExitCode:
+    """Prove on a stage of its own that every row is counted once: deploy it, run probes under faults, remove it.
+
+    Its functions inject faults into themselves: lost answers, errors, throttles, duplicates, dead workers. Exit 0:
+    every probe that could be made passed. --stage names the stage that is made, "prove" by default.
+    """
+    prover = Prover(
+        workspace=workspace(),
+        name="prove" if stage == "local" else stage,
+        on_aws=on_aws,
+        output=output,
+        environ=os.environ,
+        variables=parse(variables),
+        confirm=lambda question: yes or click.confirm(question, err=True),
+    )
+    if clean:
+        output.say(f"Stage {prover.name}: {'removed' if prover.clean() else 'nothing to remove'}.")
+        return ExitCode.OK
+    probes = [probe for probe in PROBES if not chosen or probe.name in chosen]
+    results = prover.run(probes, rows=rows, patience=patience)
+    report.show(output, results)
+    if out:
+        report.write(out, prover.name, "In AWS" if on_aws else "On a local AWS", results, utc_now())
+        output.say(f"The report is in {out}.")
+    ended = report.passed(results)
+    output.result({"stage": prover.name, "passed": ended, "probes": [result.as_json() for result in results]})
+    return ExitCode.OK if ended else ExitCode.NOT_AS_HOPED
+
+
+COMMANDS = [prove]

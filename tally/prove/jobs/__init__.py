@@ -1,0 +1,1 @@
+"""Jobs that only a stage of ``tally prove`` has."""

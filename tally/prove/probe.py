@@ -1,0 +1,140 @@
+"""What a probe is, what it can find, and what it works on."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from chalicelib.retry import Retry
+from chalicelib.steps.plan import batch_id
+from chalicelib.store.batch import Batch, Source
+from chalicelib.store.items import Counts
+from chalicelib.store.table import Table
+from tally.batch.audit import audit
+from tally.batch.reader import Reader
+from tally.batch.submit import inbox_key
+from tally.stages.stage import Stage
+
+
+class Verdict(StrEnum):
+    """What became of a probe."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ONLY_ON_AWS = "only on AWS"
+    NOT_RUN = "not run"
+
+
+class DisprovedError(Exception):
+    """What was seen is not what was expected."""
+
+
+class OnlyOnAwsError(Exception):
+    """The local AWS cannot answer this; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above."""
+
+    name: str
+    expected: str
+    run: "Callable[[World], str]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a probe saw."""
+
+    name: str
+    expected: str
+    seen: str
+    verdict: Verdict
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``--json`` shows it."""
+        return {
+            "probe": self.name,
+            "expected": self.expected,
+            "seen": self.seen,
+            "verdict": self.verdict.value,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The stage that is proved; ``rows`` is what the large probes upload, ``patience`` the seconds a batch may take."""
+
+    stage: Stage
+    rows: int
+    patience: float
+    ended: set[str] = field(default_factory=set)
+    """The event ids of the attempts that came to their end."""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def reader(self) -> Reader:
+        """Reads the stage's batches."""
+        return Reader(dynamodb=self.stage.dynamodb, table=self.stage.resources.table)
+
+    @property
+    def table(self) -> Table:
+        """Writes to the stage's table, as operators' commands do."""
+        return Table(dynamodb=self.stage.dynamodb, name=self.stage.resources.table, retry=Retry())
+
+    def upload(self, job: str, name: str, content: bytes) -> str:
+        """Upload an object and return the id that its batch will have."""
+        bucket, key = self.stage.resources.inbox_bucket, inbox_key(job, name)
+        answer = self.stage.s3.put_object(Bucket=bucket, Key=key, Body=content)
+        source = Source(bucket=bucket, key=key, version_id=answer.get("VersionId", ""), etag=answer["ETag"].strip('"'))
+        return batch_id(job, source)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float | None = None) -> Any:
+        """Wait for a condition and return what it found; raises DisprovedError after ``seconds``."""
+        deadline = self.clock() + (self.patience if seconds is None else seconds)
+        while not (found := condition()):
+            if self.clock() > deadline:
+                raise DisprovedError(f"waited {self.patience if seconds is None else seconds:.0f} s for {what}")
+            self.sleep(0.5)
+        return found
+
+    def end(self, batch: str, *, attempt: int = 1) -> Batch:
+        """Wait until an attempt of a batch has ended and was announced; returns the batch."""
+
+        def over() -> Batch | None:
+            found = self.reader.batch(batch)
+            done = found and found.status.final and found.attempt >= attempt and found.published_attempt >= attempt
+            return found if done else None
+
+        ended: Batch = self.wait(over, f"the end of {batch}")
+        self.ended.add(f"{batch}#{ended.attempt}")
+        return ended
+
+    def counts(self, batch: str, expected: Counts, *, attempt: int = 1) -> str:
+        """Wait for the end, compare the counts, and recount every row; returns what was seen."""
+        ended = self.end(batch, attempt=attempt)
+        seen = f"{ended.rows:,} rows: {_said(ended.counts)}"
+        if ended.counts != expected:
+            raise DisprovedError(f"{seen}; expected {_said(expected)}{'; ' + ended.reason if ended.reason else ''}")
+        found = audit(self.reader, ended, on_chunk=lambda: None)
+        if not found.exact:
+            raise DisprovedError(f"{seen}; the recount differs in {len(found.differences)} places")
+        return f"{seen}; recount exact"
+
+    def require_aws(self, why: str) -> None:
+        """Raise where the stage is a local one."""
+        if self.stage.server:
+            raise OnlyOnAwsError(why)
+
+
+def _said(counts: Counts) -> str:
+    return f"{counts.succeeded:,} succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected"
+
+
+def csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    """Return a file of rows whose cells need no quotes."""
+    return "".join(",".join(map(str, row)) + "\n" for row in [header, *rows]).encode()

@@ -1,0 +1,169 @@
+"""The probes, in the order in which they run: the first upload must meet a stage that is seconds old."""
+
+import gzip
+import json
+import random
+import time
+
+from chalicelib.steps.redrive import Redriver
+from chalicelib.store.items import Counts
+from tally.prove import injected
+from tally.prove.probe import DisprovedError, Probe, World, csv
+
+_PLAIN = ("number", "text")
+_KEYS = (
+    "with space.csv",
+    "plus+and&.csv",
+    "percent%20.csv",
+    "ünï-日本.csv",
+    "a=b,c;d.csv",
+    "deep/er/file.csv",
+    "no-suffix",
+)
+
+
+def _rows(count: int, text: str = "t") -> bytes:
+    return csv(_PLAIN, [(number, text) for number in range(count)])
+
+
+def _first(world: World) -> str:
+    return world.counts(world.upload("prove_plain", "first.csv", _rows(1_500)), Counts(succeeded=1_500))
+
+
+def _odd_keys(world: World) -> str:
+    batches = [world.upload("prove_plain", name, _rows(3)) for name in _KEYS]
+    for batch in batches:
+        world.counts(batch, Counts(succeeded=3))
+    return f"{len(batches)} keys, 3 rows each; recounts exact"
+
+
+def _rejects(world: World) -> str:
+    content = csv(_PLAIN, [(1, "a"), ("x", "b"), (3, "c")])
+    return world.counts(world.upload("prove_plain", "bad.csv", content), Counts(succeeded=2, rejected=1))
+
+
+def _overwritten(world: World) -> str:
+    first = world.upload("prove_plain", "same.csv", _rows(4_000, "first"))
+    second = world.upload("prove_plain", "same.csv", _rows(2_000, "second"))
+    world.stage.s3.delete_object(Bucket=world.stage.resources.inbox_bucket, Key="inbox/prove_plain/same.csv")
+    seen = world.counts(first, Counts(succeeded=4_000))
+    world.counts(second, Counts(succeeded=2_000))
+    return f"{seen}; likewise 2,000 of the second version"
+
+
+def _gzip(world: World) -> str:
+    noise = random.Random(1)
+    rows = [(number, f"{noise.getrandbits(400):0100x}") for number in range(200_000)]
+    content = gzip.compress(csv(_PLAIN, rows), compresslevel=1)
+    return world.counts(world.upload("prove_plain", "large.csv.gz", content), Counts(succeeded=len(rows)))
+
+
+def _wide(world: World) -> str:
+    noise = random.Random(2)
+    rows = [(number, noise.randbytes(75_000).hex()) for number in range(20)]
+    return world.counts(world.upload("prove_plain", "wide.csv", csv(_PLAIN, rows)), Counts(succeeded=20))
+
+
+def _faults(world: World) -> str:
+    before = _met(world)
+    seen = world.counts(world.upload(injected.JOB, "faults.csv", _rows(world.rows)), Counts(succeeded=world.rows))
+    met = {kind: count - before.get(kind, 0) for kind, count in _met(world).items()}
+    if not any(met.values()):
+        raise DisprovedError(f"{seen}; but no fault was met, so this proves nothing")
+    return f"{seen}; faults met: {', '.join(f'{count} {kind}' for kind, count in sorted(met.items()) if count)}"
+
+
+def _met(world: World) -> dict[str, int]:
+    item = world.stage.dynamodb.get_item(
+        TableName=world.stage.resources.table, Key={"pk": {"S": "prove"}, "sk": {"S": "faults"}}, ConsistentRead=True
+    ).get("Item", {})
+    return {kind: int(item[kind]["N"]) for kind in injected.KINDS if kind in item}
+
+
+def _poison(world: World) -> str:
+    rows = [(number, "poison" if number == 37 else "t") for number in range(100)]  # noqa: PLR2004  any row
+    batch = world.upload("prove_poison", "poison.csv", csv(_PLAIN, rows))
+    return world.counts(batch, Counts(succeeded=99, failed=1))
+
+
+def _redrive(world: World) -> str:
+    from_then = int(time.time()) + 20
+    rows = [(number, from_then if number % 10 == 0 else 0) for number in range(1_000)]
+    batch = world.upload("prove_later", "later.csv", csv(("number", "not_before"), rows))
+    before = world.counts(batch, Counts(succeeded=900, failed=100))
+    world.wait(lambda: time.time() > from_then, "the rows' time to come")
+    taken = Redriver(table=world.table).redrive(batch, error="", rows=frozenset(), on_chunk=lambda: None)
+    after = world.counts(batch, Counts(succeeded=1_000), attempt=2)
+    return f"{before}; {taken.rows} redriven; {after}"
+
+
+def _events(world: World) -> str:
+    wanted, seen = set(world.ended), set[str]()
+    sqs, url = world.stage.client("sqs"), world.stage.resources.completions_queue_url
+    if not url:
+        raise DisprovedError("the stage has no queue of completions")
+
+    def all_there() -> bool:
+        answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for message in answer.get("Messages", []):
+            seen.add(json.loads(message["Body"])["detail"]["event_id"])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return wanted <= seen
+
+    world.wait(all_there, f"{len(wanted)} events", seconds=90)
+    return f"{len(wanted)} attempts ended, {len(wanted & seen)} of them announced"
+
+
+def _throttled(world: World) -> str:
+    world.require_aws("the local AWS starts as many functions as there is work, whatever is reserved")
+    name = f"tally-{world.stage.name}-process"
+    world.stage.functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    try:
+        batch = world.upload("prove_plain", "throttled.csv", _rows(world.rows))
+        return world.counts(batch, Counts(succeeded=world.rows))
+    finally:
+        world.stage.functions.delete_function_concurrency(FunctionName=name)
+
+
+def _alarm(world: World) -> str:
+    world.require_aws("a local stage has no alarms")
+    cloudwatch = world.stage.client("cloudwatch")
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"tally-{world.stage.name}-")["MetricAlarms"]
+    topic = world.stage.resources.alarm_topic_arn
+    silent = [alarm["AlarmName"] for alarm in alarms if topic not in alarm["AlarmActions"]]
+    if not alarms or silent:
+        raise DisprovedError(f"{len(alarms)} alarms, of which {', '.join(silent) or 'none'} tell the topic nothing")
+    cloudwatch.set_alarm_state(AlarmName=alarms[0]["AlarmName"], StateValue="ALARM", StateReason="tally prove")
+
+    def told() -> bool:
+        history = cloudwatch.describe_alarm_history(AlarmName=alarms[0]["AlarmName"], HistoryItemType="Action")
+        return any("Successfully executed action" in item["HistorySummary"] for item in history["AlarmHistoryItems"])
+
+    world.wait(told, "the alarm to reach its topic", seconds=120)
+    return f"{len(alarms)} alarms name the topic; one was raised and reached it"
+
+
+PROBES = (
+    Probe(name="first-upload", expected="a stage that is seconds old takes its first file whole", run=_first),
+    Probe(name="odd-keys", expected="keys with spaces, signs, other alphabets and folders are found", run=_odd_keys),
+    Probe(name="rejected-rows", expected="a row that is none is rejected alone", run=_rejects),
+    Probe(
+        name="overwritten",
+        expected="a file that is replaced, then deleted, in mid-batch is processed as uploaded, both versions",
+        run=_overwritten,
+    ),
+    Probe(name="wide-rows", expected="rows of 150 kB each are stored and counted", run=_wide),
+    Probe(name="gzip", expected="a gzip file of many parts is unpacked and counted", run=_gzip),
+    Probe(
+        name="faults",
+        expected="lost answers, errors, throttles, duplicates and dead workers change no count",
+        run=_faults,
+    ),
+    Probe(
+        name="poison", expected="a row that kills its worker fails alone, through the dead-letter queue", run=_poison
+    ),
+    Probe(name="redrive", expected="failed rows run again, and are counted once", run=_redrive),
+    Probe(name="throttled", expected="one worker at a time loses no row and fails none", run=_throttled),
+    Probe(name="events", expected="every attempt that ended was announced on the bus", run=_events),
+    Probe(name="alarm", expected="an alarm reaches its topic", run=_alarm),
+)
