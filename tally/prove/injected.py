@@ -88,7 +88,7 @@ def _pass_on(request: Any) -> None:
 
 
 def _answer(request: Any, status: int, body: bytes) -> AWSResponse:
-    headers = HeadersDict({"content-type": "application/x-amz-json-1.0"})
+    headers: Any = HeadersDict({"content-type": "application/x-amz-json-1.0"})
     return AWSResponse(request.url, status, headers, _Raw(body))
 
 
