@@ -18,7 +18,7 @@ from chalicelib.store.pacing import Share
 from chalicelib.store.repository import Repository
 from chalicelib.store.waiting import note_waiting
 from tests.support import builders, strict
-from tests.support.builders import RETRY, message_event
+from tests.support.builders import RETRY, message_event, plant_deaths
 from tests.support.faults import Fault
 from tests.support.pipeline import LONG_AGO, Pipeline
 
@@ -147,9 +147,13 @@ def _lose(pipeline: Pipeline) -> None:
         assert pipeline.deliver(step, most=1000)
     bodies = [pipeline.waiting("work").pop(), "no message"]
     arn = services.settings().queues["work-dlq"].arn
-    assert app.dead_letters(message_event(*bodies, arn=arn), _Context())["batchItemFailures"]
+    unbegun = message_event(*bodies, arn=arn)
+    assert app.dead_letters(unbegun, _Context())["batchItemFailures"]  # sent again, and no message is none
+    letter = pipeline.waiting("work").pop()
+    plant_deaths(pipeline.dynamodb, letter, message_id="message-0")
+    assert app.dead_letters(message_event(letter, arn=arn), _Context()) == {"batchItemFailures": []}
     pipeline.drain()
-    assert pipeline.batch(batch).counts == Counts(succeeded=1)  # nobody had begun it, so it was sent again
+    assert pipeline.batch(batch).counts == Counts(failed=1)
     made = services.Services.of(None)
     made.lost_uploads.sweep()
     pipeline.dynamodb.items["stage", "inbox"]["since"] = text(timestamp(LONG_AGO))
