@@ -25,7 +25,7 @@ VARIABLES: Mapping[str, Any] = {
     # A message whose worker died comes again after six timeouts.
     "function_overrides": {
         name: {"maximum_concurrency": 2, "timeout_seconds": seconds}
-        for name, seconds in {"ingest": 10, "process": 5, "finish": 5, "dead_letters": 10}.items()
+        for name, seconds in {"ingest": 10, "process": 3, "finish": 5, "dead_letters": 10}.items()
     },
 }
 """What a stage that proves itself is deployed with beside the defaults."""

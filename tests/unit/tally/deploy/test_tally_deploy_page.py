@@ -12,7 +12,7 @@ REPO = Path(__file__).parents[4]
 PAGE = (REPO / "docs" / "deploy.md").read_text(encoding="utf-8")
 SECTIONS = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 COMMANDS = sorted(set(re.findall(r"(?:^|`)(tally [a-z][^`#\n]*)", PAGE, re.MULTILINE)))
-FOLLOWED = ["Before you begin", "The first stage", "The first batch", "Examine a stage", "Being told"]
+FOLLOWED = ["Before you begin", "The first stage", "The first batch", "Examine a stage", "Prove a stage", "Being told"]
 
 
 def test_the_page_leads_from_nothing_to_a_batch_and_ends_with_the_traps() -> None:
