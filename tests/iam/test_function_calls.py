@@ -54,7 +54,6 @@ UNCALLED = {
     "*/kms:Decrypt": "the services use a key of the customer's in the function's name",
     "*/kms:GenerateDataKey": "the services use a key of the customer's in the function's name",
     "*/s3:ListBucket": "S3 looks for it before it answers 404",
-    "*/s3:GetObjectVersion": "asked for once another upload has the key; make test-iam has a test of it",
     "plan/sqs:SendMessage": "Lambda keeps what plan gave up on",
     "settle/sqs:SendMessage": "Lambda keeps what settle gave up on",
     "*/dynamodb:DescribeTable": "asked of a provisioned table only; tests of pacing call it",
@@ -67,6 +66,7 @@ UNCALLED = {
     "process_heavy/dynamodb:UpdateItem": "a row that waits for its next try is noted",
     "reconcile/events:PutEvents": "a batch whose event was lost",
     "reconcile/s3:GetObject": "a plan that died is continued",
+    "reconcile/s3:GetObjectVersion": "a plan that died is continued, of an upload that another has replaced",
 }
 
 
@@ -94,6 +94,8 @@ class Calls:
         """Note a call."""
         if operation == "transact_write_items":
             found = [f"dynamodb:{kind}Item" for action in request["TransactItems"] for kind in action]
+        elif operation == "get_object" and request.get("VersionId"):
+            found = ["s3:GetObjectVersion"]
         else:
             name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
             found = _ACTIONS.get(name, [name])
@@ -131,7 +133,9 @@ def calls() -> Iterator[dict[str, set[str]]]:
 
 
 def _live(pipeline: Pipeline) -> None:
-    """Plain and gzip uploads, heavy and rejected rows, dead letters, what stands still and what was lost."""
+    """Plain, gzip and replaced uploads, heavy and rejected rows, dead letters, what stands still and what was lost."""
+    pipeline.upload("inbox/offices/replaced.csv", OFFICES, "v1")
+    pipeline.upload("inbox/offices/replaced.csv", OFFICES, "v2")
     pipeline.upload("inbox/documents/day.csv", DOCUMENTS)
     pipeline.upload("inbox/offices/day.csv.gz", gzip.compress(OFFICES, mtime=0))
     pipeline.upload("inbox/offices/small.csv.gz", gzip.compress(OFFICES[:60], mtime=0))
@@ -220,6 +224,13 @@ def test_no_reason_is_for_what_is_called_or_not_granted(
 
 def test_a_right_that_is_missing_is_found() -> None:
     assert missing({"plan": {"s3:GetObject"}}, {"plan": {"s3:PutObject"}}) == ["plan/s3:GetObject"]
+
+
+def test_a_version_of_an_object_is_a_right_of_its_own() -> None:
+    """S3 asks for GetObjectVersion, and not for GetObject, once a version is named."""
+    noted = Calls()
+    noted.note("s3", "get_object", {"Key": "k", "VersionId": "v1"})
+    assert noted.by_function[""] == {"s3:GetObjectVersion"}
 
 
 def test_a_right_that_nothing_calls_is_found() -> None:
