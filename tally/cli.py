@@ -15,7 +15,7 @@ from tally.commands import doctor as doctor_commands
 from tally.commands import operations as operation_commands
 from tally.commands import stages as stack_commands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
-from tally.output import print_error
+from tally.output import print_error, print_json
 
 
 @click.group(
@@ -52,23 +52,36 @@ def run(
 ) -> ExitCode:
     """Run one command and return its exit status, having said on stderr what went wrong.
 
-    Errors that are not ``explained`` are raised: a developer's tool wants their traceback.
+    With ``--json`` an error is the JSON on stdout, too, so that there is always one document to read. Errors that are
+    not ``explained`` are raised: a developer's tool wants their traceback.
     """
     try:
         returned = command.main(args=arguments, prog_name=name, standalone_mode=False)
         return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
     except click.ClickException as error:
         error.show()
-        return ExitCode.USAGE
+        return _failed(_misused(error), arguments)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
+        return _failed(OperatorError("interrupted", code=ExitCode.INTERRUPTED), arguments)
     except explained as error:
         if "--debug" in arguments:
             traceback.print_exc()
         known = explain(error)
         print_error(known)
-        return known.code
+        return _failed(known, arguments)
+
+
+def _failed(error: OperatorError, arguments: list[str]) -> ExitCode:
+    if "--json" in arguments:
+        print_json(error.as_json())
+    return error.code
+
+
+def _misused(error: click.ClickException) -> OperatorError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"`{context.command_path} --help` shows what it takes." if context else ""
+    return OperatorError(error.format_message(), hint=hint, code=ExitCode.USAGE)
 
 
 def explain(error: Exception) -> OperatorError:
@@ -77,9 +90,11 @@ def explain(error: Exception) -> OperatorError:
         case OperatorError():
             return error
         case NoCredentialsError() | NoRegionError():
-            return OperatorError(f"{error}: configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage.")
+            return OperatorError(
+                str(error), hint="configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage."
+            )
         case EndpointConnectionError():
-            return OperatorError(f"{error}: is the stage up, and is the region right?")
+            return OperatorError(str(error), hint="is the stage up, and is the region right?")
         case ClientError() | BotoCoreError():
             return OperatorError(f"AWS: {error} (--debug shows where)", code=ExitCode.UNEXPECTED)
         case TallyError():
