@@ -12,6 +12,7 @@ from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
+from tally.commands import logs as log_commands
 from tally.commands import operations as operation_commands
 from tally.commands import queues as queue_commands
 from tally.commands import stages as stack_commands
@@ -26,6 +27,7 @@ from tally.output import print_error, print_json
         *batch_commands.COMMANDS,
         *operation_commands.COMMANDS,
         *queue_commands.COMMANDS,
+        *log_commands.COMMANDS,
     ],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
