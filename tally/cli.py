@@ -16,11 +16,13 @@ from tally.commands import logs as log_commands
 from tally.commands import operations as operation_commands
 from tally.commands import queues as queue_commands
 from tally.commands import stages as stack_commands
+from tally.commands.help import GroupedCommands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error, print_json
 
 
 @click.group(
+    cls=GroupedCommands,
     commands=[
         *stack_commands.COMMANDS,
         *doctor_commands.COMMANDS,
@@ -37,7 +39,8 @@ def tally() -> None:
     """Process files of records on AWS serverless, or on this machine, and know when every record is done.
 
     A stage named by --stage (TALLY_STAGE, default "local") is local once `tally up` has made it here;
-    any other stage is one in AWS.
+    any other stage is one in AWS. The beginning or the end of a batch's ID will do, if it fits no other batch, and @ is
+    the newest batch.
     """
 
 

@@ -15,7 +15,7 @@ from tally.stages.logs import Level, Line, Logs
 
 @command(
     "logs",
-    click.argument("handler", required=False, type=click.Choice(HANDLERS)),
+    click.argument("handler", metavar="[HANDLER]", required=False, type=click.Choice(HANDLERS)),
     click.option("--follow", is_flag=True, help="Show more lines as they come, until Ctrl-C; with --json one a line."),
     click.option("--batch", metavar="ID", default="", help="Only lines that name this batch."),
     click.option(
