@@ -12,20 +12,26 @@ from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
+from tally.commands import logs as log_commands
 from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
+from tally.commands import queues as queue_commands
 from tally.commands import stages as stack_commands
+from tally.commands.help import GroupedCommands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
-from tally.output import print_error
+from tally.output import print_error, print_json
 
 
 @click.group(
+    cls=GroupedCommands,
     commands=[
         *stack_commands.COMMANDS,
         *doctor_commands.COMMANDS,
         *prove_commands.COMMANDS,
         *batch_commands.COMMANDS,
         *operation_commands.COMMANDS,
+        *queue_commands.COMMANDS,
+        *log_commands.COMMANDS,
     ],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -35,7 +41,8 @@ def tally() -> None:
     """Process files of records on AWS serverless, or on this machine, and know when every record is done.
 
     A stage named by --stage (TALLY_STAGE, default "local") is local once `tally up` has made it here;
-    any other stage is one in AWS.
+    any other stage is one in AWS. The beginning or the end of a batch's ID will do, if it fits no other batch, and @ is
+    the newest batch.
     """
 
 
@@ -54,23 +61,36 @@ def run(
 ) -> ExitCode:
     """Run one command and return its exit status, having said on stderr what went wrong.
 
-    Errors that are not ``explained`` are raised: a developer's tool wants their traceback.
+    With ``--json`` an error is the JSON on stdout, too, so that there is always one document to read. Errors that are
+    not ``explained`` are raised: a developer's tool wants their traceback.
     """
     try:
         returned = command.main(args=arguments, prog_name=name, standalone_mode=False)
         return ExitCode(returned) if isinstance(returned, int) else ExitCode.OK
     except click.ClickException as error:
         error.show()
-        return ExitCode.USAGE
+        return _failed(_misused(error), arguments)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        return ExitCode.INTERRUPTED
+        return _failed(OperatorError("interrupted", code=ExitCode.INTERRUPTED), arguments)
     except explained as error:
         if "--debug" in arguments:
             traceback.print_exc()
         known = explain(error)
         print_error(known)
-        return known.code
+        return _failed(known, arguments)
+
+
+def _failed(error: OperatorError, arguments: list[str]) -> ExitCode:
+    if "--json" in arguments:
+        print_json(error.as_json())
+    return error.code
+
+
+def _misused(error: click.ClickException) -> OperatorError:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"`{context.command_path} --help` shows what it takes." if context else ""
+    return OperatorError(error.format_message(), hint=hint, code=ExitCode.USAGE)
 
 
 def explain(error: Exception) -> OperatorError:
@@ -79,9 +99,11 @@ def explain(error: Exception) -> OperatorError:
         case OperatorError():
             return error
         case NoCredentialsError() | NoRegionError():
-            return OperatorError(f"{error}: configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage.")
+            return OperatorError(
+                str(error), hint="configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage."
+            )
         case EndpointConnectionError():
-            return OperatorError(f"{error}: is the stage up, and is the region right?")
+            return OperatorError(str(error), hint="is the stage up, and is the region right?")
         case ClientError() | BotoCoreError():
             return OperatorError(f"AWS: {error} (--debug shows where)", code=ExitCode.UNEXPECTED)
         case TallyError():

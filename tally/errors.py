@@ -1,6 +1,7 @@
 """What the command line tells its caller: exit codes, and errors that say what to do."""
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -30,16 +31,43 @@ Exit status:
 """
 
 
+_HINTS = {
+    ExitCode.OK: "Nothing is to be done.",
+    ExitCode.NOT_AS_HOPED: "The error says what differs.",
+    ExitCode.USAGE: "`tally COMMAND --help` shows what a command takes.",
+    ExitCode.ENVIRONMENT: "`tally doctor` examines the stage; the error says what is missing here.",
+    ExitCode.UNEXPECTED: "Run it again with --debug: it shows where.",
+    ExitCode.TIMED_OUT: "The batch still runs: `tally status ID --watch` continues to watch it.",
+    ExitCode.TO_LOOK_AT: "The findings say what to look at.",
+    ExitCode.INTERRUPTED: "Run it again: what was done stays done.",
+}
+"""What to do after an error that does not say it in a sentence of its own."""
+
+
 class OperatorError(Exception):
     """An error that the operator can act on: one line that says what, where and what to do.
 
-    ``detail`` is the output of a tool that failed, shown below that line.
+    ``hint`` ends that line and says what to do, where ``message`` does not say it already. ``detail`` is the output of
+    a tool that failed, shown below that line.
     """
 
-    def __init__(self, message: str, *, code: ExitCode = ExitCode.ENVIRONMENT, detail: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, hint: str = "", code: ExitCode = ExitCode.ENVIRONMENT, detail: str = ""
+    ) -> None:
+        super().__init__(f"{message}: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
         self.code = code
         self.detail = detail
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows; an error without a hint of its own has that of its exit status."""
+        return {
+            "error": self.message,
+            "hint": self.hint or _HINTS[self.code],
+            "exit_status": int(self.code),
+            "detail": self.detail,
+        }
 
 
 class TerraformError(OperatorError):

@@ -110,7 +110,7 @@ class Output:
     def result(self, data: Any) -> None:
         """Write the result as JSON, if that was asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+            print_json(data)
 
 
 class Step:
@@ -119,6 +119,11 @@ class Step:
     def __init__(self) -> None:
         self.note = ""
         self.show: Callable[[str], None] = lambda _line: None
+
+
+def print_json(data: Any) -> None:
+    """Write JSON to stdout."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
 
 
 def print_error(error: OperatorError) -> None:

@@ -292,6 +292,9 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
 }
 """What the handler of each function calls."""
 
+HANDLERS = tuple(_WORKERS)
+"""The functions, by their handlers' names."""
+
 
 def prepare(environ: Mapping[str, str] = os.environ, client: Callable[[str], Any] = client) -> None:
     """Make the clients that this function's handler uses; does nothing outside Lambda, so a deploy loads no SDK.

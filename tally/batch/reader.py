@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.retry import Retry
 from chalicelib.store.batch import Batch, Listing, is_known
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import CHUNK_SK, ChunkKey, Counts, waiting_sk
+from chalicelib.store.items import CHUNK_SK, ChunkKey, Counts, batch_pk, waiting_sk
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
@@ -112,7 +112,9 @@ class Reader:
         """Return a batch; raises when there is none of that id."""
         batch = self.batch(batch_id)
         if batch is None:
-            raise OperatorError(f"No batch {batch_id} in {self.table}: `tally list` shows them.", code=ExitCode.USAGE)
+            raise OperatorError(
+                f"No batch {batch_id} in {self.table}", hint="`tally list` shows them.", code=ExitCode.USAGE
+            )
         return batch
 
     def progress(self, batch_id: str, before: Progress | None = None) -> Progress | None:
@@ -147,6 +149,11 @@ class Reader:
         batches = [Batch.from_item(item) for item in items if is_known(item)]
         newest = sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
         return Newest(newest, of_other_versions=len(items) - len(batches))
+
+    def ids(self) -> list[str]:
+        """Return the id of every batch that is kept, newest first of the open ones, then of the ended ones."""
+        keys = (pk for listing in Listing for pk, _ in self._table.newest(listing))
+        return list(dict.fromkeys(pk.removeprefix(batch_pk("")) for pk in keys))
 
     def outcomes(self, chunk: ChunkKey) -> list[tuple[Marker, RowOutcome]]:
         """Return the outcomes of a chunk in row order, each with the marker that it is in."""

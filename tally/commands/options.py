@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tally.batch.names import resolve
 from tally.batch.reader import Reader
 from tally.errors import ExitCode
 from tally.output import Output
@@ -34,7 +35,8 @@ RESOURCES = (
     click.option("--table", envvar="TALLY_TABLE", default="", help="The table, if Terraform's state is not at hand."),
     click.option("--bucket", envvar="TALLY_INBOX_BUCKET", default="", help="The inbox, likewise."),
 )
-BATCH = click.argument("batch")
+BATCH = click.argument("batch", metavar="ID")
+"""A batch; where an option or argument is called ``batch``, a command gets the whole id of what it names."""
 VARIABLES = click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="A Terraform variable.")
 VAR_FILES = click.option(
     "--var-file",
@@ -56,7 +58,10 @@ def command(name: str, *options: Decorator) -> Callable[[Function], click.Comman
         @functools.wraps(function)
         def run(*, as_json: bool, debug: bool, **arguments: Any) -> ExitCode | None:
             del debug  # read from the arguments where an error is shown
-            return function(output=Output.make(as_json=as_json), **arguments)
+            output = Output.make(as_json=as_json)
+            if arguments.get("batch"):
+                arguments["batch"] = _batch_id(output, **arguments)
+            return function(output=output, **arguments)
 
         wrapped: Function = run
         every: tuple[Decorator, ...] = (*options, _STAGE, _JSON, _DEBUG)
@@ -65,6 +70,14 @@ def command(name: str, *options: Decorator) -> Callable[[Function], click.Comman
         return click.command(name)(wrapped)
 
     return make
+
+
+def _batch_id(output: Output, *, stage: str, batch: str, table: str = "", bucket: str = "", **_others: Any) -> str:
+    """Return the id of the batch that an argument or option ``batch`` names, and say it where it was abbreviated."""
+    named = resolve(lambda: reader(find_stage(stage, table, bucket)), batch)
+    if named != batch:
+        output.say(f"batch {named}")
+    return named
 
 
 def workspace() -> Workspace:

@@ -1,8 +1,6 @@
 """The commands about a stage: up, down, deploy, destroy, demo ...; each thin, the work is in the module it calls."""
 
 import os
-import time
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -152,27 +150,6 @@ def env(*, output: Output, stage: str) -> None:
 
 
 @command(
-    "logs",
-    click.argument("handler"),
-    click.option("--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How far back."),
-    click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The last so many lines."),
-)
-def logs(*, output: Output, stage: str, handler: str, minutes: float, limit: int) -> None:
-    """Show the last lines that a handler logged."""
-    client = find_stage(stage).logs
-    pages = client.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/tally-{stage}-{handler}", startTime=int((time.time() - minutes * 60) * 1000)
-    )
-    try:
-        lines = deque((event["message"].rstrip() for page in pages for event in page["events"]), maxlen=limit)
-    except client.exceptions.ResourceNotFoundException as error:
-        raise OperatorError(f"{handler} of stage {stage} has logged nothing.", code=ExitCode.USAGE) from error
-    for line in lines:
-        output.say(line)
-    output.result(list(lines))
-
-
-@command(
     "demo",
     click.option("--rows", type=click.IntRange(min=1), default=5000, show_default=True, help="Rows of the sample."),
     click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own file instead."),
@@ -217,4 +194,4 @@ def _described(stage: Stage) -> dict[str, Any]:
     }
 
 
-COMMANDS = [up, down, deploy, destroy, env, logs, demo]
+COMMANDS = [up, down, deploy, destroy, env, demo]

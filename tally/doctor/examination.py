@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tally.doctor import account, alarms, batches, functions, queues, roles, storage, triggers
-from tally.doctor.expected import Expected
 from tally.doctor.finding import Finding, State, unknown, worst
 from tally.doctor.patient import SERVICES, Check, Patient
+from tally.stages.expected import Expected
 from tally.stages.stage import Stage
 
 _WORKERS = 8

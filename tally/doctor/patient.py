@@ -7,8 +7,8 @@ from typing import Any
 
 from chalicelib.clock import Clock, utc_now
 from tally.deploy.survey import Place
-from tally.doctor.expected import Expected
 from tally.doctor.finding import Finding
+from tally.stages.expected import Expected
 
 SERVICES = ("sts", "lambda", "s3", "events", "sqs", "dynamodb", "sns", "cloudwatch", "iam")
 

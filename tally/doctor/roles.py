@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tally.doctor.expected import Function, Statement
 from tally.doctor.finding import Finding, failed, ok
 from tally.doctor.patient import Patient
+from tally.stages.expected import Function, Statement
 
 
 def rights(patient: Patient) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from datetime import timedelta
 from botocore.exceptions import ClientError
 
 from tally.doctor.finding import Finding, failed, ok, skipped, warning
-from tally.doctor.measured import largest
 from tally.doctor.patient import Patient
+from tally.stages.measured import largest
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 _VIEW = "NEW_AND_OLD_IMAGES"
@@ -114,7 +114,14 @@ def iterator_age(patient: Patient) -> Iterator[Finding]:
         if patient.local:
             yield skipped("stream.age", name, "the local AWS does not measure it")
             continue
-        behind = largest(patient, "AWS/Lambda", "IteratorAge", {"FunctionName": name}, timedelta(minutes=15))
+        behind = largest(
+            patient.clients["cloudwatch"],
+            patient.now(),
+            timedelta(minutes=15),
+            namespace="AWS/Lambda",
+            metric="IteratorAge",
+            dimensions={"FunctionName": name},
+        )
         seconds = (behind or 0) / 1000
         if seconds > most:
             yield warning(

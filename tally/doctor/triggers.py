@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chalicelib.transport.uploads import INBOX_PREFIX
-from tally.doctor import expected
 from tally.doctor.finding import Finding, failed, ok, warning
 from tally.doctor.patient import Patient
+from tally.stages import expected
 
 _NOTIFIED = ("s3:ObjectCreated:*",)
 

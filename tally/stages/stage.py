@@ -180,7 +180,7 @@ def find(
     if folder.exists:
         server, resources = localaws.running(folder), Resources.read(folder.outputs)
         if server is None or resources is None:
-            raise OperatorError(f"The local stage {name} is not up: run `tally up --stage {name}`.")
+            raise OperatorError(f"The local stage {name} is not up", hint=f"run `tally up --stage {name}`.")
         return Stage(name=name, resources=_override(resources, table, bucket), server=server)
     known = Resources.read(workspace.aws_outputs(name))
     if fresh and not table:
@@ -191,8 +191,9 @@ def find(
         known = _ask_terraform(workspace, name, environ)
     if known is None and not table:
         raise OperatorError(
-            f"No stage {name} here: `tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one "
-            "in AWS; without Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET)."
+            f"No stage {name} here",
+            hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS; without "
+            "Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
         )
     return Stage(name=name, resources=_override(known or Resources(table="", inbox_bucket=""), table, bucket))
 

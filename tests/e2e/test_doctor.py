@@ -11,7 +11,7 @@ import pytest
 from chalicelib.store.items import batch_pk
 from tally import doctor
 from tally.doctor import Finding, State
-from tally.doctor.expected import Expected
+from tally.stages.expected import Expected
 from tests.e2e.conftest import Tally, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -106,6 +106,52 @@ def test_an_error_has_its_exit_status_and_no_traceback(
     assert len(shown.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["status", "b", "--stage", "absent"], ExitCode.ENVIRONMENT),
+        (["nonsense"], ExitCode.USAGE),
+        (["status"], ExitCode.USAGE),
+        (["up", "--port", "0"], ExitCode.USAGE),
+    ],
+)
+def test_with_json_an_error_is_the_json_on_stdout(
+    arguments: list[str], code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*arguments, "--json"]) is code
+    shown = capsys.readouterr()
+    error = json.loads(shown.out)
+    assert set(error) == {"error", "hint", "exit_status", "detail"}
+    assert error["exit_status"] == code
+    assert error["error"]
+    assert error["hint"]
+    assert error["error"] in shown.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ZeroDivisionError("boom"), ExitCode.UNEXPECTED),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+        (OperatorError("terraform failed", detail="its own words"), ExitCode.ENVIRONMENT),
+    ],
+)
+def test_with_json_no_error_leaves_stdout_empty(
+    error: BaseException, code: ExitCode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(error, monkeypatch)
+    assert run(["sample", "--out", "/dev/null", "--json"]) is code
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["exit_status"] == code
+    assert shown["detail"] == getattr(error, "detail", "")
+
+
+def test_every_error_has_a_hint() -> None:
+    assert all(OperatorError("x", code=code).as_json()["hint"] for code in ExitCode)
+    assert OperatorError("x", hint="do y").as_json()["hint"] == "do y"
+    assert str(OperatorError("x", hint="do y")) == "x: do y"
+
+
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fail_with(ZeroDivisionError("boom"), monkeypatch)
     assert run(["sample", "--out", "/dev/null", "--debug"]) is ExitCode.UNEXPECTED

@@ -34,6 +34,10 @@ def test_a_command_in_the_runbook_can_be_typed_as_it_stands(command: str) -> Non
     known.make_context(name, arguments, resilient_parsing=False)
 
 
+def test_the_runbook_needs_no_function_of_the_shell() -> None:
+    assert re.findall(r"^\w+\(\)", RUNBOOK, re.MULTILINE) == []
+
+
 def test_every_link_within_the_runbook_leads_somewhere() -> None:
     assert set(re.findall(r"\]\(#([a-z-]+)\)", RUNBOOK)) <= set(SECTIONS)
 
@@ -48,7 +52,7 @@ def test_every_section_but_what_no_alarm_tells_is_linked_to_by_an_alarm() -> Non
 def test_every_command_of_the_aws_cli_is_an_operation_of_its_service() -> None:
     session = botocore.session.get_session()
     used = set(re.findall(r"aws ([a-z]+) ([a-z-]+)", RUNBOOK))
-    assert len(used) > 5
+    assert len(used) > 3
     for service, command in used:
         operations = session.get_service_model(service).operation_names
         assert command in {xform_name(operation, "-") for operation in operations}, f"aws {service} {command}"

@@ -13,11 +13,12 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from tally import doctor
 from tally.cli import run as run_command
-from tally.doctor import account, alarms, examination, expected, functions, queues, roles, storage, triggers
+from tally.doctor import account, alarms, examination, functions, queues, roles, storage, triggers
 from tally.doctor.examination import Group
 from tally.doctor.finding import Finding, State, failed, ok
 from tally.doctor.patient import Check, Patient
 from tally.errors import ExitCode, OperatorError
+from tally.stages import expected
 from tally.stages.stage import Resources, Stage
 
 ACCOUNT = "111122223333"

@@ -1,17 +1,15 @@
 """What CloudWatch has measured."""
 
 from collections.abc import Mapping
-from datetime import timedelta
-
-from tally.doctor.patient import Patient
+from datetime import datetime, timedelta
+from typing import Any
 
 
 def largest(
-    patient: Patient, namespace: str, metric: str, dimensions: Mapping[str, str], window: timedelta
+    cloudwatch: Any, now: datetime, window: timedelta, *, namespace: str, metric: str, dimensions: Mapping[str, str]
 ) -> float | None:
     """Return the largest value of a metric within the window before now; None where nothing was measured."""
-    now = patient.now()
-    answer = patient.clients["cloudwatch"].get_metric_statistics(
+    answer = cloudwatch.get_metric_statistics(
         Namespace=namespace,
         MetricName=metric,
         Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],

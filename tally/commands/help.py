@@ -1,0 +1,78 @@
+"""The help of the command line: commands in groups, by what somebody wants to do, each with an example."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import click
+
+
+class Group(StrEnum):
+    """What a command is for."""
+
+    RUN = "Run"
+    LOOK = "Look"
+    ACT = "Act"
+    OPERATE = "Operate"
+    DEVELOP = "Develop"
+    OTHER = "Other"  # a command that is not below
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is said of a command beside its own text."""
+
+    group: Group
+    example: str
+
+
+ENTRIES = {
+    "submit": Entry(Group.RUN, "tally submit offices.csv --job offices --watch"),
+    "demo": Entry(Group.RUN, "tally demo --rows 1000"),
+    "up": Entry(Group.RUN, "tally up"),
+    "down": Entry(Group.RUN, "tally down"),
+    "list": Entry(Group.LOOK, "tally list --limit 5"),
+    "status": Entry(Group.LOOK, "tally status @ --watch"),
+    "rows": Entry(Group.LOOK, "tally rows @ --outcome rejected"),
+    "row": Entry(Group.LOOK, "tally row @ --line 4711"),
+    "cost": Entry(Group.LOOK, "tally cost @"),
+    "redrive": Entry(Group.ACT, "tally redrive @ --error 'no exchange rate' --watch"),
+    "pause": Entry(Group.ACT, "tally pause offices-3f"),
+    "resume": Entry(Group.ACT, "tally resume offices-3f"),
+    "cancel": Entry(Group.ACT, "tally cancel offices-3f"),
+    "audit": Entry(Group.ACT, "tally audit @ --repair"),
+    "deploy": Entry(Group.OPERATE, "tally deploy --stage dev --plan"),
+    "destroy": Entry(Group.OPERATE, "tally destroy --stage dev"),
+    "doctor": Entry(Group.OPERATE, "tally doctor --stage dev --deep"),
+    "prove": Entry(Group.OPERATE, "tally prove --aws --out report.md"),
+    "queues": Entry(Group.OPERATE, "tally queues --stage dev"),
+    "dead": Entry(Group.OPERATE, "tally dead work-dlq --show"),
+    "logs": Entry(Group.OPERATE, "tally logs --batch @ --level warning --follow"),
+    "tune": Entry(Group.OPERATE, "tally tune @"),
+    "env": Entry(Group.DEVELOP, 'eval "$(tally env)"'),
+    "invoke": Entry(Group.DEVELOP, "tally invoke plan event.json"),
+    "sample": Entry(Group.DEVELOP, "tally sample --rows 5000 --out sample.csv"),
+}
+
+_UNKNOWN = Entry(Group.OTHER, "")
+
+
+class GroupedCommands(click.Group):
+    """A group whose help shows its commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's own
+        """Write a section for each group that has commands, in the order of ``ENTRIES``."""
+        order = list(ENTRIES)
+        names = sorted(self.commands, key=lambda name: order.index(name) if name in ENTRIES else len(order))
+        for group in Group:
+            members = [name for name in names if ENTRIES.get(name, _UNKNOWN).group is group]
+            if members:
+                with formatter.section(group.value):
+                    # The whole first sentence, which the formatter wraps: click itself would cut it.
+                    formatter.write_dl([(name, self.commands[name].get_short_help_str(200)) for name in members])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; its help ends with its example."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and cmd_name in ENTRIES and not command.epilog:
+            command.epilog = f"\b\nExample:\n  {ENTRIES[cmd_name].example}"
+        return command

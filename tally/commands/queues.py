@@ -1,0 +1,197 @@
+"""The commands about queues: what waits, and what could not be done; each thin."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from botocore.exceptions import ClientError
+
+from chalicelib.clock import utc_now
+from tally.commands.options import command, find_stage
+from tally.errors import ExitCode, OperatorError
+from tally.output import Output
+from tally.queues import dead as letters
+from tally.queues.dead import DeadQueue, Letter
+from tally.queues.depth import Depth, attributes, oldest_seconds
+from tally.queues.overview import overview, show
+from tally.stages.expected import Expected
+from tally.stages.stage import Stage
+
+_BODY_CHARACTERS = 400
+
+
+@command("queues")
+def queues(*, output: Output, stage: str) -> None:
+    """Show what waits in the stage's queues: visible, in flight, delayed, for how long, and dead letters.
+
+    The age of the oldest message is CloudWatch's: a minute or two late, and unknown on a local stage.
+    """
+    found = find_stage(stage)
+    sqs = found.client("sqs")
+    states = overview(sqs, _expected(found), [letters.copies(sqs, stage)], _Ages(output, found).of)
+    show(output, states)
+    output.result({"stage": stage, "queues": [state.as_json() for state in states]})
+
+
+@command(
+    "dead",
+    click.argument("queue", required=False),
+    click.option("--show", "shown", is_flag=True, help="Show the letters too; they stay where they are."),
+    click.option("--redrive", is_flag=True, help="Send the letters to where they came from."),
+    click.option(
+        "--discard", metavar="LETTER", multiple=True, help="Delete the letter of this id, as --show names it."
+    ),
+    click.option(
+        "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many of a queue."
+    ),
+)
+def dead(
+    *,
+    output: Output,
+    stage: str,
+    queue: str | None,
+    shown: bool,
+    redrive: bool,
+    discard: tuple[str, ...],
+    limit: int,
+) -> None:
+    """Show where dead letters wait, of one QUEUE or all: how many, and what to do about them.
+
+    Safe to repeat: no row counts twice because its letter came twice.
+    """
+    if shown + redrive + bool(discard) > 1:
+        raise click.UsageError("--show, --redrive and --discard exclude each other")
+    if discard and queue is None:
+        raise click.UsageError("--discard needs the QUEUE that the letter is in")
+    found = find_stage(stage)
+    sqs = found.client("sqs")
+    looked_at = [_Looked(queue=each, waiting=_waiting(sqs, each)) for each in _chosen(found, sqs, queue)]
+    for each in looked_at:
+        _say_waiting(output, each)
+        if shown and each.waiting:
+            each.letters = letters.read(sqs, each.queue, limit)
+            _say_letters(output, each.letters)
+        elif redrive and each.waiting:
+            _redrive(output, sqs, each)
+        elif discard:
+            _discard(output, sqs, each, set(discard))
+    output.result({"stage": stage, "queues": [each.as_json() for each in looked_at]})
+
+
+@dataclass(kw_only=True)
+class _Looked:
+    """A queue, and what was done about its letters; ``waiting`` is None where it does not exist."""
+
+    queue: DeadQueue
+    waiting: int | None
+    letters: list[Letter] = field(default_factory=list)
+    redriven: int = 0
+    discarded: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.queue.name,
+            "url": self.queue.url,
+            "waiting": self.waiting,
+            "section": self.queue.section,
+            "letters": [letter.as_json() for letter in self.letters],
+            "redriven": self.redriven,
+            "discarded": self.discarded,
+        }
+
+
+def _expected(stage: Stage) -> Expected:
+    expected = Expected.read(stage.resources.expected)
+    if expected is None:
+        raise OperatorError(
+            f"It is not known here which queues stage {stage.name} has",
+            hint="run this from the checkout that deployed it, without --table, or deploy it again.",
+        )
+    return expected
+
+
+def _chosen(stage: Stage, sqs: Any, name: str | None) -> list[DeadQueue]:
+    known = {queue.name: queue for queue in [*letters.dead_queues(_expected(stage)), letters.copies(sqs, stage.name)]}
+    if name is None:
+        return list(known.values())
+    chosen = known.get(name) or known.get(f"{name}-dlq")
+    if chosen is None:
+        raise OperatorError(
+            f"No queue {name!r} of dead letters", hint=f"there are {', '.join(known)}.", code=ExitCode.USAGE
+        )
+    return [chosen]
+
+
+def _waiting(sqs: Any, queue: DeadQueue) -> int | None:
+    found = attributes(sqs, queue.url)
+    return Depth.of(found).total if found else None
+
+
+def _say_waiting(output: Output, looked: _Looked) -> None:
+    name, waiting = looked.queue.name, looked.waiting
+    if waiting is None:
+        output.warn(f"{name} does not exist: `tally doctor` says what to do")
+    elif not waiting:
+        output.say(f"{name}: none")
+    else:
+        wait = "1 waits" if waiting == 1 else f"{waiting:,} wait"
+        output.say(f"{name}: {wait}; docs/runbook.md, section {looked.queue.section}")
+
+
+def _say_letters(output: Output, found: list[Letter]) -> None:
+    for letter in found:
+        known = letter.as_json()
+        about = f", batch {known['batch']}" if known["batch"] else ""
+        about += f", chunk {known['chunk']}" if known["chunk"] is not None else ""
+        output.say(
+            f"  {letter.id}: sent {known['sent_at'] or 'at an unknown time'}, received {letter.receives}x{about}"
+        )
+        if letter.why:
+            output.say(f"    {letter.why}")
+        cut = letter.body if len(letter.body) <= _BODY_CHARACTERS else f"{letter.body[:_BODY_CHARACTERS]} [...]"
+        output.say(f"    {cut}")
+
+
+def _redrive(output: Output, sqs: Any, looked: _Looked) -> None:
+    queue, waiting = looked.queue, looked.waiting or 0
+    if not queue.source_url:
+        output.warn(f"{queue.name} has no redrive: {queue.instead}")
+        return
+    with output.progress(f"sending the letters of {queue.name}", waiting) as advance:
+        # No more than waited at first: one that fails at once comes back, and must not be sent for ever.
+        looked.redriven = letters.send_again(sqs, queue, waiting, advance)
+    left = waiting - looked.redriven
+    output.say(f"  {looked.redriven:,} sent again" + (f", {left:,} are with `dead_letters` now" if left else ""))
+
+
+def _discard(output: Output, sqs: Any, looked: _Looked, ids: set[str]) -> None:
+    looked.discarded = sorted(letters.discard(sqs, looked.queue, ids, looked.waiting or 0))
+    output.say(f"  {len(looked.discarded):,} discarded")
+    missing = sorted(ids - set(looked.discarded))
+    if missing:
+        raise OperatorError(
+            f"No letter {', '.join(missing)} in {looked.queue.name}",
+            hint=f"`tally dead {looked.queue.name} --show` names them; one in flight comes back within minutes.",
+            code=ExitCode.USAGE,
+        )
+
+
+class _Ages:
+    """Asks CloudWatch how old messages are, until it says that the operator may not know."""
+
+    def __init__(self, output: Output, stage: Stage) -> None:
+        self._output = output
+        self._cloudwatch = None if stage.server else stage.client("cloudwatch")
+
+    def of(self, queue: str) -> float | None:
+        if self._cloudwatch is None:
+            return None
+        try:
+            return oldest_seconds(self._cloudwatch, queue, utc_now())
+        except ClientError as error:
+            self._output.warn(f"how old messages are is not known: {error}")
+            self._cloudwatch = None
+            return None
+
+
+COMMANDS = [queues, dead]

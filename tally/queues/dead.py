@@ -1,0 +1,196 @@
+"""The queues of what could not be done: which there are, what their messages are about, and what to do with them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tally.stages.expected import Expected
+
+_HIDDEN_SECONDS = 60
+"""For how long what is being read here is hidden from others; it comes back by itself when this process is killed."""
+_MOST_AT_ONCE = 10
+_ENTRY = {"StringValue", "BinaryValue", "DataType"}
+"""What SQS takes of a message's attribute that it has given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadQueue:
+    """A queue of dead letters; ``section`` is that of docs/runbook.md.
+
+    Its letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
+    """
+
+    name: str
+    url: str
+    section: str
+    source_url: str = ""
+    instead: str = ""
+
+
+def dead_queues(expected: Expected) -> list[DeadQueue]:
+    """Return the queues in which a letter is something that was not done."""
+    found = [
+        DeadQueue(
+            name=f"{name}-dlq",
+            url=queue.dlq_url,
+            section="completions-dead-letters" if name == "completions" else f"dead-letters-{name}",
+            source_url=queue.url,
+        )
+        for name, queue in expected.queues.items()
+    ]
+    instead = {
+        "plan-failures": "`dead_letters` has each upload planned again by itself; `tally invoke plan` does so now",
+        "stream-failures": "its letters name places in the stream: `tally audit --repair ID` sends what they asked for",
+    }
+    return found + [
+        DeadQueue(name=name, url=url, section=name, instead=instead.get(name, "see the runbook"))
+        for name, url in expected.failure_queues.items()
+    ]
+
+
+def copies(sqs: Any, stage: str) -> DeadQueue:
+    """Return the queue of the letters that `dead_letters` has dealt with."""
+    return DeadQueue(
+        name="dead-letters",
+        url=sqs.get_queue_url(QueueName=f"tally-{stage}-dead-letters")["QueueUrl"],
+        section="dead-letters",
+        instead="its letters are copies, their rows have failed: `tally redrive ID` runs those again",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A message of such a queue; ``receipt`` is what deletes it while it is hidden."""
+
+    id: str
+    receipt: str
+    body: str
+    sent_at: datetime | None = None
+    receives: int = 0
+    group: str = ""
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, message: dict[str, Any]) -> "Letter":
+        """Read what SQS gives."""
+        system = message.get("Attributes", {})
+        sent = system.get("SentTimestamp")
+        return cls(
+            id=message["MessageId"],
+            receipt=message["ReceiptHandle"],
+            body=message["Body"],
+            sent_at=datetime.fromtimestamp(int(sent) / 1000, UTC) if sent else None,
+            receives=int(system.get("ApproximateReceiveCount", 0)),
+            group=system.get("MessageGroupId", ""),
+            attributes={
+                name: {part: value for part, value in attribute.items() if part in _ENTRY}
+                for name, attribute in message.get("MessageAttributes", {}).items()
+            },
+        )
+
+    @property
+    def contents(self) -> dict[str, Any]:
+        """What it says, empty where that is no JSON object."""
+        try:
+            return msgspec.json.decode(self.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return {}
+
+    @property
+    def why(self) -> str:
+        """Why it is here, where whoever put it here has said so: Lambda, EventBridge or `dead_letters`."""
+        answer = self.contents.get("responsePayload")
+        said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
+        texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}
+        named = [texts.get("ERROR_CODE", ""), texts.get("ERROR_MESSAGE", ""), said]
+        return ": ".join(part for part in named if part) or (f"from {texts['queue']}" if "queue" in texts else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        contents = self.contents
+        return {
+            "id": self.id,
+            "sent_at": self.sent_at.isoformat() if self.sent_at else None,
+            "receives": self.receives,
+            "batch": contents.get("batch") if isinstance(contents.get("batch"), str) else None,
+            "chunk": contents.get("chunk") if isinstance(contents.get("chunk"), int) else None,
+            "why": self.why,
+            "body": self.body,
+        }
+
+
+def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
+    """Return up to ``limit`` letters of a queue, and leave them in it.
+
+    They are hidden while they are read, so that each is read once, and then shown again.
+    """
+    letters = list(_received(sqs, queue, limit))
+    _show_again(sqs, queue, letters)
+    return letters
+
+
+def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None] = lambda _count: None) -> int:
+    """Send up to ``most`` letters to where they came from, and return how many.
+
+    Dying between sending a letter and deleting it means that it is sent twice: no row counts twice for that.
+    """
+    count = 0
+    for letter in _received(sqs, queue, most):
+        request: dict[str, Any] = {"QueueUrl": queue.source_url, "MessageBody": letter.body}
+        if letter.attributes:
+            request["MessageAttributes"] = letter.attributes
+        if letter.group:
+            request["MessageGroupId"] = letter.group
+        sqs.send_message(**request)
+        sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=letter.receipt)
+        count += 1
+        sent(1)
+    return count
+
+
+def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
+    """Delete the letters of these ids, looking at up to ``most`` letters, and return the ids that were found."""
+    found: set[str] = set()
+    others: list[Letter] = []
+    for letter in _received(sqs, queue, most):
+        if letter.id in ids:
+            sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=letter.receipt)
+            found.add(letter.id)
+        else:
+            others.append(letter)
+        if found == ids:
+            break
+    _show_again(sqs, queue, others)
+    return found
+
+
+def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[Letter]:
+    """Receive letters, each once and up to ``most``, until there are none; whoever asks deletes or shows them again."""
+    seen: set[str] = set()
+    while len(seen) < most:
+        answer = sqs.receive_message(
+            QueueUrl=queue.url,
+            MaxNumberOfMessages=min(_MOST_AT_ONCE, most - len(seen)),
+            VisibilityTimeout=_HIDDEN_SECONDS,
+            WaitTimeSeconds=1,  # asks all of SQS's servers; without it some letters are not seen
+            AttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        letters = [Letter.of(message) for message in answer.get("Messages", []) if message["MessageId"] not in seen]
+        if not letters:
+            return
+        seen.update(letter.id for letter in letters)
+        yield from letters
+
+
+def _show_again(sqs: Any, queue: DeadQueue, letters: Sequence[Letter]) -> None:
+    """Make letters visible that were read; one that cannot be comes back by itself."""
+    for start in range(0, len(letters), _MOST_AT_ONCE):
+        entries = [
+            {"Id": str(position), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
+            for position, letter in enumerate(letters[start : start + _MOST_AT_ONCE])
+        ]
+        sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)

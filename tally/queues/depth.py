@@ -1,0 +1,71 @@
+"""How many messages a queue has, and for how long the oldest of them waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from botocore.exceptions import ClientError
+
+from tally.stages.measured import largest
+
+_ABSENT = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+_WINDOW = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """The messages of a queue, as SQS estimates them.
+
+    Visible ones wait for a worker, those in flight are with one, and delayed ones are not to be seen yet.
+    """
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, str]) -> Self:
+        """Read them from a queue's attributes."""
+        return cls(
+            visible=int(attributes["ApproximateNumberOfMessages"]),
+            in_flight=int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0)),
+            delayed=int(attributes.get("ApproximateNumberOfMessagesDelayed", 0)),
+        )
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.visible + self.in_flight + self.delayed
+
+
+def attributes(sqs: Any, url: str) -> Mapping[str, str] | None:
+    """Return the attributes of a queue, or None if there is no such queue."""
+    try:
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _ABSENT:
+            raise
+        return None
+    found: Mapping[str, str] = answer["Attributes"]
+    return found
+
+
+def oldest_seconds(cloudwatch: Any, queue: str, now: datetime) -> float | None:
+    """Return for how long the oldest message of a queue has waited, at most within the last quarter of an hour.
+
+    None where AWS has not measured it lately.
+    """
+    return largest(
+        cloudwatch,
+        now,
+        _WINDOW,
+        namespace="AWS/SQS",
+        metric="ApproximateAgeOfOldestMessage",
+        dimensions={"QueueName": queue},
+    )
+
+
+def name_of(url: str) -> str:
+    """Return the name of a queue."""
+    return url.rpartition("/")[2]
