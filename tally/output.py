@@ -79,7 +79,7 @@ class Output:
             raise
         note = f": {step.note}" if step.note else ""
         text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
-        self.console.print(f"[green]ok[/green] {text}")
+        self.console.print(f"[{step.style}]{escape(step.ended)}[/{step.style}] {text}")
 
     @contextmanager
     def progress(
@@ -114,10 +114,11 @@ class Output:
 
 
 class Step:
-    """A running step: ``show`` takes what it does now; ``note`` is its result."""
+    """A running step: ``show`` takes what it does now; ``note`` is its result, ``ended`` the word before it."""
 
     def __init__(self) -> None:
         self.note = ""
+        self.ended, self.style = "ok", "green"
         self.show: Callable[[str], None] = lambda _line: None
 
 

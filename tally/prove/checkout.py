@@ -1,9 +1,12 @@
 """The sources of a stage that proves itself: a copy of ``infra/`` and ``app/`` with faults and jobs of its own."""
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from tally.errors import OperatorError
+from tally.prove.injected import Plan
 from tally.stages.workspace import SOURCES, Workspace, mirror
 
 _OWN = Path(__file__).parent
@@ -12,18 +15,28 @@ _BEFORE = "from chalicelib.logs import logger\n"
 """The first import of app.py that is Tally's own; no client has been made by then."""
 
 
-def make(workspace: Workspace, root: Path) -> Workspace:
-    """Return a workspace below ``root`` whose sources are those of ``workspace``, with the faults in them."""
-    checkout = root / "checkout"
+def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
+    """Return a workspace below ``root`` with the sources of ``workspace`` and the faults of the plan in them."""
+    own = existing(root)
     for name in SOURCES:
-        mirror(workspace.repo / name, checkout / name)
-    library = checkout / "app" / "chalicelib"
+        mirror(workspace.repo / name, own.repo / name)
+    library = own.repo / "app" / "chalicelib"
     shutil.copyfile(_OWN / "injected.py", library / "injected.py")
+    (library / "injected.json").write_text(json.dumps(asdict(plan), indent=2), encoding="utf-8")
     for job in (_OWN / "jobs").glob("prove_*.py"):
         shutil.copyfile(job, library / "jobs" / job.name)
-    app = checkout / "app" / "app.py"
+    app = own.repo / "app" / "app.py"
     source = app.read_text(encoding="utf-8")
     if _BEFORE not in source:
         raise OperatorError(f"{workspace.repo}/app/app.py has no line {_BEFORE.strip()!r}: the faults have no place.")
     app.write_text(source.replace(_BEFORE, _INSTALL + _BEFORE, 1), encoding="utf-8")
-    return Workspace(repo=checkout, home=root)
+    if not own.terraform_data.exists():
+        # So that no run downloads Terraform's provider again.
+        workspace.terraform_data.mkdir(parents=True, exist_ok=True)
+        own.terraform_data.symlink_to(workspace.terraform_data, target_is_directory=True)
+    return own
+
+
+def existing(root: Path) -> Workspace:
+    """Return the workspace below ``root``, whether it is whole or not."""
+    return Workspace(repo=root / "checkout", home=root)

@@ -1,26 +1,30 @@
 """Faults inside the functions of a stage that ``tally prove`` deploys; no other deployment has this module.
 
-It is copied into the stage's own ``chalicelib`` and installed by its ``app.py`` first of all. It acts below the SDK's
-own retries, and only on requests about the job ``prove_faulty``: by the ids of its batches and by its keys.
+It is copied into the stage's own ``chalicelib``, with its plan as JSON beside it, and installed by its ``app.py`` first
+of all. It acts below the SDK's own retries, and only on requests about one job: by the ids of its batches and by its
+keys. So the probes do not disturb each other.
 """
 
 import io
+import json
 import logging
 import os
 import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from botocore.awsrequest import AWSResponse, HeadersDict
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 
 from chalicelib import clients
 
-JOB = "prove_faulty"
-_ABOUT = JOB.encode()
-_KEY = {"pk": {"S": "prove"}, "sk": {"S": "faults"}}
-KINDS = {
+KEY = {"pk": {"S": "prove"}, "sk": {"S": "faults"}}
+"""The item of the stage's table that says how many faults of each kind were met."""
+RATES = {
     "error_before": 0.015,
     "answer_lost": 0.015,
     "error_after": 0.015,
@@ -30,61 +34,130 @@ KINDS = {
     "killed_after": 0.002,
 }
 """What may happen to a request, and how often. Half of the kinds happen after AWS has done what it was asked for."""
-_KILLED = {"process", "finish", "ingest"}
-"""Functions whose worker may die: their queues bring the message back."""
+_PLAN = Path(__file__).with_suffix(".json")
 
 _made = clients.client
-_luck = random.Random()
 
 
-@cache
-def client(service: str) -> Any:
-    """Return Tally's own client, which meets faults."""
-    made = _made(service)
-    made.meta.events.register("before-send.*", _meet)
-    return made
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which faults are met, and by whom. Each kind is met at least once, however small the batch is."""
+
+    seed: int
+    """With a worker's number it makes the sequence of the faults that this worker draws."""
+    job: str = "prove_faulty"
+    """The job whose requests meet faults."""
+    rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
+    killed: Sequence[str] = ("ingest", "process", "finish")
+    """Functions whose worker may die: their queues bring the message back."""
 
 
-def _meet(request: Any, event_name: str, **_: Any) -> AWSResponse | None:
-    """Return an answer in AWS's place, raise in the network's, or let the request pass."""
-    body = request.body or b""
-    about = body if isinstance(body, bytes) else str(body).encode()
-    if _ABOUT not in about and JOB not in request.url:
-        return None
-    kind = _drawn(event_name)
-    if not kind:
-        return None
-    _count(kind)
-    match kind:
-        case "error_before":
-            return _answer(request, 500, b'{"__type":"InternalServerError"}')
-        case "throttled":
-            return _answer(request, 400, b'{"__type":"ProvisionedThroughputExceededException"}')
-        case "killed_before":
-            os._exit(1)
-    _pass_on(request)
-    match kind:
-        case "answer_lost":
-            raise ConnectionClosedError(endpoint_url=request.url)
-        case "error_after":
-            return _answer(request, 500, b'{"__type":"InternalServerError"}')
-        case "killed_after":
-            os._exit(1)
-    return None  # sent twice: the SDK sends it again
+class Met(Protocol):
+    """What all workers of the stage have met together."""
+
+    def worker(self) -> int:
+        """Return the number of a worker that begins."""
+
+    def first(self, kind: str) -> bool:
+        """Tell whether nobody has met this kind before; says so once."""
+
+    def count(self, kind: str) -> None:
+        """Keep that a fault was met."""
 
 
-def _drawn(event_name: str) -> str:
-    kind = _luck.choices(["", *KINDS], [1 - sum(KINDS.values()), *KINDS.values()])[0]
-    if kind == "throttled" and ".dynamodb." not in event_name:
-        return ""
-    if kind.startswith("killed") and os.environ["AWS_LAMBDA_FUNCTION_NAME"].rpartition("-")[2] not in _KILLED:
-        return ""
-    return kind
+class Faults:
+    """The faults that one worker meets."""
+
+    def __init__(self, plan: Plan, met: Met, function: str, send: Callable[[Any], Any]) -> None:
+        self.plan = plan
+        self._met = met
+        self._mortal = function in plan.killed
+        self._send = send
+        self._luck: random.Random | None = None
+        self._seen: set[str] = set()
+
+    def meet(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
+        """Return an answer in AWS's place, raise in the network's, or let the request pass."""
+        if not self._concerns(request):
+            return None
+        kind = self._drawn(event_name)
+        match kind:
+            case "error_before":
+                return _answer(request, 500, b'{"__type":"InternalServerError"}')
+            case "throttled":
+                return _answer(request, 400, b'{"__type":"ProvisionedThroughputExceededException"}')
+            case "killed_before":
+                os._exit(1)
+            case "":
+                return None
+        self._send(request)
+        match kind:
+            case "answer_lost":
+                raise ConnectionClosedError(endpoint_url=request.url)
+            case "error_after":
+                return _answer(request, 500, b'{"__type":"InternalServerError"}')
+            case "killed_after":
+                os._exit(1)
+        return None  # sent twice: the SDK sends it again
+
+    def _concerns(self, request: Any) -> bool:
+        body = request.body or b""
+        about = body if isinstance(body, bytes) else str(body).encode()
+        return self.plan.job.encode() in about or self.plan.job in request.url
+
+    def _drawn(self, event_name: str) -> str:
+        """Return what this request meets, and keep that it did: a kind that nobody has met, else what luck has."""
+        for kind in self.plan.rates:
+            if kind not in self._seen and self._possible(kind, event_name):
+                self._seen.add(kind)
+                if self._met.first(kind):
+                    return kind
+        if self._luck is None:
+            self._luck = random.Random(f"{self.plan.seed}-{self._met.worker()}")
+        rates = self.plan.rates
+        kind = self._luck.choices(["", *rates], [1 - sum(rates.values()), *rates.values()])[0]
+        if not kind or not self._possible(kind, event_name):
+            return ""
+        self._met.count(kind)
+        return kind
+
+    def _possible(self, kind: str, event_name: str) -> bool:
+        if kind == "throttled":
+            return ".dynamodb." in event_name
+        return self._mortal or not kind.startswith("killed")
 
 
-def _pass_on(request: Any) -> None:
-    verify: Any = os.environ.get("AWS_CA_BUNDLE") or True
-    URLLib3Session(verify=verify).send(request)
+class Table:
+    """Keeps what was met in the stage's own table, by a client that meets no faults."""
+
+    def worker(self) -> int:
+        """Return the number of a worker that begins."""
+        return int(self._add("workers") or 0)
+
+    def first(self, kind: str) -> bool:
+        """Tell whether nobody has met this kind before."""
+        return self._add(kind, ConditionExpression="attribute_not_exists(#name)") is not None
+
+    def count(self, kind: str) -> None:
+        """Keep that a fault was met."""
+        self._add(kind)
+
+    def _add(self, name: str, **condition: str) -> str | None:
+        try:
+            answer = _made("dynamodb").update_item(
+                TableName=os.environ["TALLY_TABLE"],
+                Key=KEY,
+                UpdateExpression="ADD #name :one",
+                ExpressionAttributeNames={"#name": name},
+                ExpressionAttributeValues={":one": {"N": "1"}},
+                ReturnValues="UPDATED_NEW",
+                **condition,
+            )
+            return str(answer["Attributes"][name]["N"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                logging.getLogger().exception("a fault was not counted")
+            return None
 
 
 def _answer(request: Any, status: int, body: bytes) -> AWSResponse:
@@ -98,20 +171,20 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def _count(kind: str) -> None:
-    """Keep that the fault was met, so that a probe can say that there were any."""
-    try:
-        _made("dynamodb").update_item(
-            TableName=os.environ["TALLY_TABLE"],
-            Key=_KEY,
-            UpdateExpression="ADD #kind :one",
-            ExpressionAttributeNames={"#kind": kind},
-            ExpressionAttributeValues={":one": {"N": "1"}},
-        )
-    except Exception:
-        logging.getLogger().exception("a fault was met that could not be counted")
+def _send(request: Any) -> None:
+    verify: Any = os.environ.get("AWS_CA_BUNDLE") or True
+    URLLib3Session(verify=verify).send(request)
 
 
 def install() -> None:
-    """Have every client that is made from now on meet faults."""
+    """Have every client that is made from now on meet the faults of the plan."""
+    function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "").rpartition("-")[2]
+    faults = Faults(Plan(**json.loads(_PLAN.read_text(encoding="utf-8"))), Table(), function, _send)
+
+    @cache
+    def client(service: str) -> Any:
+        made = _made(service)
+        made.meta.events.register("before-send.*", faults.meet)
+        return made
+
     clients.client = client

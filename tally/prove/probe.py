@@ -36,11 +36,16 @@ class OnlyOnAwsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above."""
+    """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above.
+
+    ``begin`` starts what takes minutes, before the other probes run, and returns a batch that ``run`` finds in
+    ``World.begun``.
+    """
 
     name: str
     expected: str
     run: "Callable[[World], str]"
+    begin: "Callable[[World], str] | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,10 @@ class World:
     stage: Stage
     rows: int
     patience: float
+    show: Callable[[str], None] = lambda _line: None
+    """Shows how far a probe has come."""
+    begun: dict[str, str] = field(default_factory=dict)
+    """Batches that were uploaded before their probe runs, by probe."""
     ended: set[str] = field(default_factory=set)
     """The event ids of the attempts that came to their end."""
     clock: Callable[[], float] = time.monotonic
@@ -108,6 +117,8 @@ class World:
         def over() -> Batch | None:
             found = self.reader.batch(batch)
             done = found and found.status.final and found.attempt >= attempt and found.published_attempt >= attempt
+            if found and not done and (progress := self.reader.progress(batch)):
+                self.show(f"{progress.counts.total:,} of {progress.found:,} rows counted")
             return found if done else None
 
         ended: Batch = self.wait(over, f"the end of {batch}")

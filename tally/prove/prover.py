@@ -11,25 +11,33 @@ from typing import Any
 
 from tally.deploy.deployer import deploy_to_aws
 from tally.deploy.destroyer import destroy_in_aws
+from tally.deploy.preflight import Account, require_account
 from tally.errors import ExitCode, OperatorError
 from tally.local.stack import LocalStack
 from tally.output import Output
-from tally.prove import checkout
+from tally.prove import checkout, mailbox
+from tally.prove.injected import Plan
 from tally.prove.probe import DisprovedError, OnlyOnAwsError, Probe, Result, Verdict, World
 from tally.stages.stage import Stage
-from tally.stages.workspace import Workspace
+from tally.stages.workspace import Workspace, exclusive
 
 VARIABLES: Mapping[str, Any] = {
     "force_destroy": True,
     "deletion_protection": False,
-    # A message whose worker died comes again after six timeouts.
+    "alarms": True,
     "function_overrides": {
-        name: {"maximum_concurrency": 2, "timeout_seconds": seconds}
-        for name, seconds in {"ingest": 10, "process": 3, "finish": 5, "dead_letters": 10}.items()
+        # It hands over with less than 20 seconds left: so each invocation does one step.
+        "plan": {"timeout_seconds": 20},
+        # A message whose worker died comes again after six timeouts.
+        **{
+            name: {"maximum_concurrency": 2, "timeout_seconds": seconds}
+            for name, seconds in {"ingest": 10, "process": 3, "finish": 5, "dead_letters": 10}.items()
+        },
     },
 }
 """What a stage that proves itself is deployed with beside the defaults."""
-_PROTECTED = {"prod", "production", "live"}
+_PROTECTED = {"live", "main", "master"}
+_STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,75 +51,97 @@ class Prover:
     environ: Mapping[str, str]
     variables: Mapping[str, Any]
     confirm: Callable[[str], bool]
+    plan: Plan
+    account: Callable[[Mapping[str, str]], Account] = require_account
 
     def __post_init__(self) -> None:
         """Refuse a name that could be of somebody's stage."""
-        if self.name in _PROTECTED or self.name.startswith("prod"):
+        if self.name.startswith("prod") or self.name in _PROTECTED:
             raise OperatorError(
                 f"{self.name} may be somebody's stage: name one that is for proving, and goes afterwards.",
                 code=ExitCode.USAGE,
             )
-        known = self.workspace.stage(self.name).exists or self.workspace.aws_outputs(self.name).exists()
-        if known:
-            raise OperatorError(
-                f"There is a stage {self.name} already: `tally prove` makes one of its own and removes it. "
-                "Name another with --stage.",
-                code=ExitCode.USAGE,
-            )
-
-    @property
-    def root(self) -> Path:
-        """Return where the stage's sources, state and logs are while it lives."""
-        return self.workspace.home / "proving" / self.name
+        if self.workspace.stage(self.name).exists or self.workspace.aws_outputs(self.name).exists():
+            raise self._exists("here")
 
     def run(self, probes: Sequence[Probe], *, rows: int, patience: float) -> list[Result]:
         """Return what the probes saw, of a stage that is gone by then; an interrupt ends it early, and cleans up."""
-        what = (
-            f"Deploy a stage {self.name} to the account of your credentials, upload some {rows + 250_000:,} rows, and "
-            "destroy it? It takes about 20 minutes and costs less than a dollar."
-        )
-        if self.on_aws and not self.confirm(what):
-            raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
         results: list[Result] = []
-        self.clean()  # what an earlier run could not remove
-        with _ended_by_signals():
-            try:
-                world = World(stage=self._deploy(), rows=rows, patience=patience)
-                for probe in probes:
-                    results.append(self._try(probe, world))  # noqa: PERF401  those before an interrupt stay
-            except KeyboardInterrupt:
-                self.output.warn("interrupted: the stage is removed, please wait")
-            finally:
-                self.clean()
-        done = {result.name for result in results}
-        return results + [
-            Result(name=probe.name, expected=probe.expected, seen="interrupted", verdict=Verdict.NOT_RUN, seconds=0)
-            for probe in probes
-            if probe.name not in done
-        ]
+        with self._alone():
+            if self._clean():
+                self.output.say(f"What an earlier run had left of stage {self.name} is removed.")
+            if self.on_aws:
+                self._agree(rows)
+            with _ended_by_signals():
+                try:
+                    world = World(stage=self._deploy(), rows=rows, patience=patience)
+                    self._probe(probes, world, results)
+                except KeyboardInterrupt:
+                    self.output.warn(f"interrupted: stage {self.name} is removed, please wait")
+                finally:
+                    self._clean()
+        return [*results, *map(_not_run, probes[len(results) :])]
 
     def clean(self) -> bool:
         """Remove a stage of this name that ``tally prove`` made, and all it left here; tells whether there was one."""
-        if not self.root.exists():
-            return False
-        own = Workspace(repo=self.root / "checkout", home=self.root)
-        if self._was_deployed_to_aws(own):
-            destroy_in_aws(
-                own,
-                self.name,
-                variables=self._variables,
-                output=self.output,
-                environ=self.environ,
-                delete_data=True,
-                confirm=lambda: True,
-            )
-        else:
-            self._stack(own).down()
-        shutil.rmtree(self.root)
-        return True
+        with self._alone():
+            return self._clean()
 
-    def _was_deployed_to_aws(self, own: Workspace) -> bool:
-        return own.aws_unfinished(self.name).exists() or own.aws_outputs(self.name).exists()
+    def _agree(self, rows: int) -> None:
+        """Raise where the account has such a stage, which would be changed and destroyed, or where nobody agrees."""
+        account = self.account(self.environ)
+        dynamodb = account.stage(self.name).dynamodb
+        with contextlib.suppress(dynamodb.exceptions.ResourceNotFoundException):
+            dynamodb.describe_table(TableName=f"tally-{self.name}")
+            raise self._exists(f"in {account}")
+        if not self.confirm(
+            f"Deploy a stage {self.name} to {account}, upload some {4 * rows + max(160_000, 10 * rows):,} rows, and "
+            "destroy it? It takes about 25 minutes and costs less than a dollar."
+        ):
+            raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
+
+    def _exists(self, where: str) -> OperatorError:
+        return OperatorError(
+            f"There is a stage {self.name} {where} already: `tally prove` makes one of its own and removes it. "
+            "Name another with --stage.",
+            code=ExitCode.USAGE,
+        )
+
+    def _alone(self) -> contextlib.AbstractContextManager[int]:
+        """Keep a second run from removing the stage of the first."""
+        root = self._root
+        return exclusive(root.with_name(f"{root.name}.lock"), what=f"proving {self.name}", say=self.output.say)
+
+    @property
+    def _root(self) -> Path:
+        return self.workspace.proving(self.name)
+
+    def _clean(self) -> bool:
+        if not self._root.exists():
+            return False
+        own = checkout.existing(self._root)
+        try:
+            if own.aws_unfinished(self.name).exists() or own.aws_outputs(self.name).exists():
+                mailbox.remove(self.account(self.environ).stage(self.name))
+                destroy_in_aws(
+                    own,
+                    self.name,
+                    variables=self._variables,
+                    output=self.output,
+                    environ=self.environ,
+                    delete_data=True,
+                    confirm=lambda: True,
+                )
+            else:
+                self._stack(own).down()
+        except BaseException:
+            self.output.warn(
+                f"Stage {self.name} may be there still: `tally prove --clean --stage {self.name}` removes it, with the "
+                "--vars of this run."
+            )
+            raise
+        shutil.rmtree(self._root)
+        return True
 
     @property
     def _variables(self) -> dict[str, Any]:
@@ -123,7 +153,7 @@ class Prover:
         )
 
     def _deploy(self) -> Stage:
-        own = checkout.make(self.workspace, self.root)
+        own = checkout.make(self.workspace, self._root, self.plan)
         if not self.on_aws:
             return self._stack(own).up(None)
         return deploy_to_aws(
@@ -135,10 +165,25 @@ class Prover:
             confirm=lambda _: True,
         )
 
+    def _probe(self, probes: Sequence[Probe], world: World, results: list[Result]) -> None:
+        """Run the probes. What takes minutes begins once the first has seen the stage as it came."""
+        for position, probe in enumerate(probes):
+            results.append(self._try(probe, world))
+            if position == 0:
+                for later in probes[1:]:
+                    with contextlib.suppress(Exception):  # its own turn tells
+                        self._begin(later, world)
+
+    def _begin(self, probe: Probe, world: World) -> None:
+        if probe.begin and probe.name not in world.begun:
+            world.begun[probe.name] = probe.begin(world)
+
     def _try(self, probe: Probe, world: World) -> Result:
         began = world.clock()
         with self.output.step(f"{probe.name}: {probe.expected}") as step:
+            world.show = step.show
             try:
+                self._begin(probe, world)
                 seen, verdict = probe.run(world), Verdict.PASSED
             except DisprovedError as error:
                 seen, verdict = str(error), Verdict.FAILED
@@ -146,21 +191,26 @@ class Prover:
                 seen, verdict = str(error), Verdict.ONLY_ON_AWS
             except Exception as error:  # noqa: BLE001  one probe that breaks must not hide what the others see
                 seen, verdict = f"{type(error).__name__}: {error}", Verdict.FAILED
-            step.note = f"{verdict}: {seen}"
+            step.note, step.ended, step.style = seen, verdict.value, _STYLES.get(verdict, "yellow")
         return Result(
             name=probe.name, expected=probe.expected, seen=seen, verdict=verdict, seconds=world.clock() - began
         )
 
 
+def _not_run(probe: Probe) -> Result:
+    return Result(name=probe.name, expected=probe.expected, seen="interrupted", verdict=Verdict.NOT_RUN, seconds=0)
+
+
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Take a SIGTERM for Ctrl-C, so that the stage is removed then too."""
+    """Take the signals that end a process for Ctrl-C, so that the stage is removed then too."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

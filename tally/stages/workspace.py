@@ -16,7 +16,7 @@ from typing import Self
 from tally.errors import ExitCode, OperatorError
 
 SOURCES = ("infra", "app")
-RESERVED = frozenset({"aws", "terraform", "check"})
+RESERVED = frozenset({"aws", "terraform", "check", "proving"})
 """Names under ``TALLY_HOME`` that are not stages."""
 
 _STAGE = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
@@ -90,6 +90,10 @@ class Workspace:
     def aws_unfinished(self, stage: str) -> Path:
         """Return the mark of a deployment to AWS that began: what is left when it was cut short."""
         return self.home / "aws" / f"{stage}.unfinished"
+
+    def proving(self, stage: str) -> Path:
+        """Return where `tally prove` keeps the sources, the state and the logs of a stage while it lives."""
+        return self.home / "proving" / stage
 
     def lock_file(self, stage: str) -> Path:
         """Return the lock of a stage: outside its folder, which may be wiped under the lock."""
