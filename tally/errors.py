@@ -8,7 +8,9 @@ class ExitCode(IntEnum):
     """Every exit status of ``tally``."""
 
     OK = 0  # done, and as hoped
-    NOT_AS_HOPED = 1  # the batch ended with failures or was rejected, the audit differs, or doctor found a failure
+    NOT_AS_HOPED = (
+        1  # the batch ended with failures or was rejected, the audit differs, doctor or prove found a failure
+    )
     USAGE = 2  # wrong arguments, or no such batch, job or file
     ENVIRONMENT = 3  # a tool or credentials are missing, a port is taken, the stack is not up, a deployment failed
     UNEXPECTED = 4  # AWS, or Tally itself, answered what was not foreseen
@@ -21,7 +23,7 @@ EXIT_CODES_HELP = """\b
 Exit status:
   0    done, and as hoped
   1    the batch ended with failures or was rejected, the audit differs,
-       or doctor found a failure
+       or doctor or prove found a failure
   2    wrong arguments, or no such batch, job or file
   3    a tool or credentials missing, port taken, stack not up, deployment failed
   4    unexpected error of AWS or of Tally itself

@@ -1,4 +1,4 @@
-"""tally prove on a local AWS: it passes, with faults met, and leaves nothing, also when it is interrupted."""
+"""`tally prove` in its small form: few rows, every local probe but the slowest, and nothing left, also if interrupted."""
 
 import json
 import os
@@ -9,55 +9,72 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import wait_for
+from tally.stages.workspace import alive
+from tests.e2e.conftest import Tally, wait_for
 
 pytestmark = pytest.mark.e2e
 
-_REPO = Path(__file__).resolve().parents[2]
-_PROBES = ("first-upload", "odd-keys", "rejected-rows", "overwritten", "faults", "redrive", "events", "alarm")
+PROBES = (
+    "first-upload",
+    "odd-keys",
+    "rejected-rows",
+    "overwritten",
+    "faults",
+    "throttled",
+    "redrive",
+    "events",
+    "alarm",
+)
 
 
-def _prove(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tally", "prove", *arguments],
-        env={**os.environ, "TALLY_HOME": str(home)},
-        cwd=_REPO,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Tally:
+    """Return a command line that knows no stage."""
+    return Tally(home=tmp_path / "home", repo=Path(__file__).resolve().parents[2], name="small")
 
 
-def _left(home: Path) -> list[Path]:
-    return list((home / "proving").iterdir())
+def servers(home: Path) -> list[int]:
+    """Return the local AWSs that `tally prove` has brought up there."""
+    return [int(json.loads(path.read_text())["pid"]) for path in home.glob("proving/*/*/server.json")]
 
 
-def test_every_probe_passes_and_nothing_is_left(tmp_path: Path) -> None:
-    """A small form of what an operator runs."""
-    chosen = [argument for name in _PROBES for argument in ("--probe", name)]
-    running = _prove(tmp_path, "--rows", "3000", "--json", "--out", str(tmp_path / "report.md"), *chosen)
-    said, told = running.communicate()
-    assert running.returncode == 0, told
-    found = json.loads(said)
-    assert {probe["probe"]: probe["verdict"] for probe in found["probes"]} == {
-        **dict.fromkeys(_PROBES, "passed"),
-        "alarm": "only on AWS",
-    }
-    (faults,) = [probe for probe in found["probes"] if probe["probe"] == "faults"]
-    assert "faults met: " in faults["seen"]
-    assert "| faults |" in (tmp_path / "report.md").read_text()
-    assert _left(tmp_path) == []
+def left(home: Path) -> list[Path]:
+    """Return the stages that `tally prove` has left there; locks are no stage."""
+    return [path for path in home.glob("proving/*") if path.is_dir()]
 
 
-def test_an_interrupt_removes_the_stage(tmp_path: Path) -> None:
-    """Its local AWS too: the process ends only when that has."""
-    running = _prove(tmp_path, "--probe", "first-upload", "--probe", "poison")
-    server = tmp_path / "proving" / "prove" / "prove" / "server.json"
-    wait_for(server.exists, what="the local AWS to start")
-    process = json.loads(server.read_text())["pid"]
-    running.send_signal(signal.SIGTERM)
-    _, told = running.communicate()
-    assert running.returncode == 1, told
-    assert _left(tmp_path) == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(process, 0)
+def test_every_probe_that_a_local_aws_can_answer_passes_and_nothing_is_left(nowhere: Tally) -> None:
+    out = nowhere.home.parent / "report.md"
+    chosen = [word for name in PROBES for word in ("--probe", name)]
+    done = nowhere.run("prove", "--rows", "300", *chosen, "--out", str(out), "--json")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    said = json.loads(done.stdout)
+    verdicts = {probe["probe"]: probe["verdict"] for probe in said["probes"]}
+    assert verdicts == dict.fromkeys(PROBES, "passed") | {"throttled": "only on AWS"}
+    assert said["passed"]
+    assert all(f"| {name} |" in out.read_text() for name in PROBES)
+    assert left(nowhere.home) == []
+
+
+def test_a_run_that_is_killed_is_cleaned_up_by_the_next_and_one_that_is_told_to_end_by_itself(nowhere: Tally) -> None:
+    command = [sys.executable, "-m", "tally", "prove", "--stage", "small", "--probe", "first-upload"]
+
+    def begin() -> tuple[subprocess.Popen[bytes], int]:
+        running = subprocess.Popen(
+            command, env=nowhere.environ, cwd=nowhere.repo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        return running, wait_for(lambda: servers(nowhere.home), what="a local AWS")[0]
+
+    killed, first = begin()
+    killed.kill()
+    killed.wait()
+    assert alive(first)
+    cleaned = nowhere.run("prove", "--clean")
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert left(nowhere.home) == []
+    told, second = begin()
+    os.kill(told.pid, signal.SIGTERM)
+    assert told.wait() != 0
+    assert left(nowhere.home) == []
+    assert not alive(first)
+    assert not alive(second)

@@ -1,7 +1,8 @@
 """The faults that a stage of `tally prove` injects into its own functions."""
 
+import contextlib
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -45,7 +46,7 @@ def mortal(monkeypatch: pytest.MonkeyPatch) -> None:
     def exit_(_status: int) -> None:
         raise Exited
 
-    monkeypatch.setattr(injected.os, "_exit", exit_)
+    monkeypatch.setattr("os._exit", exit_)
 
 
 def request(body: str = '{"pk": "batch#prove_faulty-1"}', url: str = "https://aws/") -> Any:
@@ -112,10 +113,8 @@ def run(plan: Plan, memory: Memory, requests: int) -> list[str]:
     faults = Faults(plan, memory, "process", lambda _request: None)
     for _ in range(requests):
         before = dict(memory.met)
-        try:
+        with contextlib.suppress(Exited, ConnectionClosedError):
             faults.meet(request(), UPDATE)
-        except (Exited, ConnectionClosedError):
-            pass
         met.append("".join(kind for kind in RATES if memory.met.get(kind, 0) > before.get(kind, 0)))
     return met
 
@@ -170,6 +169,6 @@ def test_the_sdk_takes_a_fault_for_one_of_aws_and_tries_again(kind: str) -> None
         aws_secret_access_key="test",
         config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
     )
-    client.meta.events.register("before-send.*", aws)
+    client.meta.events.register("before-send.*", cast(Any, aws))
     client.get_item(TableName="t", Key={"pk": {"S": "batch#prove_faulty-1"}, "sk": {"S": "batch"}})
     assert len(tries) == 2

@@ -3,18 +3,20 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from chalicelib import clients
 from chalicelib.clock import utc_now
 from tally.deploy.preflight import Account
 from tally.errors import ExitCode, OperatorError
 from tally.local.stack import LocalStack
 from tally.output import Output
-from tally.prove import checkout, mailbox, report
+from tally.prove import bill, checkout, mailbox, report
 from tally.prove.injected import Plan
 from tally.prove.probe import DisprovedError, OnlyOnAwsError, Probe, Result, Verdict, World
 from tally.prove.probes import PROBES
@@ -233,6 +235,9 @@ def test_the_copy_has_the_faults_their_plan_and_the_jobs_of_the_probes(tmp_path:
     library = own.repo / "app" / "chalicelib"
     source = (own.repo / "app" / "app.py").read_text(encoding="utf-8")
     assert source.index("install()") < source.index("from chalicelib.services")
+    assert source.count("install()") == 1
+    assert checkout.make(Workspace(repo=REPO, home=tmp_path), tmp_path / "proving" / "p", Plan(seed=3)) == own
+    assert (own.repo / "app" / "app.py").read_text(encoding="utf-8") == source
     assert '"seed": 3' in (library / "injected.json").read_text(encoding="utf-8")
     assert {path.stem for path in (library / "jobs").glob("prove_*.py")} == {
         "prove_faulty", "prove_later", "prove_plain", "prove_poison"
@@ -244,7 +249,9 @@ def test_no_other_deployment_can_carry_a_fault(tmp_path: Path) -> None:
     mirror(REPO / "app", tmp_path / "app")
     files = [path for path in (tmp_path / "app").rglob("*") if path.is_file()]
     assert [path for path in files if path.stem == "injected" or path.stem.startswith("prove")] == []
-    assert [path for path in files if b"injected" in path.read_bytes() or b"tally.prove" in path.read_bytes()] == []
+    assert clients.client.__module__ == "chalicelib.clients"  # to import the faults does not install them
+    words = (b"chalicelib.injected", b"import injected", b"tally.prove", b"install()")
+    assert [path for path in files if any(word in path.read_bytes() for word in words)] == []
 
 
 def test_an_app_without_a_place_for_the_faults_is_refused(tmp_path: Path) -> None:
@@ -281,6 +288,49 @@ def test_the_mailbox_of_a_killed_run_is_removed_and_none_is_no_error(stage: Stag
     mailbox.remove(stage)
     mailbox.remove(stage)
     assert "QueueUrls" not in sqs.list_queues()
+
+
+def test_a_batch_that_never_ends_disproves() -> None:
+    moments = iter(range(1_000))
+    world = World(stage=STAGE, rows=1, patience=3, clock=lambda: next(moments), sleep=lambda _seconds: None)
+    with pytest.raises(DisprovedError, match="waited 3 s for Godot"):
+        world.wait(lambda: None, "Godot")
+
+
+def test_every_probe_has_a_name_of_its_own_and_the_first_upload_is_first() -> None:
+    names = [probe.name for probe in PROBES]
+    assert len(set(names)) == len(names)
+    assert names[0] == "first-upload"
+
+
+class Measured:
+    """In place of CloudWatch: what it has measured so far."""
+
+    def __init__(self, *sums: float) -> None:
+        self.sums = iter(sums)
+
+    def get_metric_statistics(self, **_asked: Any) -> dict[str, Any]:
+        return {"Datapoints": [{"Sum": next(self.sums)}, {"Sum": 10.0}]}
+
+
+def billed(monkeypatch: pytest.MonkeyPatch, *sums: float) -> str:
+    """Return what is said of a batch of 1,000 units, each reading of CloudWatch a minute after the other."""
+    measured = Measured(*sums)
+    monkeypatch.setattr(Stage, "client", lambda _stage, _service: measured)
+    moments = iter(range(0, 6_000, 60))
+    world = World(stage=STAGE, rows=1, patience=3, clock=lambda: next(moments), sleep=lambda _seconds: None)
+    batch = SimpleNamespace(created_at="2026-03-01T12:00:30+00:00", completed_at="2026-03-01T12:01:10+00:00")
+    return bill.compare(world, batch, 1_000)  # type: ignore[arg-type]
+
+
+def test_a_bill_waits_until_aws_has_measured_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert billed(monkeypatch, 0, 300, 1_040) == "1,050 write units measured, 1,000 said (+5%)"
+
+
+@pytest.mark.parametrize("sum_", [500, 1_500])
+def test_a_bill_that_differs_disproves(sum_: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DisprovedError, match="1,000 are said"):
+        billed(monkeypatch, *[sum_] * 100)
 
 
 def result(verdict: Verdict, seen: str = "it") -> Result:
