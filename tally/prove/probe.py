@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     ONLY_ON_AWS = "only on AWS"
+    REFUSED = "refused"  # by a quota of the account
     NOT_RUN = "not run"
 
 
@@ -32,6 +33,10 @@ class DisprovedError(Exception):
 
 class OnlyOnAwsError(Exception):
     """The local AWS cannot answer this; the message says why."""
+
+
+class RefusedError(Exception):
+    """The account does not allow what the probe needs; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from chalicelib.steps.redrive import Redriver
 from chalicelib.store.items import Counts
 from tally.batch import cost
 from tally.prove import bill, injected, mailbox
-from tally.prove.probe import DisprovedError, Probe, World, csv
+from tally.prove.probe import DisprovedError, Probe, RefusedError, World, csv
 
 _PLAIN = ("number", "text")
 _PARTS_ROWS = 160_000
@@ -128,13 +128,16 @@ def _events(world: World) -> str:
 
 def _throttled(world: World) -> str:
     world.require_aws("the local AWS starts as many functions as there is work, whatever is reserved")
-    name = f"tally-{world.stage.name}-process"
-    world.stage.functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    functions, name = world.stage.functions, f"tally-{world.stage.name}-process"
+    try:
+        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
+    except functions.exceptions.InvalidParameterValueException as error:
+        raise RefusedError(f"the account's quota leaves nothing to reserve: {error}") from error
     try:
         batch = world.upload("prove_plain", "throttled.csv", _rows(world.rows))
         return world.counts(batch, Counts(succeeded=world.rows))
     finally:
-        world.stage.functions.delete_function_concurrency(FunctionName=name)
+        functions.delete_function_concurrency(FunctionName=name)
 
 
 def _alarm(world: World) -> str:

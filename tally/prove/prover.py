@@ -17,7 +17,7 @@ from tally.local.stack import LocalStack
 from tally.output import Output
 from tally.prove import checkout, mailbox
 from tally.prove.injected import Plan
-from tally.prove.probe import DisprovedError, OnlyOnAwsError, Probe, Result, Verdict, World
+from tally.prove.probe import DisprovedError, OnlyOnAwsError, Probe, RefusedError, Result, Verdict, World
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace, exclusive
 
@@ -189,6 +189,8 @@ class Prover:
                 seen, verdict = str(error), Verdict.FAILED
             except OnlyOnAwsError as error:
                 seen, verdict = str(error), Verdict.ONLY_ON_AWS
+            except RefusedError as error:
+                seen, verdict = str(error), Verdict.REFUSED
             except Exception as error:  # noqa: BLE001  one probe that breaks must not hide what the others see
                 seen, verdict = f"{type(error).__name__}: {error}", Verdict.FAILED
             step.note, step.ended, step.style = seen, verdict.value, _STYLES.get(verdict, "yellow")

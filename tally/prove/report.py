@@ -19,7 +19,7 @@ def show(output: Output, results: Sequence[Result]) -> None:
 
 def passed(results: Sequence[Result]) -> bool:
     """Tell whether every probe that could be made passed, and at least one could."""
-    made = [result for result in results if result.verdict is not Verdict.ONLY_ON_AWS]
+    made = [result for result in results if result.verdict not in {Verdict.ONLY_ON_AWS, Verdict.REFUSED}]
     return bool(made) and all(result.verdict is Verdict.PASSED for result in made)
 
 

@@ -1,4 +1,4 @@
-"""`tally prove` in its small form: few rows, every local probe but the slowest, and nothing left, also if interrupted."""
+"""`tally prove` in its small form: few rows, the main probes, and nothing left, also if interrupted."""
 
 import json
 import os

@@ -169,6 +169,6 @@ def test_the_sdk_takes_a_fault_for_one_of_aws_and_tries_again(kind: str) -> None
         aws_secret_access_key="test",
         config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
     )
-    client.meta.events.register("before-send.*", cast(Any, aws))
+    client.meta.events.register("before-send.*", cast("Any", aws))
     client.get_item(TableName="t", Key={"pk": {"S": "batch#prove_faulty-1"}, "sk": {"S": "batch"}})
     assert len(tries) == 2

@@ -297,6 +297,22 @@ def test_a_batch_that_never_ends_disproves() -> None:
         world.wait(lambda: None, "Godot")
 
 
+def test_a_quota_that_leaves_no_concurrency_to_reserve_is_no_failure(
+    tmp_path: Path, local: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (throttled,) = [probe for probe in PROBES if probe.name == "throttled"]
+    functions = boto3.client("lambda", region_name="us-east-1", aws_access_key_id="t", aws_secret_access_key="t")
+    refused: Any = {"Error": {"Code": "InvalidParameterValueException", "Message": "below its minimum value"}}
+
+    def put(**_asked: Any) -> None:
+        raise functions.exceptions.InvalidParameterValueException(refused, "PutFunctionConcurrency")
+
+    monkeypatch.setattr(functions, "put_function_concurrency", put)
+    monkeypatch.setitem(STAGE.__dict__, "functions", functions)
+    (found,) = prover(tmp_path).run([throttled], rows=100, patience=1)
+    assert (found.verdict, "below its minimum value" in found.seen) == (Verdict.REFUSED, True)
+
+
 def test_every_probe_has_a_name_of_its_own_and_the_first_upload_is_first() -> None:
     names = [probe.name for probe in PROBES]
     assert len(set(names)) == len(names)
@@ -341,7 +357,8 @@ def result(verdict: Verdict, seen: str = "it") -> Result:
     ("made", "expected"),
     [
         ([Verdict.PASSED, Verdict.ONLY_ON_AWS], True),
-        ([Verdict.ONLY_ON_AWS], False),
+        ([Verdict.PASSED, Verdict.REFUSED], True),
+        ([Verdict.ONLY_ON_AWS, Verdict.REFUSED], False),
         ([Verdict.PASSED, Verdict.FAILED], False),
         ([Verdict.PASSED, Verdict.NOT_RUN], False),
         ([], False),
