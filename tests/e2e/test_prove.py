@@ -5,11 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
-from tally.stages.workspace import alive
+from tally.local import localaws
+from tally.stages.workspace import StageFolder, alive
 from tests.e2e.conftest import Tally, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -78,3 +83,69 @@ def test_a_run_that_is_killed_is_cleaned_up_by_the_next_and_one_that_is_told_to_
     assert left(nowhere.home) == []
     # Their parents are dead: the system may take a moment to forget them.
     wait_for(lambda: not alive(first) and not alive(second), what="the local AWSs to be gone", seconds=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InAws(Tally):
+    """The command line of somebody whose tools take a local AWS for their account."""
+
+    server: localaws.Server
+    models: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of an operator with credentials and a region."""
+        aws = localaws.environment(self.server, super().environ)
+        return aws | {"AWS_DATA_PATH": str(self.models), "TALLY_HOME": str(self.home)}
+
+    def made(self) -> dict[str, list[Any]]:
+        """Return what there is in the account that costs or holds something."""
+        keys = {"aws_access_key_id": localaws.CREDENTIAL, "aws_secret_access_key": localaws.CREDENTIAL}
+
+        def ask(service: str, call: str, field: str) -> list[Any]:
+            client = boto3.client(service, endpoint_url=self.server.endpoint, region_name=localaws.REGION, **keys)  # type: ignore[call-overload]
+            return list(getattr(client, call)().get(field, []))
+
+        return {
+            field: ask(service, call, field)
+            for service, call, field in (
+                ("dynamodb", "list_tables", "TableNames"),
+                ("s3", "list_buckets", "Buckets"),
+                ("sqs", "list_queues", "QueueUrls"),
+                ("lambda", "list_functions", "Functions"),
+                ("lambda", "list_event_source_mappings", "EventSourceMappings"),
+                ("sns", "list_topics", "Topics"),
+                ("iam", "list_roles", "Roles"),
+                ("logs", "describe_log_groups", "logGroups"),
+                ("cloudwatch", "describe_alarms", "MetricAlarms"),
+            )
+        }
+
+
+@pytest.fixture
+def in_aws(tmp_path: Path) -> Iterator[InAws]:
+    """Start an account."""
+    account = StageFolder(name="account", root=tmp_path / "account")
+    account.root.mkdir()
+    made = InAws(
+        home=tmp_path / "home",
+        repo=Path(__file__).resolve().parents[2],
+        name="small",
+        server=localaws.start(account, port=None),
+        models=localaws.models(account),
+    )
+    try:
+        yield made
+    finally:
+        localaws.stop(account)
+
+
+def test_the_same_command_proves_a_stage_in_an_account_and_leaves_it_as_it_was(in_aws: InAws) -> None:
+    before = in_aws.made()
+    done = in_aws.run(
+        "prove", "--aws", "--yes", "--rows", "300", "--probe", "first-upload", "--probe", "alarm", "--json"
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert [probe["verdict"] for probe in json.loads(done.stdout)["probes"]] == ["passed", "passed"]
+    assert in_aws.made() == before
+    assert left(in_aws.home) == []
