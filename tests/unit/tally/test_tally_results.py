@@ -1,6 +1,7 @@
 """What commands print with --json is what their schemas say: every command, each with a real output."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,11 @@ def test_every_command_has_a_schema_and_errors_have_one() -> None:
 
 def test_the_schemas_in_the_documentation_are_current() -> None:
     assert schemas.stale() == [], "run `make docs`"
+
+
+def test_the_example_of_an_error_in_the_documentation_is_one() -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", (schemas.FOLDER.parent / "json.md").read_text("utf-8"), re.DOTALL)
+    results.check("error", json.loads(example))
 
 
 @pytest.mark.parametrize("name", sorted(results.RESULTS))
