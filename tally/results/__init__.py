@@ -22,6 +22,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "list": (list[batches.Listed],),
     "logs": (list[operations.Logged],),
     "pause": (batches.Held,),
+    "prove": (operations.Proved, operations.Cleaned),
     "queues": (operations.Queues,),
     "redrive": (batches.Redriven, batches.Followed),
     "resume": (batches.Held,),

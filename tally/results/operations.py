@@ -92,3 +92,28 @@ class Examined(Result):
     stage: str
     worst: str
     findings: list[Finding]
+
+
+class Probe(Result):
+    """What a probe saw."""
+
+    probe: str
+    expected: str
+    seen: str
+    verdict: str
+    seconds: float
+
+
+class Proved(Result):
+    """`tally prove`."""
+
+    stage: str
+    passed: Annotated[bool, Meta(description="Whether every probe that could be made passed, and one could.")]
+    probes: list[Probe]
+
+
+class Cleaned(Result):
+    """`tally prove --clean`."""
+
+    stage: str
+    removed: bool

@@ -24,6 +24,7 @@ from tally.errors import ExitCode
 from tally.local import demo, sample
 from tally.local.localaws import Server
 from tally.output import Output
+from tally.prove import probe
 from tally.stages.stage import Resources, Stage
 from tests.unit.tally import finished_batch
 from tests.unit.tally.batch.test_tally_cost import COST
@@ -93,13 +94,22 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     monkeypatch.setattr(stage_commands, "deploy_to_aws", lambda *_arguments, **_options: LOCAL)
     remains = SimpleNamespace(functions=["plan"], resources=[1])
     monkeypatch.setattr(stage_commands, "destroy_in_aws", lambda *_arguments, **_options: remains)
+    probed = probe.Result(name="p", expected="e", seen="s", verdict=probe.Verdict.PASSED, seconds=1.0)
+    monkeypatch.setattr("tally.prove.prover.Prover.run", lambda *_arguments, **_options: [probed])
     monkeypatch.setattr(stage_commands, "Demo", lambda **_options: _demonstrate)
     file = tmp_path / "a.csv"
     file.write_text("{}")
     batch = [["audit"], ["pause"], ["resume"], ["cancel"], ["redrive"], ["status"], ["status", "--no-cost"], ["tune"]]
     batch += [["cost"], ["rows"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
     every = [[name, "b", *more] for name, *more in batch]
-    every += [["submit", str(file), "--job", "transactions"], ["list"], ["cost"], ["doctor"]]
+    every += [
+        ["submit", str(file), "--job", "transactions"],
+        ["list"],
+        ["cost"],
+        ["doctor"],
+        ["prove"],
+        ["prove", "--clean"],
+    ]
     every += [["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
     every += [["invoke", "plan", str(file)], ["sample", "--out", str(tmp_path / "s.csv"), "--rows", "9"]]
     return {name: [arguments for arguments in every if arguments[0] == name] for name in {one[0] for one in every}}
