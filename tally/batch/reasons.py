@@ -35,6 +35,7 @@ _UNCLOSED = re.compile(r"""(?<!\w)['"`](?!.*['"`](?!\w)).*$""")
 _IS_VALUE = re.compile(r"\d|@|://")
 _NAMES = re.compile(r"(?:utf-?(?:8|16|32)|latin-1|iso-8859-\d+|u?int\d+|float\d+|base64|sha256|md5)", re.IGNORECASE)
 """Words with digits that are no values."""
+_EXCEPTION = re.compile(r"(?:Error|Exception):$")
 _REPEATED = re.compile(r"\*(?:[ ,]+\*)+")
 _JOINED = "\0"
 """Stands for a blank in the name of a column while a sentence is taken apart; no reason has one by then."""
@@ -206,7 +207,7 @@ def _divided(sentences: Sequence[tuple[str, ...]]) -> Iterator[tuple[list[tuple[
     while pending:
         group = pending.pop()
         forms = [Counter(words) for words in zip(*group, strict=True)]
-        few = [at for at, found in enumerate(forms) if len(found) > 1 and _tells(found)]
+        few = [at for at, found in enumerate(forms) if len(found) > 1 and _tells(at, found)]
         if few:
             at = min(few, key=lambda at: len(forms[at]))
             parts: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -228,6 +229,8 @@ def _divided(sentences: Sequence[tuple[str, ...]]) -> Iterator[tuple[list[tuple[
             yield group, " ".join(pattern)
 
 
-def _tells(forms: Mapping[str, int]) -> bool:
-    """Tell whether words at one place are no values: few forms, or names of columns or of exceptions."""
-    return len(forms) <= MAX_FORMS or any(_JOINED in word or word.endswith(":") for word in forms)
+def _tells(at: int, forms: Mapping[str, int]) -> bool:
+    """Tell whether the words at a place are no values: few forms, or names of columns or of exceptions."""
+    return len(forms) <= MAX_FORMS or any(
+        _JOINED in word or _EXCEPTION.search(word) or (at == 0 and word.endswith(":")) for word in forms
+    )
