@@ -18,6 +18,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "down": (list[stages.Removed],),
     "env": (stages.Environment,),
     "error": (operations.Failed,),
+    "failures": (batches.Failures,),
     "invoke": (stages.Returned,),
     "list": (list[batches.Listed],),
     "logs": (list[operations.Logged],),

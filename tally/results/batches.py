@@ -10,6 +10,8 @@ Time = Annotated[str, Meta(description="ISO 8601, UTC.")]
 Row = Annotated[str, Meta(description="CHUNK:ROW, as --row and --rows take it.")]
 Line = Annotated[int | None, Meta(description="Where the row begins in the file; null if that is not known.")]
 Code = Annotated[str, Meta(description="Why the row failed, for programs; empty if it succeeded.")]
+OutcomeName = Annotated[str, Meta(description="succeeded, failed or rejected.")]
+Pattern = Annotated[str, Meta(description="A reason whose values are taken out; * stands for one.")]
 HoldName = Annotated[str, Meta(description="paused, cancelled, threshold, or empty.")]
 
 
@@ -128,9 +130,44 @@ class Progress(Result):
     completed_at: Annotated[str, Meta(description="Empty while it runs.")]
 
 
+class TopReason(Result):
+    """One of the reasons that most rows have."""
+
+    outcome: OutcomeName
+    reason: Pattern
+    rows: int
+
+
+class ExampleRow(Result):
+    """A row of a group."""
+
+    id: Row
+    line: Line
+    reason: str
+
+
+class ReasonGroup(TopReason):
+    """Rows that failed, or were rejected, for the same reason."""
+
+    group: Annotated[int, Meta(description="Its number now, as `tally redrive --group` takes it.")]
+    share: Annotated[float, Meta(description="Of all rows that did not succeed.")]
+    codes: list[Code]
+    example: ExampleRow
+    redrive: Annotated[str | None, Meta(description="The command that runs it again; null for rejected rows.")]
+
+
+class Failures(Result):
+    """`tally failures`."""
+
+    id: Id
+    rows: Annotated[int, Meta(description="That did not succeed.")]
+    groups: list[ReasonGroup]
+
+
 class Status(Progress):
     """`tally status`, and `tally submit --watch`. `cost` is null until the end, left out with --no-cost."""
 
+    reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
     cost: Cost | UnsetType | None = UNSET
 
 
@@ -177,7 +214,9 @@ class ListedRow(Result):
     code: Code
     tries: int
     duration_ms: int
-    why: Annotated[str, Meta(description="The reason, or the result as JSON.")]
+    outcome: OutcomeName
+    reason: Annotated[str, Meta(description="Why, for people; empty if it succeeded.")]
+    result: Annotated[Any, Meta(description="What the job returned; null if it did not succeed.")]
     traceback: str
 
 

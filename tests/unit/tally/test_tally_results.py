@@ -100,7 +100,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     file = tmp_path / "a.csv"
     file.write_text("{}")
     batch = [["audit"], ["pause"], ["resume"], ["cancel"], ["redrive"], ["status"], ["status", "--no-cost"], ["tune"]]
-    batch += [["cost"], ["rows"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
+    batch += [["cost"], ["rows"], ["failures"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
     every = [[name, "b", *more] for name, *more in batch]
     every += [
         ["submit", str(file), "--job", "transactions"],
