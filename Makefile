@@ -116,11 +116,13 @@ tf-fmt:
 	@command -v terraform >/dev/null || { echo "terraform not found: https://developer.hashicorp.com/terraform/install (1.9 or newer)"; exit 1; }
 	@terraform fmt -check -recursive infra
 
-docs: venv ## Write the tables in the READMEs of the modules
+docs: venv ## Write the tables in the READMEs of the modules, and the schemas of --json
 	@$(BIN)/python -m tools.terraform_readmes
+	@$(BIN)/python -m tools.schemas
 
 docs-check: venv
 	@$(BIN)/python -m tools.terraform_readmes --check
+	@$(BIN)/python -m tools.schemas --check
 
 tf-validate: tf-fmt ## Validate the root module, and each module alone
 	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"

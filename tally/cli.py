@@ -21,6 +21,8 @@ from tally.commands.help import GroupedCommands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error, print_json
 
+_WHERE = "--debug shows where"
+
 
 @click.group(
     cls=GroupedCommands,
@@ -105,22 +107,22 @@ def explain(error: Exception) -> OperatorError:
         case EndpointConnectionError():
             return OperatorError(str(error), hint="is the stage up, and is the region right?")
         case ClientError() | BotoCoreError():
-            return OperatorError(f"AWS: {error} (--debug shows where)", code=ExitCode.UNEXPECTED)
+            return OperatorError(f"AWS: {error}", hint=_WHERE, code=ExitCode.UNEXPECTED)
         case TallyError():
             return _explain_library(error)
         case _:
-            text = f"{type(error).__name__}: {error} (--debug shows where)"
-            return OperatorError(" ".join(text.split()), code=ExitCode.UNEXPECTED)
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            return OperatorError(text, hint=_WHERE, code=ExitCode.UNEXPECTED)
 
 
 def _explain_library(error: TallyError) -> OperatorError:
     if isinstance(error, NotRedrivableError | FormatError):
         return OperatorError(str(error), code=ExitCode.USAGE)
     if isinstance(error, RetryableError):
-        return OperatorError(f"AWS did not take it: {error}; run it again.", code=ExitCode.UNEXPECTED)
+        return OperatorError(f"AWS did not take it: {error}", hint="run it again.", code=ExitCode.UNEXPECTED)
     if isinstance(error.__cause__, ClientError | BotoCoreError):
         return explain(error.__cause__)
-    return OperatorError(f"{error} (--debug shows where)", code=ExitCode.UNEXPECTED)
+    return OperatorError(str(error), hint=_WHERE, code=ExitCode.UNEXPECTED)
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:

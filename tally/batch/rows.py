@@ -29,7 +29,7 @@ from chalicelib.store.table import MAX_KEYS
 from chalicelib.store.waiting import Waiting
 from tally.batch.lines import Chunks, find_chunk, find_row
 from tally.batch.reader import Reader
-from tally.batch.redrive import parse_rows, row_name
+from tally.batch.row_names import parse_rows, row_name
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 
@@ -80,37 +80,44 @@ class FoundRow:
         }
 
 
-def listed(reader: Reader, batch: Batch, outcome: Outcome, limit: int) -> list[dict[str, Any]]:
-    """Return the first rows of a batch that have an outcome, in the file's order, as ``--json`` shows them."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The first rows of a batch that have an outcome, in the file's order; ``total`` is how many rows there are.
+
+    ``rows`` are as ``--json`` shows them: docs/runbook.md says what each field is.
+    """
+
+    rows: list[dict[str, Any]]
+    total: int
+
+
+def listed(reader: Reader, batch: Batch, outcome: Outcome | None, limit: int) -> Listed:
+    """Return the first rows of a batch that have an outcome, or any; rows without one yet are left out."""
+    chunks = sorted(reader.chunks(batch).items())
+    counts = [chunk.counts.total if outcome is None else getattr(chunk.counts, outcome) for _, chunk in chunks]
     found: list[dict[str, Any]] = []
-    for _, chunk in sorted(reader.chunks(batch).items()):
+    for (_, chunk), count in zip(chunks, counts, strict=True):
         # Chunks are read one after another, those without such a row not at all, until there are enough.
-        if len(found) >= limit or not getattr(chunk.counts, outcome):
-            continue
-        found += [
-            {
-                "id": row_name(chunk.key.number, each.row),
-                "chunk": chunk.key.number,
-                "row": each.row,
-                "line": each.line or None,
-                "counted_at": marker.counted_at,
-                "code": each.code.value if each.code else "",
-                "tries": each.tries,
-                "duration_ms": each.duration_ms,
-                "why": each.reason or bytes(each.result).decode(),
-                "traceback": each.traceback,
-            }
-            for marker, each in reader.outcomes(chunk.key)
-            if each.outcome is outcome
-        ]
-    return found[:limit]
+        if len(found) >= limit:
+            break
+        partition = _partition(reader, chunk.key) if count else None
+        if partition is not None:
+            found += partition.listed(outcome)
+    return Listed(found[:limit], total=sum(counts))
 
 
-def show_listed(output: Output, listed: Iterable[dict[str, Any]]) -> None:
+def show_listed(output: Output, listed: Listed) -> None:
     """Write rows for people; a row's name is one word, to be pasted after `tally redrive --rows`."""
-    shown = ("id", "line", "code", "tries", "counted_at", "why")
-    rows = [tuple("" if row[name] is None else row[name] for name in shown) for row in listed]
-    output.table("", ("chunk:row", *shown[1:]), rows)
+    shown = ("id", "line", "outcome", "code", "tries", "counted_at")
+    rows = [
+        (
+            *("" if row[name] is None else row[name] for name in shown),
+            row["reason"] or ("" if row["result"] is None else msgspec.json.encode(row["result"]).decode()),
+        )
+        for row in listed.rows
+    ]
+    output.table("", ("chunk:row", *shown[1:], "reason or result"), rows)
+    output.say(f"{len(rows):,} of {listed.total:,} rows")
 
 
 def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
@@ -211,6 +218,28 @@ class _Partition:
         last = max(begin for begin in begins if begin <= line)
         name = row_name(self.chunk.key.number, begins[last])
         return f"the last row known to begin before it is {name}, at line {last:,}"
+
+    def listed(self, outcome: Outcome | None) -> list[dict[str, Any]]:
+        """Return the rows that have an outcome, or any, in their order, as ``--json`` shows them."""
+        lines = {row: line for line, row in self.begins.items()}
+        return [
+            {
+                "id": row_name(self.chunk.key.number, row),
+                "chunk": self.chunk.key.number,
+                "row": row,
+                "line": lines.get(row),
+                "outcome": each.outcome.value,
+                "code": each.code.value if each.code else "",
+                "reason": each.reason,
+                "result": _result(each),
+                "tries": each.tries,
+                "duration_ms": each.duration_ms,
+                "counted_at": marker.counted_at,
+                "traceback": each.traceback,
+            }
+            for row, (marker, each) in sorted(self.outcomes.items())
+            if outcome is None or each.outcome is outcome
+        ]
 
     def row(self, batch: Batch, row: int, line: int | None = None) -> FoundRow:
         """Return a row, which may be known to begin at a line."""

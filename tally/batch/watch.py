@@ -13,6 +13,7 @@ from rich.text import Text
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
+from tally.batch.failures import Sampler, Top
 from tally.batch.reader import Progress, Reader
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
@@ -21,6 +22,8 @@ _WINDOW_SECONDS = 20.0
 _LINE_SECONDS = 5.0
 _STALLED_SECONDS = 60.0
 _APPEAR_SECONDS = 30.0
+_LIVE_CHUNKS = 10
+"""Chunks whose reasons are read again for each picture, at most: a watch must not load the table."""
 
 
 @dataclass(slots=True)
@@ -80,8 +83,8 @@ def verdict(progress: Progress) -> ExitCode:
     return ExitCode.OK if progress.batch.status is BatchStatus.COMPLETED else ExitCode.NOT_AS_HOPED
 
 
-def show(output: Output, progress: Progress, now: datetime) -> None:
-    """Write the summary of a batch."""
+def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
+    """Write the summary of a batch, with the reasons that most rows did not succeed for."""
     batch, counts = progress.batch, progress.counts
     seconds = elapsed_seconds(progress, now)
     rows = [
@@ -101,6 +104,10 @@ def show(output: Output, progress: Progress, now: datetime) -> None:
         *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
     ]
     output.table("", ["", ""], rows)
+    for line in top.lines:
+        output.say(line)
+    if top.groups:
+        output.say(f"All reasons, and how to run a group again: tally failures {batch.id}")
 
 
 def _planned_chunks(progress: Progress) -> str:
@@ -116,7 +123,7 @@ def follow(
     """Watch a batch to its end and write its summary."""
     watch = Watch(reader=reader, output=output, where_to_look=where_to_look, interval=interval, timeout=timeout)
     progress = watch.until_final(batch_id)
-    show(output, progress, utc_now())
+    show(output, progress, Sampler(reader).top(progress), utc_now())
     return progress
 
 
@@ -134,8 +141,12 @@ class Watch:
     now: Clock = utc_now
     sleep: Callable[[float], None] = time.sleep
     _meter: Meter = field(default_factory=Meter)
+    _sampler: Sampler = field(init=False)
     _moved_at: float = 0.0
     _hinted: bool = False
+
+    def __post_init__(self) -> None:
+        self._sampler = Sampler(self.reader)
 
     def until_final(self, batch_id: str) -> Progress:
         """Return the batch's last progress once its status is final.
@@ -210,4 +221,7 @@ class Watch:
 
     def _picture(self, progress: Progress) -> Group:
         bar = ProgressBar(total=max(progress.found, 1), completed=progress.counts.total, width=60)
-        return Group(bar, Text(self._line(progress)))
+        reasons = (
+            Text(line, overflow="ellipsis", no_wrap=True) for line in self._sampler.top(progress, _LIVE_CHUNKS).lines
+        )
+        return Group(bar, Text(self._line(progress)), *reasons)

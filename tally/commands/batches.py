@@ -1,4 +1,4 @@
-"""The commands about batches: submit, status, list, rows, row, audit, invoke, sample; each thin."""
+"""The commands about batches: submit, status, list, rows, row, failures, audit, invoke, sample; each thin."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from chalicelib.clock import utc_now
 from chalicelib.store.items import Outcome
 from tally.batch import audit as auditing
 from tally.batch import cost as costing
+from tally.batch import failures as failure_reading
 from tally.batch import idle
 from tally.batch import repair as repairing
 from tally.batch import rows as row_reading
@@ -96,8 +97,11 @@ def status(
         return _follow(output, found, batch, interval, timeout, cost=cost)
     progress = reader(found).progress(reader(found).require(batch).id)
     if progress is not None:
-        show(output, progress, utc_now())
-        output.result(progress.as_json() | (_cost(output, found, progress) if cost else {}))
+        top = failure_reading.Sampler(reader(found)).top(progress)
+        show(output, progress, top, utc_now())
+        output.result(
+            progress.as_json() | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
+        )
     return None
 
 
@@ -122,7 +126,8 @@ def _follow(
     output: Output, stage: Stage, batch: str, interval: float, timeout: float | None, *, cost: bool = True
 ) -> ExitCode:
     progress = follow(output, reader(stage), stage.where_to_look, batch, interval=interval, timeout=timeout)
-    output.result(progress.as_json() | (_cost(output, stage, progress) if cost else {}))
+    top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
+    output.result(progress.as_json() | {"reasons": top.as_json()} | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
 
 
@@ -172,17 +177,29 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
     "rows",
     BATCH,
     click.option(
-        "--outcome", type=click.Choice([outcome.value for outcome in Outcome]), default="failed", show_default=True
+        "--outcome",
+        type=click.Choice([outcome.value for outcome in Outcome]),
+        help="Only rows with this outcome; those of every outcome by default.",
     ),
-    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True),
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most."),
     *RESOURCES,
 )
-def rows(*, output: Output, stage: str, batch: str, outcome: str, limit: int, table: str, bucket: str) -> None:
-    """Show the rows of a batch that have an outcome, and why."""
+def rows(*, output: Output, stage: str, batch: str, outcome: str | None, limit: int, table: str, bucket: str) -> None:
+    """Show the first rows of a batch that have an outcome, in the file's order, with their reason or result."""
     read = reader(find_stage(stage, table, bucket))
-    listed = row_reading.listed(read, read.require(batch), Outcome(outcome), limit)
+    listed = row_reading.listed(read, read.require(batch), Outcome(outcome) if outcome else None, limit)
     row_reading.show_listed(output, listed)
-    output.result(listed)
+    output.result(listed.rows)
+
+
+@command("failures", BATCH, *RESOURCES)
+def failures(*, output: Output, stage: str, batch: str, table: str, bucket: str) -> None:
+    """Show why rows failed or were rejected: reasons in groups, and the command that runs a group again."""
+    read = reader(find_stage(stage, table, bucket))
+    found = read.require(batch)
+    grouping = failure_reading.run(output, read, found)
+    failure_reading.show(output, found, grouping, stage)
+    output.result(failure_reading.as_json(found, grouping, stage))
 
 
 @command(
@@ -280,4 +297,4 @@ def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int)
     output.result(counts | {"file": str(out)})
 
 
-COMMANDS = [submit, status, cost, list_batches, rows, row, audit, invoke_handler, write_sample]
+COMMANDS = [submit, status, cost, list_batches, rows, row, failures, audit, invoke_handler, write_sample]

@@ -4,6 +4,7 @@ import click
 
 from chalicelib.store.batch import Hold
 from tally.batch import hold, redrive, tune
+from tally.batch.row_names import parse_rows
 from tally.batch.watch import follow, verdict
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader
 from tally.errors import ExitCode
@@ -16,6 +17,10 @@ from tally.stages.stage import Stage
     "redrive",
     BATCH,
     click.option("--error", metavar="PATTERN", default="", help="Only rows whose reason matches it (a regex)."),
+    click.option("--reason", metavar="PATTERN", help="Only the group of `tally failures` with this pattern."),
+    click.option(
+        "--group", type=click.IntRange(min=1), metavar="N", help="Only the group of `tally failures` with this number."
+    ),
     click.option("--rows", metavar="CHUNK:ROW,...", help="Only these, as `tally rows` shows them."),
     *WATCH,
     *RESOURCES,
@@ -26,6 +31,8 @@ def redrive_rows(
     stage: str,
     batch: str,
     error: str,
+    reason: str | None,
+    group: int | None,
     rows: str | None,
     watch: bool,
     interval: float,
@@ -33,11 +40,11 @@ def redrive_rows(
     **resources: str,
 ) -> ExitCode | None:
     """Run the failed rows of a batch again. Safe to repeat, to interrupt, and while the batch is running."""
-    pattern = redrive.check_pattern(error)
-    chosen = redrive.parse_rows(rows) if rows is not None else frozenset()
+    chosen = parse_rows(rows) if rows is not None else frozenset()
+    which = redrive.Which(error=error, reason=reason, group=group, rows=chosen)
     found = find_stage(stage, **resources)
     read = reader(found)
-    redriven = redrive.run(output, read, table(found), batch, error=pattern, rows=chosen)
+    redriven = redrive.run(output, read, table(found), batch, which)
     if watch and not redriven.batch.status.final:
         progress = follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
         output.result(progress.as_json() | redriven.as_json())

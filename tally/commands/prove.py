@@ -64,7 +64,9 @@ def prove(
         plan=Plan(seed=seed),
     )
     if clean:
-        output.say(f"Stage {prover.name}: {'removed' if prover.clean() else 'nothing to remove'}.")
+        removed = prover.clean()
+        output.say(f"Stage {prover.name}: {'removed' if removed else 'nothing to remove'}.")
+        output.result({"stage": prover.name, "removed": removed})
         return ExitCode.OK
     probes = [probe for probe in PROBES if not chosen or probe.name in chosen]
     results = prover.run(probes, rows=rows, patience=patience)

@@ -12,6 +12,7 @@ from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import BatchStatus
 from tally.batch import audit, cost
 from tally.batch.audit import Audit
+from tally.batch.failures import Sampler
 from tally.batch.reader import Progress, Reader
 from tally.batch.submit import send
 from tally.batch.watch import Watch, show
@@ -56,7 +57,7 @@ class Demo:
             stall_timeout=_STALL_SECONDS,
         )
         progress = watch.until_final(batch_id)
-        show(self.output, progress, self.now())
+        show(self.output, progress, Sampler(reader).top(progress), self.now())
         audited = audit.run(self.output, reader, batch_id)
         problems = find_problems(progress, audited, expected)
         took = cost.of(stage, progress.batch, self.now())

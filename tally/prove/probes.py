@@ -104,7 +104,7 @@ def _redrive(world: World) -> str:
     batch = world.upload("prove_later", "later.csv", csv(("number", "not_before"), rows))
     before = world.counts(batch, Counts(succeeded=900, failed=100))
     world.wait(lambda: time.time() > from_then, "the rows' time to come")
-    taken = Redriver(table=world.table).redrive(batch, error="", rows=frozenset(), on_chunk=lambda: None)
+    taken = Redriver(table=world.table).redrive(batch, on_chunk=lambda: None)
     after = world.counts(batch, Counts(succeeded=1_000), attempt=2)
     return f"{before}; {taken.rows} redriven; {after}"
 

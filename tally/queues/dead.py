@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -127,7 +128,7 @@ def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
 
     They are hidden while they are read, so that each is read once, and then shown again.
     """
-    letters = list(_received(sqs, queue, limit))
+    letters = list(chain.from_iterable(_received(sqs, queue, limit)))
     _show_again(sqs, queue, letters)
     return letters
 
@@ -138,7 +139,7 @@ def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None
     Dying between sending a letter and deleting it means that it is sent twice: no row counts twice for that.
     """
     count = 0
-    for letter in _received(sqs, queue, most):
+    for letter in chain.from_iterable(_received(sqs, queue, most)):
         request: dict[str, Any] = {"QueueUrl": queue.source_url, "MessageBody": letter.body}
         if letter.attributes:
             request["MessageAttributes"] = letter.attributes
@@ -155,20 +156,21 @@ def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
     """Delete the letters of these ids, looking at up to ``most`` letters, and return the ids that were found."""
     found: set[str] = set()
     others: list[Letter] = []
-    for letter in _received(sqs, queue, most):
-        if letter.id in ids:
-            sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=letter.receipt)
-            found.add(letter.id)
-        else:
-            others.append(letter)
+    for group in _received(sqs, queue, most):
+        for letter in group:
+            if letter.id in ids:
+                sqs.delete_message(QueueUrl=queue.url, ReceiptHandle=letter.receipt)
+                found.add(letter.id)
+            else:
+                others.append(letter)
         if found == ids:
             break
     _show_again(sqs, queue, others)
     return found
 
 
-def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[Letter]:
-    """Receive letters, each once and up to ``most``, until there are none; whoever asks deletes or shows them again."""
+def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
+    """Receive letters, each once and up to ``most``, until there are none; the caller deletes or shows them again."""
     seen: set[str] = set()
     while len(seen) < most:
         answer = sqs.receive_message(
@@ -183,7 +185,7 @@ def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[Letter]:
         if not letters:
             return
         seen.update(letter.id for letter in letters)
-        yield from letters
+        yield letters
 
 
 def _show_again(sqs: Any, queue: DeadQueue, letters: Sequence[Letter]) -> None:

@@ -210,8 +210,8 @@ def test_bad_rows_of_every_kind_leave_the_good_ones_alone(tally: Tally) -> None:
     assert batch.counts == Counts(succeeded=3, failed=1, rejected=5)
     # The job got the large row; what it returns of it does not fit into a message.
     (failed,) = tally.json("rows", batch.id, "--outcome", "failed")
-    assert "result is too large" in failed["why"]
-    reasons = [row["why"] for row in tally.json("rows", batch.id, "--outcome", "rejected")]
+    assert "result is too large" in failed["reason"]
+    reasons = [row["reason"] for row in tally.json("rows", batch.id, "--outcome", "rejected")]
     assert [reason.split(":")[0] for reason in reasons] == [
         "line 6, column 2 'user_count'", "line 7", "line 8", "line 9, column 1 'office_id'", "line 11",
     ]  # fmt: skip

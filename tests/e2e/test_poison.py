@@ -67,7 +67,7 @@ def test_a_poison_row_costs_few_messages_and_its_neighbours_few_runs(tally: Tall
     content = "".join(f"{number},{kinds.get(number, 'fine')},{tmp_path}\n" for number in range(rows))
     batch_id = tally.submit("one.csv", f"number,kind,folder\n{content}".encode(), job="poison")
     assert tally.ended(batch_id, seconds=420).counts == Counts(succeeded=rows - 1, failed=1)
-    (failed,) = tally.json("rows", batch_id)
+    (failed,) = tally.json("rows", batch_id, "--outcome", "failed")
     assert (failed["code"], failed["id"]) == ("dead_lettered", f"0:{poison}")
     runs = _runs(tmp_path)
     healthy = [runs[str(number)] for number in range(rows) if number != poison]
@@ -87,10 +87,10 @@ def test_poison_rows_fail_alone_and_succeed_once_they_are_redriven(tally: Tally)
     batch = tally.ended(batch_id, seconds=420)
     assert batch.status is BatchStatus.COMPLETED_WITH_FAILURES
     assert batch.counts == Counts(succeeded=990, failed=10)
-    failed = {row["id"]: row for row in tally.json("rows", batch_id)}
+    failed = {row["id"]: row for row in tally.json("rows", batch_id, "--outcome", "failed")}
     assert Counter(row["code"] for row in failed.values()) == {"raised": 5, "dead_lettered": 5}
     raised = next(row for row in failed.values() if row["code"] == "raised")
-    assert (raised["why"], raised["tries"]) == ("ValueError: broken", 2)
+    assert (raised["reason"], raised["tries"]) == ("ValueError: broken", 2)
     assert raised["traceback"].startswith("jobs/poison.py:")
     assert tally.json("audit", batch_id)["exact"] is True
 

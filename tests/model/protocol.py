@@ -230,9 +230,9 @@ class _Reconciler(Reconciler):
 class _Redriver(Redriver):
     tape: Tape
 
-    def _take_back(self, key: Any, pattern: Any, wanted: Any) -> Any:
+    def _take_back(self, key: Any, reason: Any, wanted: Any) -> Any:
         self.tape.forget(key, wanted)
-        return Redriver._take_back(self, key, pattern, wanted)
+        return Redriver._take_back(self, key, reason, wanted)
 
 
 def planned(*chunks: str) -> dict[Place, Item]:

@@ -1,5 +1,6 @@
 """What an operator may do, and what may be lost, in any order: the totals stay the file's."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -133,7 +134,7 @@ def _operate(pipeline: Pipeline, batch_id: str, action: str) -> None:
         case "redrive":
             _redrive(pipeline, batch_id)
         case "redrive some":
-            _redrive(pipeline, batch_id, error="not now", rows=[(0, 0), (0, 1), (1, 2)])
+            _redrive(pipeline, batch_id, reason=re.compile("not now").search, rows=[(0, 0), (0, 1), (1, 2)])
         case "repair":
             _reconciler().repair(batch_id)
         case "repair all":

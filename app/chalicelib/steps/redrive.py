@@ -1,6 +1,5 @@
 """Redrive: failed rows run again. They are taken out of their markers, and with them exactly what they had counted."""
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,9 +60,14 @@ class Redriver:
     clock: Clock = utc_now
 
     def redrive(
-        self, batch_id: str, *, error: str = "", rows: Collection[tuple[int, int]] = (), on_chunk: Callable[[], None]
+        self,
+        batch_id: str,
+        *,
+        reason: Callable[[str], object] = lambda _: True,
+        rows: Collection[tuple[int, int]] = (),
+        on_chunk: Callable[[], None],
     ) -> Redriven:
-        """Run failed rows again, those whose reason matches ``error`` and, if given, that are in ``rows``.
+        """Run failed rows again, those whose ``reason`` is wanted and, if given, that are in ``rows``.
 
         ``rows`` are pairs of chunk and row. What had stopped the batch is lifted in the transaction that takes the
         first row back: a redrive that takes nothing back changes nothing. Of a chunk that was never read all rows are
@@ -77,13 +81,12 @@ class Redriver:
             raise NotRedrivableError(f"{batch_id} was rejected as a file, it has no rows: {batch.reason}")
         if self.clock().timestamp() >= batch.expires_at:
             raise NotRedrivableError(f"the rows of {batch_id} have expired; upload the file again")
-        pattern = re.compile(error)
         taken = 0
         lifted: Hold | None = None
         for chunk in range(batch.chunks or 0):
             wanted = RowBits.of(row for number, row in rows if number == chunk)
             if not rows or wanted:
-                done = self._redrive_chunk(ChunkKey(batch_id, chunk), pattern, wanted)
+                done = self._redrive_chunk(ChunkKey(batch_id, chunk), reason, wanted)
                 taken += done.rows
                 lifted = lifted or done.lifted
             on_chunk()
@@ -93,18 +96,18 @@ class Redriver:
     def _repository(self) -> Repository:
         return Repository(table=self.table)
 
-    def _redrive_chunk(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> Redriven:
+    def _redrive_chunk(self, key: ChunkKey, reason: Callable[[str], object], wanted: RowBits) -> Redriven:
         """Take the failures of one chunk back, in as many transactions as their markers need.
 
         Not until there are none: a row that fails again at once would be taken back for ever.
         """
         done, more = Redriven(), True
         while more:
-            taken, more = self.table.retry(self._take_back, key, pattern, wanted)
+            taken, more = self.table.retry(self._take_back, key, reason, wanted)
             done = Redriven(rows=done.rows + taken.rows, lifted=done.lifted or taken.lifted)
         return done
 
-    def _take_back(self, key: ChunkKey, pattern: re.Pattern[str], wanted: RowBits) -> tuple[Redriven, bool]:
+    def _take_back(self, key: ChunkKey, reason: Callable[[str], object], wanted: RowBits) -> tuple[Redriven, bool]:
         """Take back what fits into a transaction, and tell whether that leaves more of what was found.
 
         Raises ConflictError if the chunk has moved.
@@ -114,7 +117,7 @@ class Redriver:
         if not chunk.counts.failed:
             return Redriven(), False
         found = self._repository.markers(key)
-        taken = [each for marker in found if (each := _take(marker, pattern, wanted)) is not None]
+        taken = [each for marker in found if (each := _take(marker, reason, wanted)) is not None]
         if not taken:
             return Redriven(), False
         if chunk.pages == 0:  # it was never read, so that all of it is read now
@@ -130,14 +133,12 @@ def _is_stopped(batch: Batch) -> bool:
     return batch.hold is not None and batch.hold.stops
 
 
-def _take(marker: Marker, pattern: re.Pattern[str], wanted: RowBits) -> _Taken | None:
+def _take(marker: Marker, reason: Callable[[str], object], wanted: RowBits) -> _Taken | None:
     """Return what is taken out of a marker, None if it has nothing that is asked for."""
     rows = RowBits.of(
         outcome.row
         for outcome in marker.outcomes
-        if outcome.outcome is Outcome.FAILED
-        and (not wanted or outcome.row in wanted)
-        and pattern.search(outcome.reason)
+        if outcome.outcome is Outcome.FAILED and (not wanted or outcome.row in wanted) and reason(outcome.reason)
     )
     if not rows:
         return None

@@ -1,5 +1,6 @@
 """Redrive: failures are taken back, with exactly what they had counted, and run again."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -184,8 +185,8 @@ def test_a_row_that_fails_again_at_once_is_taken_back_once(pipeline: Pipeline) -
 def test_failures_are_chosen_by_their_reason(pipeline: Pipeline) -> None:
     """A regular expression, found anywhere in it."""
     batch_id = ended(pipeline)
-    assert redrive(pipeline, batch_id, error="nowhere") == 0
-    assert redrive(pipeline, batch_id, error="^ValueError: a .*en$") == 2
+    assert redrive(pipeline, batch_id, reason=re.compile("nowhere").search) == 0
+    assert redrive(pipeline, batch_id, reason=re.compile("^ValueError: a .*en$").search) == 2
     pipeline.drain()
     assert job_module().ran[-2:] == ["a", "a"]
     check(pipeline, batch_id)
@@ -197,7 +198,7 @@ def test_failures_are_chosen_by_chunk_and_row(pipeline: Pipeline) -> None:
     wanted = [(0, 2), (0, 1), (1, 2), (2, 0), (7, 0)]
     assert redrive(pipeline, batch_id, rows=wanted) == 1
     assert failures(pipeline, batch_id) == [(0, 0), (1, 0), (1, 1)]
-    assert redrive(pipeline, batch_id, rows=[(0, 0), (1, 1)], error="b is") == 1
+    assert redrive(pipeline, batch_id, rows=[(0, 0), (1, 1)], reason=re.compile("b is").search) == 1
     check(pipeline, batch_id)
 
 
@@ -266,7 +267,7 @@ def test_a_redrive_that_takes_nothing_back_writes_nothing(pipeline: Pipeline, ho
     if has_ended:
         pipeline.drain()
     before, length = dict(pipeline.dynamodb.items), len(pipeline.dynamodb.stream)
-    assert redriven(pipeline, batch_id, error="matches nothing") == Redriven()
+    assert redriven(pipeline, batch_id, reason=re.compile("matches nothing").search) == Redriven()
     assert (pipeline.dynamodb.items, len(pipeline.dynamodb.stream)) == (before, length)
     assert pipeline.batch(batch_id).hold is hold
 

@@ -1,9 +1,11 @@
 """What the tests of the command line share: a table of its own for each, in process."""
 
+import json
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import click
 import pytest
 from moto import mock_aws
 from rich.console import Console
@@ -11,6 +13,7 @@ from rich.console import Console
 from tally.batch.reader import Reader
 from tally.commands import options
 from tally.output import Output
+from tally.results import RESULTS, check
 from tally.stages.stage import Resources, Stage
 from tests.support.tables import make_table
 from tests.unit.tally import finished_batch
@@ -62,3 +65,21 @@ def said() -> StringIO:
 @pytest.fixture
 def output(said: StringIO) -> Output:
     return Output(console=Console(file=said, width=240, soft_wrap=True), as_json=False)
+
+
+@pytest.fixture(autouse=True)
+def results_have_their_schema(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Check every result that a command prints in a test; returns the names of the commands that printed one."""
+    printed: set[str] = set()
+    write = Output.result
+
+    def checked(output: Output, data: Any) -> None:
+        context = click.get_current_context(silent=True)
+        name = (context.info_name if context else None) or ""
+        if output.as_json and name in RESULTS:
+            check(name, json.loads(json.dumps(data, default=str)))
+            printed.add(name)
+        write(output, data)
+
+    monkeypatch.setattr(Output, "result", checked)
+    return printed

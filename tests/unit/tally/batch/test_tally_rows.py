@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from io import StringIO
@@ -349,27 +350,76 @@ def test_a_row_that_is_not_there_says_so(pipeline: Pipeline, batch: str, name: s
     assert missing.value.code is ExitCode.USAGE
 
 
-def test_rows_are_listed_with_line_code_and_tries(
+def listing(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert run(["rows", *arguments, "--json"]) is ExitCode.OK
+    return json.loads(capsys.readouterr().out)
+
+
+def test_rows_of_every_outcome_are_listed_in_the_files_order(
     pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["rows", batch, "--json"]) is ExitCode.OK
-    (listed,) = json.loads(capsys.readouterr().out)
-    assert {name: listed[name] for name in ("id", "line", "code", "tries")} == {
-        "id": "0:2", "line": 6, "code": "permanent", "tries": 1,
-    }  # fmt: skip
+    """Each with the line where it begins, and its reason or its result."""
+    shown = [(row["id"], row["line"], row["outcome"], row["result"]) for row in listing(capsys, batch)]
+    assert shown == [
+        ("0:0", 2, "succeeded", {"kind": "a"}),
+        ("0:1", 3, "succeeded", {"kind": "b of two lines"}),
+        ("0:2", 6, "failed", None),
+        ("0:3", 7, "rejected", None),
+        ("1:0", 10, "succeeded", {"kind": "d of four lines"}),
+        ("1:1", 15, "succeeded", {"kind": "heavy"}),
+        ("1:2", 16, "rejected", None),
+        ("1:3", 17, "succeeded", {"kind": "f"}),
+    ]
+
+
+def test_a_listed_row_has_the_fields_that_are_documented(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (failed_row,) = listing(capsys, batch, "--outcome", "failed")
+    traceback = failed_row.pop("traceback")
+    assert "mixed.py:14 in process" in traceback
+    assert failed_row.pop("counted_at")
+    assert failed_row == {
+        "id": "0:2",
+        "chunk": 0,
+        "row": 2,
+        "line": 6,
+        "outcome": "failed",
+        "code": "permanent",
+        "reason": "PermanentError: no bad ones",
+        "result": None,
+        "tries": 1,
+        "duration_ms": 0,
+    }
+    page = Path(__file__).parents[4].joinpath("docs/failures.md").read_text(encoding="utf-8")
+    section = page.partition("## Rows as JSON")[2].partition("\n## ")[0]
+    documented = set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+    assert documented == {*failed_row, "traceback", "counted_at"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "8 of 8 rows"),
+        (["--limit", "2"], "2 of 8 rows"),
+        (["--outcome", "rejected", "--limit", "1"], "1 of 2 rows"),
+    ],
+)
+def test_a_listing_says_how_many_rows_there_are(
+    pipeline: Pipeline, batch: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rows", batch, *arguments]) is ExitCode.OK
+    assert capsys.readouterr().out.splitlines()[-1] == said
+
+
+def test_a_listing_shows_results_and_no_none(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["rows", batch]) is ExitCode.OK
-    assert {"line", "code", "tries", "0:2", "permanent"} <= set(capsys.readouterr().out.split())
-
-
-def test_rows_that_succeeded_are_listed_with_their_results_and_no_line(
-    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Only the rows item knows it, which `tally row` reads."""
-    assert run(["rows", batch, "--outcome", "succeeded", "--limit", "2"]) is ExitCode.OK
     shown = capsys.readouterr().out
     assert '{"kind":"a"}' in shown
+    assert "PermanentError: no bad ones" in shown
     assert "None" not in shown
-    assert shown.count("\n") == 3
 
 
 def test_the_command_shows_a_row_by_line_and_by_name(

@@ -12,6 +12,7 @@ from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import ChunkKey, Counts
 from chalicelib.store.waiting import Waiting
+from tally.batch.failures import Top
 from tally.batch.reader import Progress
 from tally.batch.watch import Meter, Watch, duration, verdict
 from tally.errors import ExitCode, OperatorError
@@ -136,7 +137,7 @@ def test_elapsed_ends_with_the_batch(output: Output, said: StringIO) -> None:
 
     ended = at(BatchStatus.COMPLETED, 100)
     ended = Progress(batch=replace(ended.batch, completed_at="2026-03-01T00:00:10.000000+00:00"), chunks=ended.chunks)
-    show(output, ended, NOW)
+    show(output, ended, Top(), NOW)
     assert "10.0 s" in said.getvalue()
     assert "10 rows/s on average" in said.getvalue()
 

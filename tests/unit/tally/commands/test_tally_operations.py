@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from chalicelib.store.hold import Holds
 from chalicelib.store.items import marker_sk
 from tally.batch.audit import audit
 from tally.batch.reader import Reader
-from tally.batch.redrive import parse_rows
+from tally.batch.row_names import parse_rows
 from tally.cli import run
 from tally.commands import batches as batch_commands
 from tally.errors import ExitCode
@@ -111,7 +112,7 @@ def test_only_rows_with_such_a_reason_run_again(batch: str, capsys: pytest.Captu
 
 
 def test_row_names_can_be_pasted_from_the_rows_command(batch: str, capsys: pytest.CaptureFixture[str]) -> None:
-    _, listed = answer(capsys, "rows", batch)
+    _, listed = answer(capsys, "rows", batch, "--outcome", "failed")
     names = [row["id"] for row in listed]
     assert names == ["0:1", "1:0", "1:1"]
     run(["rows", batch])
@@ -130,7 +131,7 @@ def test_a_redrive_that_matches_nothing_changes_nothing_says_so_and_is_fine(
 ) -> None:
     before = stored(pipeline)
     assert run(["redrive", batch, "--error", "never raised", "--watch"]) is ExitCode.OK
-    assert "0 rows run again: no failed row matches." in capsys.readouterr().out
+    assert f"0 rows run again: no failed row matches; `tally failures {batch}`" in capsys.readouterr().out
     assert stored(pipeline) == before
 
 
@@ -150,6 +151,133 @@ def test_a_redrive_that_matches_nothing_leaves_a_batch_cancelled(
     assert stored(pipeline) == before
     pipeline.drain()
     assert pipeline.batch(batch_id).counts.failed == 6
+
+
+def groups(capsys: pytest.CaptureFixture[str], batch_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer(capsys, "failures", batch_id)[1]["groups"]
+    return found
+
+
+def failed_rows(capsys: pytest.CaptureFixture[str], batch_id: str) -> list[str]:
+    return [row["id"] for row in answer(capsys, "rows", batch_id, "--outcome", "failed")[1]]
+
+
+def test_failures_are_grouped_with_count_share_example_and_command(
+    batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = groups(capsys, batch)
+    assert first == {
+        "group": 1,
+        "outcome": "failed",
+        "reason": "PermanentError: some of them",
+        "rows": 2,
+        "share": 2 / 3,
+        "codes": ["permanent"],
+        "example": {"id": "0:1", "line": 3, "reason": "PermanentError: some of them"},
+        "redrive": f"tally redrive {batch} --reason 'PermanentError: some of them' --stage test",
+    }
+    assert (second["group"], second["rows"]) == (2, 1)
+    run(["failures", batch])
+    shown = capsys.readouterr().out
+    assert "1. 2 failed (66.7%): PermanentError: some of them" in shown
+    assert "for example line 3, row 0:1: PermanentError: some of them" in shown
+    assert first["redrive"] in shown
+    assert "3 failed, 0 rejected, for 2 reasons." in shown
+
+
+@pytest.mark.parametrize("by", ["command", "number"])
+def test_the_command_of_a_group_runs_exactly_its_rows_again(
+    by: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Values differ, quotes and blanks are in them, and one group's pattern also fits the reasons of another."""
+    kinds = ["it's 1", "it's 22", "fine", "x it's 3 of them", "*", "oddly"]
+    batch_id = pipeline.upload("inbox/flaky/day.csv", ("kind\n" + "\n".join(kinds)).encode())
+    pipeline.drain()
+    before = failed_rows(capsys, batch_id)
+    found = groups(capsys, batch_id)
+    assert {group["reason"]: group["rows"] for group in found} == {
+        "PermanentError: it's * of them": 2,
+        "PermanentError: x it's * of them of them": 1,
+        "PermanentError: * of them": 1,
+        "PermanentError: oddly of them": 1,
+    }
+    repair_job(monkeypatch)
+    for group in found:
+        words = shlex.split(group["redrive"])[1:-2]
+        if by == "number":
+            words = [
+                "redrive",
+                batch_id,
+                "--group",
+                str(groups(capsys, batch_id).index(again(capsys, batch_id, group)) + 1),
+            ]
+        _, shown = answer(capsys, *words)
+        assert shown["redriven"] == group["rows"]
+        pipeline.drain()
+        left = failed_rows(capsys, batch_id)
+        assert len(before) - len(left) == group["rows"]
+        assert group["example"]["id"] not in left
+        before = left
+    assert pipeline.batch(batch_id).status is BatchStatus.COMPLETED
+    assert exact(pipeline, batch_id)
+
+
+def again(capsys: pytest.CaptureFixture[str], batch_id: str, group: dict[str, Any]) -> dict[str, Any]:
+    """Return a group as it is numbered now."""
+    (found,) = [each for each in groups(capsys, batch_id) if each["reason"] == group["reason"]]
+    return found
+
+
+def test_a_pattern_that_is_no_group_any_more_takes_the_rows_that_fit(
+    batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, shown = answer(capsys, "redrive", batch, "--reason", "*: m* of them")
+    assert shown["redriven"] == 1
+    _, shown = answer(capsys, "redrive", batch, "--reason", "m* of them")
+    assert shown["redriven"] == 0
+
+
+def test_an_empty_reason_is_not_every_reason(
+    pipeline: Pipeline, batch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, shown = answer(capsys, "redrive", batch, "--reason", "")
+    assert shown["redriven"] == 0
+
+
+def test_rejected_rows_are_a_group_that_no_redrive_takes(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind\nfine\na,b\nc,d\n")
+    pipeline.drain()
+    (group,) = groups(capsys, batch_id)
+    assert (group["outcome"], group["reason"], group["redrive"]) == (
+        "rejected",
+        "line *: * columns, the header has *",
+        None,
+    )
+    assert run(["redrive", batch_id, "--group", "1"]) is ExitCode.USAGE
+    assert "were rejected, and only failed rows run again" in capsys.readouterr().err
+
+
+def test_a_batch_without_failures_says_so(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind\nfine\n")
+    pipeline.drain()
+    assert run(["failures", batch_id]) is ExitCode.OK
+    assert "No row has failed or was rejected." in capsys.readouterr().out
+
+
+def test_status_shows_the_top_five_reasons_of_each_outcome(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ["one", "two", "three", "four", "five", "five", "a,b", "c,d,e"]
+    batch_id = pipeline.upload("inbox/flaky/day.csv", ("kind\n" + "\n".join(kinds)).encode())
+    pipeline.drain()
+    shown = answer(capsys, "status", batch_id, "--no-cost")[1]["reasons"]
+    assert len(shown) == 6
+    assert shown[0] == {"outcome": "failed", "reason": "PermanentError: five of them", "rows": 2}
+    assert shown[5] == {"outcome": "rejected", "reason": "line *: * columns, the header has *", "rows": 2}
+    run(["status", batch_id, "--no-cost"])
+    assert "2 failed: PermanentError: five of them" in capsys.readouterr().out
 
 
 def test_a_redrive_can_be_watched_to_its_end(
@@ -176,6 +304,8 @@ def test_a_redrive_can_be_watched_to_its_end(
         (["--rows", "0-1"], "--rows: '0-1' is no row"),
         (["--rows", ""], "--rows names no row"),
         (["--rows", "7:0"], "has chunks 0 to 1, so there is no 7:0"),
+        (["--group", "3"], "has 2 groups: `tally failures"),
+        (["--group", "1", "--reason", "x"], "--reason and --group both name a group"),
     ],
 )
 def test_wrong_options_of_redrive_are_2_and_one_line_and_take_nothing_back(

@@ -241,6 +241,14 @@ def test_a_letter_is_discarded_by_its_id_and_no_other(queues: Queues, capsys: py
     assert f"No letter {useless}" in capsys.readouterr().err
 
 
+def test_letters_that_were_received_with_a_discarded_one_are_to_be_seen_at_once(queues: Queues) -> None:
+    useless = queues.send("work-dlq", "goes")
+    for _ in range(4):
+        queues.send("work-dlq", "stays")
+    assert run(["dead", "work-dlq", "--discard", useless]) is ExitCode.OK
+    assert queues.bodies("work-dlq") == ["stays"] * 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -97,7 +97,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     [
         (NotRedrivableError("there is no batch b"), ExitCode.USAGE, "there is no batch b"),
         (ConflictError("held"), ExitCode.UNEXPECTED, "run it again"),
-        (FatalError("a bug"), ExitCode.UNEXPECTED, "a bug (--debug shows where)"),
+        (FatalError("a bug"), ExitCode.UNEXPECTED, "a bug: --debug shows where"),
         (caused(FatalError("x"), NoCredentialsError()), ExitCode.ENVIRONMENT, "configure AWS"),
     ],
 )

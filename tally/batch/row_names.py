@@ -1,0 +1,31 @@
+"""Rows by name: how an operator reads a row and gives it back."""
+
+import re
+from collections.abc import Set as AbstractSet
+
+from tally.errors import ExitCode, OperatorError
+
+_ROW = re.compile(r"(\d+):(\d+)", re.ASCII)
+
+Rows = AbstractSet[tuple[int, int]]
+"""Pairs of chunk and row."""
+
+
+def row_name(chunk: int, row: int) -> str:
+    """Return a row as an operator reads it and gives it back."""
+    return f"{chunk}:{row}"
+
+
+def parse_rows(text: str) -> Rows:
+    """Read row names, commas or white space between them; raises for anything else, and for none at all."""
+    rows: set[tuple[int, int]] = set()
+    for name in text.replace(",", " ").split():
+        match = _ROW.fullmatch(name)
+        if match is None:
+            raise OperatorError(
+                f"--rows: {name!r} is no row; write CHUNK:ROW,... as `tally rows` shows them.", code=ExitCode.USAGE
+            )
+        rows.add((int(match[1]), int(match[2])))
+    if not rows:
+        raise OperatorError("--rows names no row; write CHUNK:ROW,... or leave it out for all.", code=ExitCode.USAGE)
+    return rows

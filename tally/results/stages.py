@@ -1,0 +1,74 @@
+"""Results of the commands that make stages, and of those for developers."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from tally.results.batches import Audited, Cost, Progress, Result
+
+
+class Up(Result):
+    """`tally up`, and `tally deploy`: what a stage's resources are called."""
+
+    stage: str
+    endpoint: Annotated[str | None, Meta(description="Where the local AWS is; null in AWS.")]
+    table: str
+    inbox_bucket: str
+    event_bus: str
+    completions_queue_url: str
+
+
+class Removed(Result):
+    """`tally down`: a stage that is gone."""
+
+    stage: str
+    stopped: Annotated[int | None, Meta(description="The process of the local AWS, if it ran.")]
+    removed: Annotated[str | None, Meta(description="The folder, if there was one.")]
+
+
+class Planned(Result):
+    """`tally deploy --plan`."""
+
+    stage: str
+    summary: str
+    changes: list[str]
+
+
+class Destroyed(Result):
+    """`tally destroy`: what was there."""
+
+    stage: str
+    functions: list[str]
+    resources: int
+
+
+class Sampled(Result):
+    """`tally sample`: the file, and what must come of it."""
+
+    rows: int
+    succeeded: int
+    failed: int
+    rejected: int
+    file: str
+
+
+class Expected(Result):
+    """What a sample must give."""
+
+    rows: int
+    succeeded: int
+    failed: int
+    rejected: int
+
+
+class Demonstrated(Progress):
+    """`tally demo`."""
+
+    audit: Audited
+    expected: Annotated[Expected | None, Meta(description="Null for a file of your own.")]
+    problems: Annotated[list[str], Meta(description="What is not as it had to be.")]
+    cost: Cost
+
+
+Environment = Annotated[dict[str, str], Meta(description="`tally env`: variables by name, and `log`, a file.")]
+Returned = Annotated[Any, Meta(description="`tally invoke`: what the handler returned.")]
