@@ -41,6 +41,7 @@ UNSEEN = {
     "dead_letters/PollDeadLetters/*": "Lambda receives and deletes the messages of the mappings",
     "*/PollStream/*": "Lambda reads the stream of the mapping",
     "*/PollListOfStreams/*": "Lambda looks for the stream of the mapping",
+    "dead_letters/SendLettersAgain/*": "a letter that no worker began; unit tests send one to each",
     "plan/KeepFailedUploads/*": "Lambda sends what plan gave up on to its destination",
     "*/KeepFailedRecords/*": "Lambda sends what dispatch and settle gave up on to the mapping's destination",
     "*/WriteOwnLogs/*": "Lambda's runtime writes what the function prints",
@@ -192,7 +193,7 @@ def test_without_one_right_the_batch_stands_still_and_says_why(enforced: Enforce
 
 def test_a_row_that_dies_waits_in_its_dead_letter_queue_and_a_redrive_mends_it(enforced: Enforced) -> None:
     """The function runs it and may send nothing on until its message is a dead letter, which may not be counted."""
-    with enforced.roles.without("process", "sqs:SendMessage"):
+    with enforced.roles.without("process", "sqs:SendMessageBatch"):
         with enforced.roles.without("dead_letters", "dynamodb:PutItem") as refused:
             batch_id = enforced.submit("dead.csv", CONTENT)
             wait_for(refused, what="dead_letters to be refused", seconds=90)
