@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import msgspec
@@ -157,6 +157,12 @@ class Schema:
         row = msgspec.convert(dict(zip(columns, values, strict=True)), self.row)
         row.idempotency_key = idempotency_key
         return row
+
+    def separated_by(self, delimiter: str) -> Self:
+        """Return the schema for a file that was planned with a delimiter, which need not be the job's any more."""
+        if delimiter == self.dialect.delimiter:
+            return self
+        return replace(self, dialect=replace(self.dialect, delimiter=delimiter))
 
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""

@@ -53,7 +53,7 @@ def _distance(known: Chunks, low: int, high: int, line: int) -> int:
     return round((line - begin) / max(1, lines_a_chunk))
 
 
-def find_row(file: "ObjectReader", chunk: "Chunk", line: int) -> tuple[int, int] | None:
+def find_row(file: "ObjectReader", chunk: "Chunk", line: int, delimiter: str) -> tuple[int, int] | None:
     """Return the row of a chunk that a line is a part of, and the line where it begins; None for a blank line.
 
     Reads the chunk's part of the file: the table knows where rows begin, not where they end. Raises SourceGoneError.
@@ -62,7 +62,7 @@ def find_row(file: "ObjectReader", chunk: "Chunk", line: int) -> tuple[int, int]
         return (0, line) if line == chunk.first_line else None
     text = file.read(chunk.start, chunk.end).decode(errors="surrogateescape")
     begins, row = chunk.first_line, 0
-    for record in read_range(text):
+    for record in read_range(text, delimiter):
         ends = begins + record.lines
         if begins <= line < ends:
             return (row, begins) if record.cells else None

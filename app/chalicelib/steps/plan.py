@@ -92,6 +92,9 @@ class Planner:
         Raises BusyError while S3 may not show the object yet: Lambda delivers the event again, then the plan-failures
         queue does.
         """
+        standing = Repository(table=self.table).find_batch(batch_id_of(upload))
+        if standing and (standing.chunks is not None or standing.status.final):
+            return standing  # planned before: a second event
         now = self.clock()
         reader = ObjectReader(
             s3=self.s3,
@@ -100,33 +103,44 @@ class Planner:
             settled_at=upload.uploaded_at + self.settling if upload.uploaded_at else None,
             clock=self.clock,
         )
-        unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
         batch = self._new(upload, now)
-        job = batch.job
         try:
-            head = _head(job, reader, upload.size)
-            if head.startswith(GZIP_MAGIC):
-                batch = self._create(replace(batch, status=BatchStatus.UNPACKING))  # from the start, so that it is seen
-                if batch.status is BatchStatus.UNPACKING:
-                    batch = unpacker.unpack(batch, reader)
-                if batch.status.final:
-                    return batch
-                if not batch.unpacked:
-                    return self._hand_over(batch, upload)
-                reader = replace(reader, source=batch.content)
-                head = _head(job, reader, batch.content_size)
-            header, start, first_line = _header(job, head, batch.content_size)
-            batch = replace(batch, header=header)
-            batch = unpacker.name(batch) if batch.status is BatchStatus.UNPACKING else self._create(batch)
-            if batch.chunks is not None or batch.status.final:
-                return batch  # planned before: a second event
-            if batch.cursor is None:
-                batch = replace(batch, cursor=Cursor(offset=start, line=first_line))
-            return self._plan_chunks(batch, reader, upload)
+            if standing and standing.cursor and jobs.find(batch.job):
+                # Its header was read, and chunks may have been cut: the job may say something else by now.
+                return self._plan_chunks(standing, replace(reader, source=standing.content), upload)
+            return self._plan_from_head(batch, reader, upload)
         except (UnplannableError, HeaderError, UnpackError) as error:
             return self._reject(batch, str(error), now)
         except SourceGoneError:
             return self._reject(batch, "the object was deleted before it was planned", now)
+
+    def _plan_from_head(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
+        """Plan an object of which nothing but a part of its unpacking was kept."""
+        unpacker = Unpacker(table=self.table, s3=self.s3, retry=self.retry)
+        job = batch.job
+        head = _head(job, reader, upload.size)
+        if head.startswith(GZIP_MAGIC):
+            batch = self._create(replace(batch, status=BatchStatus.UNPACKING))  # from the start, so that it is seen
+            if batch.status is BatchStatus.UNPACKING:
+                batch = unpacker.unpack(batch, reader)
+            if batch.status.final:
+                return batch
+            if not batch.unpacked:
+                return self._hand_over(batch, upload)
+            reader = replace(reader, source=batch.content)
+            head = _head(job, reader, batch.content_size)
+        header, start, first_line = _header(job, head, batch.content_size)
+        begin = Cursor(offset=start, line=first_line)
+        batch = replace(batch, header=header, delimiter=jobs.require(job).schema.dialect.delimiter)
+        if batch.status is BatchStatus.UNPACKING:
+            batch = unpacker.name(batch, begin)
+        else:
+            batch = self._create(replace(batch, cursor=begin))
+        if batch.chunks is not None or batch.status.final:
+            return batch  # another plan of the same object was faster
+        if batch.cursor is None:  # made by a version that kept no cursor until its first chunks were there
+            batch = replace(batch, cursor=begin)
+        return self._plan_chunks(batch, reader, upload)
 
     def _chunk_rows(self, job: str) -> int:
         """Return how many rows a chunk has at most: the job's own word, or the stage's."""
@@ -170,7 +184,7 @@ class Planner:
             max_bytes=batch.chunk_bytes,
             offset=cursor.offset,
             first_line=cursor.line,
-            delimiter=jobs.require(batch.job).schema.dialect.delimiter,
+            delimiter=batch.delimiter,
         )
         with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
             writing: Future[None] | None = None

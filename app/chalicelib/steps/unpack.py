@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from chalicelib.errors import TallyError, UploadEndedError
 from chalicelib.files.source import ObjectReader
-from chalicelib.store.batch import Batch, BatchStatus, Source, Unpacking
+from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source, Unpacking
 from chalicelib.store.items import BATCH_SK, batch_pk, number, text, texts
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import Update
@@ -73,20 +73,28 @@ class Unpacker:
                 raise  # it was completed, and nobody has said so yet: this event comes again
             return standing
 
-    def name(self, batch: Batch) -> Batch:
-        """Name the plain object in the batch, whose planning begins with that; returns the batch that stands."""
+    def name(self, batch: Batch, begin: Cursor) -> Batch:
+        """Name the plain object in the batch, whose planning begins with that; returns the batch that stands.
+
+        ``begin`` is where the rows begin.
+        """
         named = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET #status = :planning, header = :header, unpacked_key = :key, "
-                "unpacked_version_id = :version_id, unpacked_etag = :etag, unpacked_size = :size "
+                expression="SET #status = :planning, header = :header, delimiter = :delimiter, "
+                "cursor_offset = :offset, cursor_line = :line, cursor_chunks = :zero, cursor_rows = :zero, "
+                "unpacked_key = :key, unpacked_version_id = :version_id, unpacked_etag = :etag, unpacked_size = :size "
                 "REMOVE unpack_read, unpack_upload_id",
                 condition=IS_BEING_UNPACKED,
                 values={
                     ":unpacking": text(BatchStatus.UNPACKING),
                     ":planning": text(BatchStatus.PLANNING),
                     ":header": texts(batch.header),
+                    ":delimiter": text(batch.delimiter),
+                    ":offset": number(begin.offset),
+                    ":line": number(begin.line),
+                    ":zero": number(0),
                     ":key": text(batch.content.key),
                     ":version_id": text(batch.content.version_id),
                     ":etag": text(batch.content.etag),
@@ -95,7 +103,7 @@ class Unpacker:
             )
         )
         if named:
-            return replace(batch, status=BatchStatus.PLANNING, unpacking=None)
+            return replace(batch, status=BatchStatus.PLANNING, unpacking=None, cursor=begin)
         return self._standing(batch)
 
     def _unpack(self, batch: Batch, reader: ObjectReader) -> Batch:

@@ -91,6 +91,15 @@ class Cursor:
     chunks: int = 0
     rows: int = 0
 
+    def to_item(self) -> dict[str, Any]:
+        """Return the attributes of a batch that keep it."""
+        return {
+            "cursor_offset": number(self.offset),
+            "cursor_line": number(self.line),
+            "cursor_chunks": number(self.chunks),
+            "cursor_rows": number(self.rows),
+        }
+
     @classmethod
     def from_item(cls, item: Item) -> Self | None:
         """Read the cursor of a batch; None if its plan has kept none."""
@@ -125,8 +134,9 @@ class Batch:
 
     ``version`` is raised by every write of the counters: unlike them it cannot come back to a value that it had.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
-    then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows`` and
-    ``chunk_bytes`` are kept so that a second plan cuts as the first did, whatever was deployed in between.
+    then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows``,
+    ``chunk_bytes`` and ``delimiter`` are kept so that a second plan, and whatever reads a chunk, cuts as the first plan
+    did, whatever was deployed in between.
     """
 
     id: str
@@ -138,6 +148,7 @@ class Batch:
     expires_at: int
     chunk_rows: int
     chunk_bytes: int
+    delimiter: str = ","
     header: tuple[str, ...] = ()
     reason: str = ""
     chunks: int | None = None
@@ -182,6 +193,7 @@ class Batch:
             "row_expires_at": number(self.expires_at),
             "chunk_rows": number(self.chunk_rows),
             "chunk_bytes": number(self.chunk_bytes),
+            "delimiter": text(self.delimiter),
             "format": number(FORMAT),
             "version": number(self.version),
             "attempt": number(self.attempt),
@@ -190,6 +202,8 @@ class Batch:
         }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
+        elif self.cursor:
+            item |= self.cursor.to_item()
         return item
 
     @classmethod
@@ -216,6 +230,7 @@ class Batch:
             expires_at=number_of(item, "row_expires_at"),
             chunk_rows=number_of(item, "chunk_rows"),
             chunk_bytes=number_of(item, "chunk_bytes"),
+            delimiter=text_of(item, "delimiter") or ",",
             header=tuple(cell["S"] for cell in item["header"]["L"]),
             reason=text_of(item, "reason"),
             chunks=number_or_none_of(item, "chunks"),

@@ -83,13 +83,13 @@ def test_a_plan_without_time_keeps_how_far_it_came_and_hands_over() -> None:
 
 
 def test_a_plan_goes_on_where_another_stopped_and_reads_nothing_twice() -> None:
-    """But for the header, which says whether the job takes the file."""
+    """Not even the header, which the batch keeps: a job that was deployed meanwhile may take another one."""
     world, undisturbed = World(), _undisturbed()
     while world.plan(OUT_OF_TIME).status is BatchStatus.PLANNING:
         offset = int(world.item()["cursor_offset"]["N"])
         world.s3_requests.made.clear()
     first = [request["Range"].removeprefix("bytes=").split("-")[0] for request in world.s3_requests.of("get_object")]
-    assert first[:2] == ["0", str(offset)]
+    assert first[:1] == [str(offset)]
     assert len(world.handed_over) == ROWS // 2
     assert world.dynamodb.items == undisturbed.dynamodb.items
 
