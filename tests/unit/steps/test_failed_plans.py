@@ -129,7 +129,7 @@ def test_a_batch_that_stopped_in_the_middle_is_rejected_where_it_stands(
 ) -> None:
     """A plan, or the unpacking of a gzip file, that had begun and dies each time."""
     batch_id = pipeline.upload("inbox/offices/day.csv", content)
-    begins = {"get_object", "put_item"}
+    begins = {"get_item", "get_object", "put_item"}
     pipeline.faults = lambda operation: Fault.NONE if operation in begins else Fault.KILLED_BEFORE
     assert not pipeline.deliver("upload")
     pipeline.faults = lambda _: Fault.NONE
