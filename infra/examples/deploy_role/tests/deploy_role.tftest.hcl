@@ -80,6 +80,7 @@ run "names_every_resource_that_aws_can_name" {
       "kms:CreateKey",
       "kms:ListAliases",
       "lambda:CreateEventSourceMapping",
+      "lambda:GetAccountSettings",
       "lambda:ListEventSourceMappings",
       "lambda:ListFunctions",
       "logs:DescribeLogGroups",
