@@ -22,7 +22,8 @@ CONTENT = HEADER + b"A,light,p: text\nB,heavy," + _MANY + b"\n" + REJECTED
 FAILING = b"D,light,p: one|p: two\nE,heavy," + _MANY + b"|p0: two\n"
 AFTER = Counts(succeeded=2, rejected=1)
 
-_SOON = {"VisibilityTimeout": "2"}
+_SOON = {"VisibilityTimeout": "4"}
+"""Longer than a worker takes to start on a busy machine, or its message would be delivered again while it starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
