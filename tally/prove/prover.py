@@ -207,12 +207,16 @@ def _not_run(probe: Probe) -> Result:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Take the signals that end a process for Ctrl-C, so that the stage is removed then too."""
+    """Take the signals that end a process for Ctrl-C, so that the stage is removed then too.
+
+    One that is ignored stays so: `nohup` asks for that.
+    """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ending = (number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN)
+    before = {number: signal.signal(number, interrupt) for number in ending}
     try:
         yield
     finally:

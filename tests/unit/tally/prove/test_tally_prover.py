@@ -152,14 +152,20 @@ def test_a_signal_ends_the_run_and_the_stage_is_removed(number: int, tmp_path: P
         signal.raise_signal(number)
         return "never"
 
-    results = prover(tmp_path).run(
-        [probe("first", lambda _world: "there"), probe("second", interrupted), probe("third", raising(ValueError()))],
-        rows=100,
-        patience=1,
-    )
+    # As in a terminal: a shell starts what runs in the background with Ctrl-C ignored.
+    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, usual)
+    try:
+        results = prover(tmp_path).run(
+            [probe("first", lambda _: "there"), probe("second", interrupted), probe("third", raising(ValueError()))],
+            rows=100,
+            patience=1,
+        )
+        assert signal.getsignal(number) is usual
+    finally:
+        signal.signal(number, before)
     assert verdicts(results) == [Verdict.PASSED, Verdict.NOT_RUN, Verdict.NOT_RUN]
     assert local.down == ["prove"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_deployment_that_fails_leaves_nothing(tmp_path: Path, local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
