@@ -319,7 +319,7 @@ variable "dashboard" {
 }
 
 variable "oldest_message_minutes" {
-  description = "Minutes a message of the queues work and heavy may wait before it alarms; at least twice the queue's visibility timeout, whatever is said here."
+  description = "Minutes a message of the queues work and heavy may wait before it alarms; a value below twice the queue's visibility timeout counts as that."
   type        = number
   default     = 60
   nullable    = false

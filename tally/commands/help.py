@@ -19,7 +19,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is said of a command beside its own text."""
+    """The group of a command in the help, and an example of its use."""
 
     group: Group
     example: str

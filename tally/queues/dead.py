@@ -12,7 +12,7 @@ from tally.stages.expected import Expected
 
 _HIDDEN_SECONDS = 60
 """For how long what is being read here is hidden from others; it comes back by itself when this process is killed."""
-_MOST_AT_ONCE = 10
+_MAX_ENTRIES = 10
 _ENTRY = {"StringValue", "BinaryValue", "DataType"}
 """What SQS takes of a message's attribute that it has given."""
 
@@ -102,7 +102,7 @@ class Letter:
 
     @property
     def why(self) -> str:
-        """Why it is here, where whoever put it here has said so: Lambda, EventBridge or `dead_letters`."""
+        """Why it is here, if Lambda, EventBridge or `dead_letters` has said so; else empty."""
         answer = self.contents.get("responsePayload")
         said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
         texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}
@@ -175,7 +175,7 @@ def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
     while len(seen) < most:
         answer = sqs.receive_message(
             QueueUrl=queue.url,
-            MaxNumberOfMessages=min(_MOST_AT_ONCE, most - len(seen)),
+            MaxNumberOfMessages=min(_MAX_ENTRIES, most - len(seen)),
             VisibilityTimeout=_HIDDEN_SECONDS,
             WaitTimeSeconds=1,  # asks all of SQS's servers; without it some letters are not seen
             AttributeNames=["All"],
@@ -190,9 +190,9 @@ def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
 
 def _show_again(sqs: Any, queue: DeadQueue, letters: Sequence[Letter]) -> None:
     """Make letters visible that were read; one that cannot be comes back by itself."""
-    for start in range(0, len(letters), _MOST_AT_ONCE):
+    for start in range(0, len(letters), _MAX_ENTRIES):
         entries = [
             {"Id": str(position), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}
-            for position, letter in enumerate(letters[start : start + _MOST_AT_ONCE])
+            for position, letter in enumerate(letters[start : start + _MAX_ENTRIES])
         ]
         sqs.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)

@@ -179,7 +179,7 @@ def documented() -> dict[tuple[str, str], bool]:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.says)
 def test_an_engine_does_what_the_page_says(dynamodb: Any, rule: Rule, request: pytest.FixtureRequest) -> None:
-    """An engine that gets better, or worse, makes the page wrong; whoever raises its version learns it here."""
+    """An engine that gets better, or worse, makes the page wrong, and fails here."""
     engine = request.node.callspec.params["dynamodb"]
     assert rule.holds(dynamodb) is documented()[rule.says, engine]
 

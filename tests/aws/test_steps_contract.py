@@ -1,4 +1,4 @@
-"""What Tally's own writes come to, whoever stands behind the table: in memory, moto, the local AWS, and roto."""
+"""What Tally's own writes come to, with each engine behind the table: in memory, moto, the local AWS, and roto."""
 
 from typing import Any
 

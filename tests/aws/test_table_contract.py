@@ -1,4 +1,4 @@
-"""One contract for the table, whoever stands behind it: in memory, moto, the local AWS, and roto.
+"""One contract for the table, with each engine behind it: in memory, moto, the local AWS, and roto.
 
 Unit tests trust the one in memory for thousands of histories; here it has to do as the others do. Where an engine
 differs from AWS is measured in ``test_engines.py``, and said in docs/local-aws.md.
@@ -247,7 +247,7 @@ def test_a_projection_may_name_attributes_that_are_reserved_words(table: Table) 
 
 
 def test_an_item_over_400_kilobytes_is_refused(table: Table) -> None:
-    """So whoever writes one finds out here, and not on AWS."""
+    """Such a write fails here, and not first on AWS."""
     item = _item("a", data=binary(b""))
     too_large = Put(item={**item, "data": binary(bytes(400 * 1024 - item_size(item) + 1))}, condition=NEW)
     with pytest.raises(FatalError, match="ValidationException"):

@@ -17,9 +17,10 @@ from chalicelib.files import source as source_module
 from chalicelib.jobs import documents
 from chalicelib.steps import unpack
 from chalicelib.store.items import number, text, timestamp
+from tests.iam.conftest import PoliciesOf
 from tests.support.builders import message_event
 from tests.support.pipeline import LONG_AGO, Pipeline
-from tests.support.policies import Statement, rendered
+from tests.support.policies import Statement
 from tests.support.terraform import INFRA, functions
 from tests.unit.test_app import TICK, Context
 
@@ -170,10 +171,10 @@ def _live(pipeline: Pipeline) -> None:
 
 
 @pytest.fixture(scope="module")
-def granted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def granted(policies_of: PoliciesOf) -> dict[str, set[str]]:
     """Return the actions that each function's role grants."""
     found: dict[str, set[str]] = defaultdict(set)
-    for statement in rendered(INFRA, "tests/policies.tftest.hcl", tmp_path_factory.mktemp("terraform")):
+    for statement in policies_of(INFRA):
         if (function := _function(statement)) and not statement.of_resource:
             found[function].update(statement.actions)
     return found

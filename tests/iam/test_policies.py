@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.policies import Statement, faults, rendered, statements
+from tests.iam.conftest import PoliciesOf
+from tests.support.policies import faults, statements
 from tests.support.terraform import INFRA
 
 pytestmark = pytest.mark.terraform
@@ -13,14 +14,10 @@ pytestmark = pytest.mark.terraform
 FOLDERS = (INFRA, INFRA / "examples" / "deploy_role")
 
 
-@pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.name)
-def policies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Statement]:
-    """Return every statement of a folder's policies, as a plan of all that it can have renders them."""
-    return rendered(request.param, "tests/policies.tftest.hcl", tmp_path_factory.mktemp("terraform"))
-
-
-def test_aws_knows_every_action_with_its_resources_and_conditions(policies: list[Statement]) -> None:
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_aws_knows_every_action_with_its_resources_and_conditions(policies_of: PoliciesOf, folder: Path) -> None:
     """What AWS does not know grants nothing, and what needs it stops at its first call."""
+    policies = policies_of(folder)
     assert len(policies) > 20
     assert [fault for statement in policies for fault in faults(statement)] == []
 

@@ -194,7 +194,7 @@ class Settler:
             raise ThrottledError(f"{len(left)} events were not taken: {codes}")
 
     def _remember(self, batch: Batch) -> None:
-        """Note on the batch that its event went out, for whoever looks for one that did not."""
+        """Note on the batch that its event went out, so that one that did not is found."""
         self.table.update(
             Update(
                 pk=batch_pk(batch.id),

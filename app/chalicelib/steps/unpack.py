@@ -61,9 +61,9 @@ class Unpacker:
     def unpack(self, batch: Batch, reader: ObjectReader) -> Batch:
         """Return the batch with its plain object, or without, if the time did not suffice; raises UnpackError.
 
-        Gzip data can only be read from their beginning. So whoever goes on, in another invocation or after this one
-        died, unpacks them again, but stores only the parts that are not stored yet. Safe to repeat: a second object
-        is another version of the same.
+        Gzip data can only be read from their beginning. So the next invocation, also after this one died, unpacks
+        them again, but stores only the parts that are not stored yet. Safe to repeat: a second object is another
+        version of the same.
         """
         try:
             return self._unpack(batch, reader)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 FREE_OR_EXPIRED_OR_MINE = "attribute_not_exists(pk) OR #until < :now OR #owner = :owner"
-"""Nobody works on the row; or whoever did has not been heard of for a lease's time; or an earlier call of ours was
+"""Nobody works on the row; or its worker has not been heard of for a lease's time; or an earlier call of ours was
 applied and not heard."""
 MINE = "#owner = :owner"
 """A worker that lost its lease gives up nothing of its successor's."""

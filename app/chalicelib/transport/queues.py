@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from chalicelib.bounds import grouped
 from chalicelib.errors import THROTTLES, FatalError, ThrottledError
 from chalicelib.retry import Retry
+from chalicelib.transport.messages import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 _MAX_ENTRIES = 10
-_MAX_BYTES = 262_144
-"""What a request may hold: SQS developer guide, "Quotas". SQS takes 1 MiB in all, but Tally's queues take messages of
-256 KiB, and no document says that the sum of ten is not held to that too. Bytes are billed, in steps of 64 KiB."""
+"""What a request may hold: SQS developer guide, "Quotas". SQS takes 1 MiB in all, but no document says that the sum of
+ten messages is not held to the queue's own limit of one. Bytes are billed, in steps of 64 KiB."""
 
 
 def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, *, delay_seconds: int = 0) -> int:
@@ -24,7 +24,7 @@ def send(sqs: "SQSClient", queue_url: str, bodies: Iterable[str], retry: Retry, 
     again makes duplicates, which every consumer takes.
     """
     sent = 0
-    for group in grouped(bodies, size=_size, max_bytes=_MAX_BYTES, max_parts=_MAX_ENTRIES):
+    for group in grouped(bodies, size=_size, max_bytes=MAX_MESSAGE_BYTES, max_parts=_MAX_ENTRIES):
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
             {"Id": str(position), "MessageBody": body} for position, body in enumerate(group)
         ]
