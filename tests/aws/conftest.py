@@ -12,8 +12,8 @@ from moto import mock_aws
 from chalicelib.store.table import Table
 from tally.local import localaws
 from tally.stages.workspace import StageFolder
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support import builders, roto
-from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.tables import ENGINES, make_table
 
 TABLE = "tally-test"

@@ -15,9 +15,9 @@ from chalicelib.store.batch import Source
 from chalicelib.store.table import Table
 from chalicelib.store.uploads import UploadNotes
 from chalicelib.transport.uploads import Upload
+from tally.testing.memory_aws import MemoryS3
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import RETRY, Time
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3
 
 BUCKET = "tally-contract-inbox"
 KEYS = ["inbox/offices/a.csv", "inbox/offices/b ü+%.csv", "inbox/offices/c.csv"]

@@ -17,10 +17,10 @@ from chalicelib.store.ledger import Finished, Recorded, Seen
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import Table, Update
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryEvents, MemoryS3
 from tests.support import builders
 from tests.support.builders import NOW, RETRY, Time
-from tests.support.faults import Fault
-from tests.support.pipeline import MemoryEvents, MemoryS3
 
 KEY = ChunkKey("offices-1", 0)
 SUCCEEDED, FAILED, RAISED = Outcome.SUCCEEDED, Outcome.FAILED, ReasonCode.RAISED

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
-from tests.support.terraform import delivers
+from tally.testing.configuration import delivers
 
 if TYPE_CHECKING:
     from chalicelib.store.batch import Source

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tally.stages.stage import Stage
-from tests.support.terraform import functions
+from tally.testing.configuration import functions
 
 FUNCTIONS = functions()
 

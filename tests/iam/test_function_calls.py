@@ -17,11 +17,12 @@ from chalicelib.files import source as source_module
 from chalicelib.jobs import documents
 from chalicelib.steps import unpack
 from chalicelib.store.items import number, text, timestamp
+from tally.testing.configuration import INFRA, functions
+from tally.testing.memory_aws import LONG_AGO
+from tally.testing.pipeline import Pipeline
 from tests.iam.conftest import PoliciesOf
 from tests.support.builders import message_event
-from tests.support.pipeline import LONG_AGO, Pipeline
 from tests.support.policies import Statement
-from tests.support.terraform import INFRA, functions
 from tests.unit.test_app import TICK, Context
 
 pytestmark = pytest.mark.terraform

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tally.testing.configuration import INFRA
 from tests.iam.conftest import PoliciesOf
 from tests.support.policies import faults, statements
-from tests.support.terraform import INFRA
 
 pytestmark = pytest.mark.terraform
 

@@ -22,13 +22,13 @@ from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMes
 from chalicelib.transport.partial_batch_response import Failures
 from chalicelib.transport.partial_batch_response import Message as Delivery
 from chalicelib.transport.streams import changes
+from tally.testing.memory_aws import MemoryLambda, MemoryS3, etag
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.model.invariants import unrest, violation
 from tests.model.replay import Operation, Tape, TapedDynamoDB, TapedEvents, TapedSQS
 from tests.model.system import Message
 from tests.model.table import Item, Place
 from tests.support.builders import NOW, RETENTION, RETRY, starts, table
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryLambda, MemoryS3, etag
 
 BATCH = "offices-1"
 HEADER = "office_id,user_count,contract_count\n"

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.support.memory_dynamodb import client_error
+from tally.testing.memory_dynamodb import client_error
 
 Wire = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """The table of a state: a tuple of small numbers, one an item; what a write does to them is computed once.
 
-``tests/support/memory_dynamodb.py`` computes it: there is one fake, with one meaning of a condition.
+``tally/testing/memory_dynamodb.py`` computes it: there is one fake, with one meaning of a condition.
 """
 
 import copy
@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.model.replay import Call, Interned, Operation, Refused
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 Item = Mapping[str, Any]
 Place = tuple[str, str]

@@ -30,9 +30,9 @@ from chalicelib.store.table import Table
 from chalicelib.transport.partial_batch_response import Message
 from chalicelib.transport.streams import Change, changes
 from chalicelib.transport.uploads import Upload
-from tests.support.faults import Fault, FaultyClient, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, etag
+from tally.testing.faults import Fault, FaultyClient, Killed
+from tally.testing.memory_aws import MemoryS3, etag
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 RETENTION = timedelta(days=30)

@@ -9,9 +9,9 @@ from chalicelib import jobs
 from chalicelib.steps.redrive import Redriven, Redriver
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.items import Counts, Outcome
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import NOW, faulty, markers_of, outcomes_of, table, tallied
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 
 JOB = """
 from chalicelib import rows

@@ -14,9 +14,9 @@ from chalicelib.steps.process import Processor
 from chalicelib.store.items import ChunkKey
 from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode, encode
 from chalicelib.transport.partial_batch_response import Message
+from tally.testing.faults import Killed
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import count_rows, starts, table
-from tests.support.faults import Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 WORK, FINISHED = "work", "finished"
 _TIMEOUT_SECONDS = 58.0

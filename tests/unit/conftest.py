@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support import strict
+from tally.testing import strict
 
 
 @pytest.fixture(autouse=True)

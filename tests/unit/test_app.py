@@ -20,9 +20,10 @@ from chalicelib.store.batch import BatchStatus
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import Counts, number, text, timestamp
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
+from tally.testing.faults import Fault, Killed
+from tally.testing.memory_aws import LONG_AGO
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import killed, message_event, plant_deaths
-from tests.support.faults import Fault, Killed
-from tests.support.pipeline import LONG_AGO, Pipeline
 
 APP = Path(app.__file__).parent
 EVENTS = Path(__file__).parents[1] / "events"

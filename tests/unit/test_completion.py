@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.items import Outcome
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 
 HEADER = "office_id,user_count,contract_count\n"
 ROWS = st.lists(

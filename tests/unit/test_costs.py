@@ -16,10 +16,10 @@ from tally.batch.cost import Worked, estimate
 from tally.batch.reader import Reader
 from tally.local import sample
 from tally.local.sample import Expected
-from tests.support import memory_dynamodb
+from tally.testing import memory_dynamodb
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
 from tests.support.metering import Meter
-from tests.support.pipeline import Pipeline
 
 ROWS = 20_000
 STORED, COUNTED = "batch_write_item rows", "transact_write_items mark"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.support.terraform import INFRA, functions, local, queues
+from tally.testing.configuration import INFRA, functions, local, queues
 
 RIGHTS = INFRA / "examples" / "deploy_role" / "rights.tf"
 MADE_BY = {

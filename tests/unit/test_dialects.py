@@ -11,10 +11,11 @@ from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import ChunkKey
 from tally.batch.lines import find_row
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryS3
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import RETRY, at_call, deployed_job, faulty, killed, planner, uploaded
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, Pipeline
 
 JOB = """
 import msgspec

@@ -23,7 +23,7 @@ from chalicelib.errors import (
     UnknownOutcomeError,
     translate,
 )
-from tests.support.memory_dynamodb import client_error
+from tally.testing.memory_dynamodb import client_error
 
 ITEM = {"pk": {"S": "a"}, "done": {"B": b"\x01"}}
 URL = "https://dynamodb.us-east-1.amazonaws.com"

@@ -17,10 +17,12 @@ from chalicelib.store.items import ChunkKey, Counts, number, text, timestamp
 from chalicelib.store.pacing import Share
 from chalicelib.store.repository import Repository
 from chalicelib.store.waiting import note_waiting
-from tests.support import builders, strict
+from tally.testing import strict
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import LONG_AGO
+from tally.testing.pipeline import Pipeline
+from tests.support import builders
 from tests.support.builders import RETRY, message_event, plant_deaths
-from tests.support.faults import Fault
-from tests.support.pipeline import LONG_AGO, Pipeline
 
 LIBRARY = Path(services.__file__).parent
 HEADER = b"office_id,user_count,contract_count\n"

@@ -11,8 +11,8 @@ from chalicelib.metrics import Metric, Metrics
 from chalicelib.services import Services
 from chalicelib.steps.reconcile import Reconciler
 from chalicelib.store.items import Counts
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import Time
-from tests.support.pipeline import Pipeline
 
 OFFICES = b"office_id,user_count,contract_count\nA,1,2\nB,x,1\nC,1,1\nD,2,2\n"
 """One chunk of four rows, one of them rejected."""

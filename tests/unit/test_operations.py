@@ -15,9 +15,9 @@ from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import Outcome
 from chalicelib.store.table import Table
+from tally.testing.faults import Fault, Killed
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
-from tests.support.faults import Fault, Killed
-from tests.support.pipeline import Pipeline
 
 JOB = """
 from chalicelib import rows

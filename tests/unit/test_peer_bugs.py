@@ -13,6 +13,9 @@ from chalicelib.store.batch import BatchStatus
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import ChunkKey, Counts, bits, number_of
 from chalicelib.store.pacing import item_size
+from tally.testing.faults import Fault
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     changed_since,
     chunk_of,
@@ -24,9 +27,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import Pipeline
 from tests.support.redriving import JOB, check, deliver, events, job_module, redrive, repair_job, upload
 
 READY = ("upload", "dispatch", "ingest", "dispatch")

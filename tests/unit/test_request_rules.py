@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.store.items import key, number, text
-from tests.support import expressions, request_rules
+from tally.testing import expressions, request_rules
 
 UPDATE = {
     "TableName": "tally-test",

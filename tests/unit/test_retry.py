@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import FatalError, TallyError, ThrottledError, UnknownOutcomeError
 from chalicelib.retry import Retry
-from tests.support.faults import Killed
-from tests.support.memory_dynamodb import client_error
+from tally.testing.faults import Killed
+from tally.testing.memory_dynamodb import client_error
 
 FRACTIONS = st.lists(st.floats(0, 1), min_size=8, max_size=8)
 

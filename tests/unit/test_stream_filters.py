@@ -10,10 +10,10 @@ from chalicelib.steps.settle import Settler
 from chalicelib.store.chunk import ChunkState
 from chalicelib.store.items import FORMAT
 from chalicelib.transport.streams import changes
+from tally.testing.configuration import INFRA, delivers, stream_patterns
+from tally.testing.memory_aws import MemoryEvents, MemorySQS
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import RETRY, Requests, dispatcher, table
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryEvents, MemorySQS
-from tests.support.terraform import INFRA, delivers, stream_patterns
 
 SAMPLES = json.loads((INFRA / "tests" / "fixtures" / "stream.json").read_text(encoding="utf-8"))
 

@@ -13,8 +13,8 @@ from chalicelib.errors import BusyError, FatalError, SourceGoneError, UnknownOut
 from chalicelib.files import source as source_module
 from chalicelib.files.source import ObjectReader
 from chalicelib.store.batch import Source
+from tally.testing.memory_dynamodb import client_error
 from tests.support.builders import NOW, RETRY
-from tests.support.memory_dynamodb import client_error
 
 CONTENT = bytes(range(256)) * 40
 

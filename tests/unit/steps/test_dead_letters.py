@@ -17,6 +17,8 @@ from chalicelib.store.leases import Leases
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.transport.messages import ChunkMessage, WorkMessage, decode, encode
 from chalicelib.transport.partial_batch_response import Message
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     Requests,
     at_call,
@@ -28,8 +30,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 
 JOB = """
 from chalicelib import rows

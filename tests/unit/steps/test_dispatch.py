@@ -14,6 +14,9 @@ from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import RowOutcome
 from chalicelib.transport.messages import ChunkMessage, WorkMessage, decode
 from chalicelib.transport.streams import Change
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemorySQS
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
     at_call,
     changed_since,
@@ -26,9 +29,6 @@ from tests.support.builders import (
     plant_batch,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemorySQS
 
 BATCH = "offices-1"
 LARGEST_MESSAGE = 150

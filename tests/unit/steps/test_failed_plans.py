@@ -13,9 +13,9 @@ from chalicelib.errors import BusyError, MessageError
 from chalicelib.steps.dead_letters import DeadLetterHandler, HandledDeadLetter
 from chalicelib.store.batch import BatchStatus
 from chalicelib.transport.partial_batch_response import Message
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import Time, at_call, killed
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 
 FILE = b"office_id,user_count,contract_count\no1,1,2\n"
 PACKED = gzip.compress(FILE)

@@ -12,8 +12,8 @@ from chalicelib.store.ledger import Recorded
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.transport.messages import FinishedMessage, decode, encode
 from chalicelib.transport.partial_batch_response import Failures, Message
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import Requests, chunk_of, ledger, outcomes_of, plant_ready
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 BATCH = "offices-1"
 KEYS = [ChunkKey(BATCH, number) for number in range(3)]

@@ -19,6 +19,9 @@ from chalicelib.store.leases import Leases
 from chalicelib.store.marker import ReasonCode
 from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Message
+from tally.testing.faults import Fault, Killed
+from tally.testing.memory_aws import MemorySQS
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
     RETRY,
     Requests,
@@ -35,9 +38,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemorySQS
 
 HEAVY, FINISHED = "http://127.0.0.1/heavy", "http://127.0.0.1/finished"
 BATCH = "weighty-1"
@@ -47,7 +47,7 @@ PATIENCE = 20.0
 """Seconds after which a thread that is waited for is not coming; nothing waits so long unless it fails."""
 JOB = """
 from chalicelib import rows
-from tests.support.faults import Killed
+from tally.testing.faults import Killed
 
 class Row(rows.Row):
     what: str

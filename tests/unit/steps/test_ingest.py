@@ -20,6 +20,10 @@ from chalicelib.store.items import MAX_ITEM_BYTES, ChunkKey, Counts, Outcome, nu
 from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.transport.messages import ChunkMessage
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryS3
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     NOW,
     RETENTION,
@@ -39,9 +43,6 @@ from tests.support.builders import (
     table,
     uploaded,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
 MIXED = HEADER + b"o1,1,2\n\no2,x,2\no3,0,1\n,,\no5,5,6\n"

@@ -12,9 +12,10 @@ from chalicelib.steps.lost_uploads import LostUploads, Swept
 from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import BatchStatus, Source
 from chalicelib.transport.uploads import Upload
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import etag
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import NOW, Requests, Time, at_call, killed
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline, etag
 
 FILE = b"office_id,user_count,contract_count\no1,1,2\n"
 PATIENCE = timedelta(minutes=10)

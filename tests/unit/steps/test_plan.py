@@ -17,6 +17,10 @@ from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
 from chalicelib.store.table import Update
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryS3
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     NOW,
     RETENTION,
@@ -32,9 +36,6 @@ from tests.support.builders import (
     table,
     uploaded,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, Pipeline
 
 HEADER = b"office_id,user_count,contract_count\n"
 FILE = HEADER + b"".join(b"o%d,1,2\n" % row for row in range(7))

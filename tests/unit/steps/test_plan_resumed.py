@@ -13,10 +13,11 @@ from chalicelib.files import source as source_module
 from chalicelib.steps import plan as plan_module
 from chalicelib.store.batch import Batch, BatchStatus, Cursor
 from chalicelib.store.items import ChunkKey
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryS3
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import Requests, at_call, calls_of, chunk_of, faulty, killed, planner, uploaded
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemoryS3, Pipeline
 
 if TYPE_CHECKING:
     from chalicelib.transport.uploads import Upload

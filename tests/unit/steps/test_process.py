@@ -23,6 +23,9 @@ from chalicelib.store.chunk import ChunkState
 from chalicelib.store.items import ChunkKey, Outcome, number, text
 from chalicelib.store.marker import MAX_REASON_CHARACTERS, MAX_TRACEBACK_CHARACTERS, ReasonCode, RowOutcome
 from chalicelib.transport.messages import MAX_MESSAGE_BYTES, FinishedMessage, WorkMessage, decode
+from tally.testing.faults import Fault, Killed
+from tally.testing.memory_aws import MemorySQS
+from tally.testing.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.builders import (
     RETRY,
     Requests,
@@ -40,9 +43,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
-from tests.support.pipeline import MemorySQS
 
 FINISHED, WORK = "finished", "work"
 KEY = ChunkKey("moody-1", 3)
@@ -52,7 +52,7 @@ JOB = """
 import sys
 from chalicelib import rows
 from chalicelib.errors import PermanentError
-from tests.support.faults import Killed
+from tally.testing.faults import Killed
 
 ran = []
 seconds = lambda what: 0.0

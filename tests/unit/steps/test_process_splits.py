@@ -13,9 +13,9 @@ from chalicelib import jobs
 from chalicelib.steps.run import SPLIT_SECONDS
 from chalicelib.store.items import ChunkKey, Outcome
 from chalicelib.transport.messages import WorkMessage
+from tally.testing.faults import Killed
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import chunk_of, deployed_job, outcomes_of, plant_batch, plant_rows
-from tests.support.faults import Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
 from tests.support.workers import WORK, Workers
 
 KEY = ChunkKey("paced-1", 0)

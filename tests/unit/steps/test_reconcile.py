@@ -18,6 +18,8 @@ from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold, Listing
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number, rows_sk, text
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     NOW,
     Time,
@@ -29,8 +31,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 
 JOB = """
 from chalicelib import rows

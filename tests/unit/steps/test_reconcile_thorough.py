@@ -13,9 +13,9 @@ from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.chunk import ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import calls_of, chunk_of, count_rows, deployed_job, failed, markers_of, succeeded, table
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 from tests.support.redriving import BEFORE, JOB, check, deliver, ended, events, meanwhile, redrive, repair_job, upload
 
 WRONG: list[dict[str, Any]] = [{"succeeded": number(4), "failed": number(0)}, {"failed": number(9)}]

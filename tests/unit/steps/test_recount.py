@@ -12,6 +12,7 @@ from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number, text
 from chalicelib.store.marker import Marker, RowOutcome
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
     chunk_of,
     count_rows,
@@ -22,7 +23,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 KEY = ChunkKey("plain-1", 0)
 

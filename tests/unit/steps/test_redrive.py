@@ -15,6 +15,8 @@ from chalicelib.store.chunk import ChunkState
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import ChunkKey, Counts, Outcome, batch_pk, number, text
 from chalicelib.transport.messages import ChunkMessage, WorkMessage, decode
+from tally.testing.faults import Fault
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     Requests,
     calls_of,
@@ -27,8 +29,6 @@ from tests.support.builders import (
     plant_rows,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.pipeline import Pipeline
 from tests.support.redriving import (
     AFTER,
     BEFORE,

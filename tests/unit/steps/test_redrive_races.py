@@ -13,6 +13,9 @@ from chalicelib.store.batch import BatchStatus
 from chalicelib.store.chunk import ChunkState
 from chalicelib.store.items import ChunkKey, Counts
 from chalicelib.transport.messages import FinishedMessage, WorkMessage, decode
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemorySQS
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     RETRY,
     at_call,
@@ -28,8 +31,6 @@ from tests.support.builders import (
     starts,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.pipeline import MemorySQS, Pipeline
 from tests.support.redriving import (
     AFTER,
     BEFORE,

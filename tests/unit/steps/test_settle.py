@@ -15,6 +15,9 @@ from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number, text
 from chalicelib.transport.streams import Change
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryEvents
+from tally.testing.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.builders import (
     NOW,
     RETRY,
@@ -29,9 +32,6 @@ from tests.support.builders import (
     plant_ready,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
-from tests.support.pipeline import MemoryEvents
 
 BATCH = "offices-1"
 COUNTED: dict[str, Any] = {

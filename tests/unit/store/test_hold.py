@@ -13,10 +13,10 @@ from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import BATCH_SK, Counts, batch_pk, text
 from chalicelib.store.marker import ReasonCode
+from tally.testing.faults import Fault
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import at_call, deployed_job, faulty, plant_batch, table
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import Pipeline
 
 BATCH = "strict-1"
 JOB = """

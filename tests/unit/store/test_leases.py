@@ -6,9 +6,9 @@ import pytest
 
 from chalicelib.store.items import ChunkKey
 from chalicelib.store.leases import Leases
+from tally.testing.faults import Fault
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import Time, at_call, faulty, killed, table
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 KEY = ChunkKey("offices-1", 0)
 SECONDS = 60.0

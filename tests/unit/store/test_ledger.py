@@ -18,6 +18,8 @@ from chalicelib.store.items import ChunkKey, Counts, Outcome, bits, number, text
 from chalicelib.store.ledger import Finished, Recorded, Seen
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from chalicelib.store.pacing import item_size
+from tally.testing.faults import Fault, Killed
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
     NOW,
     RETENTION,
@@ -34,8 +36,6 @@ from tests.support.builders import (
     plant_ready,
     tallied,
 )
-from tests.support.faults import Fault, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 KEY = ChunkKey("offices-1", 0)
 ROWS = 40

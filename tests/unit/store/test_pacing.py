@@ -15,8 +15,8 @@ from chalicelib.store.items import ChunkKey, binary, key
 from chalicelib.store.ledger import Finished, Ledger, Seen
 from chalicelib.store.pacing import Pacer, Share, item_size, write_units
 from chalicelib.store.table import Put, Table, Update
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import RETENTION, RETRY, Requests, chunk_of, plant_ready, succeeded
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 
 class Time:

@@ -11,8 +11,8 @@ from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.rows import StoredRow, to_items
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import Requests, chunk_of, ledger, plant_batch, plant_ready, table
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 BATCH = "offices-1"
 KEY = ChunkKey(BATCH, 0)

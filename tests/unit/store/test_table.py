@@ -8,9 +8,9 @@ import pytest
 from chalicelib.errors import ConflictError, FatalError, ThrottledError
 from chalicelib.store.items import key, number, text
 from chalicelib.store.table import Put, Update
+from tally.testing.faults import Fault
+from tally.testing.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.builders import Requests, faulty, in_turn, table
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
 
 NEW = "attribute_not_exists(pk)"
 

@@ -12,6 +12,9 @@ from chalicelib.store.items import ChunkKey, number, waiting_sk
 from chalicelib.store.repository import Repository
 from chalicelib.store.waiting import Waiting, note_waiting
 from chalicelib.transport.messages import WorkMessage, decode
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemorySQS
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
     NOW,
     RETRY,
@@ -28,9 +31,6 @@ from tests.support.builders import (
     succeeded,
     table,
 )
-from tests.support.faults import Fault
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import MemorySQS
 
 KEY = ChunkKey("late-1", 0)
 JOB = """

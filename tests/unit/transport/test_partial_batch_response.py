@@ -8,9 +8,9 @@ from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.errors import BusyError, FatalError
 from chalicelib.transport.partial_batch_response import Failures, Message, PartialBatchResponse, RedeliverError
+from tally.testing.faults import Killed
+from tally.testing.memory_dynamodb import client_error
 from tests.support.builders import message_event
-from tests.support.faults import Killed
-from tests.support.memory_dynamodb import client_error
 
 REPORTS = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
 SILENT: dict[str, list[str]] = {"FunctionResponseTypes": []}

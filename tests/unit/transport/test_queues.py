@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import FatalError, ThrottledError
 from chalicelib.transport.queues import send
+from tally.testing.faults import Fault
 from tests.support.builders import RETRY, Requests, faulty, in_turn
-from tests.support.faults import Fault
 
 URL = "http://127.0.0.1/work"
 MAX_BYTES = 262_144

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from chalicelib.store.batch import Source
 from chalicelib.transport.uploads import Handover, Upload, event_of, uploads
+from tally.testing.faults import Fault
+from tally.testing.memory_aws import MemoryLambda
 from tests.support.builders import RETRY, Requests, faulty, in_turn
-from tests.support.faults import Fault
-from tests.support.pipeline import MemoryLambda
 
 UPLOADS = st.builds(
     Upload,

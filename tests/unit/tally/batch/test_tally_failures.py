@@ -13,8 +13,8 @@ from tally.batch.failures import Sampler, Top
 from tally.batch.reader import Progress, Reader
 from tally.batch.watch import Watch
 from tally.output import Output
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import Requests, count_rows, plant_batch, plant_rows
-from tests.support.memory_dynamodb import MemoryDynamoDB
 
 BATCH = "mixed-1"
 CHUNKS = 3

@@ -14,7 +14,7 @@ from tally.batch.idle import Standing, as_json, items
 from tally.cli import run
 from tally.errors import ExitCode
 from tally.stages.stage import Resources
-from tests.support.terraform import functions
+from tally.testing.configuration import functions
 
 if TYPE_CHECKING:
     from tally.stages.stage import Stage

@@ -23,6 +23,8 @@ from tally.cli import run
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 from tally.stages.stage import Stage
+from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import (
     NOW,
     Requests,
@@ -33,8 +35,6 @@ from tests.support.builders import (
     plant_rows,
     table,
 )
-from tests.support.memory_dynamodb import MemoryDynamoDB
-from tests.support.pipeline import Pipeline
 
 JOB = """
 from chalicelib import rows

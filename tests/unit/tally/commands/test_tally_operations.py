@@ -22,8 +22,8 @@ from tally.commands import batches as batch_commands
 from tally.errors import ExitCode
 from tally.stages.services import table
 from tally.stages.stage import Stage
+from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job
-from tests.support.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

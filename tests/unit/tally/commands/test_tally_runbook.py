@@ -9,7 +9,7 @@ import pytest
 from botocore import xform_name
 
 from tally.cli import tally
-from tests.support.terraform import queues
+from tally.testing.configuration import queues
 
 REPO = Path(__file__).parents[4]
 RUNBOOK = (REPO / "docs" / "runbook.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 
 from tally.deploy import quotas
 from tally.deploy.quotas import Concurrency
-from tests.support.memory_dynamodb import client_error
+from tally.testing.memory_dynamodb import client_error
 
 DEFAULTS: dict[str, int | None] = {
     "ingest": 20,

@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from tally.deploy.unfinished import Finder
+from tally.testing.configuration import INFRA
 from tally.tools.terraform import Resource
-from tests.support.terraform import INFRA
 
 REGION = "us-east-1"
 

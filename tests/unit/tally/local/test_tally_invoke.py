@@ -13,7 +13,7 @@ from chalicelib.transport.streams import changes
 from chalicelib.transport.uploads import uploads
 from tally.errors import ExitCode, OperatorError
 from tally.local.invoke import FakeContext, invoke
-from tests.support.terraform import delivers
+from tally.testing.configuration import delivers
 
 EVENTS = Path(__file__).parents[3] / "events"
 

@@ -19,9 +19,9 @@ from tally.local.stack import LocalStack
 from tally.output import Output, Step
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
+from tally.testing import configuration
 from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject
-from tests.support import terraform as configuration
 from tests.unit.tally.deployed_stage import PLACE, STAGE, Aws, whole
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from tests.support import request_rules
+from tally.testing import request_rules
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.support.strict import as_strict_as_aws
+from tally.testing.strict import as_strict_as_aws
 
 Wire = dict[str, Any]
 PAGE = 7

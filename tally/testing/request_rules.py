@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chalicelib.store.pacing import item_size
-from tests.support import expressions, service_models
+from tally.testing import expressions, service_models
 
 Wire = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
 
-from tests.support.memory_dynamodb import client_error
+from tally.testing.memory_dynamodb import client_error
 
 
 class Fault(StrEnum):

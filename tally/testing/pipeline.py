@@ -1,15 +1,10 @@
 """The whole of Tally in one process: the real handlers over AWS in memory, in whatever order a test says."""
 
-import base64
-import io
-import json
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import app
 from chalicelib import services
 from chalicelib.retry import Retry
 from chalicelib.steps.plan import batch_id_of
@@ -18,10 +13,11 @@ from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.transport.uploads import Upload, event_of
-from tests.support.faults import Fault, FaultyClient, Killed
-from tests.support.memory_dynamodb import MemoryDynamoDB, client_error
-from tests.support.strict import as_strict_as_aws
-from tests.support.terraform import delivers
+from tally.testing.configuration import delivers
+from tally.testing.environment import handlers
+from tally.testing.faults import Fault, FaultyClient, Killed
+from tally.testing.memory_aws import MemoryEvents, MemoryLambda, MemoryS3, MemorySQS, etag
+from tally.testing.memory_dynamodb import MemoryDynamoDB
 
 HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish"}
 QUEUES = tuple(HANDLERS)
@@ -32,169 +28,6 @@ class _Context:
         return 60_000
 
 
-@as_strict_as_aws("sqs")
-class MemorySQS:
-    """Keeps what is sent, by queue URL."""
-
-    def __init__(self) -> None:
-        self.bodies: dict[str, list[str]] = defaultdict(list)
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
-        self.bodies[QueueUrl] += [entry["MessageBody"] for entry in Entries]
-        return {"Failed": []}
-
-    def send_message(self, *, QueueUrl: str, MessageBody: str, **_: Any) -> None:  # noqa: N803
-        self.bodies[QueueUrl].append(MessageBody)
-
-    def change_message_visibility(self, **_: Any) -> None:
-        """Do nothing: time stands still here."""
-
-
-@as_strict_as_aws("events")
-class MemoryEvents:
-    """Keeps the events that were put."""
-
-    def __init__(self) -> None:
-        self.details: list[dict[str, Any]] = []
-
-    def put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
-        self.details += [{"type": entry["DetailType"], **json.loads(entry["Detail"])} for entry in Entries]
-        return {"Entries": [{"EventId": "1"} for _ in Entries]}
-
-
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@as_strict_as_aws("s3")
-class MemoryS3:
-    """Keeps object versions by key and version id; those in ``deletions`` are delete markers.
-
-    ``modified`` says how old one is. By default it is older than anything, and so none of a stage's own uploads.
-    """
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], bytes] = {}
-        self.modified: dict[tuple[str, str], datetime] = {}
-        self.deletions: set[tuple[str, str]] = set()
-        self.uploads: dict[str, dict[int, bytes]] = {}
-        self.uploads_begun = 0
-
-    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
-        return self._put(Key, Body)
-
-    def _put(self, key: str, body: bytes) -> dict[str, Any]:
-        version = f"v{1 + sum(name == key for name, _ in self.objects)}"
-        self.objects[key, version] = body
-        return {"VersionId": version, "ETag": f'"{etag(version)}"'}
-
-    def create_multipart_upload(self, *, ChecksumAlgorithm: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-        assert ChecksumAlgorithm == "CRC32"
-        self.uploads_begun += 1
-        self.uploads[str(self.uploads_begun)] = {}
-        return {"UploadId": str(self.uploads_begun)}
-
-    def upload_part(self, *, UploadId: str, PartNumber: int, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
-        self._upload(UploadId)[PartNumber] = Body
-        return _part(PartNumber, Body)
-
-    def list_parts(self, *, UploadId: str, PartNumberMarker: int = 0, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Return a page of two parts, so that nobody gets by without turning it."""
-        left = sorted(number for number in self._upload(UploadId) if number > PartNumberMarker)
-        bodies = {number: self.uploads[UploadId][number] for number in left[:2]}
-        found = [{"PartNumber": n, "Size": len(body)} | _part(n, body) for n, body in bodies.items()]
-        last = {"NextPartNumberMarker": left[1]} if len(left) > 2 else {}
-        return {"IsTruncated": bool(last), **last} | ({"Parts": found} if found else {})
-
-    def complete_multipart_upload(self, *, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> dict[str, Any]:  # noqa: N803
-        parts = self._upload(UploadId)
-        # S3 refuses an upload whose algorithm was named and whose parts come without their checksums.
-        assert MultipartUpload["Parts"] == [{"PartNumber": n} | _part(n, parts[n]) for n in range(1, len(parts) + 1)]
-        del self.uploads[UploadId]
-        return self._put(Key, b"".join(parts[n] for n in sorted(parts)))
-
-    def abort_multipart_upload(self, *, UploadId: str, **_: Any) -> None:  # noqa: N803
-        self._upload(UploadId)
-        del self.uploads[UploadId]
-
-    def _upload(self, upload_id: str) -> dict[int, bytes]:
-        if upload_id not in self.uploads:
-            raise client_error("NoSuchUpload", 404)
-        return self.uploads[upload_id]
-
-    def get_object(self, *, Key: str, Range: str, VersionId: str = "", IfMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
-        versions = [version for key, version in self.objects if key == Key]
-        if VersionId not in ("", *versions) or not versions:
-            raise client_error("NoSuchVersion" if VersionId else "NoSuchKey", 404)
-        if IfMatch and IfMatch != f'"{etag(versions[-1])}"':
-            raise client_error("PreconditionFailed", 412)
-        first, last = Range.removeprefix("bytes=").split("-")
-        data = self.objects[Key, VersionId or versions[-1]][int(first) : int(last) + 1]
-        return {"Body": io.BytesIO(data), "ContentRange": f"bytes {Range}/*"}
-
-    def list_object_versions(
-        self,
-        *,
-        Prefix: str,  # noqa: N803
-        KeyMarker: str = "",  # noqa: N803
-        VersionIdMarker: str = "",  # noqa: N803
-        MaxKeys: int = 3,  # noqa: N803
-        **_: Any,
-    ) -> dict[str, Any]:
-        """Return a page: keys in order, the versions of each from the newest on."""
-        assert KeyMarker or not VersionIdMarker, "S3 refuses a version without a key"
-        newest_first = reversed([place for place in self.objects if place[0].startswith(Prefix)])
-        places = sorted(newest_first, key=lambda place: place[0])
-        if VersionIdMarker:
-            places = places[places.index((KeyMarker, VersionIdMarker)) + 1 :]
-        else:
-            places = [place for place in places if place[0] > KeyMarker]
-        page = places[:MaxKeys]
-        names = ("NextKeyMarker", "NextVersionIdMarker")
-        last = dict(zip(names, page[-1], strict=True)) if len(places) > len(page) else {}
-        listed = {
-            "Versions": [self._listed(place) for place in page if place not in self.deletions],
-            "DeleteMarkers": [{"Key": key, "VersionId": name} for key, name in page if (key, name) in self.deletions],
-        }
-        return {"IsTruncated": bool(last), **last} | {name: found for name, found in listed.items() if found}
-
-    def _listed(self, place: tuple[str, str]) -> dict[str, Any]:
-        key, version = place
-        return {
-            "Key": key,
-            "VersionId": version,
-            "ETag": f'"{etag(version)}"',
-            "Size": len(self.objects[place]),
-            "LastModified": self.modified.get(place, LONG_AGO),
-        }
-
-
-def _part(number: int, body: bytes) -> dict[str, str]:
-    checksum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
-    return {"ETag": f'"{number}"', "ChecksumCRC32": checksum}
-
-
-def etag(version: str) -> str:
-    """Return the etag that a version has here."""
-    return f"etag-of-{version}"
-
-
-@as_strict_as_aws("lambda")
-class MemoryLambda:
-    """Says whether the queues' mappings report partial failures."""
-
-    def __init__(self) -> None:
-        self.reports = True
-        self.uploads: list[dict[str, Any]] = []
-
-    def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
-        assert (FunctionName, InvocationType) == ("tally-test-plan", "Event")
-        self.uploads.append(json.loads(Payload))
-        return {"StatusCode": 202}
-
-    def list_event_source_mappings(self, **_: Any) -> dict[str, Any]:
-        return {"EventSourceMappings": [{"FunctionResponseTypes": ["ReportBatchItemFailures"] if self.reports else []}]}
-
-
 class Pipeline:
     """Delivers uploads, messages and stream records to the handlers; ``faults`` says what each AWS call meets.
 
@@ -203,6 +36,7 @@ class Pipeline:
     """
 
     def __init__(self, monkeypatch: Any, faults: Callable[[str], Fault] = lambda _: Fault.NONE) -> None:
+        self.handlers = handlers()
         self.dynamodb = MemoryDynamoDB()
         self.sqs = MemorySQS()
         self.events = MemoryEvents()
@@ -253,7 +87,7 @@ class Pipeline:
         """Deliver once, from ``start``; tells whether the handler answered. ``again`` keeps it to come once more."""
         try:
             if what == "upload":
-                app.plan(self.uploads[start % len(self.uploads)], _Context())
+                self.handlers.plan(self.uploads[start % len(self.uploads)], _Context())
                 if not again:
                     del self.uploads[start % len(self.uploads)]
             elif what in QUEUES:
@@ -262,7 +96,7 @@ class Pipeline:
                 end = min(self.positions[what] + most, len(self.dynamodb.stream))
                 records = [found for found in self.dynamodb.stream[self.positions[what] : end] if delivers(what, found)]
                 if records:
-                    getattr(app, what)({"Records": records}, _Context())
+                    getattr(self.handlers, what)({"Records": records}, _Context())
                 if not again:
                     self.positions[what] = end
         except (Killed, Exception):  # noqa: BLE001  Lambda delivers again, whatever it was
@@ -341,7 +175,7 @@ class Pipeline:
             }
             for index in chosen
         ]
-        answer = getattr(app, HANDLERS[queue])({"Records": records}, _Context())
+        answer = getattr(self.handlers, HANDLERS[queue])({"Records": records}, _Context())
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         if not again:
             done = {index for index in chosen if names[index] not in failed}

@@ -1,0 +1,53 @@
+"""The environment of handlers that run in memory: the settings that they read at import, and no one's credentials."""
+
+import importlib
+import json
+import os
+import sys
+from types import ModuleType
+
+from chalicelib import services
+from tally.testing.configuration import INFRA, functions, queues
+
+_APP = INFRA.parent / "app"
+_QUEUES = (*queues(), "work-dlq", "dead-letters")
+_TRIGGER = {"batch_size": 10}
+
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "TALLY_STAGE": "test",
+    "TALLY_TABLE": "tally-test",
+    "TALLY_STREAM_ARN": "arn:aws:dynamodb:us-east-1:000000000000:table/tally-test/stream/1",
+    "TALLY_INBOX_BUCKET": "inbox",
+    "TALLY_EVENT_BUS": "tally-test",
+    "TALLY_QUEUES": json.dumps(
+        {
+            name: {"url": f"http://127.0.0.1/{name}", "arn": f"arn:aws:sqs:us-east-1:000000000000:tally-test-{name}"}
+            for name in _QUEUES
+        }
+    ),
+    "TALLY_FUNCTIONS": json.dumps(dict.fromkeys(functions(), _TRIGGER)),
+    "TALLY_RETENTION_DAYS": "30",
+    "TALLY_CHUNK_ROWS": "4",
+    "TALLY_CHUNK_BYTES": "4096",
+    "TALLY_RECONCILE_MINUTES": "5",
+    "TALLY_OBJECT_SETTLING_MINUTES": "0",
+    "TALLY_WRITE_SHARE": "0",
+    "TALLY_LOG_LEVEL": "CRITICAL",
+}
+"""Chunks are small, so that a few rows make several."""
+
+
+def handlers() -> ModuleType:
+    """Import ``app.py`` with these settings in the environment, where they stay; call it before ``app`` is imported.
+
+    An ``app`` that was imported with a stage's settings keeps them.
+    """
+    if "app" not in sys.modules:
+        os.environ.update(VARIABLES)
+        services.settings.cache_clear()
+        if str(_APP) not in sys.path:
+            sys.path.insert(0, str(_APP))
+    return importlib.import_module("app")
