@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, Self
 
 import msgspec
@@ -183,7 +184,7 @@ class Schema:
     def _read_row(
         self, values: list[str], header: Sequence[str], names: Sequence[str | None], row: int, line: int
     ) -> ValidRow | RejectedRow:
-        named: dict[Any, str | None] = {name: value for name, value in zip(names, values, strict=False) if value}
+        named: dict[Any, str | None] = dict(compress(zip(names, values, strict=False), values))
         if not named and not any(values):
             return RejectedRow(row, line, f"line {line}: the row is empty, all {len(values)} of its columns")
         if len(values) != len(header):
