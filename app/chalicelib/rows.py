@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, Self
 
 import msgspec
@@ -69,7 +70,8 @@ class Schema:
     key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]
-    types: Mapping[str, Any]
+    cells: Mapping[str, type[msgspec.Struct] | None]
+    """For each column a struct of one cell that takes what the column takes; None where every text will do."""
     attributes: Mapping[str, str]
     matches: Mapping[str, str]
     """Each column by its name as headers are compared."""
@@ -91,7 +93,7 @@ class Schema:
             key_position=every.index(_KEY),
             required=frozenset(column.encode_name for column in required),
             nullable_required=frozenset(column.encode_name for column in required if _takes_none(column.type)),
-            types={column.encode_name: column.type for column in fields},
+            cells={column.encode_name: None if column.type is str else _cell(column.type) for column in fields},
             attributes={column.name: column.encode_name for column in fields},
             matches=matches,
             dialect=dialect or Dialect(),
@@ -147,7 +149,7 @@ class Schema:
         if len(cells) != len(self.columns):
             return False
         fits = not list(self._bad_cells(cells, self.columns))
-        return fits and any(_refusal(name, self.types[name]) for name in self.columns)
+        return fits and any(_refusal(name, self.cells[name]) for name in self.columns)
 
     def row_of(self, columns: Sequence[str], values: Sequence[Any], idempotency_key: str) -> Row:
         """Return a row from values that were kept, which JSON may have made of others.
@@ -182,7 +184,7 @@ class Schema:
     def _read_row(
         self, values: list[str], header: Sequence[str], names: Sequence[str | None], row: int, line: int
     ) -> ValidRow | RejectedRow:
-        named: dict[Any, str | None] = {name: value for name, value in zip(names, values, strict=False) if value}
+        named: dict[Any, str | None] = dict(compress(zip(names, values, strict=False), values))
         if not named and not any(values):
             return RejectedRow(row, line, f"line {line}: the row is empty, all {len(values)} of its columns")
         if len(values) != len(header):
@@ -193,7 +195,7 @@ class Schema:
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
         except msgspec.ValidationError as error:
-            if all(_compared(cell) == _compared(name) for cell, name in zip(values, header, strict=True)):
+            if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
         values_of_row = msgspec.structs.astuple(parsed)
@@ -206,7 +208,7 @@ class Schema:
             if name is None:
                 continue
             if value:
-                what = _refusal(value, self.types[name])
+                what = _refusal(value, self.cells[name])
                 if what:
                     yield column, f"{what}, got '{_shown(value)}'"
             elif name in self.required and name not in self.nullable_required:
@@ -236,12 +238,23 @@ def _compared(name: str) -> str:
     return re.sub(r"[ \-]", "_", clean(name).lower())
 
 
-def _refusal(value: str, kind: Any) -> str:
-    """Say why a cell is no value of a type; empty if it is one."""
+def _is_same(cell: str, name: str) -> bool:
+    return _compared(cell) == _compared(name)
+
+
+def _cell(kind: Any) -> type[msgspec.Struct]:
+    """Return a struct of one cell: msgspec reads a type anew for each value, and a struct once."""
+    return msgspec.defstruct("_Cell", [("value", kind)])
+
+
+def _refusal(value: str, cell: type[msgspec.Struct] | None) -> str:
+    """Say why a cell does not take a text; empty if it does."""
+    if cell is None:
+        return ""
     try:
-        msgspec.convert(value, kind, strict=False)
+        msgspec.convert({"value": value}, cell, strict=False)
     except msgspec.ValidationError as error:
-        what = str(error).replace("`", "").removesuffix(", got str")
+        what = str(error).removesuffix(" - at `$.value`").replace("`", "").removesuffix(", got str")
         return f"{what[:1].lower()}{what[1:]}"
     return ""
 

@@ -51,9 +51,10 @@ def read_cells(data: bytes, first_line: int, delimiter: str = ",") -> Iterator[t
         for line, cells in _read_exactly(data, first_line, delimiter):
             yield line, cells, sound
         return
+    escaped = _DELIMITER in unquoted
     for line, text in zip(_begins(unquoted, first_line), lines, strict=True):
         cells = text.split(delimiter)
-        if "\0" in text:
+        if escaped and "\0" in text:
             cells = [cell.replace("\0", delimiter) for cell in cells]
         ascii_only = text.isascii()
         if not ascii_only:
