@@ -193,6 +193,8 @@ def show(output: Output, found: FoundRow) -> None:
 def _pending(found: FoundRow) -> str:
     if found.waiting:
         return f"none yet: it raised and waits for try {found.waiting.attempt}, for example: {found.waiting.reason}"
+    if found.row in found.chunk.rereads:
+        return "none yet: it is to be read again"
     return "none yet" if found.chunk.rows is not None else "none yet: its chunk has not been read"
 
 
