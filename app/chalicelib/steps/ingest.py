@@ -3,6 +3,7 @@
 Rejected rows that a redrive wants read again become durable beside those that are there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,18 @@ from chalicelib.store import rows
 from chalicelib.store.batch import Batch
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
-from chalicelib.store.items import CHUNK_SK, MAX_ITEM_BYTES, ChunkKey, Counts, Outcome, bits, number, text, timestamp
+from chalicelib.store.items import (
+    CHUNK_SK,
+    MAX_ITEM_BYTES,
+    ChunkKey,
+    Counts,
+    Item,
+    Outcome,
+    bits,
+    number,
+    text,
+    timestamp,
+)
 from chalicelib.store.ledger import NO_SUCH_MARKER
 from chalicelib.store.marker import ReasonCode, RowOutcome, markers, rows_by_outcome, unsuccessful
 from chalicelib.store.repository import Repository
@@ -103,12 +115,16 @@ class Ingester:
             return self._give_up(chunk, ReasonCode.SOURCE_GONE, "the object was deleted before its rows were read")
         total = len({row.row for row in read.stored} | {outcome.row for outcome in read.outcomes})
         if total != chunk.expected_rows:
-            raise FatalError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
+            differs = f"planned with {chunk.expected_rows} rows, read with {total}"
+            if chunk.rereads:  # what reads it was changed since: no further delivery will read it as it was planned
+                return self._give_up(chunk, ReasonCode.INVALID, f"its chunk was {differs}; submit the file again")
+            raise FatalError(f"{chunk.key.pk}: {differs}")
         if chunk.rereads:
             read = read.only(chunk.rereads)
         pages = rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
-        self.table.write_all(pages)
-        return self.table.retry(self._set_totals, chunk, read, len(pages))
+        if not chunk.rereads:
+            self.table.write_all(pages)
+        return self.table.retry(self._set_totals, chunk, read, pages)
 
     def give_up(self, message: "ChunkMessage", code: ReasonCode, reason: str) -> Ingested:
         """Give every row that a message wanted to be read an outcome, for it came to nothing; safe to repeat.
@@ -128,7 +144,7 @@ class Ingester:
             unsuccessful(row, outcome, code, f"row {row + 1} from line {chunk.first_line}: {reason}")
             for row in chunk.rereads or range(chunk.expected_rows)
         ]
-        return self.table.retry(self._set_totals, chunk, _Read(outcomes=outcomes), 0)
+        return self.table.retry(self._set_totals, chunk, _Read(outcomes=outcomes), [])
 
     @property
     def _repository(self) -> Repository:
@@ -172,20 +188,22 @@ class Ingester:
                 read.heavy.append(row.row)
         return read
 
-    def _set_totals(self, seen: Chunk, read: _Read, pages: int) -> Ingested:
+    def _set_totals(self, seen: Chunk, read: _Read, pages: Sequence[Item]) -> Ingested:
         """Set what there is to count, once; rows that have an outcome already are counted in the same transaction.
 
-        ``seen`` is the chunk that was read. While rows of it are read again its others are counted: raises
-        ConflictError then.
+        ``seen`` is the chunk that was read. Of rows that were read again the ``pages`` are in it too: a reader that
+        slept through a deployment of the job, and the redrive after it, would write what it read by the old schema over
+        the new. While rows are read again the others of the chunk are counted: raises ConflictError then.
         """
         chunk = self._repository.require_chunk(seen.key) if seen.rereads else seen
         if not chunk.to_be_read or chunk.generation != seen.generation:
             return Ingested()  # by another delivery, or a redrive has asked for more, with a message of its own
         found = rows_by_outcome(read.outcomes)
         counts = Counts(rejected=len(found[Outcome.REJECTED]), failed=len(found[Outcome.FAILED]))
-        update = _totals(chunk, read, counts, pages)
+        update = _totals(chunk, read, counts, len(pages))
         now = self.clock()
-        puts = [
+        puts = [Put(item=page, condition="") for page in pages] if chunk.rereads else []
+        puts += [
             Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
             for marker in markers(
                 chunk.key,

@@ -190,7 +190,7 @@ def test_a_batch_that_runs_is_redriven_while_other_rows_are_counted(pipeline: Pi
     assert pipeline.deliver("dispatch", most=1000)
     body = pipeline.waiting("ingest")[0]
     calls = calls_of(lambda faults: ingest(pipeline, body, faults, keep=True))
-    before_totals = max(at for at, call in enumerate(calls) if call == "update_item")
+    before_totals = max(at for at, call in enumerate(calls) if call == "transact_write_items")
     ingest(pipeline, body, meanwhile(before_totals, lambda: pipeline.deliver("finished", most=1000)))
     check(pipeline, batch_id)
     pipeline.drain()
@@ -241,10 +241,10 @@ def attempt_redrive(pipeline: Pipeline, faults: Callable[[str], Fault]) -> str:
 def test_a_worker_that_stops_anywhere_while_it_reads_again_harms_nothing(
     fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dying between the rows and the totals included: the message comes again, and reads what the first one read."""
+    """Its message comes again, and what was applied is not asked for any more."""
     pipeline, batch_id, body = to_be_read(monkeypatch)
     calls = calls_of(lambda faults: ingest(pipeline, body, faults))
-    assert "batch_write_item" in calls
+    assert "transact_write_items" in calls
     for position in range(len(calls)):
         pipeline, batch_id, body = to_be_read(monkeypatch)
         mend()
@@ -374,6 +374,27 @@ def test_a_second_redrive_that_comes_while_rows_are_read_loses_none(pipeline: Pi
     pipeline.drain()
     check(pipeline, batch_id)
     assert sorted(size for _, size in module().ran) == ["u", "v"]
+
+
+def test_a_reader_that_slept_through_a_deployment_does_not_write_over_what_was_read_since(pipeline: Pipeline) -> None:
+    """It had read the row by the job of before, which rejects it; meanwhile the row was read, and is to be run."""
+    batch_id = ended(pipeline)
+    redriven(pipeline, batch_id, outcome=REJECTED, rows={(0, 1)})
+    assert pipeline.deliver("dispatch", most=1000)
+    (body,) = pipeline.waiting("ingest")
+    calls = calls_of(lambda faults: ingest(pipeline, body, faults, keep=True))
+
+    def deployed() -> None:
+        mend()
+        pipeline.waiting("ingest").append(body)
+        pipeline.deliver("ingest", start=1)
+
+    ingest(pipeline, body, meanwhile(len(calls) - 1, deployed))
+    check(pipeline, batch_id)
+    pipeline.drain()
+    check(pipeline, batch_id)
+    assert module().ran == [("b", "x")]
+    assert pipeline.batch(batch_id).counts == BEFORE + Counts(succeeded=1, rejected=-1)
 
 
 def test_rows_that_are_no_longer_in_the_table_are_read_again_too(pipeline: Pipeline) -> None:
