@@ -1,9 +1,12 @@
 """Running a trial for the command: its progress, an interrupt, what is written and how it ends."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from chalicelib.jobs import Job
@@ -44,9 +47,10 @@ def try_rows(output: Output, request: Request) -> tuple[dict[str, Any], ExitCode
     with trial.planning() as planning:
         try:
             _run(output, trial, planning, request)
-        except (KeyboardInterrupt, QuitError):
+        except KeyboardInterrupt:
             interrupted = True
             trial.salvage(planning)
+    interrupted |= trial.watch.stopped
     expected = estimate(trial, planning.seconds)
     report.show(output, trial, expected, interrupted=interrupted)
     result = report.as_json(trial, expected, file=request.name, interrupted=interrupted)
@@ -76,9 +80,30 @@ def _run(output: Output, trial: Trial, planning: Planning, request: Request) -> 
         records = planning.planned(MAX_TOGETHER)
     if not records:
         return
-    with _progress(output, trial, planning, bar=not request.debug) as advance:
+    bar = _progress(output, trial, planning, bar=not request.debug)
+    with _stops_at_interrupt(output, trial.watch), bar as advance:
         trial.on_rows = advance
         trial.over(planning, records)
+
+
+@contextmanager
+def _stops_at_interrupt(output: Output, watch: Watch) -> Iterator[None]:
+    """Let the first Ctrl-C stop after the row that runs, so that nothing that was seen is lost."""
+
+    def stop(_signum: int, _frame: FrameType | None) -> None:
+        if watch.stopped:
+            raise KeyboardInterrupt
+        watch.stopped = True
+        output.say("stopping after this row; Ctrl-C again stops at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from chalicelib.retry import Retry
@@ -76,16 +77,19 @@ class Queues:
 class MemoryStage:
     """Delivers to the steps what the stream and the queues have, and measures each function's time.
 
-    ``seconds`` is wall time by function, ``processor_seconds`` the part of it that a processor worked,
-    ``longest`` the longest invocation, ``invocations`` how many there were.
+    Once ``stopped`` no row is run any more. ``seconds`` is wall time by function, ``processor_seconds`` the part of it
+    that a processor worked, ``longest`` the longest invocation, ``invocations`` how many there were.
     """
 
-    def __init__(self, s3: Any) -> None:
+    def __init__(self, s3: Any, stopped: Callable[[], bool] = lambda: False) -> None:
+        self._stopped = stopped
         self.lock = threading.Lock()
         self.dynamodb = MemoryDynamoDB()
         self.sqs = Queues()
         self._clients = {"s3": s3, "sqs": self.sqs, "events": MemoryEvents(), "lambda": None}
-        self.services = self.services_with(Locked(self.dynamodb, self.lock))
+        # A worker that is out of time sends on what it has, and the rest of its rows back.
+        out_of_time = Retry(sleep=lambda _: None, remaining_seconds=lambda: -1.0 if stopped() else float("inf"))
+        self.services = replace(self.services_with(Locked(self.dynamodb, self.lock)), retry=out_of_time)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.processor_seconds: defaultdict[str, float] = defaultdict(float)
         self.longest: defaultdict[str, float] = defaultdict(float)
@@ -114,8 +118,8 @@ class MemoryStage:
                         self.services.dispatcher.dispatch(changes(found))
 
     def deliver(self, on_work: Callable[[WorkMessage], None] = lambda _: None) -> Iterator[None]:
-        """Deliver every message, yielding after each; outcomes are counted before more rows are run."""
-        while True:
+        """Deliver messages, yielding after each, until there is none or it is stopped; outcomes are counted first."""
+        while not self._stopped():
             if len(self.sqs.waiting["finished"]) >= MAX_TOGETHER:
                 self._finish()
             elif (body := self.sqs.take("ingest")) is not None:

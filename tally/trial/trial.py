@@ -107,7 +107,7 @@ class Trial:
         self.on_rows = on_rows
         self.seen = Seen()
         self.s3 = DiskS3(file, scratch)
-        self.stage = MemoryStage(self.s3)
+        self.stage = MemoryStage(self.s3, lambda: watch.stopped)
         self.reader = Reader(dynamodb=self.stage.services.client("dynamodb"), table=TABLE)
         source = Source(
             bucket="inbox", key=f"{INBOX_PREFIX}{watch.of.name}/{name or file.name}", version_id="", etag="1"
@@ -136,10 +136,11 @@ class Trial:
 
     def over(self, planning: Planning, records: list[Record]) -> None:
         """Try all rows, beginning with the ``records`` of the first chunks."""
-        while records and not self._has_enough:
+        while records:
             self.begin(records)
             self.finish(planning)
-            records = [] if self._has_enough else planning.planned(MAX_TOGETHER)
+            is_over = self._has_enough or self.watch.stopped
+            records = [] if is_over else planning.planned(MAX_TOGETHER)
 
     def begin(self, records: list[Record]) -> None:
         """Ask for chunks to be read, no more of them than are wanted."""
@@ -160,6 +161,9 @@ class Trial:
         while True:
             for _ in self.stage.deliver(self._about_to_work):
                 self.stage.stream(planning.others(), self._dispatch)
+            if self.watch.stopped:
+                self.salvage(planning)
+                return
             others = planning.others()
             if not others:
                 break

@@ -18,7 +18,7 @@ _LEAST_SECONDS = 1e-9
 
 
 class QuitError(BaseException):
-    """The debugger was left with ``q``: no handler may catch this, and no row is run any more."""
+    """The debugger was left with ``q`` at the start of a row: no handler may catch this."""
 
 
 @dataclass(slots=True)
@@ -65,6 +65,8 @@ class Watch:
     durations: Durations = field(default_factory=Durations)
     waited: float = 0.0
     """Seconds of the job in which no processor worked for it."""
+    stopped: bool = False
+    """Whether no further row is to be run."""
     raised: BaseException | None = None
     """What the row that ran last raised."""
 
@@ -83,7 +85,7 @@ class Watch:
         except (Exception, SystemExit) as error:
             self.raised = error
             if self.debug and not self.at_start:
-                _look_at(error)
+                self.stopped |= not _look_at(error)
             raise
         except bdb.BdbQuit:
             raise QuitError from None
@@ -103,12 +105,11 @@ def _debugger() -> pdb.Pdb:
     return pdb.Pdb(stdin=sys.stdin, stdout=sys.stdout)
 
 
-def _look_at(error: BaseException) -> None:
-    """Open a debugger on the frame that raised; raises QuitError if it is left with ``q``."""
+def _look_at(error: BaseException) -> bool:
+    """Open a debugger on the frame that raised; tells whether to go on: not if it is left with ``q``."""
     trace = error.__traceback__
     debugger = _debugger()
     debugger.message(f"{type(error).__name__}: {error}")
     debugger.reset()
     debugger.interaction(None, trace.tb_next if trace and trace.tb_next else trace)
-    if debugger.quitting:
-        raise QuitError
+    return not debugger.quitting
