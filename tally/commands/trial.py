@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from chalicelib.logs import logger
 from tally.commands.options import command
 from tally.errors import ExitCode
 from tally.output import Output
@@ -42,10 +41,11 @@ def try_job(
     if rows is not None and line is not None:
         raise click.UsageError("--rows and --line exclude each other")
     # What these import takes half a second to load, which the other commands need not wait for.
+    from tally.testing.jobs import quiet  # noqa: PLC0415
     from tally.trial import run  # noqa: PLC0415
     from tally.trial.loading import load  # noqa: PLC0415
 
-    with _quiet(output), tempfile.TemporaryDirectory(prefix="tally-try-") as folder:
+    with quiet(), _own_stdout(output), tempfile.TemporaryDirectory(prefix="tally-try-") as folder:
         found = load(job)
         source = _from_stdin(Path(folder)) if str(file) == _STDIN else file
         request = run.Request(job=found, file=source, name=source.name, folder=Path(folder), rows=rows, debug=stops)
@@ -63,26 +63,21 @@ def _from_stdin(folder: Path) -> Path:
 
 
 @contextmanager
-def _quiet(output: Output) -> Iterator[None]:
-    """Keep the functions' own lines off the terminal and, with ``--json``, what the job prints off stdout."""
-    level = logger.log_level
-    logger.setLevel("CRITICAL")
+def _own_stdout(output: Output) -> Iterator[None]:
+    """Keep what the job prints off stdout where the result alone is to be there."""
+    if not output.as_json:
+        yield
+        return
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)  # also for the processes that a job starts
     try:
-        if not output.as_json:
+        with redirect_stdout(sys.stderr):
             yield
-            return
-        sys.stdout.flush()
-        stdout = os.dup(1)
-        os.dup2(2, 1)  # also for the processes that a job starts
-        try:
-            with redirect_stdout(sys.stderr):
-                yield
-        finally:
-            sys.stdout.flush()
-            os.dup2(stdout, 1)
-            os.close(stdout)
     finally:
-        logger.setLevel(level)
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 COMMANDS = [try_job]

@@ -5,9 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chalicelib import jobs
 from chalicelib.errors import TallyError
-from chalicelib.jobs import Job
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Counts, Outcome
@@ -18,6 +16,7 @@ from tally.batch.reader import Reader
 from tally.batch.reasons import Reason, Reasons
 from tally.batch.row_names import row_name
 from tally.batch.rows import read_partition
+from tally.testing.jobs import in_place
 from tally.trial.disk import DiskS3
 from tally.trial.planning import NOTHING_CUT, Cut, Planning, Record
 from tally.trial.stage import MAX_TOGETHER, TABLE, MemoryStage
@@ -65,24 +64,6 @@ class Seen:
     def whole(self) -> bool:
         """Tell whether every row was tried."""
         return self.every_chunk and self.counts.total == self.cut.rows
-
-
-@contextmanager
-def in_place(job: Job) -> Iterator[None]:
-    """Let every step find this job by its name."""
-    find, names = jobs.find, jobs.names
-
-    def found(name: str) -> Job | None:
-        return job if name == job.name else find(name)
-
-    def known() -> list[str]:
-        return sorted({*names(), job.name})
-
-    jobs.find, jobs.names = found, known  # type: ignore[assignment]  # the cached ones, which come back
-    try:
-        yield
-    finally:
-        jobs.find, jobs.names = find, names
 
 
 class Trial:
