@@ -27,8 +27,9 @@ def load(name: str) -> jobs.Job:
         where = f"{_shown(error.filename or '')}, line {error.lineno}"
         raise _broken(f"{where}: {type(error).__name__}: {error.msg}", detail=(error.text or "").strip()) from error
     except (Exception, SystemExit) as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == FOLDER]
-        own = [frame for frame in frames if Path(frame.filename).name != "__init__.py"]
+        folders = {Path(folder) for folder in jobs.__path__}
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if Path(frame.filename).parent in folders and "__init__" not in frame.filename]
         where = f"{_shown(own[-1].filename)}, line {own[-1].lineno}" if own else f"{_SHOWN}/{name}.py"
         detail = (own[-1].line or "") if own else ""
         raise _broken(f"{where}: {type(error).__name__}: {error}", detail=detail) from error

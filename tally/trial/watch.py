@@ -1,6 +1,5 @@
 """A job that is watched while it runs: how long each row takes, what it raised, and where a debugger stops."""
 
-import bdb
 import math
 import pdb  # noqa: T100  it is what --pdb asks for
 import sys
@@ -80,15 +79,13 @@ class Watch:
         began, worked = self.clock(), self.processor_clock()
         try:
             if self.debug and self.at_start:
-                return _debugger().runcall(self.of.process, row)
+                return _stop_in(self.of.process, row)
             return self.of.process(row)
         except (Exception, SystemExit) as error:
             self.raised = error
             if self.debug and not self.at_start:
                 self.stopped |= not _look_at(error)
             raise
-        except bdb.BdbQuit:
-            raise QuitError from None
         finally:
             took = self.clock() - began
             self.durations.add(took)
@@ -100,16 +97,36 @@ WATCHED_CODE = Watch._process.__code__  # noqa: SLF001  its own module
 """What calls the job: frames below it are the job's own."""
 
 
-def _debugger() -> pdb.Pdb:
-    # What the job prints may be redirected; the debugger talks to the terminal.
-    return pdb.Pdb(stdin=sys.stdin, stdout=sys.stdout)
+class _Debugger(pdb.Pdb):
+    """A debugger that says whether it was left with ``q``: the library's own word for that has other meanings too."""
+
+    def __init__(self) -> None:
+        # What the job prints may be redirected; the debugger talks to whatever is there now.
+        super().__init__(stdin=sys.stdin, stdout=sys.stdout)
+        self.left = False
+
+    def set_quit(self) -> None:
+        """Leave."""
+        self.left = True
+        super().set_quit()
+
+
+def _stop_in(process: Callable[[Any], object], row: Any) -> object:
+    """Call the job with a debugger at its first line; raises QuitError if that is left with ``q``."""
+    debugger = _Debugger()
+    try:
+        returned: object = debugger.runcall(process, row)
+    finally:
+        if debugger.left:
+            raise QuitError
+    return returned
 
 
 def _look_at(error: BaseException) -> bool:
     """Open a debugger on the frame that raised; tells whether to go on: not if it is left with ``q``."""
     trace = error.__traceback__
-    debugger = _debugger()
+    debugger = _Debugger()
     debugger.message(f"{type(error).__name__}: {error}")
     debugger.reset()
     debugger.interaction(None, trace.tb_next if trace and trace.tb_next else trace)
-    return not debugger.quitting
+    return not debugger.left
