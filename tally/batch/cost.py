@@ -154,70 +154,45 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     chunks = reader.chunks(batch)
     counted = [chunk for chunk in chunks.values() if chunk.counts.total]
     sampled = counted[:: -(-len(counted) // SAMPLED_CHUNKS) or 1]
+    found = [_of_chunk(reader, chunk) for chunk in sampled]
     rows = sum(chunk.counts.total for chunk in counted)
-    kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
-    return total(
-        [of_chunk(reader, chunk) for chunk in sampled],
-        of=rows / (sum(chunk.counts.total for chunk in sampled) or 1),
-        rows=rows,
-        chunks=len(chunks),
-        messages=worked.messages or len(counted),
-        # The batch's version was raised by the end of planning and of each attempt, and by each transaction that closed
-        # chunks or took them back.
-        moved=max(0, batch.version - 1 - batch.attempt),
-        kept_days=max(0.0, kept_days),
-        worked=worked,
-        redriven=sum(chunk.redriven for chunk in chunks.values()),
-    )
-
-
-def total(
-    found: "Sequence[ChunkCost]",
-    *,
-    of: float,
-    rows: int,
-    chunks: int,
-    messages: int,
-    moved: float,
-    kept_days: float,
-    worked: "Worked",
-    redriven: int = 0,
-) -> Cost:
-    """Return what a batch costs of which some chunks are ``found``: all of them cost ``of`` times as much as these.
-
-    ``messages`` are work messages, ``moved`` transactions that closed chunks or took them back.
-    """
+    of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
+    messages = worked.messages or len(counted)
     # An outcome travels once. What its message has beyond 64 KB is billed when it is sent, and when it is received.
     steps = _mean([each.steps for each in found])
+    kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
+    # The batch's version was raised by the end of planning and of each attempt, and by each transaction that closed
+    # chunks or took them back.
+    moved = max(0, batch.version - 1 - batch.attempt)
     stored = sum(each.stored for each in found) * of
     return Cost(
         rows=rows,
-        chunks=chunks,
-        sampled=len(found),
+        chunks=len(chunks),
+        sampled=len(sampled),
         write_units=sum(each.written for each in found) * of
-        + _PLANNED * chunks
+        + _PLANNED * len(chunks)
         + messages  # marked as begun, but for those of a single row
         + _IN_TRANSACTION * moved
         + _BATCH_WRITES,
-        read_units=2 * chunks + (2 + _mean([each.read for each in found])) * messages,
+        read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
         # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
         # chunks are closed together.
-        dynamodb_requests=round(2 * chunks + 2 * messages + sum(each.counted for each in found) * of + moved),
+        dynamodb_requests=round(2 * len(chunks) + 2 * messages + sum(each.counted for each in found) * of + moved),
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
-        sqs_requests=round(2.1 * chunks + 2.1 * messages + (1 + 2 * steps) * messages),
-        s3_requests=chunks + 2,
+        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages),
+        s3_requests=len(chunks) + 2,
         job_seconds=sum(each.milliseconds for each in found) * of / 1000,
         functions=worked.functions,
-        redriven=redriven,
+        redriven=sum(chunk.redriven for chunk in chunks.values()),
         messages=messages,
         messages_estimated=not worked.messages,
-        stored_gb_months=stored / prices.GB * kept_days / prices.MONTH_DAYS,
+        stored_gb_months=stored / prices.GB * max(0.0, kept_days) / prices.MONTH_DAYS,
         log_bytes=worked.log_bytes,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkCost:
+class _Chunk:
     """What one chunk took: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes."""
 
     written: int
@@ -228,31 +203,26 @@ class ChunkCost:
     milliseconds: int
 
 
-def of_chunk(reader: Reader, chunk: Chunk, *, grown: float = 1.0) -> ChunkCost:
-    """Return what a chunk took; its outcomes are ``grown`` times what is there, if some of its rows have none yet."""
+def _of_chunk(reader: Reader, chunk: Chunk) -> _Chunk:
     pages = [item_size(item) for item in reader.repository.table.query(chunk.key.pk, ROWS_PREFIX)]
     items = list(reader.repository.table.query(chunk.key.pk, MARKER_PREFIX))
     markers = [Marker.from_item(item) for item in items]
-    sizes = [
-        round(item_size(item) * (1 if marker.version == 1 else grown))
-        for item, marker in zip(items, markers, strict=True)
-    ]
     written = sum(map(write_units, pages))
     # Each redrive has written again the markers that it took rows out of.
-    written += sum(write_units(size, transactional=True) for size in sizes) * chunk.generation
+    written += sum(write_units(item_size(item), transactional=True) for item in items) * chunk.generation
     # Whatever changes a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
     plain = chunk.version > 0 and not any(marker.version == 1 for marker in markers)
     written += _IN_TRANSACTION * chunk.version - plain
     travelled = [
         outcome for marker in markers for outcome in marker.outcomes if outcome.outcome is not Outcome.REJECTED
     ]
-    return ChunkCost(
+    return _Chunk(
         written=written,
         read=sum(-(-size // _READ_UNIT_BYTES) for size in pages),
         counted=chunk.version - chunk.closed,
-        stored=sum(size + prices.ITEM_OVERHEAD_BYTES for size in [*pages, *sizes]),
-        steps=-(-round(sum(map(outcome_size, travelled)) * grown) // prices.SQS_STEP_BYTES) or 1,
-        milliseconds=round(sum(outcome.duration_ms for marker in markers for outcome in marker.outcomes) * grown),
+        stored=sum(size + prices.ITEM_OVERHEAD_BYTES for size in [*pages, *map(item_size, items)]),
+        steps=-(-sum(map(outcome_size, travelled)) // prices.SQS_STEP_BYTES) or 1,
+        milliseconds=sum(outcome.duration_ms for marker in markers for outcome in marker.outcomes),
     )
 
 

@@ -17,9 +17,11 @@ class DiskS3:
     def __init__(self, file: Path, scratch: Path) -> None:
         self._file = file
         self._scratch = scratch
+        self.requests = 0
 
     def get_object(self, *, Key: str, Range: str, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Return a range, as long as the file has it."""
+        self.requests += 1
         start, end = map(int, Range.removeprefix("bytes=").split("-"))
         path = self._scratch if Key.startswith(UNPACKED_PREFIX) else self._file
         with path.open("rb") as file:
@@ -28,6 +30,7 @@ class DiskS3:
 
     def put_object(self, *, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Keep all of what was unpacked."""
+        self.requests += 1
         self._scratch.write_bytes(Body)
         return {"ETag": '"1"'}
 
@@ -38,6 +41,7 @@ class DiskS3:
 
     def upload_part(self, *, Body: bytes, PartNumber: int, **_: Any) -> dict[str, Any]:  # noqa: N803
         """Keep the next part."""
+        self.requests += 1
         with self._scratch.open("ab") as file:
             file.write(Body)
         return {"ETag": f'"{PartNumber}"', "ChecksumCRC32": "AAAAAA=="}

@@ -1,8 +1,8 @@
 """What a file would take on a stage, from what a trial of it took: chunks, units, requests, dollars and time.
 
-Units and requests follow as those of `tally cost` do, from every chunk that was tried. Where not all of the file was
-tried, the rest is taken to be like it. Seconds of functions are those that the same code took here; of the part that a
-processor worked on, a function takes longer by the share of a processor that its memory buys.
+Units and requests are those that the functions' own code made in memory. Where not all of the file was tried, the rest
+is taken to be like it. Seconds of functions are those that the same code took here; of the part that a processor worked
+on, a function takes longer by the share of a processor that its memory buys.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ from functools import cache
 from typing import Any
 
 from chalicelib.steps.run import SPLIT_SECONDS
-from tally.batch import cost, prices
-from tally.batch.cost import Cost, Worked
+from tally.batch import prices
+from tally.batch.cost import Cost
 from tally.testing.configuration import INFRA, local
-from tally.trial.stage import MAX_TOGETHER, SETTINGS
+from tally.trial.planning import Planning
+from tally.trial.stage import SETTINGS
 from tally.trial.trial import Seen, Trial
 
 NEW_TABLE_UNITS = 4_000
@@ -22,12 +23,12 @@ NEW_TABLE_UNITS = 4_000
 _WHOLE_PROCESSOR_MB = 1_769
 _START_SECONDS = 3.0
 """Until the first row runs, and after the last: cold starts, and five times a batch waits for the stream."""
-_REQUEST_SECONDS = 0.005
+_ANSWER_SECONDS = 0.005
 """What an answer of AWS takes that here comes at once."""
-_REQUESTS = {"ingest": 4, "process": 4, "process_heavy": 9, "finish": 1, "dispatch": 1, "settle": 2}
-"""Requests of an invocation, about."""
 _LINES_BYTES = 220
 """What an invocation logs itself."""
+_BATCH_UNITS = 6
+"""Of the end of a batch, which a trial of a part of it does not come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,48 +64,83 @@ def concurrency() -> dict[str, int]:
     return {name: int(functions[name]["maximum_concurrency"]) for name in ("ingest", "process", "process_heavy")}
 
 
-def estimate(trial: Trial, plan_seconds: float) -> Estimate | None:
-    """Return what the file would take; None if no chunk of it was tried.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """How many times as much the whole file takes as what was tried: ``chunks``, ``rows``, and what was ``planned``.
 
-    ``plan_seconds`` are those that planning took so far.
+    Of messages some go with chunks and some with rows: ``light`` is for those of the work queue, ``messages`` for all.
     """
-    seen, stage, watch = trial.seen, trial.stage, trial.watch
+
+    chunks: float = 1.0
+    rows: float = 1.0
+    planned: float = 1.0
+    light: float = 1.0
+    messages: float = 1.0
+
+    @classmethod
+    def of(cls, seen: Seen) -> "_Scale":
+        """Return the scale of a trial."""
+        if seen.whole:
+            return cls()
+        planned = 1.0 if seen.every_chunk else max(1.0, seen.content_size / seen.cut.bytes)
+        chunks = max(1.0, seen.cut.chunks * planned / seen.chunks)
+        rows = max(1.0, seen.cut.rows * planned / seen.counts.total)
+        light = seen.chunk_messages * chunks + seen.pieces * rows
+        messages = (light + seen.heavy_messages * rows) / max(1, _messages(seen))
+        light /= max(1, seen.chunk_messages + seen.pieces)
+        return cls(chunks=chunks, rows=rows, planned=planned, light=light, messages=messages)
+
+    def by(self, function: str) -> float:
+        """Return how many times as often a function asks for something."""
+        scales = {"plan": self.planned, "process": self.light, "process_heavy": self.rows, "finish": self.messages}
+        return scales.get(function, self.chunks)
+
+
+def estimate(trial: Trial, planning: Planning) -> Estimate | None:
+    """Return what the file would take; None if no row of it was tried."""
+    seen, stage = trial.seen, trial.stage
     if not seen.chunks or not seen.counts.total:
         return None
-    whole = seen.whole
-    share = 1.0 if whole else min(1.0, seen.tried_bytes / max(1, _row_bytes(seen)))
-    chunks = seen.cut.chunks if seen.every_chunk else round(seen.cut.chunks * _row_bytes(seen) / seen.cut.bytes)
-    rows = seen.cut.rows if seen.every_chunk else round(seen.cut.rows * _row_bytes(seen) / seen.cut.bytes)
-    of = chunks / seen.chunks
-    more = 1.0 if whole else rows / seen.counts.total
-    planned = 1.0 if seen.every_chunk else _row_bytes(seen) / seen.cut.bytes
-    messages = seen.messages if whole else max(1, round(seen.messages * _messages_more(seen, of, more)))
-    took = _taken(trial, plan_seconds * planned, of=of, more=more, messages=messages / max(1, seen.messages))
-    worked = Worked(
-        functions={name: (each.invocations, each.gb_seconds) for name, each in took.items()},
-        messages=messages,
-        log_bytes=round(sum(each.invocations for each in took.values()) * (prices.INVOCATION_LOG_BYTES + _LINES_BYTES)),
-    )
-    found = cost.total(
-        seen.costs,
-        of=of,
+    scale = _Scale.of(seen)
+    took = _taken(trial, planning.seconds, scale)
+    meters = {"plan": planning.meter, **stage.meters}
+    # Of finish it is the outcomes that are written, so its units grow with the rows.
+    units = {name: scale.rows if name == "finish" else scale.by(name) for name in meters}
+    queues = {"ingest": scale.chunks, "work": scale.light, "heavy": scale.rows, "finished": scale.messages}
+    rows, chunks = round(seen.counts.total * scale.rows), round(seen.chunks * scale.chunks)
+    messages = _messages(seen) * scale.messages
+    invocations = sum(each.invocations for each in took.values())
+    write_units = sum(meter.units.total() * units[name] for name, meter in meters.items())
+    cost = Cost(
         rows=rows,
         chunks=chunks,
-        messages=messages,
-        moved=max(1.0, (seen.closings or -(-seen.chunks // MAX_TOGETHER)) * of),
-        kept_days=SETTINGS.retention_days,
-        worked=worked,
+        sampled=seen.chunks,
+        write_units=write_units + (0 if seen.whole else _BATCH_UNITS),
+        read_units=sum(meter.read_units * scale.by(name) for name, meter in meters.items()),
+        dynamodb_requests=round(sum(meter.requests.total() * scale.by(name) for name, meter in meters.items())),
+        sqs_requests=round(sum(count * queues.get(name, 1.0) for name, count in stage.sqs.requests.items())),
+        s3_requests=round(trial.s3.requests - seen.chunks + chunks),
+        job_seconds=trial.watch.durations.seconds * scale.rows,
+        functions={name: (each.invocations, each.gb_seconds) for name, each in took.items()},
+        messages=round(messages),
+        messages_estimated=not seen.whole,
+        stored_gb_months=seen.stored_bytes * scale.chunks / prices.GB * SETTINGS.retention_days / prices.MONTH_DAYS,
+        log_bytes=round(invocations * (prices.INVOCATION_LOG_BYTES + _LINES_BYTES)),
     )
-    seconds, limit = _makespan(took, found.write_units, watch.durations.longest)
+    seconds, limit = _makespan(took, cost.write_units, trial.watch.durations.longest)
     wait = stage.sqs.longest_wait
     return Estimate(
-        cost=found,
+        cost=cost,
         seconds=seconds + wait,
         longest_wait=wait,
-        share=share,
-        scaled=not whole,
+        share=1.0 if seen.whole else min(1.0, seen.tried_bytes / max(1, seen.content_size)),
+        scaled=not seen.whole,
         limit=limit,
     )
+
+
+def _messages(seen: Seen) -> int:
+    return seen.chunk_messages + seen.pieces + seen.heavy_messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,49 +157,36 @@ class _Taken:
         return self.seconds * self.memory_mb / 1024
 
 
-def _row_bytes(seen: Seen) -> float:
-    """Return the bytes of the file that are rows: all of it, as near as matters, unless every chunk was cut."""
-    return seen.cut.bytes if seen.every_chunk else max(seen.content_size, seen.cut.bytes)
-
-
-def _messages_more(seen: Seen, of: float, more: float) -> float:
-    """Return how many times as many work messages there will be: they grow with rows where these are slow or heavy."""
-    return more if seen.messages > 2 * seen.chunks else of
-
-
-def _taken(trial: Trial, plan_seconds: float, *, of: float, more: float, messages: float) -> Mapping[str, _Taken]:
+def _taken(trial: Trial, plan_seconds: float, scale: _Scale) -> Mapping[str, _Taken]:
     stage = trial.stage
-    functions = _functions()
-    times = {"process": more, "process_heavy": more}
-    counts = {"process": messages, "process_heavy": more}
-    taken = {"plan": _on_stage(functions["plan"], 1, plan_seconds, 0.0, 0.0, longest=plan_seconds)}
     ran = stage.seconds["process"] + stage.seconds["process_heavy"]
+    taken = {"plan": _on_stage("plan", invocations=1, processor=plan_seconds * scale.planned, waited=0.0)}
     for name in ("dispatch", "ingest", "process", "process_heavy", "finish", "settle"):
-        invocations = stage.invocations[name] * counts.get(name, of)
-        if invocations:
-            # The job alone waits for anything here. What else the machine does makes all of it take longer.
-            waited = trial.watch.waited * stage.seconds[name] / ran if name in times and ran else 0.0
-            taken[name] = _on_stage(
-                functions[name],
-                invocations,
-                stage.processor_seconds[name] * times.get(name, of),
-                waited * times.get(name, of),
-                _REQUESTS[name] * _REQUEST_SECONDS,
-                longest=stage.longest[name],
-            )
+        if not stage.invocations[name]:
+            continue
+        times = scale.rows if name in {"process", "process_heavy", "finish"} else scale.by(name)
+        # The job alone waits for anything here. What else this machine does makes all of it take longer.
+        waits = trial.watch.waited * stage.seconds[name] / ran if name in {"process", "process_heavy"} and ran else 0.0
+        taken[name] = _on_stage(
+            name,
+            invocations=stage.invocations[name] * scale.by(name),
+            processor=stage.processor_seconds[name] * times,
+            waited=(waits * times),
+            answers=stage.meters[name].requests.total() * scale.by(name) * _ANSWER_SECONDS,
+            longest=stage.longest[name],
+        )
     return taken
 
 
 def _on_stage(
-    function: Mapping[str, Any], invocations: float, processor: float, waited: float, answers: float, *, longest: float
+    name: str, *, invocations: float, processor: float, waited: float, answers: float = 0.0, longest: float = 0.0
 ) -> _Taken:
-    memory = int(function["memory_mb"])
-    slower = max(1.0, _WHOLE_PROCESSOR_MB / memory)
-    on_stage = waited + processor * slower
+    memory = int(_functions()[name]["memory_mb"])
+    on_stage = waited + processor * max(1.0, _WHOLE_PROCESSOR_MB / memory)
     return _Taken(
         invocations=invocations,
-        seconds=on_stage + invocations * answers,
-        longest=longest * on_stage / ((waited + processor) or 1.0) + answers,
+        seconds=on_stage + answers,
+        longest=longest * on_stage / ((waited + processor) or 1.0) + answers / invocations,
         memory_mb=memory,
     )
 

@@ -12,6 +12,7 @@ from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.chunk import Chunk, ChunkState, is_chunk
 from chalicelib.transport.uploads import Upload
 from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.metering import Meter
 
 MAX_AHEAD = 300
 """Chunks that are cut and wait, at most about: what bounds the memory."""
@@ -66,7 +67,8 @@ class Planning:
     ) -> None:
         self._table, self._lock = table, lock
         self._upload = upload
-        self._services = services(Locked(table, lock, self._hold_back))
+        self.meter = Meter()
+        self._services = services(Locked(self.meter.meters(table), lock, self._hold_back))
         self._moved = threading.Condition()
         self._planned: deque[Record] = deque()
         self._others: deque[Record] = deque()

@@ -51,7 +51,7 @@ def try_rows(output: Output, request: Request) -> tuple[dict[str, Any], ExitCode
             interrupted = True
             trial.salvage(planning)
     interrupted |= trial.watch.stopped
-    expected = estimate(trial, planning.seconds)
+    expected = estimate(trial, planning)
     report.show(output, trial, expected, interrupted=interrupted)
     result = report.as_json(trial, expected, file=request.name, interrupted=interrupted)
     return result, report.verdict(trial.seen, interrupted=interrupted)

@@ -12,13 +12,16 @@ from chalicelib.retry import Retry
 from chalicelib.services import Services
 from chalicelib.settings import Queue, Settings
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import ChunkKey
+from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX, ChunkKey
+from chalicelib.store.pacing import item_size
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes
+from tally.batch import prices
 from tally.testing.configuration import default, delivers
 from tally.testing.memory_aws import MemoryEvents
 from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.metering import Meter, metered
 from tally.trial.planning import Locked, Record
 
 QUEUES = ("ingest", "work", "heavy", "finished", "dead-letters")
@@ -45,33 +48,44 @@ SETTINGS = Settings(
 
 
 class Queues:
-    """SQS: keeps messages by queue, and of each how long it, and those that led to it, were delayed."""
+    """SQS: keeps messages by queue, and of each how long it, and those that led to it, were delayed.
+
+    ``requests`` are those that are billed, by queue: what is sent, and for each message that is taken a receive and a
+    delete.
+    """
 
     def __init__(self) -> None:
         self.waiting: dict[str, deque[tuple[str, float]]] = defaultdict(deque)
-        self.requests = 0
+        self.requests: Counter[str] = Counter()
         self.delayed_until = 0.0
         """When the message that is handled was delivered, in seconds of waiting for retries."""
         self.longest_wait = 0.0
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         """Keep messages in order."""
-        self.requests += 1
+        self.requests[QueueUrl] += _billed(sum(len(entry["MessageBody"].encode()) for entry in Entries))
         for entry in Entries:
             at = self.delayed_until + entry.get("DelaySeconds", 0)
             self.longest_wait = max(self.longest_wait, at)
             self.waiting[QueueUrl].append((entry["MessageBody"], at))
         return {"Failed": []}
 
-    def change_message_visibility(self, **_: Any) -> None:
-        """Do nothing: nobody waits here."""
+    def change_message_visibility(self, *, QueueUrl: str, **_: Any) -> None:  # noqa: N803
+        """Do nothing but count it: nobody waits here."""
+        self.requests[QueueUrl] += 1
 
     def take(self, queue: str) -> str | None:
         """Return the next message of a queue, None if there is none."""
         if not self.waiting[queue]:
             return None
         body, self.delayed_until = self.waiting[queue].popleft()
+        self.requests[queue] += _billed(len(body.encode())) + 1
         return body
+
+
+def _billed(size: int) -> int:
+    """Return how many requests one is billed as: one for each 64 KB."""
+    return max(1, -(-size // prices.SQS_STEP_BYTES))
 
 
 class MemoryStage:
@@ -89,11 +103,19 @@ class MemoryStage:
         self._clients = {"s3": s3, "sqs": self.sqs, "events": MemoryEvents(), "lambda": None}
         # A worker that is out of time sends on what it has, and the rest of its rows back.
         out_of_time = Retry(sleep=lambda _: None, remaining_seconds=lambda: -1.0 if stopped() else float("inf"))
-        self.services = replace(self.services_with(Locked(self.dynamodb, self.lock)), retry=out_of_time)
+        self.meters: defaultdict[str, Meter] = defaultdict(Meter)
+        """What the functions asked of DynamoDB, by function."""
+        self._function = ""
+        self.unmetered: Any = Locked(self.dynamodb, self.lock)
+        """For those who look: no function asks for it."""
+        client = Locked(metered(self.dynamodb, lambda: self.meters[self._function]), self.lock)
+        self.services = replace(self.services_with(client), retry=out_of_time)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.processor_seconds: defaultdict[str, float] = defaultdict(float)
         self.longest: defaultdict[str, float] = defaultdict(float)
         self.invocations: Counter[str] = Counter()
+        self.delivers_heavy = False
+        """Whether the work message that is handled, or was last, is one of the heavy queue."""
         self._messages = 0
 
     def services_with(self, table: Any) -> Services:
@@ -103,6 +125,7 @@ class MemoryStage:
 
     def stream(self, records: list[Record], dispatch: Callable[[list[Chunk]], None] | None = None) -> None:
         """Deliver records of the table's stream to those who read it."""
+        self.sqs.delayed_until = 0.0  # what a chunk's image asks for waits for no retry
         for start in range(0, len(records), MAX_TOGETHER):
             group = records[start : start + MAX_TOGETHER]
             for function in ("dispatch", "settle"):
@@ -118,26 +141,24 @@ class MemoryStage:
                         self.services.dispatcher.dispatch(changes(found))
 
     def deliver(self, on_work: Callable[[WorkMessage], None] = lambda _: None) -> Iterator[None]:
-        """Deliver messages, yielding after each, until there is none or it is stopped; outcomes are counted first."""
-        while not self._stopped():
-            if len(self.sqs.waiting["finished"]) >= MAX_TOGETHER:
-                self._finish()
-            elif (body := self.sqs.take("ingest")) is not None:
+        """Deliver from each queue in turn until all are empty, or it is stopped; yields after each round."""
+        while not self._stopped() and any(self.sqs.waiting.values()):
+            if (body := self.sqs.take("ingest")) is not None:
                 self._ingest(body)
-            elif (body := self.sqs.take("work")) is not None:
+            if (body := self.sqs.take("work")) is not None:
+                self.delivers_heavy = False
                 message = decode(body, WorkMessage)
                 on_work(message)
                 with self._timed("process"):
                     self.services.processor.work(message, self._message(body))
-            elif (body := self.sqs.take("heavy")) is not None:
+            if (body := self.sqs.take("heavy")) is not None:
+                self.delivers_heavy = True
                 message = decode(body, WorkMessage)
                 on_work(message)
                 with self._timed("process_heavy"):
                     self.services.heavy_processor.work(message, self._message(body))
-            elif self.sqs.waiting["finished"]:
+            if self.sqs.waiting["finished"]:
                 self._finish()
-            else:
-                return
             yield
 
     def read_chunks(self) -> None:
@@ -156,6 +177,16 @@ class MemoryStage:
             items = [item for (_, sk), item in self.dynamodb.items.items() if sk == "chunk"]
         chunks = map(Chunk.from_item, items)
         return sorted((chunk for chunk in chunks if chunk.rows is not None), key=lambda chunk: chunk.key.number)
+
+    def stored_bytes(self, key: ChunkKey) -> int:
+        """Return what the rows and outcomes of a chunk take in the table."""
+        with self.lock:
+            kept = [
+                item_size(item) + prices.ITEM_OVERHEAD_BYTES
+                for (pk, sk), item in self.dynamodb.items.items()
+                if pk == key.pk and sk.startswith((ROWS_PREFIX, MARKER_PREFIX))
+            ]
+        return sum(kept)
 
     def forget(self, key: ChunkKey) -> None:
         """Remove a chunk with all that is stored of it."""
@@ -184,9 +215,11 @@ class MemoryStage:
     @contextmanager
     def _timed(self, function: str) -> Iterator[None]:
         wall, processor = time.perf_counter(), time.thread_time()
+        self._function = function
         try:
             yield
         finally:
+            self._function = ""
             took = time.perf_counter() - wall
             self.seconds[function] += took
             self.processor_seconds[function] += time.thread_time() - processor

@@ -10,8 +10,8 @@ from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Counts, Outcome
 from chalicelib.transport.messages import WorkMessage, encode
+from chalicelib.transport.queues import send
 from chalicelib.transport.uploads import INBOX_PREFIX, Upload
-from tally.batch.cost import ChunkCost, of_chunk
 from tally.batch.reader import Reader
 from tally.batch.reasons import Reason, Reasons
 from tally.batch.row_names import row_name
@@ -38,21 +38,24 @@ class Shown:
 class Seen:
     """What became of the rows so far.
 
-    ``chunks`` have been tried, of ``tried_bytes`` of the file, ``costs`` are theirs. ``cut`` is what was cut by
+    ``chunks`` have been tried, of ``tried_bytes`` of the file, and take ``stored_bytes``. ``cut`` is what was cut by
     now, and ``content_size`` the file's size, unpacked.
     """
 
     counts: Counts = field(default_factory=Counts)
     reasons: Reasons = field(default_factory=Reasons)
     results: list[Shown] = field(default_factory=list)
-    costs: list[ChunkCost] = field(default_factory=list)
     chunks: int = 0
     tried_bytes: float = 0.0
     cut: Cut = NOTHING_CUT
     content_size: int = 0
-    messages: int = 0
+    stored_bytes: int = 0
+    chunk_messages: int = 0
+    """Work messages of which a chunk has its number, however many rows it has: the first, and those of retries."""
+    heavy_messages: int = 0
+    pieces: int = 0
+    """Work messages about rows that were sent back, because they are slow."""
     heavy: int = 0
-    closings: int = 0
     every_chunk: bool = False
     """Whether the whole file was cut."""
     reason: str = ""
@@ -89,7 +92,7 @@ class Trial:
         self.seen = Seen()
         self.s3 = DiskS3(file, scratch)
         self.stage = MemoryStage(self.s3, lambda: watch.stopped)
-        self.reader = Reader(dynamodb=self.stage.services.client("dynamodb"), table=TABLE)
+        self.reader = Reader(dynamodb=self.stage.unmetered, table=TABLE)
         source = Source(
             bucket="inbox", key=f"{INBOX_PREFIX}{watch.of.name}/{name or file.name}", version_id="", etag="1"
         )
@@ -160,14 +163,9 @@ class Trial:
 
     def collect(self) -> None:
         """Take what became of the rows of chunks that were read, and forget those."""
-        self.stage.sqs.delayed_until = 0.0
-        closed = 0
         for chunk in self.stage.chunks():
-            closed += chunk.closed
             self._take(chunk)
             self.stage.forget(chunk.key)
-        # Chunks that are closed together take one transaction, of the stream's records at once.
-        self.seen.closings += -(-closed // MAX_TOGETHER)
 
     @property
     def _has_enough(self) -> bool:
@@ -179,7 +177,13 @@ class Trial:
 
     def _about_to_work(self, message: WorkMessage) -> None:
         self._first_try = message.attempt == 1
-        self.seen.messages += 1
+        is_cut = self._cut is not None and message.chunk == self._cut[0]
+        if self.stage.delivers_heavy:
+            self.seen.heavy_messages += 1
+        elif message.rows is not None and message.attempt == 1 and not is_cut:
+            self.seen.pieces += 1
+        else:
+            self.seen.chunk_messages += 1
 
     def _dispatch(self, chunks: list[Chunk]) -> None:
         """Send the rows of chunks that were read; of the last one those that are wanted."""
@@ -192,16 +196,15 @@ class Trial:
                 continue
             wanted = [row for row in chunk.undone if row < left]
             light = [row for row in wanted if row not in chunk.heavy]
-            queues = self.stage.sqs.waiting
             for queue, groups in (
                 ("work", [light] if light else []),
                 ("heavy", [[row] for row in wanted if row in chunk.heavy]),
             ):
-                for rows in groups:
-                    message = WorkMessage(
-                        batch=chunk.key.batch_id, chunk=number, generation=chunk.generation, rows=rows
-                    )
-                    queues[queue].append((encode(message), 0.0))
+                messages = [
+                    WorkMessage(batch=chunk.key.batch_id, chunk=number, generation=chunk.generation, rows=rows)
+                    for rows in groups
+                ]
+                send(self.stage.services.client("sqs"), queue, map(encode, messages), self.stage.services.retry)
 
     def _take(self, chunk: Chunk) -> None:
         """Take the outcomes of a chunk, but for those of rows that were not wanted."""
@@ -217,11 +220,8 @@ class Trial:
                 seen.reasons.add(Reason(outcome=each.outcome, text=each.reason, code=code, row=row, line=each.line))
         if len(seen.results) < MAX_RESULTS:
             self._take_results(chunk)
-        heavy = len(chunk.heavy)
-        seen.heavy += heavy
-        ran = sum(each.outcome is not Outcome.REJECTED for each in found)
-        all_run = chunk.expected_rows - chunk.counts.rejected
-        seen.costs.append(of_chunk(self.reader, chunk, grown=all_run / ran if ran else 1.0))
+        seen.heavy += len(chunk.heavy)
+        seen.stored_bytes += self.stage.stored_bytes(chunk.key)
         seen.chunks += 1
         seen.tried_bytes += (chunk.end - chunk.start) * len(found) / chunk.expected_rows
 
@@ -240,6 +240,8 @@ class Trial:
 
     def _end(self, planning: Planning) -> None:
         """Keep how far the file was cut, and what the stage says of the batch."""
+        while not self.watch.stopped and (others := planning.others()):
+            self.stage.stream(others, self._dispatch)  # the end of planning, and of the batch
         self.batch = self.reader.batch(planning.batch_id)
         seen = self.seen
         if self.batch is None:
