@@ -2,6 +2,7 @@
 
 import traceback
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from chalicelib.files.cells import read_cells
 from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
+from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import row_id
 from chalicelib.transport.messages import WorkMessage, encode
@@ -83,16 +85,9 @@ def try_line(trial: Trial, line: int) -> TriedRow:
             partition = _partition(trial, key)
             row = in_chunk(partition, batch, line, file)
         data = file.read(partition.chunk.start, partition.chunk.end)
-        cells: list[str] = []
-        if not partition.chunk.unreadable:
-            for number, (_, found, _) in enumerate(read_cells(data, partition.chunk.first_line, batch.delimiter)):
-                if number == row.row:
-                    cells = found
-                    break
-        names = [*batch.header, *[""] * max(0, len(cells) - len(batch.header))]
         return TriedRow(
             found=row,
-            cells=list(zip(names, cells, strict=False)),
+            cells=[] if partition.chunk.unreadable else _cells(batch, partition.chunk, data, row.row),
             fields=_fields(trial, partition, row),
             raised=_raised(trial),
         )
@@ -136,6 +131,13 @@ def _partition(trial: Trial, key: Any) -> Partition:
     if found is None:
         raise AssertionError(f"{key} was read")
     return found
+
+
+def _cells(batch: Batch, chunk: Chunk, data: bytes, row: int) -> list[tuple[str, str]]:
+    """Return the cells of a row, each with its header; those beyond the header have none."""
+    read = read_cells(data, chunk.first_line, batch.delimiter)
+    cells = next((cells for number, (_, cells, _) in enumerate(read) if number == row), [])
+    return list(zip_longest(batch.header[: len(cells)], cells, fillvalue=""))
 
 
 def _fields(trial: Trial, partition: Partition, row: FoundRow) -> dict[str, str]:
