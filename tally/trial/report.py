@@ -32,9 +32,9 @@ def show(output: Output, trial: Trial, estimate: Estimate | None, *, interrupted
         if not seen.counts.total:
             return
     counts = seen.counts
-    part = "" if seen.whole else f" of {'' if seen.every_chunk else 'about '}{estimate.cost.rows if estimate else 0:,}"
+    of = f" of {'' if seen.every_chunk else 'about '}{estimate.cost.rows:,}" if estimate and not seen.whole else ""
     output.say(
-        f"{'interrupted: ' if interrupted else ''}{counts.total:,}{part} rows: {counts.succeeded:,} succeeded, "
+        f"{'interrupted: ' if interrupted else ''}{counts.total:,}{of} rows: {counts.succeeded:,} succeeded, "
         f"{counts.failed:,} failed, {counts.rejected:,} rejected"
         + (f"; {seen.heavy:,} heavy rows among those that were read" if seen.heavy else "")
     )
@@ -103,7 +103,7 @@ def _show_estimate(output: Output, estimate: Estimate) -> None:
     workers = ", ".join(f"{count} {name}" for name, count in concurrency().items())
     scaled = f", scaled from {estimate.share:.1%} of it" if estimate.scaled else ""
     output.say(f"On a stage the file would take{scaled}, about:")
-    output.say(f"   {found.chunks:,} chunks, {found.messages:,} work messages, {requests:,} requests")
+    output.say(f"   chunks: {found.chunks:,}, work messages: {found.messages:,}, requests: {requests:,}")
     output.say(f"   {found.write_units:,.0f} write units ({found.write_units / rows:.3f} a row)")
     output.say(
         f"   ${dollars:,.4f} (${dollars / rows * prices.MILLION:,.2f} a million rows, prices of {prices.CHECKED})"

@@ -30,7 +30,7 @@ MAX_RESULTS = 5
 class Shown:
     """A row that succeeded: where it begins in the file, and what the job returned."""
 
-    line: int | None
+    line: int
     result: bytes
 
 
@@ -236,7 +236,7 @@ class Trial:
         for row, each in succeeded:
             if len(self.seen.results) == MAX_RESULTS:
                 return
-            self.seen.results.append(Shown(line=lines.get(row), result=bytes(each.result)))
+            self.seen.results.append(Shown(line=lines[row], result=bytes(each.result)))
 
     def _end(self, planning: Planning) -> None:
         """Keep how far the file was cut, and what the stage says of the batch."""

@@ -343,5 +343,5 @@ def test_what_people_read_says_it_all(
     assert "for example line 5: PermanentError: down was taken down" in out
     assert "for example line 8, column 2 'celsius': expected float, got 'warm'" in out
     assert 'line 3: {"station":"b c"}' in out
-    assert "1 chunks, 3 work messages" in out
+    assert "chunks: 1, work messages: 3" in out
     assert "50 process" in out
