@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
-from chalicelib.errors import FatalError, TallyError
+from chalicelib.errors import JOB_ERRORS, FatalError, TallyError, described, sendable
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import DELIMITERS, Dialect, Extra
@@ -194,7 +194,7 @@ class Schema:
             named.setdefault(name)
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
-        except msgspec.ValidationError as error:
+        except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
@@ -216,7 +216,7 @@ class Schema:
 
     def _explained(
         self,
-        error: msgspec.ValidationError,
+        error: BaseException,
         values: Sequence[str],
         header: Sequence[str],
         names: Sequence[str | None],
@@ -227,7 +227,8 @@ class Schema:
             more = len(bad) - _MAX_SHOWN_CELLS
             return "; ".join([*bad[:_MAX_SHOWN_CELLS], *([f"and {more:,} more"] if more > 0 else [])])
         # A __post_init__ of the job's own; by custom its message begins with the column it is about.
-        message = str(error).removesuffix(" - at `$`")
+        said = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
+        message = said.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
         word = message.partition(" ")[0]
         name = self.attributes.get(word, word)
         return f"{_column(names.index(name) + 1, header)}: {message}" if name in names else f"row: {message}"

@@ -1,5 +1,8 @@
 """From the text of a chunk to rows and rejections."""
 
+import asyncio
+import decimal
+import sys
 from typing import Annotated, Any
 
 import msgspec
@@ -104,6 +107,52 @@ def test_the_idempotency_key_is_no_column() -> None:
     """A file cannot say what Tally says."""
     with pytest.raises(HeaderError, match="idempotency_key"):
         SCHEMA.header([*HEADER, "idempotency_key"], 1)
+
+
+class Checked(rows.Row):
+    """A row with a rule of the job's own, which may go wrong in any way."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Raise what the size says."""
+        match self.size:
+            case 0:
+                raise ZeroDivisionError("division by zero")
+            case 1:
+                raise decimal.InvalidOperation
+            case 2:
+                self.__post_init__()
+            case 3:
+                sys.exit(1)
+            case 4:
+                raise ValueError("size \udcff is odd")
+            case 5:
+                raise ValueError
+            case 6:
+                raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        (0, "row: ZeroDivisionError: division by zero"),
+        (1, "row: InvalidOperation: "),
+        (2, "row: RecursionError: maximum recursion depth exceeded"),
+        (3, "row: SystemExit: 1"),
+        (4, "column 1 'size': size \\udcff is odd"),
+        (5, "row: refused by __post_init__, without a word"),
+        (6, "row: CancelledError: "),
+    ],
+)
+def test_whatever_a_post_init_raises_rejects_its_row_alone(size: int, reason: str) -> None:
+    """Raised out of the chunk it would hurt every other row of it."""
+    schema = Schema.of(Checked)
+    before, bad, after = schema.read(f"7\n{size}\n8\n".encode(), schema.header(["size"], 1), 2)
+    assert isinstance(before, ValidRow)
+    assert isinstance(after, ValidRow)
+    assert isinstance(bad, RejectedRow)
+    assert bad.reason.startswith(f"line 3, {reason}")
 
 
 class Flower(rows.Row, kw_only=True):

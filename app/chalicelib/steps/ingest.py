@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described
+from chalicelib.errors import JOB_ERRORS, ConflictError, FatalError, SourceGoneError, described
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
@@ -178,7 +178,7 @@ class Ingester:
             read.stored.append(stored)
             try:
                 is_heavy = bool(job.heavy(row.parsed))
-            except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+            except JOB_ERRORS as error:  # the job's own code, and about this row alone
                 # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
                 reason = f"line {row.line}, heavy(): {described(error)}"
                 failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)

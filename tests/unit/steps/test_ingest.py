@@ -405,6 +405,21 @@ def test_a_row_for_which_heavy_raises_fails_alone_and_is_kept_for_a_redrive(weig
     assert sorted(weighed.stored()) == [0, 1, 2, 4]
 
 
+@pytest.mark.parametrize("raised", ["sys.exit(1)", "f(f)", "throw(CancelledError())"])
+def test_whatever_heavy_raises_fails_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: str
+) -> None:
+    """Also what is no Exception: raised out of ingest it would hurt every row of the chunk."""
+    source = (
+        "import sys\nfrom asyncio import CancelledError\nf = lambda f: f(f)\n"
+        "throw = lambda error: (_ for _ in ()).throw(error)\n"
+        + WEIGHED.replace("int(row.size) > 250", f"row.size == 'many' and {raised}")
+    )
+    with deployed_job(monkeypatch, tmp_path, "weighed", source):
+        world = World(b"size\n1\nmany\n3\n", key="inbox/weighed/day.csv")
+        assert world.ingest() == Ingested(rows=3, failed=1)
+
+
 # Chunks that are given up.
 
 
