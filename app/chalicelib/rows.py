@@ -1,9 +1,12 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import compress
+from math import isfinite
 from typing import Any, Self
 
 import msgspec
@@ -21,6 +24,9 @@ _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
 _NAME_OVERHEAD = 4
 """Bytes that an element of a list takes in an item beside its text, at most."""
+_NOT_FINITE = "not a finite number"
+_FINITE: Mapping[type, Callable[[Any], bool]] = {float: isfinite, Decimal: Decimal.is_finite}
+"""Tells numbers from what is written as one and is none: JSON knows no such float, and no comparison with it holds."""
 _MAX_SHOWN_CELLS = 10
 """Bad cells of one row that its reason names."""
 
@@ -70,6 +76,8 @@ class Schema:
     key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]
+    numbers: tuple[int, ...]
+    """Places of the values for which the schema would take "nan" or "inf"."""
     cells: Mapping[str, type[msgspec.Struct] | None]
     """For each column a struct of one cell that takes what the column takes; None where every text will do."""
     attributes: Mapping[str, str]
@@ -93,6 +101,7 @@ class Schema:
             key_position=every.index(_KEY),
             required=frozenset(column.encode_name for column in required),
             nullable_required=frozenset(column.encode_name for column in required if _takes_none(column.type)),
+            numbers=tuple(every.index(column.name) for column in fields if _takes_infinity(column.type)),
             cells={column.encode_name: None if column.type is str else _cell(column.type) for column in fields},
             attributes={column.name: column.encode_name for column in fields},
             matches=matches,
@@ -194,12 +203,17 @@ class Schema:
             named.setdefault(name)
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
+            values_of_row = msgspec.structs.astuple(parsed)
+            for at in self.numbers:
+                value = values_of_row[at]
+                if not _FINITE.get(type(value), _is_any)(value):
+                    raise msgspec.ValidationError(_NOT_FINITE)
         except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
-        values_of_row = msgspec.structs.astuple(parsed)
-        kept = values_of_row[: self.key_position] + values_of_row[self.key_position + 1 :]
+        at = self.key_position
+        kept = values_of_row[:at] + values_of_row[at + 1 :] if at else values_of_row[1:]
         return ValidRow(row, line, kept, parsed)
 
     def _bad_cells(self, values: Sequence[str], names: Sequence[str | None]) -> Iterator[tuple[int, str]]:
@@ -248,16 +262,28 @@ def _cell(kind: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct("_Cell", [("value", kind)])
 
 
+def _takes_infinity(kind: Any) -> bool:
+    for text in ("nan", "inf", "-inf"):
+        with suppress(msgspec.ValidationError):
+            if isinstance(msgspec.convert(text, kind, strict=False), float | Decimal):
+                return True
+    return False
+
+
+def _is_any(_value: object) -> bool:
+    return True
+
+
 def _refusal(value: str, cell: type[msgspec.Struct] | None) -> str:
     """Say why a cell does not take a text; empty if it does."""
     if cell is None:
         return ""
     try:
-        msgspec.convert({"value": value}, cell, strict=False)
+        (found,) = msgspec.structs.astuple(msgspec.convert({"value": value}, cell, strict=False))
     except msgspec.ValidationError as error:
         what = str(error).removesuffix(" - at `$.value`").replace("`", "").removesuffix(", got str")
         return f"{what[:1].lower()}{what[1:]}"
-    return ""
+    return "" if _FINITE.get(type(found), _is_any)(found) else _NOT_FINITE
 
 
 def _takes_none(kind: Any) -> bool:

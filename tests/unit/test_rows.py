@@ -3,6 +3,7 @@
 import asyncio
 import decimal
 import sys
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -153,6 +154,53 @@ def test_whatever_a_post_init_raises_rejects_its_row_alone(size: int, reason: st
     assert isinstance(after, ValidRow)
     assert isinstance(bad, RejectedRow)
     assert bad.reason.startswith(f"line 3, {reason}")
+
+
+class Measured(rows.Row, kw_only=True):
+    """A row of numbers."""
+
+    weight: float | None = None
+    price: Decimal | None = None
+    either: int | float = 0
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
+    most: Annotated[float, msgspec.Meta(gt=0)] = 1
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Divide without a look at the divisor."""
+        if self.note == "infinite":
+            self.weight = float("inf")
+
+
+MEASURED = Schema.of(Measured)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("nan,,,,,", "column 1 'weight': not a finite number, got 'nan'"),
+        ("-Infinity,,,,,", "column 1 'weight': not a finite number, got '-Infinity'"),
+        (",NaN,,,,", "column 2 'price': not a finite number, got 'NaN'"),
+        (",sNaN12,,,,", "column 2 'price': not a finite number, got 'sNaN12'"),
+        (",,inf,,,", "column 3 'either': not a finite number, got 'inf'"),
+        (",,,nan,,", "column 4 'share': expected float >= 0.0, got 'nan'"),
+        (",,,,inf,", "column 5 'most': not a finite number, got 'inf'"),
+        ("nan,x,,,,", "column 1 'weight': not a finite number, got 'nan'; column 2 'price': invalid decimal string"),
+        (",,,,,infinite", "row: not a finite number"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_none(cells: str, reason: str) -> None:
+    """JSON knows none: kept as null it would come back as another value, or as none that the schema takes."""
+    (row,) = MEASURED.read(cells.encode(), MEASURED.header(MEASURED.columns, 1), 2)
+    assert isinstance(row, RejectedRow)
+    assert row.reason.startswith(f"line 2, {reason}")
+
+
+def test_numbers_that_are_large_are_finite() -> None:
+    """Decimals have exponents that floats have not; texts may say what they like."""
+    (row,) = MEASURED.read(b"1e308,1e999999," + b"9" * 400 + b",1,2e-3,nan", MEASURED.header(MEASURED.columns, 1), 2)
+    assert isinstance(row, ValidRow)
+    assert row.values == (1e308, Decimal("1e999999"), int("9" * 400), 1.0, 0.002, "nan")
 
 
 class Flower(rows.Row, kw_only=True):
