@@ -27,8 +27,8 @@ _NAME_OVERHEAD = 4
 _NOT_FINITE = "not a finite number"
 _FINITE: Mapping[type, Callable[[Any], bool]] = {float: isfinite, Decimal: Decimal.is_finite}
 """Tells numbers from what is written as one and is none: JSON knows no such float, and no comparison with it holds."""
-_MAX_SHOWN_CELLS = 10
-"""Bad cells of one row that its reason names."""
+_MAX_LISTED = 10
+"""Bad cells of one row, or columns of one header, that a reason names."""
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -124,8 +124,8 @@ class Schema:
             if name is None and self.dialect.extra is Extra.REJECT
         ]
         if missing or unknown:
-            parts = [f"lacks {', '.join(missing)}"] if missing else []
-            parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+            parts = [f"lacks {_listed(missing, ', ')}"] if missing else []
+            parts += [f"has unknown {_listed(unknown, ', ')}"] if unknown else []
             raise HeaderError(f"line {line}: {self._hint(cells, len(first))}the header {' and '.join(parts)}")
         size = sum(len(name.encode()) + _NAME_OVERHEAD for name in header)
         if size > _MAX_HEADER_BYTES:
@@ -238,8 +238,7 @@ class Schema:
         """Say what is wrong with a row, cell by cell, in the words of somebody who looks at a spreadsheet."""
         bad = [f"{_column(column, header)}: {reason}" for column, reason in self._bad_cells(values, names)]
         if bad:
-            more = len(bad) - _MAX_SHOWN_CELLS
-            return "; ".join([*bad[:_MAX_SHOWN_CELLS], *([f"and {more:,} more"] if more > 0 else [])])
+            return _listed(bad, "; ")
         # A __post_init__ of the job's own; by custom its message begins with the column it is about.
         said = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
         message = said.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
@@ -281,7 +280,9 @@ def _refusal(value: str, cell: type[msgspec.Struct] | None) -> str:
     try:
         (found,) = msgspec.structs.astuple(msgspec.convert({"value": value}, cell, strict=False))
     except msgspec.ValidationError as error:
-        what = str(error).removesuffix(" - at `$.value`").replace("`", "").removesuffix(", got str")
+        # It quotes the value of an enum, whatever its length; the caller shows what it was.
+        what = str(error).removesuffix(" - at `$.value`").removesuffix(f" '{value}'")
+        what = what.replace("`", "").removesuffix(", got str")
         return f"{what[:1].lower()}{what[1:]}"
     return "" if _FINITE.get(type(found), _is_any)(found) else _NOT_FINITE
 
@@ -307,5 +308,16 @@ def _column(column: int, header: Sequence[str]) -> str:
     return f"column {column} '{_shown(header[column - 1])}'" if column <= len(header) else f"column {column}"
 
 
+def _listed(parts: Sequence[str], separator: str) -> str:
+    more = len(parts) - _MAX_LISTED
+    return separator.join([*parts[:_MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
+
+
 def _shown(value: str) -> str:
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    """Return a cell for a sentence: cut, and what nobody sees, or what turns the sentence around, as its escape."""
+    cut = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    return cut if cut.isprintable() else "".join(_printable(character) for character in cut)
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

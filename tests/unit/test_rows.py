@@ -4,7 +4,7 @@ import asyncio
 import decimal
 import sys
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -53,6 +53,13 @@ def test_a_header_is_matched_by_name_whatever_its_case_order_and_blanks() -> Non
         (["name", "size"], "line 1: the header lacks note"),
         (["name", "size", "note", "x"], "line 1: the header has unknown 'x' (column 4)"),
         (
+            ["name", "size", "note", *(f"x{column}" for column in range(4, 10_001))],
+            "line 1: the header has unknown "
+            + "".join(f"'x{column}' (column {column}), " for column in range(4, 14))
+            + "and 9,987 more",
+        ),
+        (["name", "size", "note", "\u202eeton"], "line 1: the header has unknown '\\u202eeton' (column 4)"),
+        (
             ["name;size;note"],
             (
                 "line 1: the file looks semicolon-separated: set DELIMITER = ';' in the job; "
@@ -89,6 +96,7 @@ def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
         (",1,,", "line 2, column 1 'name': empty"),
         ("Name,Size,Note,Share", "line 2: the header again"),
         (b"caf\xe9,1,,", "line 2, column 1 'name': byte 0xe9 at character 4 is not UTF-8"),
+        ("a,\u202e1\u200f,,", "line 2, column 2 'size': expected int, got '\\u202e1\\u200f'"),
         ("a," + "9" * 60 + "x,,", f"line 2, column 2 'size': expected int, got '{'9' * 40}…'"),
     ],
 )
@@ -165,6 +173,7 @@ class Measured(rows.Row, kw_only=True):
     share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
     most: Annotated[float, msgspec.Meta(gt=0)] = 1
     note: str = ""
+    kind: Literal["a", "b"] = "a"
 
     def __post_init__(self) -> None:
         """Divide without a look at the divisor."""
@@ -191,16 +200,22 @@ MEASURED = Schema.of(Measured)
 )
 def test_a_number_that_is_not_finite_is_none(cells: str, reason: str) -> None:
     """JSON knows none: kept as null it would come back as another value, or as none that the schema takes."""
-    (row,) = MEASURED.read(cells.encode(), MEASURED.header(MEASURED.columns, 1), 2)
+    (row,) = MEASURED.read(cells.encode(), MEASURED.header(MEASURED.columns[:6], 1), 2)
     assert isinstance(row, RejectedRow)
     assert row.reason.startswith(f"line 2, {reason}")
 
 
+def test_a_value_that_is_none_of_the_choices_is_shown_once_and_cut() -> None:
+    """However long it is; msgspec quotes all of it."""
+    (row,) = MEASURED.read(b"x" * 5_000, MEASURED.header(["kind"], 1), 2)
+    assert row == RejectedRow(0, 2, f"line 2, column 1 'kind': invalid enum value, got '{'x' * 40}…'")
+
+
 def test_numbers_that_are_large_are_finite() -> None:
     """Decimals have exponents that floats have not; texts may say what they like."""
-    (row,) = MEASURED.read(b"1e308,1e999999," + b"9" * 400 + b",1,2e-3,nan", MEASURED.header(MEASURED.columns, 1), 2)
+    (row,) = MEASURED.read(b"1e308,1e999999," + b"9" * 400 + b",1,2e-3,nan,b", MEASURED.header(MEASURED.columns, 1), 2)
     assert isinstance(row, ValidRow)
-    assert row.values == (1e308, Decimal("1e999999"), int("9" * 400), 1.0, 0.002, "nan")
+    assert row.values == (1e308, Decimal("1e999999"), int("9" * 400), 1.0, 0.002, "nan", "b")
 
 
 class Flower(rows.Row, kw_only=True):
