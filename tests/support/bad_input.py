@@ -40,6 +40,8 @@ class Row(rows.Row, kw_only=True):
             raise ValueError("note must not be this")
         if self.id == "broken rule":
             self.id = 1 / 0
+        if self.id == "object":
+            self.note = object()
 
 def heavy(row):
     return row.id == "heavy" and {}["shelf"]
@@ -191,6 +193,7 @@ _REJECTED_ROWS = {
     "open-quote": _with("note", '"never closed'),
     "rule": _row("rule"),
     "broken-rule": _row("broken rule"),
+    "rule-leaves-object": b"id,number\nbefore,\nobject,\nafter,\n",
 }
 _FAILED_ROWS = (
     "permanent", "raises", "exits", "cancels", "recursion", "large", "no json", "surrogate", "digits", "nested",

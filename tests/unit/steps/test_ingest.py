@@ -420,6 +420,41 @@ def test_whatever_heavy_raises_fails_its_row_alone(
         assert world.ingest() == Ingested(rows=3, failed=1)
 
 
+LEFT = """
+from chalicelib import rows
+
+class Row(rows.Row):
+    size: str
+    def __post_init__(self):
+        if self.size.startswith("odd"):
+            self.size = object()
+
+def heavy(row):
+    return row.size == "heavy" or 1 / (row.size != "broken")
+
+def process(row):
+    return None
+"""
+
+
+@pytest.mark.parametrize("length", [1, 200_000])
+def test_a_value_that_json_has_not_rejects_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int
+) -> None:
+    """A rule of the job's own may leave anything in a field; the outcomes of all other rows stay as they are."""
+    long = b"x" * length
+    with deployed_job(monkeypatch, tmp_path, "left", LEFT):
+        world = World(b"size\n1\nodd%s\nbroken\n2,2\nheavy\n" % long, key="inbox/left/day.csv")
+        total = world.ingest()
+    assert (total.rejected, total.failed) == (2, 1)
+    assert {row: found.outcome for row, found in world.outcomes().items()} == {
+        1: Outcome.REJECTED,
+        2: Outcome.FAILED,
+        3: Outcome.REJECTED,
+    }
+    assert world.outcomes()[1].reason.startswith("line 3, row: cannot be kept: TypeError: ")
+
+
 # Chunks that are given up.
 
 
