@@ -1,14 +1,17 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import compress
+from math import isfinite
 from typing import Any, Self
 
 import msgspec
 
-from chalicelib.errors import FatalError, TallyError
+from chalicelib.errors import JOB_ERRORS, FatalError, TallyError, described, sendable
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import DELIMITERS, Dialect, Extra
@@ -21,8 +24,11 @@ _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
 _NAME_OVERHEAD = 4
 """Bytes that an element of a list takes in an item beside its text, at most."""
-_MAX_SHOWN_CELLS = 10
-"""Bad cells of one row that its reason names."""
+_NOT_FINITE = "not a finite number"
+_FINITE: Mapping[type, Callable[[Any], bool]] = {float: isfinite, Decimal: Decimal.is_finite}
+"""Tells numbers from what is written as one and is none: JSON knows no such float, and no comparison with it holds."""
+_MAX_LISTED = 10
+"""Bad cells of one row, or columns of one header, that a reason names."""
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -70,6 +76,8 @@ class Schema:
     key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]
+    numbers: tuple[int, ...]
+    """Places of the values for which the schema would take "nan" or "inf"."""
     cells: Mapping[str, type[msgspec.Struct] | None]
     """For each column a struct of one cell that takes what the column takes; None where every text will do."""
     attributes: Mapping[str, str]
@@ -93,6 +101,7 @@ class Schema:
             key_position=every.index(_KEY),
             required=frozenset(column.encode_name for column in required),
             nullable_required=frozenset(column.encode_name for column in required if _takes_none(column.type)),
+            numbers=tuple(every.index(column.name) for column in fields if _takes_infinity(column.type)),
             cells={column.encode_name: None if column.type is str else _cell(column.type) for column in fields},
             attributes={column.name: column.encode_name for column in fields},
             matches=matches,
@@ -115,8 +124,8 @@ class Schema:
             if name is None and self.dialect.extra is Extra.REJECT
         ]
         if missing or unknown:
-            parts = [f"lacks {', '.join(missing)}"] if missing else []
-            parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+            parts = [f"lacks {_listed(missing, ', ')}"] if missing else []
+            parts += [f"has unknown {_listed(unknown, ', ')}"] if unknown else []
             raise HeaderError(f"line {line}: {self._hint(cells, len(first))}the header {' and '.join(parts)}")
         size = sum(len(name.encode()) + _NAME_OVERHEAD for name in header)
         if size > _MAX_HEADER_BYTES:
@@ -194,12 +203,17 @@ class Schema:
             named.setdefault(name)
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
-        except msgspec.ValidationError as error:
+            values_of_row = msgspec.structs.astuple(parsed)
+            for at in self.numbers:
+                value = values_of_row[at]
+                if not _FINITE.get(type(value), _is_any)(value):
+                    raise msgspec.ValidationError(_NOT_FINITE)
+        except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
-        values_of_row = msgspec.structs.astuple(parsed)
-        kept = values_of_row[: self.key_position] + values_of_row[self.key_position + 1 :]
+        at = self.key_position
+        kept = values_of_row[:at] + values_of_row[at + 1 :] if at else values_of_row[1:]
         return ValidRow(row, line, kept, parsed)
 
     def _bad_cells(self, values: Sequence[str], names: Sequence[str | None]) -> Iterator[tuple[int, str]]:
@@ -216,7 +230,7 @@ class Schema:
 
     def _explained(
         self,
-        error: msgspec.ValidationError,
+        error: BaseException,
         values: Sequence[str],
         header: Sequence[str],
         names: Sequence[str | None],
@@ -224,10 +238,10 @@ class Schema:
         """Say what is wrong with a row, cell by cell, in the words of somebody who looks at a spreadsheet."""
         bad = [f"{_column(column, header)}: {reason}" for column, reason in self._bad_cells(values, names)]
         if bad:
-            more = len(bad) - _MAX_SHOWN_CELLS
-            return "; ".join([*bad[:_MAX_SHOWN_CELLS], *([f"and {more:,} more"] if more > 0 else [])])
+            return _listed(bad, "; ")
         # A __post_init__ of the job's own; by custom its message begins with the column it is about.
-        message = str(error).removesuffix(" - at `$`")
+        said = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
+        message = said.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
         word = message.partition(" ")[0]
         name = self.attributes.get(word, word)
         return f"{_column(names.index(name) + 1, header)}: {message}" if name in names else f"row: {message}"
@@ -247,16 +261,30 @@ def _cell(kind: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct("_Cell", [("value", kind)])
 
 
+def _takes_infinity(kind: Any) -> bool:
+    for text in ("nan", "inf", "-inf"):
+        with suppress(msgspec.ValidationError):
+            if isinstance(msgspec.convert(text, kind, strict=False), float | Decimal):
+                return True
+    return False
+
+
+def _is_any(_value: object) -> bool:
+    return True
+
+
 def _refusal(value: str, cell: type[msgspec.Struct] | None) -> str:
     """Say why a cell does not take a text; empty if it does."""
     if cell is None:
         return ""
     try:
-        msgspec.convert({"value": value}, cell, strict=False)
+        (found,) = msgspec.structs.astuple(msgspec.convert({"value": value}, cell, strict=False))
     except msgspec.ValidationError as error:
-        what = str(error).removesuffix(" - at `$.value`").replace("`", "").removesuffix(", got str")
+        # It quotes the value of an enum, whatever its length; the caller shows what it was.
+        what = str(error).removesuffix(" - at `$.value`").removesuffix(f" '{value}'")
+        what = what.replace("`", "").removesuffix(", got str")
         return f"{what[:1].lower()}{what[1:]}"
-    return ""
+    return "" if _FINITE.get(type(found), _is_any)(found) else _NOT_FINITE
 
 
 def _takes_none(kind: Any) -> bool:
@@ -280,5 +308,16 @@ def _column(column: int, header: Sequence[str]) -> str:
     return f"column {column} '{_shown(header[column - 1])}'" if column <= len(header) else f"column {column}"
 
 
+def _listed(parts: Sequence[str], separator: str) -> str:
+    more = len(parts) - _MAX_LISTED
+    return separator.join([*parts[:_MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])])
+
+
 def _shown(value: str) -> str:
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    """Return a cell for a sentence: cut, and what nobody sees, or what turns the sentence around, as its escape."""
+    cut = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    return cut if cut.isprintable() else "".join(_printable(character) for character in cut)
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

@@ -5,7 +5,7 @@ sets them, a chunk is unquoted, cleaned and parted as one text, in a few passes 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from chalicelib.files.cleaning import clean
@@ -95,13 +95,18 @@ def _unquoted(data: bytes, delimiter: bytes) -> bytes | None:
 def _clean_lines(unquoted: bytes, delimiter: bytes) -> list[str]:
     """Part the records, clean but for what is not ASCII."""
     text = _spare_space(delimiter).sub(b"", unquoted.translate(_to_spaces(delimiter), _CONTROLS)).strip(b" ")
-    return text.decode(errors="surrogatepass").split("\n")
+    if text.isascii():
+        return text.decode().split("\n")
+    return [line.decode(errors="surrogatepass") for line in text.split(b"\n")]  # most of them are ASCII: faster
 
 
-def _begins(unquoted: bytes, line: int) -> Iterator[int]:
+def _begins(unquoted: bytes, line: int) -> Iterable[int]:
     """Return the physical line where each record begins."""
-    yield line
+    if _LINE_END not in unquoted:
+        return range(line, line + unquoted.count(b"\n") + 1)
+    found = [line]
     for piece in unquoted.split(_LINE_END):
         ends = piece.count(b"\n")
-        yield from range(line + 1, line + ends + 1)
+        found += range(line + 1, line + ends + 1)
         line += ends + 1
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described
+from chalicelib.errors import JOB_ERRORS, ConflictError, FatalError, SourceGoneError, described
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
@@ -77,6 +77,18 @@ class _Read:
             outcomes=[found for found in self.outcomes if found.row in wanted],
         )
 
+    def without_unkept(self) -> Self:
+        """Return the same with every row rejected in which a ``__post_init__`` left what JSON has not."""
+        whys = [(found, rows.why_unkept(found)) for found in self.stored]
+        unkept = [
+            _rejected(found.row, ReasonCode.INVALID, f"line {found.line}, row: cannot be kept: {why}", found.line)
+            for found, why in whys
+            if why
+        ]
+        good = self.only(RowBits.of(found.row for found, why in whys if not why))
+        never = [found for found in self.outcomes if found.outcome is Outcome.REJECTED]
+        return replace(good, outcomes=[*never, *good.outcomes, *unkept])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingester:
@@ -121,7 +133,11 @@ class Ingester:
             raise FatalError(f"{chunk.key.pk}: {differs}")
         if chunk.rereads:
             read = read.only(chunk.rereads)
-        pages = rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
+        try:
+            pages = _pages(batch, chunk, read)
+        except JOB_ERRORS:  # rare, so it is not asked of each row before
+            read = read.without_unkept()
+            pages = _pages(batch, chunk, read)
         if not chunk.rereads:
             self.table.write_all(pages)
         return self.table.retry(self._set_totals, chunk, read, pages)
@@ -178,7 +194,7 @@ class Ingester:
             read.stored.append(stored)
             try:
                 is_heavy = bool(job.heavy(row.parsed))
-            except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+            except JOB_ERRORS as error:  # the job's own code, and about this row alone
                 # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
                 reason = f"line {row.line}, heavy(): {described(error)}"
                 failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)
@@ -220,6 +236,10 @@ class Ingester:
         if chunk.rereads:
             raise ConflictError(f"{chunk.key.pk} has moved since it was read")
         return Ingested()  # an earlier call was applied, heard or not, or another one was faster
+
+
+def _pages(batch: Batch, chunk: Chunk, read: _Read) -> list[Item]:
+    return rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
 
 
 def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:

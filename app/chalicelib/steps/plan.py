@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
 """A plan that is behind, or began anew, takes nothing back from one that is ahead."""
 
 _MAX_REASON_CHARACTERS = 1_000
+_SHOWN_CHARACTERS = 100
 _CHUNKS_BETWEEN_CURSORS = 1_000
 """What a plan that was killed does again."""
 
@@ -306,11 +308,19 @@ def _chunk(batch: str, position: int, found: Range) -> Chunk:
 def _head(job: str, reader: ObjectReader, size: int) -> bytes:
     """Return the first bytes of an object, if there is such a job; raises UnplannableError."""
     if jobs.find(job) is None:
-        known = ", ".join(jobs.names())
+        known = jobs.names()
+        alike = get_close_matches(job.lower(), known, n=1)
+        hint = f" (did you mean '{alike[0]}'?)" if alike else ""
         raise UnplannableError(
-            f"no job '{job}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
+            f"no job '{_cut(job)}'{hint} for {_cut(reader.source.key)}: "
+            f"upload as {INBOX_PREFIX}<job>/<name>, job one of {', '.join(known)}"
         )
     return reader.read(0, min(size, MAX_RECORD_BYTES))
+
+
+def _cut(name: str) -> str:
+    """Return a name that may have a thousand characters so that the rest of a sentence is still read."""
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"
 
 
 def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int]:

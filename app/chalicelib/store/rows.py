@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chalicelib.errors import JOB_ERRORS, described
 from chalicelib.store.items import MAX_ITEM_BYTES, ChunkKey, Item, key, number, rows_sk
 from chalicelib.store.packing import compressed, packed, unpacked
 
@@ -60,8 +61,20 @@ def from_items(items: Iterable[Item]) -> Iterator[tuple[Sequence[str], StoredRow
 
 
 def encoded_size(row: StoredRow) -> int:
-    """Return how many bytes a row takes as JSON."""
-    return len(_encode(row.values))
+    """Return how many bytes a row takes as JSON; 0 if it has none."""
+    try:
+        return len(_encode(row.values))
+    except JOB_ERRORS:
+        return 0
+
+
+def why_unkept(row: StoredRow) -> str:
+    """Say why JSON has not all values of a row; empty if it has."""
+    try:
+        _encode(row.values)
+    except JOB_ERRORS as error:
+        return described(error)
+    return ""
 
 
 def _pages(columns: Sequence[str], rows: Sequence[StoredRow]) -> Iterator[bytes]:

@@ -330,6 +330,12 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
 @pytest.mark.parametrize(
     ("key", "content", "reason"),
     [
+        ("inbox/Offices/day.csv", FILE, "no job 'Offices' (did you mean 'offices'?) for inbox/Offices/day.csv: upload"),
+        (
+            "inbox/" + "x" * 900 + "/day.csv",
+            FILE,
+            f"no job '{'x' * 100}…' for inbox/{'x' * 94}…: upload as inbox/<job>/<name>, job one of documents, ",
+        ),
         ("inbox/nothing/day.csv", FILE, "no job 'nothing' for inbox/nothing/day.csv: upload as inbox/<job>/<name>"),
         (
             "inbox/day.csv",
