@@ -11,11 +11,11 @@ import msgspec
 from chalicelib.errors import FatalError, TallyError
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
-from chalicelib.files.dialect import DELIMITERS, Dialect, Extra
+from chalicelib.files.dialect import DELIMITERS, Dialect, Extra, Layout
+from chalicelib.files.encodings import NO_CHARACTER, undecodable
 from chalicelib.files.records import NEVER_CLOSED
 
 _SHOWN_CHARACTERS = 40
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _KEY = "idempotency_key"
 _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
@@ -131,14 +131,14 @@ class Schema:
 
     def _hint(self, cells: Sequence[str], fitting: int) -> str:
         """Say what is wrong with a whole header, where that can be told: words to put before the details."""
-        line = self.dialect.delimiter.join(cells).replace('"', "")
+        line = self.dialect.layout.delimiter.join(cells).replace('"', "")
         found = {
             delimiter: sum(name is not None for name in self._matched(line.split(delimiter)))
             for delimiter in DELIMITERS
             if delimiter in line
         }
         best = max(found, key=lambda delimiter: found[delimiter], default="")
-        if best and best != self.dialect.delimiter and found[best] > max(fitting, 1):
+        if best and best != self.dialect.layout.delimiter and found[best] > max(fitting, 1):
             return f"the file looks {DELIMITERS[best]}-separated: set DELIMITER = {best!r} in the job; "
         if not fitting and self._is_row([clean(cell) for cell in cells]):
             return "the line looks like a row, so the file has no header: set HEADER in the job; "
@@ -160,21 +160,23 @@ class Schema:
         row.idempotency_key = idempotency_key
         return row
 
-    def separated_by(self, delimiter: str) -> Self:
-        """Return the schema for a file that was planned with a delimiter, which need not be the job's any more."""
-        if delimiter == self.dialect.delimiter:
+    def laid_out(self, layout: Layout) -> Self:
+        """Return the schema for a file that was planned with a layout, which need not be the job's any more."""
+        if layout == self.dialect.layout:
             return self
-        return replace(self, dialect=replace(self.dialect, delimiter=delimiter))
+        return replace(self, dialect=replace(self.dialect, layout=layout))
 
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
         names = self._matched(header)
         nulls = self.dialect.nulls
-        for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.delimiter)):
+        for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.layout)):
             if not cells:
                 yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
                 continue
-            reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
+            reason = (
+                "" if sound else self._undecodable(cells, header)
+            )  # every other row of the chunk is as good as ever
             if reason:
                 yield RejectedRow(row, line, f"line {line}, {reason}")
                 continue
@@ -232,6 +234,13 @@ class Schema:
         name = self.attributes.get(word, word)
         return f"{_column(names.index(name) + 1, header)}: {message}" if name in names else f"row: {message}"
 
+    def _undecodable(self, cells: list[str], header: Sequence[str]) -> str:
+        for column, cell in enumerate(cells, start=1):
+            found = NO_CHARACTER.search(cell)
+            if found:
+                return f"{_column(column, header)}: {undecodable(found, self.dialect.layout.encoding)}"
+        return ""
+
 
 def _compared(name: str) -> str:
     """Return the name of a column as headers are compared: people write headers."""
@@ -265,15 +274,6 @@ def _takes_none(kind: Any) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-def _undecodable(cells: list[str], header: Sequence[str]) -> str:
-    for column, cell in enumerate(cells, start=1):
-        found = _ESCAPED_BYTE.search(cell)
-        if found:
-            byte = ord(found[0]) - 0xDC00
-            return f"{_column(column, header)}: byte 0x{byte:02x} at character {found.start() + 1} is not UTF-8"
-    return ""
 
 
 def _column(column: int, header: Sequence[str]) -> str:

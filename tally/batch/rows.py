@@ -157,7 +157,7 @@ def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRo
         return found.row(batch, row)
     file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
     try:
-        spanning = find_row(file, found.chunk, line, batch.delimiter)
+        spanning = find_row(file, found.chunk, line, batch.layout)
     except SourceGoneError as error:
         raise OperatorError(
             f"batch {batch_id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",

@@ -1,4 +1,4 @@
-"""What a job says of its files: how cells are parted, which cells mean nothing, and which columns may be there."""
+"""What a job says of its files: how they are written, which cells mean nothing, and which columns may be there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from enum import StrEnum
 from typing import Any, Self
 
 from chalicelib.errors import FatalError
+from chalicelib.files.encodings import UTF_8, named
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", ":": "colon", "^": "caret", "~": "tilde"}
 """Each with the word for it in messages. A space is none: cleaning takes spaces away."""
-_ATTRIBUTES = ("DELIMITER", "NULLS", "EXTRA", "HEADER")
+_ATTRIBUTES = ("DELIMITER", "ENCODING", "NULLS", "EXTRA", "HEADER")
+
+_ENCODINGS = '"utf-8", "utf-16", "utf-16-le", "utf-16-be" or a single-byte encoding such as "latin-1" or "cp1252"'
 
 
 class Extra(StrEnum):
@@ -22,13 +25,24 @@ class Extra(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the bytes of a file become records: what a batch keeps, so that it is cut and read in one way only."""
+
+    delimiter: str = ","
+    encoding: str = UTF_8
+
+
+PLAIN = Layout()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """How the files of a job are written.
 
     ``nulls`` are cells that mean nothing beside the empty one. ``header`` names the columns of files without a header.
     """
 
-    delimiter: str = ","
+    layout: Layout = PLAIN
     nulls: frozenset[str] = frozenset()
     extra: Extra = Extra.REJECT
     header: tuple[str, ...] = ()
@@ -40,6 +54,10 @@ class Dialect:
         delimiter = said.get("DELIMITER", ",")
         if not isinstance(delimiter, str) or delimiter not in DELIMITERS:
             raise _bad(job, "DELIMITER", delimiter, f"one of {', '.join(map(repr, DELIMITERS))}")
+        encoding = said.get("ENCODING", UTF_8)
+        known = named(encoding) if isinstance(encoding, str) else None
+        if known is None:
+            raise _bad(job, "ENCODING", encoding, _ENCODINGS)
         nulls = said.get("NULLS", ())
         if not _are_texts(nulls):
             raise _bad(job, "NULLS", nulls, 'a set of texts such as {"NA", "-"}')
@@ -50,7 +68,7 @@ class Dialect:
         if not (_are_texts(header) and header and isinstance(header, list | tuple)):
             raise _bad(job, "HEADER", header, 'a list of column names such as ["id", "amount"]')
         return cls(
-            delimiter=delimiter,
+            layout=Layout(delimiter=delimiter, encoding=known),
             nulls=frozenset(nulls),
             extra=Extra(extra),
             header=tuple(header) if "HEADER" in said else (),

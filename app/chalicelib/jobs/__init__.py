@@ -10,6 +10,7 @@ It may also define
 - ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``,
 - ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``,
 - ``DELIMITER``: what parts cells, such as ``";"`` (default ``","``),
+- ``ENCODING``: such as ``"utf-16"`` or ``"latin-1"`` (default ``"utf-8"``),
 - ``NULLS``: cells that mean nothing, such as ``{"NA", "-"}``, beside the empty cell,
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches; ``"reject"``, the default, rejects the file,
 - ``HEADER``: the names of the columns in order, for files without a header.

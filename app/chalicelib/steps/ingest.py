@@ -132,8 +132,8 @@ class Ingester:
         )
         data = reader.read(chunk.start, chunk.end)
         read = _Read(columns=job.schema.columns)
-        # Planned with the batch's delimiter: read with another one, a quote could span other lines than it did.
-        for row in job.schema.separated_by(batch.delimiter).read(data, batch.header, chunk.first_line):
+        # Planned with the batch's layout: read with another delimiter, a quote could span other lines than it did.
+        for row in job.schema.laid_out(batch.layout).read(data, batch.header, chunk.first_line):
             if isinstance(row, RejectedRow):
                 read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
                 continue
