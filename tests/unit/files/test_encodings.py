@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chalicelib.files import boundaries
-from chalicelib.files.boundaries import Range, split
+from chalicelib.files.boundaries import split
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
+from chalicelib.files.cutting import Range
 from chalicelib.files.dialect import DELIMITERS, Layout
 from chalicelib.files.encodings import is_wide, marked, named, to_utf_8
 from chalicelib.files.ranges import ranges
@@ -114,9 +114,8 @@ def test_a_line_too_long_is_measured_in_the_file_and_takes_little_memory() -> No
     assert peak < 18 * MAX_RECORD_BYTES
 
 
-def test_planning_of_utf_16_begins_anew_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planning_of_utf_16_begins_anew_anywhere() -> None:
     """A plan that was killed goes on at a range's place in the file."""
-    monkeypatch.setattr(boundaries, "MAX_RECORD_BYTES", 40)
     data = "".join(f"é😀{number},x\n\n" for number in range(50)).encode("utf-16-le")
     layout = Layout(encoding="utf-16-le")
     whole = _cut(data, layout)
