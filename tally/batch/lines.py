@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from chalicelib.files.dialect import Format
 from chalicelib.files.encodings import to_utf_8
+from chalicelib.files.json_lines import read_objects
 from chalicelib.files.records import read_range
 from chalicelib.store.table import MAX_KEYS
 
@@ -62,6 +64,9 @@ def find_row(file: "ObjectReader", chunk: "Chunk", line: int, layout: "Layout") 
     """
     if chunk.unreadable:
         return (0, line) if line == chunk.first_line else None
+    if layout.format is Format.JSONL:
+        objects = read_objects(file.read(chunk.start, chunk.end), chunk.first_line, layout.encoding)
+        return next(((row, line) for row, found in enumerate(objects) if found.line == line), None)
     data, _ = to_utf_8(file.read(chunk.start, chunk.end), layout.encoding)
     text = data.decode(errors="surrogatepass")
     begins, row = chunk.first_line, 0

@@ -277,7 +277,7 @@ def _partition(reader: Reader, key: ChunkKey) -> _Partition | None:
     chunk = Chunk.from_item(items[CHUNK_SK])
     pages = [item for sk, item in items.items() if sk.startswith(ROWS_PREFIX)]
     stored = {
-        row.row: (row.line, dict(zip(columns, row.values, strict=True)))
+        row.row: (row.line, {**dict(zip(columns, row.values, strict=True)), **(row.extra or {})})
         for columns, row in stored_rows.from_items(pages)
     }
     markers = [Marker.from_item(item) for sk, item in items.items() if sk.startswith(MARKER_PREFIX)]

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from chalicelib.files.boundaries import Range
+from chalicelib.files.cutting import Range
 from chalicelib.files.records import MAX_RECORD_BYTES
 
 UTF_8 = "utf-8"

@@ -2,13 +2,23 @@
 
 import codecs
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import msgspec
 
 from chalicelib.errors import TallyError
-from chalicelib.files.dialect import Layout
+from chalicelib.files.dialect import Format, Layout
 from chalicelib.files.encodings import UTF_8, UTF_16, UTF_16_BE, UTF_16_LE, is_wide, marked, shown, to_utf_8, wide_size
 from chalicelib.files.kinds import kind_of, unmarked
 from chalicelib.files.records import MAX_RECORD_BYTES, read_records
 from chalicelib.rows import Schema
+
+_SHOWN = {Format.CSV: "CSV", Format.JSONL: "JSON lines"}
+_JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
+_CSV_SUFFIXES = {".csv", ".tsv"}
+_OPENINGS = (b"{", b"[")
+_AS_LINES = "write one object a line, as jq -c '.[]' does"
+_WHITE = b" \t\r\n"
 
 
 class UnplannableError(TallyError):
@@ -25,20 +35,24 @@ class Head:
     first_line: int
 
 
-def read_head(schema: Schema, data: bytes, size: int) -> Head:
-    """Read the head of a file of a size; ``data`` is its first MiB, or all of it.
+def read_head(schema: Schema, data: bytes, size: int, key: str) -> Head:
+    """Read the head of a file of a size and a key; ``data`` is its first MiB, or all of it.
 
     Raises UnplannableError or HeaderError with a reason for the uploader.
     """
     kind = kind_of(data)
     if kind:
-        raise UnplannableError(f"the file is {kind}; upload CSV as UTF-8, as it is or with gzip")
+        raise UnplannableError(
+            f"the file is {kind}; upload {_SHOWN[schema.dialect.layout.format]} as UTF-8, as it is or with gzip"
+        )
     dialect = schema.dialect
     encoding, start = _encoding(data, dialect.layout.encoding)
     layout = replace(dialect.layout, encoding=encoding)
-    if dialect.header:
-        return Head(layout=layout, header=schema.header(dialect.header, 1), start=start, first_line=1)
     text = to_utf_8(data[start:], encoding)[0] if is_wide(encoding) else data[start:]
+    _refuse_another_format(schema, text, key, is_whole=len(data) == size)
+    if dialect.header or layout.format is Format.JSONL:
+        header = schema.header(dialect.header, 1) if dialect.header else ()
+        return Head(layout=layout, header=header, start=start, first_line=1)
     line, length = 1, 0
     for record in read_records(text.decode("latin-1"), layout.delimiter):
         if record.unclosed:
@@ -52,6 +66,35 @@ def read_head(schema: Schema, data: bytes, size: int) -> Head:
             return Head(layout=layout, header=header, start=start, first_line=line + record.lines)
         line += record.lines
     raise UnplannableError("line 1: the object is empty, not even a header")
+
+
+def _refuse_another_format(schema: Schema, text: bytes, key: str, *, is_whole: bool) -> None:
+    """Raise UnplannableError for a file that is not of the job's format, as far as its first line tells."""
+    line, _, rest = text.lstrip(_WHITE).partition(b"\n")
+    line, suffix = line.rstrip(), PurePosixPath(key.lower().removesuffix(".gz")).suffix
+    first = _json_kind(line)
+    if schema.dialect.layout.format is Format.CSV:
+        if schema.dialect.header and suffix not in _JSON_SUFFIXES:
+            return  # without a header any line may be a row, also one of JSON
+        if first is dict:
+            raise UnplannableError('line 1: the file looks like JSON lines: set FORMAT = "jsonl" in the job')
+        is_document = line in _OPENINGS or (suffix in _JSON_SUFFIXES and line[:1] in _OPENINGS) or line[:2] == b"[{"
+        if is_document:
+            raise UnplannableError(f"line 1: the file looks like one JSON document: {_AS_LINES}")
+        return
+    if line in _OPENINGS or (first is None and rest and is_whole and _json_kind(text)):
+        raise UnplannableError(f"line 1: the file is one JSON document, and not an object a line: {_AS_LINES}")
+    is_other = first is None and line and line[:1] not in _OPENINGS
+    if is_other and (suffix in _CSV_SUFFIXES or schema.fits_header(line)):
+        raise UnplannableError('line 1: the file looks like CSV: set FORMAT = "csv" in the job, or upload JSON lines')
+
+
+def _json_kind(text: bytes) -> type | None:
+    """Return what a text is in JSON; None if it is no JSON."""
+    try:
+        return type(msgspec.json.decode(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _decoded(cells: list[str], line: int, encoding: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError
-from chalicelib.files.boundaries import Range
+from chalicelib.files.cutting import Range
 from chalicelib.files.ranges import ranges
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.source import SETTLING, ObjectReader
@@ -124,7 +124,7 @@ class Planner:
                 return self._hand_over(batch, upload)
             reader = replace(reader, source=batch.content)
             head = _head(job, reader, batch.content_size)
-        found = read_head(jobs.require(job).schema, head, batch.content_size)
+        found = read_head(jobs.require(job).schema, head, batch.content_size, batch.source.key)
         begin = Cursor(offset=found.start, line=found.first_line)
         batch = replace(batch, header=found.header, layout=found.layout)
         if batch.status is BatchStatus.UNPACKING:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from chalicelib.errors import FormatError
-from chalicelib.files.dialect import PLAIN, Layout
+from chalicelib.files.dialect import PLAIN, Format, Layout
 from chalicelib.store.items import (
     BATCH_SK,
     FORMAT,
@@ -194,6 +194,7 @@ class Batch:
             "row_expires_at": number(self.expires_at),
             "chunk_rows": number(self.chunk_rows),
             "chunk_bytes": number(self.chunk_bytes),
+            "file_format": text(self.layout.format),
             "delimiter": text(self.layout.delimiter),
             "encoding": text(self.layout.encoding),
             "format": number(FORMAT),
@@ -260,6 +261,7 @@ def is_known(item: Item) -> bool:
 def _layout(item: Item) -> Layout:
     """Read how the file is written; what an older version did not keep is as that version took it for granted."""
     return Layout(
+        format=Format(text_of(item, "file_format") or PLAIN.format),
         delimiter=text_of(item, "delimiter") or PLAIN.delimiter,
         encoding=text_of(item, "encoding") or PLAIN.encoding,
     )

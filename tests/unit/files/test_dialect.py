@@ -6,7 +6,7 @@ import pytest
 
 from chalicelib import jobs
 from chalicelib.errors import FatalError
-from chalicelib.files.dialect import Dialect, Extra, Layout
+from chalicelib.files.dialect import Dialect, Extra, Format, Layout
 from tests.support.builders import deployed_job
 
 JOB = """
@@ -33,6 +33,8 @@ def process(row):
         ('ENCODING = "latin-1"', Dialect(layout=Layout(encoding="iso8859-1"))),
         ('ENCODING = "windows-1252"', Dialect(layout=Layout(encoding="cp1252"))),
         ('NULLS = {"NA", "-"}', Dialect(nulls=frozenset({"NA", "-"}))),
+        ('FORMAT = "jsonl"', Dialect(layout=Layout(format=Format.JSONL))),
+        ('EXTRA = "keep"', Dialect(extra=Extra.KEEP)),
         ('EXTRA = "ignore"', Dialect(extra=Extra.IGNORE)),
         ('HEADER = ["A", "b"]', Dialect(header=("A", "b"))),
     ],
@@ -62,8 +64,12 @@ def test_a_job_says_how_its_files_are_written(
         ("ENCODING = 8", "ENCODING must be"),
         ('NULLS = "NA"', 'NULLS must be a set of texts such as {"NA", "-"}, got \'NA\''),
         ("NULLS = {1}", "NULLS must be a set of texts"),
-        ('EXTRA = "drop"', "EXTRA must be one of 'reject', 'ignore', got 'drop'"),
+        ('EXTRA = "drop"', "EXTRA must be one of 'reject', 'ignore', 'keep', got 'drop'"),
         ("EXTRA = None", "EXTRA must be one of"),
+        ('FORMAT = "json"', "FORMAT must be one of 'csv', 'jsonl', got 'json'"),
+        ("FORMAT = ['csv']", "FORMAT must be one of"),
+        ('FORMAT = "jsonl"; DELIMITER = ","', "DELIMITER is for CSV, and FORMAT is 'jsonl': remove one of them"),
+        ('FORMAT = "jsonl"; HEADER = ["a"]', "HEADER is for CSV"),
         ("HEADER = []", "HEADER must be a list of column names"),
         ('HEADER = "a"', "HEADER must be a list of column names"),
         ('HEADER = ["b"]', "HEADER does not fit Row: line 1: the header lacks a"),
