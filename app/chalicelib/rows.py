@@ -85,6 +85,8 @@ class Schema:
     matches: Mapping[str, str]
     """Each column by its name as headers are compared."""
     dialect: Dialect = field(default_factory=Dialect)
+    keeps_extra: bool = False
+    """Whether rows have the columns that no field matches."""
 
     @classmethod
     def of(cls, row: type[Row], dialect: Dialect | None = None) -> Self:
@@ -111,6 +113,7 @@ class Schema:
             attributes={column.name: column.encode_name for column in fields},
             matches=matches,
             dialect=dialect or Dialect(),
+            keeps_extra=keeps,
         )
 
     def header(self, cells: Sequence[str], line: int) -> tuple[str, ...]:
@@ -178,11 +181,6 @@ class Schema:
         fits = not list(self._bad_cells(cells, self.columns))
         return fits and any(refusal(name, self.cells[name]) for name in self.columns)
 
-    @property
-    def keeps_extra(self) -> bool:
-        """Tell whether rows have the columns that no field matches."""
-        return self.dialect.extra is Extra.KEEP
-
     def row_of(
         self,
         columns: Sequence[str],
@@ -213,18 +211,20 @@ class Schema:
             return
         names = self._matched(header)
         nulls = self.dialect.nulls
+        others = [column for column, name in enumerate(names) if name is None] if self.keeps_extra else None
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.layout)):
             if not cells:
                 yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
                 continue
-            reason = (
-                "" if sound else self._undecodable(cells, header)
-            )  # every other row of the chunk is as good as ever
+            reason = "" if sound else self._undecodable(cells, header)  # every other row is as good as ever
             if reason:
                 yield RejectedRow(row, line, f"line {line}, {reason}")
                 continue
             values = ["" if cell in nulls else cell for cell in cells] if nulls else cells
-            yield self._read_row(values, header, names, row, line)
+            read = self._read_row(values, header, names, row, line)
+            if others is not None and isinstance(read, ValidRow):
+                read = self._valid(row, line, read.parsed, {header[column]: values[column] for column in others})
+            yield read
 
     def _read_row(
         self, values: list[str], header: Sequence[str], names: Sequence[str | None], row: int, line: int
@@ -243,9 +243,6 @@ class Schema:
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
-        if self.keeps_extra:
-            extra = {title: value for title, name, value in zip(header, names, values, strict=True) if name is None}
-            return self._valid(row, line, parsed, extra)
         values_of_row = msgspec.structs.astuple(parsed)
         kept = values_of_row[: self.key_position] + values_of_row[self.key_position + 1 :]
         return ValidRow(row, line, kept, parsed)

@@ -13,8 +13,8 @@ It may also define
 - ``DELIMITER``: what parts cells, such as ``";"`` (default ``","``),
 - ``ENCODING``: such as ``"utf-16"`` or ``"latin-1"`` (default ``"utf-8"``),
 - ``NULLS``: cells, or texts of JSON, that mean nothing, such as ``{"NA", "-"}``, beside the empty cell and null,
-- ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``; ``"reject"``,
-  the default, rejects the file, or of JSON lines the row,
+- ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
+  ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header.
 """
 
