@@ -85,6 +85,8 @@ def process(row):
     return None if len(row.note or "") > 100 else row.note or row.number or row.at or row.amount or row.id
 """
 _IGNORING = 'EXTRA = "ignore"' + _JOB
+_JSON = 'FORMAT = "jsonl"' + _JOB
+_UTF_16 = 'ENCODING = "utf-16"' + _JOB
 
 
 def _with(column: str, cell: bytes | str, *, row: str = "a") -> bytes:
@@ -230,7 +232,31 @@ _KEYS = {
     "key-of-1024-bytes": f"inbox/{NAME}/" + "x" * 1_006 + ".csv",
 }
 
+_JSON_LINES = {
+    "broken": b'{"id": "a"',
+    "nan": b'{"id": "a", "share": NaN}',
+    "array": b'["a"]',
+    "name-twice": b'{"id": "a", "id": "b"}',
+    "field-twice": b'{"id": "a", "note": "b", "NOTE": "c"}',
+    "nested": b'{"id": "a", "note": ' + b"[" * 200 + b"]" * 200 + b"}",
+    "half-character": b'{"id": "\\ud800"}',
+    "latin-1": b'{"id": "caf\xe9"}',
+    "type": b'{"id": "a", "number": "12"}',
+    "missing": b'{"note": "a"}',
+    "unknown": b'{"id": "a", "x": 1}',
+    "long": b'{"id": "' + b"a" * 1_100_000 + b'"}',
+}
+
 SAMPLES: dict[str, Sample] = {
+    **{
+        f"json-{name}": Sample(content=b'{"id": "before"}\n' + line + b'\n{"id": "after"}\n', job=_JSON)
+        for name, line in _JSON_LINES.items()
+    },
+    "json-for-csv": Sample(content=b'{"id": "a"}\n{"id": "b"}\n'),
+    "json-document": Sample(content=b'[\n  {"id": "a"},\n  {"id": "b"}\n]\n', job=_JSON),
+    "csv-for-json": Sample(content=_FILE, job=_JSON),
+    "utf-8-for-utf-16": Sample(content=_FILE, job=_UTF_16),
+    "utf-32": Sample(content=_FILE.decode().encode("utf-32")),
     **{name: Sample(content=content) for name, content in {**_BINARY, **_REJECTED_FILES, **_REJECTED_ROWS}.items()},
     **{name: Sample(content=content) for name, content in _TAKEN.items()},
     **{f"job-{name.replace(' ', '-')}": Sample(content=_row(name)) for name in _FAILED_ROWS},

@@ -143,7 +143,7 @@ class Run:
         tries = self.message.attempt
         try:
             key = row_id(self.work.chunk.key, row)
-            parsed = self.job.schema.row_of(columns, stored.values, key)
+            parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
             result = encoded(self.job.process(parsed))
         except JOB_ERRORS as error:  # whatever the job raises is this row's outcome
             permanent = isinstance(error, PermanentError)
