@@ -164,7 +164,7 @@ def _repeated(unit: bytes, head: bytes = b"") -> Callable[[int], bytes]:
 
 TIMES = 4
 """How much larger the larger file is: a cost in the square of its size grows 16 times."""
-MAX_GROWTH = 9.0
+MAX_GROWTH = 10.0
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,10 @@ MAX_GROWTH = 9.0
         (_header, _repeated(b"x,"), MIB // 32),
         (_header, _repeated(b"\xe9\xcc\x81,"), MIB // 32),
         (_header, _repeated(b";|\t:^~"), MIB // 32),
-        (_group, _numbered("ValueError: no rate # for # in 'x#'"), MIB // 32),
-        (_group, _numbered("a#b " * 20), MIB // 32),
-        (_group, _numbered("column # 'a': column # 'b': got 'x"), MIB // 32),
+        # More sentences than are remembered, in the smaller one too.
+        (_group, _numbered("ValueError: no rate # for # in 'x#'"), MIB // 8),
+        (_group, _numbered("a#b " * 20), MIB // 8),
+        (_group, _numbered("column # 'a': column # 'b': got 'x"), MIB // 8),
         (kind_of, _repeated(b"PK\3\4" + b"x" * 100), MIB),
         (lambda data: encoded(data.decode()), _repeated(b'["\\'), MIB // 8),
     ],
