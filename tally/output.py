@@ -1,30 +1,28 @@
 """What the operator sees: steps with their time, tables, one line for an error; JSON alone on stdout if asked for."""
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
+from rich.progress import Progress
 
-from tally.errors import OperatorError
+from tally.errors import ExitCode, OperatorError
+from tally.look import Column, LineColumn, lay_out, printable, shorten
 
 _MAX_DETAIL_LINES = 60
-_PIPED_WIDTH = 240
-"""A pipe has no width: wide enough for a table of batches not to be folded."""
+_DUMB = {"dumb", "unknown"}
+"""Values of TERM that rich takes for a terminal on which nothing can be redrawn."""
+_PIPED_WIDTH = 10_000
+"""A pipe has no width: each row of a table is a line, unless COLUMNS says what it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +36,24 @@ class Output:
     @classmethod
     def make(cls, *, as_json: bool) -> Self:
         """Return the output of this process."""
-        console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-        if not console.is_terminal:
-            console.width = _PIPED_WIDTH
-        return cls(console=console, as_json=as_json)
+        return cls(console=make_console(stderr=as_json), as_json=as_json)
 
     @property
     def live(self) -> bool:
         """Tell whether lines can be redrawn."""
-        return self.console.is_terminal
+        return self.console.is_interactive
 
     def say(self, text: str) -> None:
         """Write a line."""
-        self.console.print(escape(text))
+        self.console.print(escape(printable(text)))
 
     def warn(self, text: str) -> None:
         """Write a line that must not be overlooked."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+        self.console.print(f"[yellow]warning:[/yellow] {escape(printable(text))}")
 
     def mark(self, mark: str, style: str, text: str) -> None:
         """Write a line with a coloured word before it."""
-        self.console.print(f"[{style}]{escape(mark):<8}[/{style}] {escape(text)}")
+        self.console.print(f"[{style}]{escape(mark):<8}[/{style}] {escape(printable(text))}")
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
@@ -68,7 +63,7 @@ class Output:
         try:
             if self.live:
                 with self.console.status(escape(what), spinner="line") as status:
-                    step.show = lambda line: status.update(f"{escape(what)} [dim]{escape(line[:100])}[/dim]")
+                    step.show = lambda line: status.update(self._doing(what, line))
                     yield step
             else:
                 self.console.print(f"-> {escape(what)}")
@@ -81,31 +76,29 @@ class Output:
         text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
         self.console.print(f"[{step.style}]{escape(step.ended)}[/{step.style}] {text}")
 
+    def _doing(self, what: str, line: str) -> str:
+        room = self.console.width - len(what) - 4  # the spinner, and a space on either side
+        return f"{escape(printable(what))} [dim]{escape(shorten(line, room))}[/dim]"
+
     @contextmanager
     def progress(
         self, description: str, total: int | None, *, in_bytes: bool = False
     ) -> Iterator[Callable[[int], None]]:
         """Show a bar while the block runs; yields a function that advances it, which any thread may call.
 
-        With no ``total`` the bar only shows that work is under way.
+        With no ``total`` it shows only how much is done.
         """
-        figures = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *figures)
-        with Progress(*columns, console=self.console, disable=not self.live, transient=True) as progress:
+        column = LineColumn(in_bytes=in_bytes)
+        with Progress(column, console=self.console, disable=not self.live, transient=True, expand=True) as progress:
             task = progress.add_task(description, total=total)
             yield lambda count: progress.advance(task, count)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table; a cell that is a number is set to the right."""
-        table = Table(title=escape(title) if title else None, title_justify="left", box=None, pad_edge=False)
-        numeric = [
-            bool(rows) and all(isinstance(row[position], int) for row in rows) for position in range(len(columns))
-        ]
-        for column, right in zip(columns, numeric, strict=True):
-            table.add_column(column, justify="right" if right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escape(str(cell)) for cell in row))
-        self.console.print(table, soft_wrap=False)
+    def table(self, title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write a table; a column that has but numbers is set to the right."""
+        if title:
+            self.console.print(escape(printable(title)), style="italic")
+        for line in lay_out(columns, rows, self.console.width):
+            self.console.print(line)
 
     def result(self, data: Any) -> None:
         """Write the result as JSON, if that was asked for."""
@@ -122,6 +115,23 @@ class Step:
         self.show: Callable[[str], None] = lambda _line: None
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """Return the console of stdout or stderr: redrawn only on a terminal, even if colours are forced on a pipe."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a locale without UTF-8 must not end a command
+    terminal = stream.isatty()
+    dumb = os.environ.get("TERM", "").lower() in _DUMB
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, force_interactive=terminal and not dumb)
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or not int(columns):
+        if not terminal:
+            console.width = _PIPED_WIDTH
+        elif dumb:
+            console.width = shutil.get_terminal_size().columns  # rich takes any dumb terminal for 80 wide
+    return console
+
+
 def print_json(data: Any) -> None:
     """Write JSON to stdout."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
@@ -129,10 +139,12 @@ def print_json(data: Any) -> None:
 
 def print_error(error: OperatorError) -> None:
     """Write an error to stderr: its line, then the failed tool's own words."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[red]error:[/red] {escape(str(error))}")
+    console = make_console(stderr=True)
+    interrupted = error.code is ExitCode.INTERRUPTED
+    word = "[yellow]interrupted:[/yellow]" if interrupted else "[red]error:[/red]"
+    console.print(f"{word} {escape(printable(str(error)))}")
     if error.detail:
         lines = error.detail.splitlines()
         if len(lines) > _MAX_DETAIL_LINES:
             lines = ["[...]", *lines[-_MAX_DETAIL_LINES:]]
-        console.print(escape("\n".join(f"  {line}" for line in lines)))
+        console.print(escape(printable("\n".join(f"  {line}" for line in lines))))

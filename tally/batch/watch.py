@@ -16,6 +16,7 @@ from chalicelib.store.batch import Batch, BatchStatus, Hold
 from tally.batch.failures import Sampler, Top
 from tally.batch.reader import Progress, Reader
 from tally.errors import ExitCode, OperatorError
+from tally.look import duration
 from tally.output import Output
 
 _WINDOW_SECONDS = 20.0
@@ -53,15 +54,6 @@ def elapsed_seconds(progress: Progress, now: datetime) -> float:
     """Return seconds from a batch's creation to its end, or to now."""
     end = datetime.fromisoformat(progress.batch.completed_at) if progress.batch.completed_at else now
     return max(0.0, (end - datetime.fromisoformat(progress.batch.created_at)).total_seconds())
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration for people."""
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def status_of(batch: Batch) -> str:

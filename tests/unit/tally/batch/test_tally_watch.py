@@ -14,8 +14,9 @@ from chalicelib.store.items import ChunkKey, Counts
 from chalicelib.store.waiting import Waiting
 from tally.batch.failures import Top
 from tally.batch.reader import Progress
-from tally.batch.watch import Meter, Watch, duration, verdict
+from tally.batch.watch import Meter, Watch, verdict
 from tally.errors import ExitCode, OperatorError
+from tally.look import duration
 from tally.output import Output
 
 NOW = datetime(2026, 3, 1, 0, 0, 30, tzinfo=UTC)

@@ -1,0 +1,12 @@
+"""One look for all that is shown: tables, bars, counters, and what a colour means."""
+
+from tally.look.bar import LineColumn, bar, duration, share
+from tally.look.flow import flow
+from tally.look.meanings import Meaning, meaning_of
+from tally.look.tables import Column, Kind, lay_out
+from tally.look.words import longest_word, printable, shorten, wrap
+
+__all__ = [
+    "Column", "Kind", "LineColumn", "Meaning", "bar", "duration", "flow", "lay_out", "longest_word", "meaning_of",
+    "printable", "share", "shorten", "wrap",
+]  # fmt: skip
