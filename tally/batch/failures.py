@@ -126,9 +126,14 @@ class Top:
     def lines(self) -> list[str]:
         """What is shown, a line a reason, and one that says if not every chunk was read."""
         shown = [f"{group.rows:,} {group.outcome}: {group.pattern}" for group in self.groups]
-        if shown and self.read < self.chunks:
-            shown.append(f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)")
-        return shown
+        return [*shown, self.note] if self.note else shown
+
+    @property
+    def note(self) -> str:
+        """What is said if not every chunk was read, else nothing."""
+        if not self.groups or self.read >= self.chunks:
+            return ""
+        return f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)"
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return what ``--json`` shows."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tally.look import Column, Kind
 from tally.output import Output
 from tally.prove.probe import Result, Verdict
 
@@ -12,7 +13,11 @@ _COLUMNS = ("probe", "expected", "seen", "verdict")
 
 def show(output: Output, results: Sequence[Result]) -> None:
     """Write the table of all probes."""
-    output.table("", _COLUMNS, [_row(result) for result in results])
+    output.table(
+        "",
+        ("probe", *(Column(name, Kind.TEXT) for name in ("expected", "seen")), "verdict"),
+        [_row(result) for result in results],
+    )
     counts = [(verdict, sum(result.verdict is verdict for result in results)) for verdict in Verdict]
     output.say(f"{len(results)} probes: " + ", ".join(f"{count} {verdict}" for verdict, count in counts if count))
 
