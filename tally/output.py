@@ -14,9 +14,10 @@ from typing import Any, Self
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 from tally.errors import ExitCode, OperatorError
-from tally.look import Column, LineColumn, lay_out, printable, shorten
+from tally.look import Column, LineColumn, Meaning, hang, lay_out, printable, shorten
 
 _MAX_DETAIL_LINES = 60
 _DUMB = {"dumb", "unknown"}
@@ -44,16 +45,25 @@ class Output:
         return self.console.is_interactive
 
     def say(self, text: str) -> None:
-        """Write a line."""
-        self.console.print(escape(printable(text)))
+        """Write a line; on a terminal it is broken between words, but not in a command between backticks."""
+        self._write(Text(printable(text)), hanging=len(text) - len(text.lstrip(" ")))
+
+    def command(self, text: str) -> None:
+        """Write a line to be copied, which only the terminal itself wraps."""
+        self.console.print(Text(printable(text)))
 
     def warn(self, text: str) -> None:
         """Write a line that must not be overlooked."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(printable(text))}")
+        self._write(Text.assemble(("warning:", Meaning.TO_LOOK_AT), " ", printable(text)))
 
     def mark(self, mark: str, style: str, text: str) -> None:
         """Write a line with a coloured word before it."""
-        self.console.print(f"[{style}]{escape(mark):<8}[/{style}] {escape(printable(text))}")
+        self._write(Text.assemble((f"{mark:<8}", style), " ", printable(text)), hanging=9)
+
+    def _write(self, text: Text, *, hanging: int = 0) -> None:
+        lines = hang(text, self.console.width, hanging) if self.console.is_terminal else [text]
+        for line in lines:
+            self.console.print(line)
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
@@ -62,19 +72,22 @@ class Output:
         step = Step()
         try:
             if self.live:
-                with self.console.status(escape(what), spinner="line") as status:
+                with self.console.status(escape(printable(what)), spinner="line") as status:
                     step.show = lambda line: status.update(self._doing(what, line))
                     yield step
             else:
-                self.console.print(f"-> {escape(what)}")
+                self._write(Text(f"-> {printable(what)}"))
                 yield step
         except BaseException as error:
-            how = "[red]failed[/red]" if isinstance(error, Exception) else "[yellow]interrupted[/yellow]"
-            self.console.print(f"{how} {escape(what)} [dim]({self.clock() - began:.1f} s)[/dim]")
+            failed = isinstance(error, Exception)
+            how = ("failed", Meaning.FAILED) if failed else ("interrupted", Meaning.TO_LOOK_AT)
+            self._ended(how, what, began)
             raise
-        note = f": {step.note}" if step.note else ""
-        text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
-        self.console.print(f"[{step.style}]{escape(step.ended)}[/{step.style}] {text}")
+        self._ended((step.ended, step.style), f"{what}: {step.note}" if step.note else what, began)
+
+    def _ended(self, how: tuple[str, str], what: str, began: float) -> None:
+        took = (f"({self.clock() - began:.1f} s)", Meaning.ASIDE)
+        self._write(Text.assemble(how, " ", printable(what), " ", took))
 
     def _doing(self, what: str, line: str) -> str:
         room = self.console.width - len(what) - 4  # the spinner, and a space on either side
@@ -96,7 +109,7 @@ class Output:
     def table(self, title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Any]]) -> None:
         """Write a table; a column that has but numbers is set to the right."""
         if title:
-            self.console.print(escape(printable(title)), style="italic")
+            self._write(Text(printable(title), "italic"))
         for line in lay_out(columns, rows, self.console.width):
             self.console.print(line)
 
@@ -111,7 +124,8 @@ class Step:
 
     def __init__(self) -> None:
         self.note = ""
-        self.ended, self.style = "ok", "green"
+        self.ended = "ok"
+        self.style: str = Meaning.AS_HOPED
         self.show: Callable[[str], None] = lambda _line: None
 
 
@@ -141,10 +155,10 @@ def print_error(error: OperatorError) -> None:
     """Write an error to stderr: its line, then the failed tool's own words."""
     console = make_console(stderr=True)
     interrupted = error.code is ExitCode.INTERRUPTED
-    word = "[yellow]interrupted:[/yellow]" if interrupted else "[red]error:[/red]"
-    console.print(f"{word} {escape(printable(str(error)))}")
+    word = ("interrupted:", Meaning.TO_LOOK_AT) if interrupted else ("error:", Meaning.FAILED)
+    console.print(Text.assemble(word, " ", printable(str(error))))  # as one line: what to do may be to copy a command
     if error.detail:
         lines = error.detail.splitlines()
         if len(lines) > _MAX_DETAIL_LINES:
             lines = ["[...]", *lines[-_MAX_DETAIL_LINES:]]
-        console.print(escape(printable("\n".join(f"  {line}" for line in lines))))
+        console.print(Text(printable("\n".join(f"  {line}" for line in lines))))

@@ -80,7 +80,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
         output.say(f"   for example {line}row {group.example.row}: {normal(group.example.text)}")
         command = redrive_command(batch, group, stage)
         if command:
-            output.say(f"   {command}")
+            output.command(f"   {command}")
     counts = {
         outcome: sum(each.rows for each in grouping.groups if each.outcome is outcome) for outcome in UNSUCCESSFUL
     }

@@ -160,7 +160,7 @@ class Watch:
         try:
             if not self.output.live:
                 return self._until_final(batch_id, self._say_change)
-            with Redrawn(self.output.console, again=lambda: self.output.say(f"batch {batch_id}")) as redrawn:
+            with Redrawn(self.output.console, again=lambda: self.output.command(f"batch {batch_id}")) as redrawn:
                 return self._until_final(batch_id, lambda progress, _at: redrawn.show(self._picture(progress)))
         except KeyboardInterrupt as interrupt:
             raise OperatorError(

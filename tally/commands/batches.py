@@ -70,7 +70,7 @@ def submit(
     output.say(f"batch {batch}")
     if watch:
         return _follow(output, found, batch, interval, timeout)
-    output.say(f"Next: {found.watch_command(batch)}")
+    output.command(f"Next: {found.watch_command(batch)}")
     output.result({"id": batch, "stage": stage})
     return None
 

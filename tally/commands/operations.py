@@ -50,7 +50,7 @@ def redrive_rows(
         output.result(progress.as_json() | redriven.as_json())
         return verdict(progress)
     if redriven.rows:
-        output.say(f"Next: {found.watch_command(batch)}")
+        output.command(f"Next: {found.watch_command(batch)}")
     output.result(redriven.as_json())
     return None
 

@@ -8,6 +8,10 @@ from rich.text import Text
 
 ELLIPSIS = "..."
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_WORD = re.compile(r"\s*\S+\s*")
+_COMMAND = re.compile("`[^`\n]*`")
+_HELD = "\ue000"
+"""Stands for a space at which no line may end; of a private range, so that no file has it for a letter."""
 _CONSOLE = Console()
 """What rich wants for wrapping; nothing is written to it."""
 
@@ -38,8 +42,43 @@ def wrap(text: str, width: int, *, break_words: bool) -> list[str]:
     A word that is longer is broken too, or, without ``break_words``, a line of its own that is too long: a terminal
     wraps it, and it can still be copied as one word.
     """
-    lines = Text(printable(text)).wrap(_CONSOLE, max(1, width), overflow="fold" if break_words else "ignore")
+    whole = Text(printable(text))
+    if break_words:
+        lines = list(whole.wrap(_CONSOLE, max(1, width), overflow="fold"))
+    else:
+        lines = [line for paragraph in whole.split("\n", allow_blank=True) for line in _between_words(paragraph, width)]
     return [line.plain.rstrip() for line in lines] or [""]
+
+
+def hang(text: Text, width: int, indent: int) -> list[Text]:
+    """Return text in lines broken between words, those after the first indented; no word is broken.
+
+    What is between backticks is a command, and counts as one word.
+    """
+    whole = text.copy()
+    whole.plain = _COMMAND.sub(lambda found: found[0].replace(" ", _HELD), text.plain)
+    if indent >= width // 2:
+        indent = 0
+    lines: list[Text] = []
+    for paragraph in whole.split("\n", allow_blank=True):
+        lead = paragraph.plain[:indent] if not paragraph.plain[:indent].strip() or not lines else ""
+        wrapped = _between_words(paragraph[len(lead) :], width - indent)
+        for line in wrapped:
+            line.rstrip()
+            lines.append(paragraph[: len(lead)].append_text(line) if line is wrapped[0] else Text(" " * indent) + line)
+    for line in lines:
+        line.plain = line.plain.replace(_HELD, " ")
+    return lines
+
+
+def _between_words(text: Text, width: int) -> list[Text]:
+    offsets, taken = [], 0
+    for word in _WORD.finditer(text.plain):
+        if taken and taken + cell_len(word[0].rstrip()) > width:
+            offsets.append(word.start())
+            taken = 0
+        taken += cell_len(word[0])
+    return list(text.divide(offsets))
 
 
 def longest_word(text: str) -> int:

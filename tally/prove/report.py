@@ -9,13 +9,14 @@ from tally.output import Output
 from tally.prove.probe import Result, Verdict
 
 _COLUMNS = ("probe", "expected", "seen", "verdict")
+_KINDS = (Kind.WORDS, Kind.TEXT, Kind.TEXT, Kind.WORDS)
 
 
 def show(output: Output, results: Sequence[Result]) -> None:
     """Write the table of all probes."""
     output.table(
         "",
-        ("probe", *(Column(name, Kind.TEXT) for name in ("expected", "seen")), "verdict"),
+        list(map(Column, _COLUMNS, _KINDS)),
         [_row(result) for result in results],
     )
     counts = [(verdict, sum(result.verdict is verdict for result in results)) for verdict in Verdict]
