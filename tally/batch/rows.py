@@ -185,7 +185,7 @@ def show(output: Output, found: FoundRow) -> None:
         shown += [("tries", str(outcome.tries)), ("took", f"{outcome.duration_ms:,} ms")]
         shown += [("counted at", found.counted_at)]
         shown += [("raised in", outcome.traceback)] if outcome.traceback else []
-    output.table("", ("", Column("", Kind.TEXT)), shown)
+    output.table("", ("", ""), shown)
     if found.cells:
         cells = [(name, "" if value is None else str(value)) for name, value in found.cells.items()]
         output.table("", (Column("column", Kind.NAME), Column("cell", Kind.TEXT)), cells)

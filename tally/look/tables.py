@@ -17,6 +17,8 @@ _GAP = "  "
 _INDENT = "  "
 _MIN_TEXT = 24
 """A column of prose narrower than this is hard to read."""
+_LONG_WORD = 40
+"""A text's words up to so many cells, such as an id, are not broken either."""
 _MIN_NAME = 16
 _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( ?(%|s|ms|kB|MB|GB))?|-|")
 
@@ -57,10 +59,13 @@ class _Laid:
             case Kind.NAME:
                 return min(natural, max(title, _MIN_NAME))
             case Kind.TEXT:
-                return min(natural, max(title, _MIN_TEXT))
+                return min(natural, max(title, min(self._longest_word, _LONG_WORD), _MIN_TEXT))
             case Kind.WORDS:
-                words = max(map(longest_word, self.cells), default=0)
-                return natural if self.right else min(natural, max(title, words, _MIN_TEXT))
+                return natural if self.right else min(natural, max(title, self._longest_word, _MIN_TEXT))
+
+    @property
+    def _longest_word(self) -> int:
+        return max(map(longest_word, self.cells), default=0)
 
 
 def lay_out(columns: Sequence[Column | str], rows: Sequence[Sequence[Any]], width: int) -> Iterator[Text]:
@@ -132,12 +137,12 @@ def _named_values(laid: list[_Laid], width: int) -> Iterator[Text]:
     names, values = laid
     beside = names.natural + len(_GAP)
     for name, value in zip(names.cells, values.cells, strict=True):
-        break_words, style = values.column.kind is Kind.TEXT, _style(values, value)
-        if longest_word(value) > width - beside and not break_words:
+        style = _style(values, value)
+        if longest_word(value) > width - beside:
             yield Text(name)
             yield from (Text(line, style) for line in wrap(value, width, break_words=False))
             continue
-        for position, line in enumerate(wrap(value, width - beside, break_words=break_words)):
+        for position, line in enumerate(wrap(value, width - beside, break_words=False)):
             yield Text(("" if position else name).ljust(beside)).append(line, style)
 
 
