@@ -13,11 +13,10 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.text import Text
 
 from tally.errors import ExitCode, OperatorError
-from tally.look import Column, LineColumn, Meaning, hang, lay_out, printable, shorten
+from tally.look import Column, Lines, Meaning, hang, lay_out, printable, shorten
 
 _MAX_DETAIL_LINES = 60
 _DUMB = {"dumb", "unknown"}
@@ -101,8 +100,7 @@ class Output:
 
         With no ``total`` it shows only how much is done.
         """
-        column = LineColumn(in_bytes=in_bytes)
-        with Progress(column, console=self.console, disable=not self.live, transient=True, expand=True) as progress:
+        with Lines(self.console, in_bytes=in_bytes, disable=not self.live) as progress:
             task = progress.add_task(description, total=total)
             yield lambda count: progress.advance(task, count)
 

@@ -9,9 +9,8 @@ from rich.text import Text
 from chalicelib.store.batch import Batch, BatchStatus
 from tally.batch.failures import Top
 from tally.batch.reader import Progress
-from tally.look import Meaning, bar, duration, flow, meaning_of, share, shorten
+from tally.look import ECHO, MAX_BAR, Meaning, bar, duration, flow, meaning_of, share, shorten
 
-_MAX_BAR = 40
 _SHARE = 7
 """Cells of the percentage beside the bar."""
 
@@ -33,7 +32,7 @@ class Picture:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines: no number is cut, and reasons are what is left out where the terminal is low."""
-        width = options.max_width
+        width = options.max_width - ECHO
         lines = [self._head(width), self._bar(width, ascii_only=options.ascii_only)]
         lines += [*flow(self._counters(), width), *flow(self._speed(), width)]
         room = console.size.height - len(lines) - 1  # the last line is the cursor's
@@ -49,7 +48,7 @@ class Picture:
 
     def _bar(self, width: int, *, ascii_only: bool) -> Text:
         done, total = self._done
-        cells = max(1, min(_MAX_BAR, width - _SHARE))
+        cells = max(1, min(MAX_BAR, width - _SHARE))
         return bar(done, total, cells, ascii_only=ascii_only).append(f"  {share(done, total)}")
 
     @property

@@ -1,17 +1,19 @@
 """A short bar, and a line with one that says how far a piece of work is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.progress import DownloadColumn, ProgressColumn, Task
-from rich.table import Column
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress import DownloadColumn, Progress, Task
 from rich.text import Text
 
 from tally.look.meanings import Meaning
 from tally.look.words import shorten
 
 MAX_BAR = 40
+ECHO = 2
+"""Cells that stay free at the end of a line that is redrawn: a terminal echoes Ctrl-C there, and must not wrap."""
 _MIN_BAR = 8
 _MIN_DESCRIPTION = 16
 _GAP = "  "
@@ -50,7 +52,7 @@ class _Line:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         task = self.task
         further = [each for each in (self._rate, self._eta) if each]
-        room = options.max_width - len(self.figures) - len(_GAP)
+        room = options.max_width - ECHO - len(self.figures) - len(_GAP)
         description = shorten(task.description, max(min(room, _MIN_DESCRIPTION), room - _MIN_BAR - len(_GAP)))
         room -= cell_len(description)
         line = Text(description)
@@ -82,18 +84,17 @@ class _Line:
         return f"ETA {duration(left)}"
 
 
-class LineColumn(ProgressColumn):
-    """The whole line of a task, as one column of rich's progress display, so that it can be cut to the width."""
+class Lines(Progress):
+    """A progress display with one line a task, cut to the terminal's width."""
 
-    max_refresh = None
-
-    def __init__(self, *, in_bytes: bool) -> None:
-        super().__init__(table_column=Column(ratio=1, no_wrap=True))
+    def __init__(self, console: Console, *, in_bytes: bool, disable: bool) -> None:
+        super().__init__(console=console, disable=disable, transient=True)
         self._in_bytes = in_bytes
         self._bytes = DownloadColumn()
 
-    def render(self, task: Task) -> _Line:
-        """Return the line of a task."""
-        total = "?" if task.total is None else f"{task.total:,.0f}"
-        figures = self._bytes.render(task).plain if self._in_bytes else f"{task.completed:,.0f}/{total}"
-        return _Line(task, figures, self._in_bytes)
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the line of each task."""
+        for task in self.tasks:
+            total = "?" if task.total is None else f"{task.total:,.0f}"
+            figures = self._bytes.render(task).plain if self._in_bytes else f"{task.completed:,.0f}/{total}"
+            yield _Line(task, figures, self._in_bytes)
