@@ -72,9 +72,11 @@ def names() -> list[str]:
 @cache
 def find(name: str) -> Job | None:
     """Return a job by name, None if there is none; raises FatalError if its module is not a job."""
-    if name not in names():
-        return None
-    module = _module(name)
+    return job_of(name, _module(name)) if name in names() else None
+
+
+def job_of(name: str, module: ModuleType) -> Job:
+    """Return the job that a module defines; raises FatalError if it defines none."""
     row, process = getattr(module, "Row", None), getattr(module, "process", None)
     if not (isinstance(row, type) and issubclass(row, Row) and row is not Row and callable(process)):
         raise FatalError(

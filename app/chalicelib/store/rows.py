@@ -37,15 +37,17 @@ class _Page(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Page).decode
 
 
-def to_items(chunk: ChunkKey, columns: Sequence[str], rows: Sequence[StoredRow], *, expires_at: int) -> list[Item]:
-    """Return the items of a chunk's rows, one page mostly; ``expires_at`` comes from the batch, not from the clock.
+def to_items(
+    chunk: ChunkKey, columns: Sequence[str], rows: Sequence[StoredRow], *, expires_at: int, first_page: int = 0
+) -> list[Item]:
+    """Return the items of rows of a chunk, one page mostly; ``expires_at`` comes from the batch, not from the clock.
 
     A pure function of the object and the job: written again they are the same. A row's JSON may have at most
     ``MAX_ITEM_BYTES`` bytes.
     """
     return [
         {**key(chunk.pk, rows_sk(page)), **packed(data), "expires_at": number(expires_at)}
-        for page, data in enumerate(_pages(columns, rows))
+        for page, data in enumerate(_pages(columns, rows), start=first_page)
     ]
 
 
