@@ -1,30 +1,28 @@
 """What the operator sees: steps with their time, tables, one line for an error; JSON alone on stdout if asked for."""
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
+from rich.text import Text
 
-from tally.errors import OperatorError
+from tally.errors import ExitCode, OperatorError
+from tally.look import Column, Lines, Meaning, hang, lay_out, printable, shorten
 
 _MAX_DETAIL_LINES = 60
-_PIPED_WIDTH = 240
-"""A pipe has no width: wide enough for a table of batches not to be folded."""
+_DUMB = {"dumb", "unknown"}
+"""Values of TERM that rich takes for a terminal on which nothing can be redrawn."""
+_PIPED_WIDTH = 10_000
+"""A pipe has no width: each row of a table is a line, unless COLUMNS says what it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +36,33 @@ class Output:
     @classmethod
     def make(cls, *, as_json: bool) -> Self:
         """Return the output of this process."""
-        console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-        if not console.is_terminal:
-            console.width = _PIPED_WIDTH
-        return cls(console=console, as_json=as_json)
+        return cls(console=make_console(stderr=as_json), as_json=as_json)
 
     @property
     def live(self) -> bool:
         """Tell whether lines can be redrawn."""
-        return self.console.is_terminal
+        return self.console.is_interactive
 
     def say(self, text: str) -> None:
-        """Write a line."""
-        self.console.print(escape(text))
+        """Write a line; on a terminal it is broken between words, but not in a command between backticks."""
+        self._write(Text(printable(text)), hanging=len(text) - len(text.lstrip(" ")))
+
+    def command(self, text: str) -> None:
+        """Write a line to be copied, which only the terminal itself wraps."""
+        self.console.print(Text(printable(text)))
 
     def warn(self, text: str) -> None:
         """Write a line that must not be overlooked."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+        self._write(Text.assemble(("warning:", Meaning.TO_LOOK_AT), " ", printable(text)))
 
     def mark(self, mark: str, style: str, text: str) -> None:
         """Write a line with a coloured word before it."""
-        self.console.print(f"[{style}]{escape(mark):<8}[/{style}] {escape(text)}")
+        self._write(Text.assemble((f"{mark:<8}", style), " ", printable(text)), hanging=9)
+
+    def _write(self, text: Text, *, hanging: int = 0) -> None:
+        lines = hang(text, self.console.width, hanging) if self.console.is_terminal else [text]
+        for line in lines:
+            self.console.print(line)
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
@@ -67,19 +71,26 @@ class Output:
         step = Step()
         try:
             if self.live:
-                with self.console.status(escape(what), spinner="line") as status:
-                    step.show = lambda line: status.update(f"{escape(what)} [dim]{escape(line[:100])}[/dim]")
+                with self.console.status(escape(printable(what)), spinner="line") as status:
+                    step.show = lambda line: status.update(self._doing(what, line))
                     yield step
             else:
-                self.console.print(f"-> {escape(what)}")
+                self._write(Text(f"-> {printable(what)}"))
                 yield step
         except BaseException as error:
-            how = "[red]failed[/red]" if isinstance(error, Exception) else "[yellow]interrupted[/yellow]"
-            self.console.print(f"{how} {escape(what)} [dim]({self.clock() - began:.1f} s)[/dim]")
+            failed = isinstance(error, Exception)
+            how = ("failed", Meaning.FAILED) if failed else ("interrupted", Meaning.TO_LOOK_AT)
+            self._ended(how, what, began)
             raise
-        note = f": {step.note}" if step.note else ""
-        text = f"{escape(what)}{escape(note)} [dim]({self.clock() - began:.1f} s)[/dim]"
-        self.console.print(f"[{step.style}]{escape(step.ended)}[/{step.style}] {text}")
+        self._ended((step.ended, step.style), f"{what}: {step.note}" if step.note else what, began)
+
+    def _ended(self, how: tuple[str, str], what: str, began: float) -> None:
+        took = (f"({self.clock() - began:.1f} s)", Meaning.ASIDE)
+        self._write(Text.assemble(how, " ", printable(what), " ", took))
+
+    def _doing(self, what: str, line: str) -> str:
+        room = self.console.width - len(what) - 4  # the spinner, and a space on either side
+        return f"{escape(printable(what))} [dim]{escape(shorten(line, room))}[/dim]"
 
     @contextmanager
     def progress(
@@ -87,25 +98,18 @@ class Output:
     ) -> Iterator[Callable[[int], None]]:
         """Show a bar while the block runs; yields a function that advances it, which any thread may call.
 
-        With no ``total`` the bar only shows that work is under way.
+        With no ``total`` it shows only how much is done.
         """
-        figures = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *figures)
-        with Progress(*columns, console=self.console, disable=not self.live, transient=True) as progress:
+        with Lines(self.console, in_bytes=in_bytes, disable=not self.live) as progress:
             task = progress.add_task(description, total=total)
             yield lambda count: progress.advance(task, count)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table; a cell that is a number is set to the right."""
-        table = Table(title=escape(title) if title else None, title_justify="left", box=None, pad_edge=False)
-        numeric = [
-            bool(rows) and all(isinstance(row[position], int) for row in rows) for position in range(len(columns))
-        ]
-        for column, right in zip(columns, numeric, strict=True):
-            table.add_column(column, justify="right" if right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(f"{cell:,}" if isinstance(cell, int) else escape(str(cell)) for cell in row))
-        self.console.print(table, soft_wrap=False)
+    def table(self, title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Any]]) -> None:
+        """Write a table; a column that has but numbers is set to the right."""
+        if title:
+            self._write(Text(printable(title), "italic"))
+        for line in lay_out(columns, rows, self.console.width):
+            self.console.print(line)
 
     def result(self, data: Any) -> None:
         """Write the result as JSON, if that was asked for."""
@@ -118,8 +122,26 @@ class Step:
 
     def __init__(self) -> None:
         self.note = ""
-        self.ended, self.style = "ok", "green"
+        self.ended = "ok"
+        self.style: str = Meaning.AS_HOPED
         self.show: Callable[[str], None] = lambda _line: None
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return the console of stdout or stderr: redrawn only on a terminal, even if colours are forced on a pipe."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a locale without UTF-8 must not end a command
+    terminal = stream.isatty()
+    dumb = os.environ.get("TERM", "").lower() in _DUMB
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True, force_interactive=terminal and not dumb)
+    columns = os.environ.get("COLUMNS", "")
+    if not columns.isdecimal() or not int(columns):
+        if not terminal:
+            console.width = _PIPED_WIDTH
+        elif dumb:
+            console.width = shutil.get_terminal_size().columns  # rich takes any dumb terminal for 80 wide
+    return console
 
 
 def print_json(data: Any) -> None:
@@ -129,10 +151,12 @@ def print_json(data: Any) -> None:
 
 def print_error(error: OperatorError) -> None:
     """Write an error to stderr: its line, then the failed tool's own words."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[red]error:[/red] {escape(str(error))}")
+    console = make_console(stderr=True)
+    interrupted = error.code is ExitCode.INTERRUPTED
+    word = ("interrupted:", Meaning.TO_LOOK_AT) if interrupted else ("error:", Meaning.FAILED)
+    console.print(Text.assemble(word, " ", printable(str(error))))  # as one line: what to do may be to copy a command
     if error.detail:
         lines = error.detail.splitlines()
         if len(lines) > _MAX_DETAIL_LINES:
             lines = ["[...]", *lines[-_MAX_DETAIL_LINES:]]
-        console.print(escape("\n".join(f"  {line}" for line in lines)))
+        console.print(Text(printable("\n".join(f"  {line}" for line in lines))))

@@ -77,7 +77,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
         output.say(f"{number}. {group.rows:,} {group.outcome} ({share:.1%}): {group.pattern}")
         line = f"line {group.example.line:,}, " if group.example.line else ""
         output.say(f"   for example {line}row {group.example.row}: {normal(group.example.text)}")
-        output.say(f"   {redrive_command(batch, group, stage)}")
+        output.command(f"   {redrive_command(batch, group, stage)}")
     counts = {
         outcome: sum(each.rows for each in grouping.groups if each.outcome is outcome) for outcome in UNSUCCESSFUL
     }
@@ -126,9 +126,14 @@ class Top:
     def lines(self) -> list[str]:
         """What is shown, a line a reason, and one that says if not every chunk was read."""
         shown = [f"{group.rows:,} {group.outcome}: {group.pattern}" for group in self.groups]
-        if shown and self.read < self.chunks:
-            shown.append(f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)")
-        return shown
+        return [*shown, self.note] if self.note else shown
+
+    @property
+    def note(self) -> str:
+        """What is said if not every chunk was read, else nothing."""
+        if not self.groups or self.read >= self.chunks:
+            return ""
+        return f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)"
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return what ``--json`` shows."""

@@ -31,6 +31,7 @@ from tally.batch.lines import Chunks, find_chunk, find_row
 from tally.batch.reader import Reader
 from tally.batch.row_names import parse_rows, row_name
 from tally.errors import ExitCode, OperatorError
+from tally.look import Column, Kind
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def show_listed(output: Output, listed: Listed) -> None:
         )
         for row in listed.rows
     ]
-    output.table("", ("chunk:row", *shown[1:], "reason or result"), rows)
+    output.table("", ("chunk:row", *shown[1:], Column("reason or result", Kind.TEXT)), rows)
     output.say(f"{len(rows):,} of {listed.total:,} rows")
 
 
@@ -192,7 +193,7 @@ def show(output: Output, found: FoundRow) -> None:
     output.table("", ("", ""), shown)
     if found.cells:
         cells = [(name, "" if value is None else str(value)) for name, value in found.cells.items()]
-        output.table("", ("column", "cell"), cells)
+        output.table("", (Column("column", Kind.NAME), Column("cell", Kind.TEXT)), cells)
 
 
 def _pending(found: FoundRow) -> str:

@@ -262,7 +262,7 @@ def _show(output: Output, batch: Batch, advice: Advice) -> None:
     if lines:
         output.say(f"For infra/terraform.tfvars ({HEADROOM}x headroom), merged with what is there; then deploy:")
     for line in lines:
-        output.say(f"  {line}")
+        output.command(f"  {line}")
 
 
 def _show_routing(output: Output, batch: Batch, advice: Advice) -> None:

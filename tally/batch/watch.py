@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.text import Text
-
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from tally.batch.failures import Sampler, Top
+from tally.batch.picture import Picture, short_status
 from tally.batch.reader import Progress, Reader
 from tally.errors import ExitCode, OperatorError
+from tally.look import Redrawn, duration
 from tally.output import Output
+from tally.stages.stage import Stage
 
 _WINDOW_SECONDS = 20.0
 _LINE_SECONDS = 5.0
@@ -55,18 +53,9 @@ def elapsed_seconds(progress: Progress, now: datetime) -> float:
     return max(0.0, (end - datetime.fromisoformat(progress.batch.created_at)).total_seconds())
 
 
-def duration(seconds: float | None) -> str:
-    """Return a duration for people."""
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
 def status_of(batch: Batch) -> str:
     """Return a batch's status and, if something holds it, what, and while it is unpacked, how far that is."""
-    shown = f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
+    shown = short_status(batch)
     if batch.status is not BatchStatus.UNPACKING:
         return shown
     return f"{shown}, {batch.unpacking.read if batch.unpacking else 0:,} of {batch.size:,} bytes read"
@@ -103,7 +92,7 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
         *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
     ]
-    output.table("", ["", ""], rows)
+    output.table("", ("", ""), rows)
     for line in top.lines:
         output.say(line)
     if top.groups:
@@ -118,10 +107,17 @@ def _planned_chunks(progress: Progress) -> str:
 
 
 def follow(
-    output: Output, reader: Reader, where_to_look: str, batch_id: str, *, interval: float, timeout: float | None
+    output: Output, reader: Reader, stage: Stage, batch_id: str, *, interval: float, timeout: float | None
 ) -> Progress:
     """Watch a batch to its end and write its summary."""
-    watch = Watch(reader=reader, output=output, where_to_look=where_to_look, interval=interval, timeout=timeout)
+    watch = Watch(
+        reader=reader,
+        output=output,
+        where_to_look=stage.where_to_look,
+        come_back=stage.watch_command,
+        interval=interval,
+        timeout=timeout,
+    )
     progress = watch.until_final(batch_id)
     show(output, progress, Sampler(reader).top(progress), utc_now())
     return progress
@@ -129,11 +125,16 @@ def follow(
 
 @dataclass(kw_only=True)
 class Watch:
-    """One watch of one batch; ``where_to_look`` completes the hint that is given when nothing moves."""
+    """One watch of one batch.
+
+    ``where_to_look`` completes the hint that is given when nothing moves, and ``come_back`` returns the command that
+    watches a batch again.
+    """
 
     reader: Reader
     output: Output
     where_to_look: str
+    come_back: Callable[[str], str]
     interval: float = 1.0
     timeout: float | None = None
     stall_timeout: float | None = None
@@ -144,6 +145,8 @@ class Watch:
     _sampler: Sampler = field(init=False)
     _moved_at: float = 0.0
     _hinted: bool = False
+    _said: tuple[float, Progress] | None = None
+    """When a line was written, and what it was about."""
 
     def __post_init__(self) -> None:
         self._sampler = Sampler(self.reader)
@@ -154,25 +157,39 @@ class Watch:
         Raises when no batch of that id appears (planning starts seconds after an upload), and when the
         timeout passes first.
         """
+        try:
+            if not self.output.live:
+                return self._until_final(batch_id, self._say_change)
+            with Redrawn(self.output.console, again=lambda: self.output.command(f"batch {batch_id}")) as redrawn:
+                return self._until_final(batch_id, lambda progress, _at: redrawn.show(self._picture(progress)))
+        except KeyboardInterrupt as interrupt:
+            raise OperatorError(
+                f"batch {batch_id} continues without being watched",
+                hint=f"`{self.come_back(batch_id)}` watches it again.",
+                code=ExitCode.INTERRUPTED,
+            ) from interrupt
+
+    def _until_final(self, batch_id: str, show: Callable[[Progress, float], None]) -> Progress:
         began = self._moved_at = self.clock()
-        with Live(console=self.output.console, auto_refresh=False, transient=True) as live:
-            progress: Progress | None = None
-            spoke = began
-            while True:
-                before, progress = progress, self.reader.progress(batch_id, progress)
-                at = self.clock()
-                if progress is not None:
-                    self._meter.add(at, progress.counts.total)
-                    if progress.batch.status.final:
-                        return progress
-                    if self.output.live:
-                        live.update(self._picture(progress), refresh=True)
-                    elif before is None or at - spoke >= _LINE_SECONDS:
-                        self.output.say(self._line(progress))
-                        spoke = at
-                self._notice_stall(before, progress, at)
-                self._give_up(batch_id, progress, waited=at - began, stalled=at - self._moved_at)
-                self.sleep(self.interval)
+        progress: Progress | None = None
+        while True:
+            before, progress = progress, self.reader.progress(batch_id, progress)
+            at = self.clock()
+            if progress is not None:
+                self._meter.add(at, progress.counts.total)
+                if progress.batch.status.final:
+                    return progress
+                show(progress, at)
+            self._notice_stall(before, progress, at)
+            self._give_up(batch_id, progress, waited=at - began, stalled=at - self._moved_at)
+            self.sleep(self.interval)
+
+    def _say_change(self, progress: Progress, at: float) -> None:
+        """Write a line if something has changed, and not more often than people read."""
+        said = self._said
+        if said is None or (progress != said[1] and at - said[0] >= _LINE_SECONDS):
+            self.output.say(self._line(progress))
+            self._said = (at, progress)
 
     def _notice_stall(self, before: Progress | None, progress: Progress | None, at: float) -> None:
         if progress != before:
@@ -183,7 +200,7 @@ class Watch:
 
     def _why(self, progress: Progress | None) -> str:
         if progress is not None and progress.batch.hold is Hold.PAUSED:
-            return "the batch is paused (tally resume ID)"
+            return f"the batch is paused (tally resume {progress.batch.id})"
         if progress is not None and progress.rows_waiting:
             return waiting_of(progress)
         return f"look at {self.where_to_look}"
@@ -201,7 +218,8 @@ class Watch:
             )
         if self.timeout is not None and waited >= self.timeout:
             raise OperatorError(
-                f"Batch {batch_id} has not ended after {self.timeout:.0f} s; it still runs (tally status ID --watch)",
+                f"Batch {batch_id} has not ended after {self.timeout:.0f} s; it still runs",
+                hint=f"`{self.come_back(batch_id)}` watches it again.",
                 code=ExitCode.TIMED_OUT,
             )
 
@@ -219,9 +237,11 @@ class Watch:
             f"elapsed {duration(elapsed_seconds(progress, self.now()))}{waiting}"
         )
 
-    def _picture(self, progress: Progress) -> Group:
-        bar = ProgressBar(total=max(progress.found, 1), completed=progress.counts.total, width=60)
-        reasons = (
-            Text(line, overflow="ellipsis", no_wrap=True) for line in self._sampler.top(progress, _LIVE_CHUNKS).lines
+    def _picture(self, progress: Progress) -> Picture:
+        return Picture(
+            progress=progress,
+            top=self._sampler.top(progress, _LIVE_CHUNKS),
+            rate=self._meter.rate,
+            eta_seconds=self._meter.eta_seconds(progress.found - progress.counts.total),
+            elapsed_seconds=elapsed_seconds(progress, self.now()),
         )
-        return Group(bar, Text(self._line(progress)), *reasons)

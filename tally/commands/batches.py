@@ -25,11 +25,14 @@ from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage,
 from tally.errors import ExitCode, OperatorError
 from tally.local import localaws, sample
 from tally.local.invoke import invoke
+from tally.look import Column, Kind
 from tally.output import Output
 from tally.stages.services import services
 from tally.stages.stage import Stage
 from tally.tools.chalice import ChaliceProject
 
+_KINDS = {"job": Kind.NAME, "file": Kind.NAME, "reason": Kind.TEXT}
+"""What of `tally list` may be shortened or broken; an id and a number never are."""
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -67,7 +70,7 @@ def submit(
     output.say(f"batch {batch}")
     if watch:
         return _follow(output, found, batch, interval, timeout)
-    output.say(f"Next: tally status {batch} --watch --stage {stage}")
+    output.command(f"Next: {found.watch_command(batch)}")
     output.result({"id": batch, "stage": stage})
     return None
 
@@ -125,7 +128,7 @@ def cost(*, output: Output, stage: str, batch: str | None, table: str, bucket: s
 def _follow(
     output: Output, stage: Stage, batch: str, interval: float, timeout: float | None, *, cost: bool = True
 ) -> ExitCode:
-    progress = follow(output, reader(stage), stage.where_to_look, batch, interval=interval, timeout=timeout)
+    progress = follow(output, reader(stage), stage, batch, interval=interval, timeout=timeout)
     top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
     output.result(progress.as_json() | {"reasons": top.as_json()} | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
@@ -165,8 +168,11 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
         }
         for progress in read.progress_of(newest.batches)
     ]
-    columns = list(listed[0]) if listed else ["no batch yet"]
-    output.table("", columns, [tuple(row.values()) for row in listed])
+    if listed:
+        columns = [Column(name, _KINDS.get(name, Kind.WORDS)) for name in listed[0]]
+        output.table("", columns, [tuple(row.values()) for row in listed])
+    else:
+        output.say("no batch yet")
     if newest.of_other_versions:
         batches = "1 batch is" if newest.of_other_versions == 1 else f"{newest.of_other_versions:,} batches are"
         output.say(f"{batches} not shown: another version of Tally made them.")
@@ -250,7 +256,7 @@ def audit(
     read.require(batch)
     repairs = repairing.run(output, read, services(workspace(), found).reconciler, batch) if repair else None
     if watch and repairing.may_be_waited_for(read, batch):
-        follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
+        follow(output, read, found, batch, interval=interval, timeout=timeout)
     audited = auditing.run(output, read, batch)
     output.result(audited.as_json() | ({"repairs": repairing.as_json(repairs)} if repairs else {}))
     return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED

@@ -54,11 +54,11 @@ def redrive_rows(
     read = reader(found)
     redriven = redrive.run(output, read, batch, which, table=table(found), s3=found.s3)
     if watch and not redriven.batch.status.final:
-        progress = follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
+        progress = follow(output, read, found, batch, interval=interval, timeout=timeout)
         output.result(progress.as_json() | redriven.as_json())
         return verdict(progress)
     if redriven.rows:
-        output.say(f"Next: tally status {batch} --watch --stage {stage}")
+        output.command(f"Next: {found.watch_command(batch)}")
     output.result(redriven.as_json())
     return None
 

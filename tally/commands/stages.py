@@ -95,7 +95,7 @@ def deploy(
     names = ", ".join(jobs.names())
     told = next_steps.Told(stage=stage, variables=parse(variables), var_files=var_files)
     for line in next_steps.lines(told, deployed.resources, jobs=names):
-        output.say(line)
+        output.command(line)
     output.result(_described(deployed))
 
 
@@ -145,7 +145,7 @@ def env(*, output: Output, stage: str) -> None:
     output.result(shown | {"log": str(log)})
     if not output.as_json:
         for name, value in shown.items():
-            output.say(f"export {name}='{value}'")
+            output.command(f"export {name}='{value}'")
         output.say(f"# log of the local AWS and of the functions: {log}")
 
 

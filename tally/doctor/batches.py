@@ -8,9 +8,9 @@ from chalicelib.steps.reconcile import WATCH_SK
 from chalicelib.store.batch import Batch, Hold, Listing, is_known
 from chalicelib.store.items import batch_pk
 from chalicelib.store.table import Table
-from tally.batch.watch import duration
 from tally.doctor.finding import Finding, failed, ok, warning
 from tally.doctor.patient import Patient
+from tally.look import duration
 
 MAX_BATCHES = 100
 """A bound on what is read: the oldest are those that stand still, and each of them has an alarm."""

@@ -47,11 +47,13 @@ class Demo:
         began = self.now()
         # A name of its own for each run, so that `tally list` tells them apart.
         batch_id = send(self.output, stage, file, job, f"{file.stem}-{began:%Y%m%dT%H%M%S%f}{file.suffix}")
+        self.output.command(f"batch {batch_id}")
         reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
         watch = Watch(
             reader=reader,
             output=self.output,
             where_to_look=stage.where_to_look,
+            come_back=stage.watch_command,
             interval=0.5,
             timeout=self.timeout,
             stall_timeout=_STALL_SECONDS,
@@ -82,7 +84,7 @@ class Demo:
             f"env{where}",
             f"down{where}",
         ):
-            self.output.say(f"  {_program()} {command}")
+            self.output.command(f"  {_program()} {command}")
 
 
 def _program() -> str:

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tally.look import Column, Kind
 from tally.output import Output
 from tally.prove.probe import Result, Verdict
 
 _COLUMNS = ("probe", "expected", "seen", "verdict")
+_KINDS = (Kind.WORDS, Kind.TEXT, Kind.TEXT, Kind.WORDS)
 
 
 def show(output: Output, results: Sequence[Result]) -> None:
     """Write the table of all probes."""
-    output.table("", _COLUMNS, [_row(result) for result in results])
+    output.table(
+        "",
+        list(map(Column, _COLUMNS, _KINDS)),
+        [_row(result) for result in results],
+    )
     counts = [(verdict, sum(result.verdict is verdict for result in results)) for verdict in Verdict]
     output.say(f"{len(results)} probes: " + ", ".join(f"{count} {verdict}" for verdict, count in counts if count))
 

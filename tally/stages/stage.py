@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -78,6 +79,8 @@ class Stage:
     name: str
     resources: Resources
     server: localaws.Server | None = None
+    named: tuple[str, ...] = ()
+    """The options beside --stage that it was found by, as a command takes them."""
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -149,6 +152,10 @@ class Stage:
         # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
         return _RETRIES.merge(Config(proxies={})) if self.server else _RETRIES
 
+    def watch_command(self, batch: str) -> str:
+        """Return the command that watches a batch of this stage."""
+        return shlex.join(["tally", "status", batch, "--watch", "--stage", self.name, *self.named])
+
     @property
     def where_to_look(self) -> str:
         """Where to look when a batch is stuck."""
@@ -176,12 +183,14 @@ def find(
     Terraform is asked again where it can be, for somebody else may have deployed the stage since.
     Raises when a local stage is down, or when nothing tells what the stage's resources are called.
     """
+    given = {"--table": table, "--bucket": bucket}
+    named = tuple(part for option, value in given.items() if value for part in (option, value))
     folder = workspace.stage(name)
     if folder.exists:
         server, resources = localaws.running(folder), Resources.read(folder.outputs)
         if server is None or resources is None:
             raise OperatorError(f"The local stage {name} is not up", hint=f"run `tally up --stage {name}`.")
-        return Stage(name=name, resources=_override(resources, table, bucket), server=server)
+        return Stage(name=name, resources=_override(resources, table, bucket), server=server, named=named)
     known = Resources.read(workspace.aws_outputs(name))
     if fresh and not table:
         # What was asked before is better than nothing.
@@ -195,7 +204,8 @@ def find(
             hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS; without "
             "Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
         )
-    return Stage(name=name, resources=_override(known or Resources(table="", inbox_bucket=""), table, bucket))
+    resources = _override(known or Resources(table="", inbox_bucket=""), table, bucket)
+    return Stage(name=name, resources=resources, named=named)
 
 
 def _override(resources: Resources, table: str, bucket: str) -> Resources:

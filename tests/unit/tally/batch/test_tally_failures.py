@@ -98,7 +98,12 @@ def test_reasons_are_shown_while_a_batch_is_watched(dynamodb: MemoryDynamoDB) ->
     shown = StringIO()
     console = Console(file=shown, width=100, force_terminal=True, color_system=None)
     output = Output(console=console, as_json=False)
-    watch = Watch(reader=reader(dynamodb), output=output, where_to_look="THE LOGS")
+    watch = Watch(
+        reader=reader(dynamodb),
+        output=output,
+        where_to_look="THE LOGS",
+        come_back=lambda batch: f"tally status {batch} --watch --stage dev",
+    )
     watch._meter.add(0.0, 0)
     console.print(watch._picture(progress(dynamodb)))
     assert "3 failed: ValueError: no rate on day *" in shown.getvalue()

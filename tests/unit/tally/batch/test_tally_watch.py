@@ -14,8 +14,9 @@ from chalicelib.store.items import ChunkKey, Counts
 from chalicelib.store.waiting import Waiting
 from tally.batch.failures import Top
 from tally.batch.reader import Progress
-from tally.batch.watch import Meter, Watch, duration, verdict
+from tally.batch.watch import Meter, Watch, verdict
 from tally.errors import ExitCode, OperatorError
+from tally.look import duration
 from tally.output import Output
 
 NOW = datetime(2026, 3, 1, 0, 0, 30, tzinfo=UTC)
@@ -59,6 +60,7 @@ def watch(output: Output, *answers: Progress | None, **options: Any) -> Watch:
         reader=reader,
         output=output,
         where_to_look="THE LOGS",
+        come_back=lambda batch: f"tally status {batch} --watch --stage dev",
         clock=lambda: float(next(seconds)),
         now=lambda: NOW,
         sleep=lambda _seconds: None,
@@ -147,7 +149,7 @@ def test_a_paused_batch_is_said_to_be_paused_when_nothing_moves(output: Output, 
     paused = replace(running, batch=replace(running.batch, hold=Hold.PAUSED))
     watch(output, *[paused] * 9, at(BatchStatus.COMPLETED)).until_final("b")
     assert "running, paused: 0 of 100 rows" in said.getvalue()
-    assert "no progress for 60 s: the batch is paused (tally resume ID)." in said.getvalue()
+    assert "no progress for 60 s: the batch is paused (tally resume b)." in said.getvalue()
     assert "THE LOGS" not in said.getvalue()
 
 

@@ -1,0 +1,21 @@
+"""Short pieces beside each other, as many in a line as fit; none is broken."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.text import Text
+
+_GAP = "   "
+
+
+def flow(pieces: Iterable[Text], width: int) -> Iterator[Text]:
+    """Yield the lines that pieces make; one that is wider than ``width`` is a line of its own."""
+    line: Text | None = None
+    for piece in pieces:
+        if line is not None and line.cell_len + len(_GAP) + piece.cell_len <= width:
+            line.append(_GAP).append_text(piece)
+            continue
+        if line is not None:
+            yield line
+        line = piece.copy()
+    if line is not None:
+        yield line
