@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -165,7 +166,7 @@ def _source(event: Mapping[str, Any]) -> Source | None:
 
 def _check_uploads(event: Any, where: str, expected: str) -> None:
     for position, record in enumerate(event["Records"]):
-        key = record["s3"]["object"]["key"]
+        key = unquote_plus(record["s3"]["object"]["key"])
         if not key.startswith(INBOX_PREFIX) or key.count("/") < 2:  # noqa: PLR2004  inbox/, the job's folder
             place = f"Records[{position}].s3.object.key"
             raise _wrong(f"{where}: {place} is {key!r}, and an upload is inbox/JOB/FILE", expected)
@@ -245,7 +246,7 @@ def _wrong(message: str, hint: str) -> OperatorError:
 
 def _place(said: str) -> str:
     """Return what msgspec says is wrong, with the place as it is written elsewhere here."""
-    return said.replace("`$.", "`").replace("- at `$`", "- at its top")
+    return said.replace("`$.", "`")
 
 
 def _fields(kind: type[msgspec.Struct]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 from uuid import uuid4
 
 import msgspec
@@ -103,7 +104,7 @@ class SampleStage:
     def _sized(self, record: Any) -> Any:
         """Return the record of an upload with the size that the sample rows have."""
         found = record["s3"]["object"]
-        size = len(self._rows(found["key"].split("/")[1]))
+        size = len(self._rows(unquote_plus(found["key"]).split("/")[1]))
         return {**record, "s3": {**record["s3"], "object": {**found, "size": size}}}
 
     def _prepare(self, handler: Handler, record: Mapping[str, Any]) -> None:
