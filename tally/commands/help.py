@@ -50,7 +50,7 @@ ENTRIES = {
     "logs": Entry(Group.OPERATE, "tally logs --batch @ --level warning --follow"),
     "tune": Entry(Group.OPERATE, "tally tune @"),
     "env": Entry(Group.DEVELOP, 'eval "$(tally env)"'),
-    "invoke": Entry(Group.DEVELOP, "tally invoke plan event.json"),
+    "invoke": Entry(Group.DEVELOP, "tally invoke process --of @ --dry-run"),
     "sample": Entry(Group.DEVELOP, "tally sample --rows 5000 --out sample.csv"),
 }
 

@@ -70,7 +70,9 @@ class Demonstrated(Progress):
     cost: Cost
 
 
-Environment = Annotated[dict[str, str], Meta(description="`tally env`: variables by name, and `log`, a file.")]
+Environment = Annotated[
+    dict[str, str], Meta(description="`tally env`: variables by name; of a local stage also `log`, a file.")
+]
 
 
 class Change(Result):
