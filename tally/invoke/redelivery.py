@@ -96,7 +96,7 @@ class Redelivery:
             DEAD_LETTERS: self._dead,
         }[handler.name]
         event = build(chunk, items.get((chunk.key.pk, CHUNK_SK)) or self._item(chunk))
-        return Built(event=event, about=f"chunk {chunk.key.number} of {batch.id}", idle=idle, items=items)
+        return Built(event=event, about=_place(chunk.key), idle=idle, items=items)
 
     def _before(self, handler: Handler, chunk: Chunk) -> Item:
         """Return the item of a chunk as it was before a handler did its part."""
@@ -245,12 +245,12 @@ def _chosen(handler: Handler, batch: Batch, chunks: Mapping[int, Chunk], asked: 
     else:
         chunk = chunks[int(asked)]
     if handler.name == "process_heavy" and not chunk.heavy:
-        raise _usage(f"{ChunkPlace(chunk.key)} has no heavy row: `tally invoke process` is for the others")
+        raise _usage(f"{_place(chunk.key)} has no heavy row: `tally invoke process` is for the others")
     if handler.name == "process" and chunk.rows is None:
-        raise _usage(f"{ChunkPlace(chunk.key)} is {chunk.state}, its rows are not read yet: ingest is next")
+        raise _usage(f"{_place(chunk.key)} is {chunk.state}, its rows are not read yet: ingest is next")
     if handler.name == "settle" and not chunk.complete:
         left = f"{chunk.remaining} rows remain" if chunk.rows is not None else "its rows are not read yet"
-        raise _usage(f"{ChunkPlace(chunk.key)} is {chunk.state}, {left}: settle gets a chunk of which nothing remains")
+        raise _usage(f"{_place(chunk.key)} is {chunk.state}, {left}: settle gets a chunk of which nothing remains")
     return chunk, "" if has_work(chunk) else lacking
 
 
@@ -270,15 +270,8 @@ _WORK: Mapping[str, tuple[Callable[[Chunk], bool], str]] = {
 """Which chunks a handler has something to do with, and what to say of another."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkPlace:
-    """A chunk as errors name it."""
-
-    key: ChunkKey
-
-    def __str__(self) -> str:
-        """Return its number and its batch."""
-        return f"chunk {self.key.number} of {self.key.batch_id}"
+def _place(key: ChunkKey) -> str:
+    return f"chunk {key.number} of {key.batch_id}"
 
 
 def _work(chunk: Chunk, rows: list[int] | None = None) -> str:
