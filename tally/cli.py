@@ -12,6 +12,7 @@ from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
+from tally.commands import invoke as invoke_commands
 from tally.commands import logs as log_commands
 from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
@@ -36,6 +37,7 @@ _WHERE = "--debug shows where"
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
         *trial_commands.COMMANDS,
+        *invoke_commands.COMMANDS,
     ],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

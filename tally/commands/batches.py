@@ -1,8 +1,5 @@
-"""The commands about batches: submit, status, list, rows, row, failures, audit, invoke, sample; each thin."""
+"""The commands about batches: submit, status, list, rows, row, failures, audit, sample; each thin."""
 
-import json
-import os
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +20,11 @@ from tally.batch.submit import send
 from tally.batch.watch import follow, show, verdict
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
 from tally.errors import ExitCode, OperatorError
-from tally.local import localaws, sample
-from tally.local.invoke import invoke
+from tally.local import sample
 from tally.look import Column, Kind
 from tally.output import Output
 from tally.stages.services import services
 from tally.stages.stage import Stage
-from tally.tools.chalice import ChaliceProject
 
 _KINDS = {"job": Kind.NAME, "file": Kind.NAME, "reason": Kind.TEXT}
 """What of `tally list` may be shortened or broken; an id and a number never are."""
@@ -262,32 +257,6 @@ def audit(
     return ExitCode.OK if audited.exact else ExitCode.NOT_AS_HOPED
 
 
-@command("invoke", click.argument("handler"), click.argument("event", type=_FILE))
-def invoke_handler(*, output: Output, stage: str, handler: str, event: Path) -> ExitCode | None:
-    """Call a handler of app.py in this process, on the stage's data; breakpoints work."""
-    try:
-        payload = json.loads(event.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OperatorError(f"{event} is not JSON: {error}", code=ExitCode.USAGE) from error
-    found, sources = find_stage(stage), workspace().repo / "app"
-    folder = sources
-    if found.server:
-        folder = workspace().stage(stage).app
-        os.environ.update(localaws.environment(found.server, os.environ))
-        os.environ.pop("AWS_PROFILE", None)
-    variables = ChaliceProject(folder=folder, stage=stage).environment()
-    try:
-        returned = invoke(sources, handler, payload, stage=stage, variables=variables, environ=os.environ)
-    except OperatorError:
-        raise
-    except Exception:  # noqa: BLE001  # what the handler raises is the result, and its traceback what was asked for
-        traceback.print_exc()
-        return ExitCode.NOT_AS_HOPED
-    output.say(f"{handler} returned {json.dumps(returned, indent=2, default=str)}")
-    output.result(returned)
-    return None
-
-
 @command(
     "sample",
     click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True),
@@ -303,4 +272,4 @@ def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int)
     output.result(counts | {"file": str(out)})
 
 
-COMMANDS = [submit, status, cost, list_batches, rows, row, failures, audit, invoke_handler, write_sample]
+COMMANDS = [submit, status, cost, list_batches, rows, row, failures, audit, write_sample]

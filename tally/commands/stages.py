@@ -1,6 +1,7 @@
 """The commands about a stage: up, down, deploy, destroy, demo ...; each thin, the work is in the module it calls."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from tally.commands.options import BRING_UP, TIMEOUT, VAR_FILES, VARIABLES, comm
 from tally.deploy import next_steps
 from tally.deploy.deployer import deploy_to_aws, plan_for_aws
 from tally.deploy.destroyer import destroy_in_aws
-from tally.errors import ExitCode, OperatorError
+from tally.errors import ExitCode
 from tally.local import localaws
 from tally.local.demo import Demo
 from tally.local.stack import LocalStack
 from tally.output import Output
+from tally.stages.services import environment, settings_of
 from tally.stages.stage import Stage
 
 
@@ -131,22 +133,36 @@ def destroy(
     output.result({"stage": stage, "functions": remains.functions, "resources": len(remains.resources)})
 
 
+_UNPROXIED = ("NO_PROXY", "no_proxy")
+_MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
+"""What would send the SDK to a file that it is told not to read, or go beside the local AWS's credentials."""
+
+
 @command("env")
 def env(*, output: Output, stage: str) -> None:
-    """Show how to reach a local stage with other tools: eval "$(tally env)"."""
+    """Show what other tools and app.py need to work on a stage: eval "$(tally env)".
+
+    All that the stage's functions get, and for a local stage how to reach its AWS. Your own credentials
+    reach a stage in AWS.
+    """
     found = find_stage(stage)
+    variables = dict(environment(workspace(), found))
+    settings_of(found, variables)  # raises for a stage of another version, whose functions get other ones
+    variables |= {"TALLY_TABLE": found.resources.table}
     if found.server is None:
-        raise OperatorError(f"{stage} is a stage in AWS: your own configuration reaches it.", code=ExitCode.USAGE)
-    log = workspace().stage(stage).server_log
-    variables = localaws.environment(found.server, os.environ)
-    shown = {name: variables[name] for name in variables if name.startswith("AWS_")}
-    shown |= {"TALLY_STAGE": stage, "TALLY_TABLE": found.resources.table}
-    shown |= {"TALLY_INBOX_BUCKET": found.resources.inbox_bucket}
-    output.result(shown | {"log": str(log)})
+        region = found.session.region_name
+        shown = variables | ({"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {})
+        lines = ["# the stage is in AWS: your own credentials reach it"]
+        output.result(shown)
+    else:
+        log = workspace().stage(stage).server_log
+        local = localaws.environment(found.server, os.environ)
+        shown = variables | {name: local[name] for name in local if name.startswith("AWS_") or name in _UNPROXIED}
+        lines = [f"unset {' '.join(_MISLEADING)}", f"# log of the local AWS and of the functions: {log}"]
+        output.result(shown | {"log": str(log)})
     if not output.as_json:
-        for name, value in shown.items():
-            output.command(f"export {name}='{value}'")
-        output.say(f"# log of the local AWS and of the functions: {log}")
+        for line in [*(f"export {name}={shlex.quote(value)}" for name, value in shown.items()), *lines]:
+            output.command(line)
 
 
 @command(

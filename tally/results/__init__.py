@@ -19,7 +19,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "env": (stages.Environment,),
     "error": (operations.Failed,),
     "failures": (batches.Failures,),
-    "invoke": (stages.Returned,),
+    "invoke": (stages.Invoked, list[stages.Handler]),
     "list": (list[batches.Listed],),
     "logs": (list[operations.Logged],),
     "pause": (batches.Held,),

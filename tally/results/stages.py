@@ -70,5 +70,37 @@ class Demonstrated(Progress):
     cost: Cost
 
 
-Environment = Annotated[dict[str, str], Meta(description="`tally env`: variables by name, and `log`, a file.")]
-Returned = Annotated[Any, Meta(description="`tally invoke`: what the handler returned.")]
+Environment = Annotated[
+    dict[str, str], Meta(description="`tally env`: variables by name; of a local stage also `log`, a file.")
+]
+
+
+class Change(Result):
+    """A call of a handler that changes something in AWS."""
+
+    service: str
+    operation: str
+    request: Annotated[dict[str, Any], Meta(description="As it is sent; binary values are base64.")]
+    refused: Annotated[str, Meta(description="The error code of AWS, or empty.")]
+
+
+class Invoked(Result):
+    """`tally invoke HANDLER`."""
+
+    handler: str
+    stage: Annotated[str | None, Meta(description="Null in memory.")]
+    dry_run: bool
+    event: Annotated[Any, Meta(description="What the handler got.")]
+    answer: Annotated[Any, Meta(description="What it returned; null if it raised.")]
+    error: Annotated[str, Meta(description="What it raised, or empty; the exit status is 1 then.")]
+    changes: Annotated[list[Change], Meta(description="In order; of a dry run, none of them was made.")]
+    logs: Annotated[list[Any], Meta(description="What it logged: an object for a line of JSON, else text.")]
+
+
+class Handler(Result):
+    """`tally invoke`: a handler of app.py."""
+
+    handler: str
+    does: str
+    takes: str
+    sample: Annotated[str, Meta(description="A file with an event for it, from the repository's root.")]

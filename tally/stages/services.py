@@ -31,8 +31,13 @@ def services(workspace: Workspace, stage: Stage) -> Services:
 
 def settings(workspace: Workspace, stage: Stage) -> Settings:
     """Return the settings of a stage's functions; raises when it has none, or too old ones."""
+    return settings_of(stage, environment(workspace, stage))
+
+
+def settings_of(stage: Stage, variables: Mapping[str, str]) -> Settings:
+    """Return the settings of a stage's functions by their environment; raises when it has none, or too old ones."""
     try:
-        found = Settings.from_env(_environment(workspace, stage))
+        found = Settings.from_env(variables)
     except SettingsError as error:
         raise OperatorError(
             f"The functions of stage {stage.name} are not of this version, deploy it: {error}"
@@ -40,7 +45,7 @@ def settings(workspace: Workspace, stage: Stage) -> Settings:
     return msgspec.structs.replace(found, table=stage.resources.table)
 
 
-def _environment(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
+def environment(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
     """Return the functions' environment: of a local stage as it was rendered, in AWS as Lambda knows it."""
     if stage.server:
         return ChaliceProject(folder=workspace.stage(stage.name).app, stage=stage.name).environment()

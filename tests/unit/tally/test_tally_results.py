@@ -26,6 +26,7 @@ from tally.local.localaws import Server
 from tally.output import Output
 from tally.prove import probe
 from tally.stages.stage import Resources, Stage
+from tally.testing.environment import VARIABLES
 from tests.unit.tally import finished_batch
 from tests.unit.tally.batch.test_tally_cost import COST
 from tests.unit.tally.batch.test_tally_idle import PLANNED
@@ -86,8 +87,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     monkeypatch.setattr(doctor_commands, "find", lambda *_arguments, **_options: LOCAL)
     monkeypatch.setattr("tally.doctor.examine", lambda *_arguments, **_options: [ok("queue", "q", "well")])
     monkeypatch.setattr(batch_commands, "send", lambda *_arguments: "b")
-    monkeypatch.setattr(batch_commands, "invoke", lambda *_arguments, **_options: {"batchItemFailures": []})
-    monkeypatch.setattr("tally.tools.chalice.ChaliceProject.environment", lambda _self: {})
+    monkeypatch.setattr("tally.tools.chalice.ChaliceProject.environment", lambda _self: VARIABLES)
     monkeypatch.setattr(stage_commands, "_stack", lambda *_arguments, **_options: _stack())
     planned = SimpleNamespace(summary="1 to add.", changes=["+ a"])
     monkeypatch.setattr(stage_commands, "plan_for_aws", lambda *_arguments, **_options: planned)
@@ -113,7 +113,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
         ["prove", "--clean"],
     ]
     every += [["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
-    every += [["invoke", "plan", str(file)], ["sample", "--out", str(tmp_path / "s.csv"), "--rows", "9"]]
+    every += [["invoke"], ["invoke", "process"], ["sample", "--out", str(tmp_path / "s.csv"), "--rows", "9"]]
     every += [["try", "offices", str(offices)], ["try", "offices", str(offices), "--line", "3"]]
     return {name: [arguments for arguments in every if arguments[0] == name] for name in {one[0] for one in every}}
 
