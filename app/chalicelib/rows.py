@@ -1,6 +1,7 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -21,6 +22,7 @@ _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
 _NAME_OVERHEAD = 4
 """Bytes that an element of a list takes in an item beside its text, at most."""
+_COMPARED = str.maketrans(' -"\\', "__'/")
 _MAX_SHOWN_CELLS = 10
 """Bad cells of one row that its reason names."""
 
@@ -30,7 +32,8 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_field
 
     Add ``kw_only=True`` when a column that must be there follows one that need not.
     A column is matched by its name in lower case, with blanks and hyphens as underscores. A header that is no Python
-    name is given as ``msgspec.field(name="Sepal.Length")``, or by ``rename`` of the class. An empty cell is null: give
+    name is given as ``msgspec.field(name="Sepal.Length")``, or by ``rename`` of the class; of several alike the second
+    is ``name="note[2]"``, and a double quote or a backslash in a header is ``'`` or ``/``. An empty cell is null: give
     the field a default, or a type that takes None, if it may be empty.
 
     ``idempotency_key`` names the row for ever, for side effects of your own: ``process`` may run more than once
@@ -126,8 +129,18 @@ class Schema:
         return header
 
     def _matched(self, header: Sequence[str]) -> tuple[str | None, ...]:
-        """Return the column that each cell of a header names, None for one that no field matches."""
-        return tuple(self.matches.get(_compared(cell)) for cell in header)
+        """Return the column that each cell of a header names, None for one that no field matches.
+
+        Of several alike the second is ``name[2]``, and so on; without such a field it repeats the first.
+        """
+        seen: Counter[str] = Counter()
+        names = []
+        for cell in header:
+            name = _compared(cell)
+            seen[name] += 1
+            numbered = f"{name}[{seen[name]}]" if seen[name] > 1 else name
+            names.append(self.matches.get(numbered, self.matches.get(name)))
+        return tuple(names)
 
     def _hint(self, cells: Sequence[str], fitting: int) -> str:
         """Say what is wrong with a whole header, where that can be told: words to put before the details."""
@@ -234,8 +247,11 @@ class Schema:
 
 
 def _compared(name: str) -> str:
-    """Return the name of a column as headers are compared: people write headers."""
-    return re.sub(r"[ \-]", "_", clean(name).lower())
+    """Return the name of a column as headers are compared: people write headers.
+
+    msgspec takes no double quote and no backslash in a name, so the field is written with other marks.
+    """
+    return clean(name).lower().translate(_COMPARED)
 
 
 def _is_same(cell: str, name: str) -> bool:
