@@ -1,0 +1,207 @@
+"""A job drafted from a file: its columns, how the file is written, and what nothing in the file could tell."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chalicelib.files.boundaries import split
+from chalicelib.files.cells import read_cells
+from tally.draft import layout, names
+from tally.draft.columns import Observed, Type, type_of
+from tally.draft.encoding import Encoding, detect
+from tally.draft.layout import Csv, JsonLines
+from tally.draft.sample import WHOLE_BYTES, Sample, take
+from tally.errors import ExitCode, OperatorError
+
+_RANGE_ROWS = 5_000
+_RANGE_BYTES = 1_048_576
+_BATCHED = 5_000
+"""Objects of JSON lines that are looked at together."""
+_MAX_FIELDS = 2_000
+_MAX_SHOWN = 10
+_SEPARATED_BY_SPACES = re.compile(r"\S+(?: {2,}\S+){2,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One field of the job: the header that it is found by, its attribute, and its type."""
+
+    header: str
+    attribute: str
+    alias: str | None
+    type: Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is to be written of a job. ``doubts`` are about the whole file; a column has its own."""
+
+    job: str
+    path: Path
+    encoding: str
+    layout: Csv | JsonLines
+    header: tuple[str, ...]
+    """The names of all columns in order, those that were left out too; empty for JSON lines."""
+    columns: tuple[Column, ...]
+    nulls: tuple[str, ...]
+    rows: int
+    whole: bool
+    unfit: int
+    """Records of which nothing was taken: they have more or fewer cells than the header, or are no JSON object."""
+    ignores: bool
+    doubts: tuple[str, ...]
+
+    @property
+    def is_csv(self) -> bool:
+        """Tell the two formats."""
+        return isinstance(self.layout, Csv)
+
+    @property
+    def has_header(self) -> bool:
+        """Tell whether the names of the columns are in the file."""
+        return not isinstance(self.layout, Csv) or bool(self.layout.header)
+
+
+def draft(job: str, path: Path, *, whole_bytes: int = WHOLE_BYTES) -> Draft:
+    """Draft a job from a file; raises OperatorError for a file of which none can be made."""
+    sample = take(path, whole_bytes=whole_bytes)
+    encoding = detect(sample)
+    texts = (encoding.lines(piece) for piece in sample.pieces)
+    head = next(texts)
+    found = layout.find(path, head.decode(errors="replace"))
+    drafted = _csv(found, head, texts) if isinstance(found, Csv) else _json_lines(head, texts)
+    if not drafted.seen:
+        raise OperatorError(f"No job can be drafted from {path}: it has no columns.", code=ExitCode.USAGE)
+    if len(drafted.seen) > _MAX_FIELDS:
+        raise OperatorError(
+            f"{path} has {len(drafted.seen):,} columns; a job is drafted with {_MAX_FIELDS:,} at most. Write one with "
+            'the columns that you need and EXTRA = "ignore".',
+            code=ExitCode.USAGE,
+        )
+    return _decided(job, sample, encoding, found, drafted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was seen of each column, by position; the names; rows, and records that do not fit."""
+
+    seen: list[Observed]
+    header: tuple[str, ...]
+    rows: int
+    unfit: int
+    doubts: list[str]
+
+
+def _csv(found: Csv, head: bytes, rest: Iterator[bytes]) -> _Seen:
+    header = found.header or tuple(f"column_{column}" for column in range(1, found.width + 1))
+    seen = [Observed() for _ in header]
+    rows = unfit = 0
+    skip_header = bool(found.header)
+    empty = again = 0
+    for text in (head, *rest):
+        for cells in _records(text, found.delimiter):
+            if skip_header:
+                cells.pop(0)
+                skip_header = False
+            fitting = [row for row in cells if len(row) == len(header)]
+            unfit += len(cells) - len(fitting)
+            kept = [row for row in fitting if any(row) and tuple(row) != found.header]
+            empty += sum(not any(row) for row in fitting)
+            again += sum(tuple(row) == found.header for row in fitting)
+            rows += len(kept)
+            for column, values in zip(seen, zip(*kept, strict=True), strict=False):
+                column.add(values)
+    doubts = []
+    if unfit:
+        doubts.append(f"{unfit:,} records have more or fewer cells than the {len(header):,} columns: rejected")
+    if empty:
+        doubts.append(f"{empty:,} records have no value at all: rejected")
+    if again:
+        doubts.append(f"the header comes {again:,} more times: rejected")
+    if (
+        len(header) == 1
+        and found.delimiter == ","
+        and _SEPARATED_BY_SPACES.search(head[:4096].decode(errors="replace"))
+    ):
+        doubts.append("the cells look parted by spaces, which Tally cannot do: it was taken for one column")
+    return _Seen(seen, header, rows, unfit + empty + again, doubts)
+
+
+def _records(text: bytes, delimiter: str) -> Iterator[list[list[str]]]:
+    """Read the cells of every record as the pipeline does, some thousand records at a time."""
+    for piece in split([text], max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES, delimiter=delimiter):
+        if piece.unreadable:
+            yield [[]]
+            continue
+        yield [cells for _, cells, _ in read_cells(text[piece.start : piece.end], piece.first_line, delimiter)]
+
+
+def _json_lines(head: bytes, rest: Iterator[bytes]) -> _Seen:
+    seen: dict[str, Observed] = {}
+    rows = unfit = 0
+    for text in (head, *rest):
+        objects = []
+        for found in layout.objects_of(text.decode(errors="replace")):
+            if found is None:
+                unfit += 1
+                continue
+            objects.append(found)
+            if len(objects) == _BATCHED:
+                rows += _see_objects(seen, objects, rows)
+                objects = []
+        rows += _see_objects(seen, objects, rows)
+    doubts = [f"{unfit:,} lines are no JSON object: rejected"] if unfit else []
+    return _Seen(list(seen.values()), tuple(seen), rows, unfit, doubts)
+
+
+def _see_objects(seen: dict[str, Observed], objects: Sequence[dict[str, Any]], before: int) -> int:
+    for name in dict.fromkeys(name for found in objects for name in found):
+        if name not in seen:
+            seen[name] = Observed(cells=before, empty=before)  # no object had it so far
+    for name, column in seen.items():
+        column.add_json(found.get(name) for found in objects)
+    return len(objects)
+
+
+def _decided(job: str, sample: Sample, encoding: Encoding, found: Csv | JsonLines, drafted: _Seen) -> Draft:
+    is_json = isinstance(found, JsonLines)
+    found_by = names.found_by(drafted.header)
+    if is_json:  # objects have their names once each, and as they are
+        found_by = list(drafted.header)
+    doubts = [*encoding.doubts, *getattr(found, "doubts", ()), *drafted.doubts]
+    left_out = [position for position, name in enumerate(found_by) if name is None]
+    if left_out:
+        shown = ", ".join(f"'{drafted.header[position]}' ({position + 1})" for position in left_out[:_MAX_SHOWN])
+        doubts.append(f"columns that no name tells apart are left out: {shown}")
+    if not drafted.rows:
+        doubts.append("no row follows the header: every column was taken for text")
+    if not sample.whole:
+        doubts.append("the file was read in part: what was not read may have other values, and `tally try` shows them")
+    kept = [(position, name) for position, name in enumerate(found_by) if name is not None]
+    nulls = frozenset[str]().union(*(drafted.seen[position].nothing() for position, _ in kept))
+    attributes = names.attributes([drafted.header[position] for position, _ in kept])
+    columns = tuple(
+        Column(
+            header=drafted.header[position],
+            attribute=attribute,
+            alias=names.alias(name, attribute, exact=is_json),
+            type=type_of(drafted.seen[position], nulls, attribute, whole=sample.whole, is_json=is_json),
+        )
+        for (position, name), attribute in zip(kept, attributes, strict=True)
+    )
+    return Draft(
+        job=job,
+        path=sample.path,
+        encoding=encoding.name,
+        layout=found,
+        header=() if is_json else drafted.header,
+        columns=columns,
+        nulls=tuple(sorted(nulls)),
+        rows=drafted.rows,
+        whole=sample.whole,
+        unfit=drafted.unfit,
+        ignores=bool(left_out),
+        doubts=tuple(doubts),
+    )

@@ -1,0 +1,183 @@
+"""How a file is laid out: CSV with which delimiter and which header, or JSON lines."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from chalicelib.files.cleaning import clean
+from chalicelib.files.dialect import DELIMITERS
+from chalicelib.files.records import read_records
+from tally.draft.kinds import Kind, kind_of_text
+from tally.errors import ExitCode, OperatorError
+
+_LOOKED_AT = 1_000
+"""Records from which delimiter and header are told."""
+_LOOKED_AT_CHARACTERS = 4 * 1024 * 1024
+_MIN_CONSISTENT = 0.8
+"""The share of records that must have the same number of cells, for a delimiter to be one."""
+_COMMON = ",;\t|"
+_DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
+_MIN_STEPS = 3
+"""Numbers of a header, such as years, that follow each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Csv:
+    """A CSV file; ``header`` as the pipeline cleans it, empty if the file has none. ``width`` is its columns."""
+
+    delimiter: str
+    header: tuple[str, ...]
+    width: int
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLines:
+    """A file with one JSON object a line."""
+
+
+def find(path: Path, text: str) -> Csv | JsonLines:
+    """Tell the layout from the whole lines of a file's head; raises OperatorError for one that no job can take."""
+    if _is_json(path, text):
+        return JsonLines()
+    text = text.lstrip("\ufeff")[:_LOOKED_AT_CHARACTERS]
+    delimiter = _delimiter(text)
+    records = list(_records(text, delimiter, _LOOKED_AT))
+    first, widths = records[0], Counter(len(record) for record in records[1:] or records)
+    width = _usual(widths)
+    header = _is_header(first, records[1:])
+    if len(first) != width and widths[width] > 1:
+        raise _uneven(path, records, width)
+    doubts = []
+    if header is None:
+        doubts.append("nothing tells whether line 1 is a header or a row: it was taken for a header")
+    if header is not False:
+        return Csv(delimiter=delimiter, header=first, width=len(first), doubts=tuple(doubts))
+    return Csv(
+        delimiter=delimiter, header=(), width=width, doubts=("line 1 looks like a row: HEADER names the columns",)
+    )
+
+
+def _is_json(path: Path, text: str) -> bool:
+    """Tell JSON lines; raises for JSON that is something else."""
+    start = text.lstrip("\ufeff \t\r\n")
+    line = start.split("\n", 1)[0]
+    if start[:1] not in {"{", "["}:
+        return False
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return True
+    named = re.search(r"\.(json|jsonl|ndjson)(\.gz)?$", path.name.lower())
+    if named or value is not None or re.match(r"[{\[]\s*([{\[\"]|$)", start):
+        raise OperatorError(
+            f"{path} is JSON, but not one object a line. If it is a list of objects, make lines of it: "
+            f"`jq -c '.[]' {path.name} > rows.jsonl`.",
+            code=ExitCode.USAGE,
+        )
+    return False
+
+
+def _records(text: str, delimiter: str, limit: int) -> Iterator[tuple[str, ...]]:
+    """Read records that are not blank, clean; one that a quote leaves open is none."""
+    for record in islice((one for one in read_records(text, delimiter) if one.cells), limit):
+        if not record.unclosed:
+            yield tuple(clean(cell) for cell in record.cells)
+
+
+def _usual(widths: Counter[int]) -> int:
+    """Return the most frequent number of cells."""
+    return max(widths, key=lambda width: (widths[width], width), default=1)
+
+
+def _delimiter(text: str) -> str:
+    """Return what parts cells: the delimiter that gives most records the same number of sensible cells."""
+    scores = {delimiter: _score(text, delimiter) for delimiter in DELIMITERS if delimiter in text}
+    if any(scores.values()):
+        return max(scores, key=lambda delimiter: scores[delimiter])
+    # One column: what never occurs parts nothing, so that no row has two cells.
+    return next((delimiter for delimiter in (",", "\t", "|", ";", "^", "~", ":") if delimiter not in text), ",")
+
+
+def _score(text: str, delimiter: str) -> float:
+    """Return how well a delimiter parts records, by how many have the usual width and how many cells make sense."""
+    records = list(_records(text, delimiter, _LOOKED_AT))
+    width = _usual(Counter(len(record) for record in records))
+    consistent = sum(len(record) == width for record in records) / max(len(records), 1)
+    if width == 1 or consistent < _MIN_CONSISTENT:
+        return 0.0
+    if len(records[0]) not in {width, width - 1}:
+        consistent /= 2  # a header is parted as its rows are
+    cells = [cell for record in records[:200] for cell in record]
+    sensible = sum(_is_sensible(cell) for cell in cells) / len(cells)
+    return consistent * (0.5 + sensible / 2) * (1 if delimiter in _COMMON else 0.9)
+
+
+def _is_sensible(cell: str) -> bool:
+    """Tell a cell that has nothing in it that could part cells, as a number with a decimal comma has not."""
+    return not any(mark in cell for mark in _COMMON) or _DECIMAL_COMMA.fullmatch(cell) is not None
+
+
+def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
+    """Tell whether the first record is a header; None if nothing tells."""
+    if not rows:
+        return True
+    votes = 0
+    numbered = _is_series(first)
+    for column, cell in enumerate(first):
+        values = [row[column] for row in rows if column < len(row) and row[column]]
+        if not cell or not values:
+            continue
+        kinds = Counter(kind_of_text(value) for value in values)
+        kind, count = kinds.most_common(1)[0]
+        if kind is Kind.TEXT or count < len(values) / 2:
+            votes -= 2 * (values.count(cell) > 1 and len(set(values)) < len(values))
+        elif kind_of_text(cell) in kinds:
+            votes -= 0 if numbered else 1
+        elif kind_of_text(cell) is Kind.TEXT:
+            votes += 1
+    return None if votes == 0 else votes > 0
+
+
+def _is_series(cells: Sequence[str]) -> bool:
+    """Tell a header of years or other numbers that follow each other."""
+    numbers = [int(cell) for cell in cells if cell.isdecimal() and len(cell) < 10]  # noqa: PLR2004  no year is longer
+    steps = {after - before for before, after in pairwise(numbers)}
+    return len(numbers) >= _MIN_STEPS and len(steps) == 1 and 0 not in steps
+
+
+def _uneven(path: Path, records: Sequence[Sequence[str]], width: int) -> OperatorError:
+    first = len(records[0])
+    start = next(position for position, record in enumerate(records) if len(record) == width)
+    if start > 1 or first == 1:
+        why = f"the table begins at record {start + 1}: remove what is before it"
+    elif first == width - 1:
+        why = "the column of row names has no header, or each row ends with a delimiter too many: name it in line 1"
+    else:
+        why = "make them fit"
+    return OperatorError(
+        f"{path}: line 1 has {_columns(first)}, most rows have {_columns(width)}; {why}.", code=ExitCode.USAGE
+    )
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count:,} columns"
+
+
+def objects_of(text: str) -> Iterator[dict[str, Any] | None]:
+    """Read every line that is not blank as a JSON object; None for one that is none."""
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.strip("\ufeff \t\r"))
+        except (ValueError, RecursionError):
+            value = None
+        yield value if isinstance(value, dict) else None
