@@ -13,6 +13,7 @@ from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
 from tally.commands import logs as log_commands
+from tally.commands import new as new_commands
 from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
 from tally.commands import queues as queue_commands
@@ -35,6 +36,7 @@ _WHERE = "--debug shows where"
         *operation_commands.COMMANDS,
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
+        *new_commands.COMMANDS,
         *trial_commands.COMMANDS,
     ],
     epilog=EXIT_CODES_HELP,

@@ -28,6 +28,8 @@ _SEPARATED_BY_SPACES = re.compile(r"\S+(?: {2,}\S+){2,}")
 class Column:
     """One field of the job: the header that it is found by, its attribute, and its type."""
 
+    position: int
+    """The place of the column in the file, from 0."""
     header: str
     attribute: str
     alias: str | None
@@ -184,6 +186,7 @@ def _decided(job: str, sample: Sample, encoding: Encoding, found: Csv | JsonLine
     attributes = names.attributes([drafted.header[position] for position, _ in kept])
     columns = tuple(
         Column(
+            position=position,
             header=drafted.header[position],
             attribute=attribute,
             alias=names.alias(name, attribute, exact=is_json),

@@ -1,22 +1,17 @@
-"""The modules of a job as text: what its files look like, its columns, and a ``process`` to fill in; and its test."""
+"""The module of a job as text: what its files look like, its columns, and a ``process`` to fill in."""
 
 import re
-import subprocess
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 
 from tally.draft.columns import quoted
 from tally.draft.draft import Column, Draft
 from tally.draft.layout import Csv
 
-_LINE_CHARACTERS = 120
 _LONGEST_TEXT = 90
 """A header over this is written in several pieces, each on a line of its own."""
 _SHOWN_COLUMNS = 3
 """Columns that the ``process`` to fill in returns."""
 _PLAIN = re.compile(r"[\w. -]+")
-_LINE_BREAK = "\n"
 
 
 def module(draft: Draft) -> str:
@@ -29,16 +24,6 @@ def module(draft: Draft) -> str:
         _process(draft),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def formatted(source: str, path: Path, repo: Path) -> str:
-    """Return the source as ``make format`` would write it; unchanged where ruff is not installed."""
-    ruff = Path(sysconfig.get_path("scripts")) / "ruff"
-    if not ruff.exists():
-        return source
-    argv = [str(ruff), "format", "--stdin-filename", str(path), "-"]
-    done = subprocess.run(argv, input=source, cwd=repo, capture_output=True, encoding="utf-8", check=False)
-    return done.stdout if done.returncode == 0 else source
 
 
 def _like(draft: Draft) -> str:
