@@ -7,14 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tally.draft.hints import hint_of
-from tally.draft.kinds import Kind, kind_of_json, kind_of_text
+from tally.draft.kinds import TOKENS, Kind, kind_of_json, kind_of_text
 
-TOKENS = frozenset({
-    "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "Null", "(null)", "\\N",
-    "None", "none", "NONE", "nil", "-", "--", ".", "..", "?", "*", "#DIV/0!", "#VALUE!", "#REF!",
-    "missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN",
-})  # fmt: skip
-"""What people write for nothing. They are nothing where all other values of a column are of one kind."""
 _STRONG = frozenset({"NA", "N/A", "#N/A", "<NA>", "NULL", "(null)", "\\N"})
 """These are nothing also where the other values are text."""
 _SETTLED = 5_000
@@ -146,9 +140,9 @@ def type_of(seen: Observed, nulls: frozenset[str], attribute: str, *, whole: boo
         kind = _kind(kinds, attribute, is_json=is_json)
         annotation, example = ("str" if kind is Kind.CODE else kind.value), _EXAMPLES[kind]
         doubts += _doubts(seen, kinds, kind, attribute)
-    shared = [repr(token) for token in seen.tokens if token in nulls and token not in seen.nothing()]
-    if shared:
-        doubts.append(f"{' and '.join(shared)} is nothing here too, as in all columns")
+    taken = [f"'{token}'" for token in sorted(seen.tokens) if token in nulls]
+    if taken and _is_text(seen) and seen.kinds:
+        doubts.append(f"{' and '.join(taken)} was taken for nothing, {missing - seen.empty:,} times")
     return Type(
         annotation=annotation, nullable=missing > 0 or not kinds, missing=missing, doubts=tuple(doubts), example=example
     )

@@ -11,21 +11,25 @@ from chalicelib.files.kinds import kind_of
 from tally.draft.sample import Piece, Sample, lines_of
 from tally.errors import ExitCode, OperatorError
 
-_SINGLE_BYTE = (
-    "cp1252", "latin_1", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
-    "mac_roman", "cp437", "cp850", "cp852", "cp866",
-)  # fmt: skip
-_OTHERS = ("shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949")
-"""Encodings of several bytes a character, which no job takes."""
+_LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "mac_roman", "cp850", "cp852", "cp437")
+"""Encodings of languages that have most letters in ASCII; the more likely of two that fit comes first."""
+_OTHER_SCRIPTS = ("cp1251", "koi8_r", "iso8859_5", "cp866", "cp1253", "iso8859_7", "cp1255", "cp1256")
+_SEVERAL_BYTES = ("cp932", "euc_jp", "gb18030", "big5", "cp949")
+"""No job takes these."""
+_NAMES = {"cp932": "Shift-JIS", "cp949": "EUC-KR"}
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_LAST_OF_ASCII = 0x7F
+_WRITTEN = {"latin_1": "latin-1", "koi8_r": "koi8-r", "iso8859_5": "iso8859-5", "iso8859_7": "iso8859-7"}
 _ASKED_BYTES = 262_144
 _MAX_SHOWN = 30
-_UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_RUN = re.compile(rb"[\x80-\xff]{3,}")
+_MOST = 0.5
+_AS_LIKELY = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,31 +105,59 @@ def _whole_lines(piece: Piece) -> Iterator[bytes]:
 
 
 def _guess(sample: Sample, bad: list[bytes]) -> Encoding:
+    """Guess an encoding by the lines that are not UTF-8: where letters beyond ASCII stand alone, it is a Latin one."""
     asked = b"\n".join(bad)[:_ASKED_BYTES]
-    best = from_bytes(asked, cp_isolation=[*_SINGLE_BYTE, *_OTHERS]).best()
-    name = best.encoding if best else "latin_1"
-    if name in _OTHERS and _is_likely(asked, name):
-        raise _unusable(sample, name.upper().replace("_", "-"), name)
-    if name in _OTHERS or name in {"cp1252", "latin_1", "cp1254", "cp1257"}:
-        # These differ in what few files have. Windows wrote most of them.
-        name = "latin_1" if _UNDEFINED_IN_CP1252.search(asked) else "cp1252"
+    high = sum(byte > _LAST_OF_ASCII for byte in asked)
+    if sum(map(len, _RUN.findall(asked))) > high * _MOST:
+        best = from_bytes(asked, cp_isolation=[*_OTHER_SCRIPTS, *_SEVERAL_BYTES]).best()
+        name = best.encoding if best else "latin_1"
+    else:
+        name = _latin(asked)
+    if name in _SEVERAL_BYTES:
+        raise _unusable(sample, _NAMES.get(name, name.upper()), _NAMES.get(name, name.upper()))
     shown = re.search(r"\w*[^\x00-\x7f]\w*", asked.decode(name, errors="replace"))
     example = f": check that {shown[0][:_MAX_SHOWN]!r} is right" if shown else ""
-    return Encoding(name={"latin_1": "latin-1"}.get(name, name), doubts=(f"ENCODING is a guess{example}",))
+    return Encoding(name=_WRITTEN.get(name, name), doubts=(f"ENCODING is a guess{example}",))
 
 
-def _is_likely(data: bytes, name: str) -> bool:
-    """Tell whether whole words are beyond ASCII, as in no language of single bytes with a Latin alphabet."""
+def _latin(data: bytes) -> str:
+    """Return the first of the likely encodings that gives the fewest odd words."""
+    found = from_bytes(data, cp_isolation=list(_LATIN))
+    best = found.best()
+    likely = {
+        name
+        for match in found
+        if best and match.chaos <= best.chaos and match.coherence >= best.coherence - _AS_LIKELY
+        for name in (match.encoding, *match.could_be_from_charset)
+    }
+    odd = {
+        name: _odd_characters(data.decode(name))
+        for name in _LATIN
+        if name in likely | {_LATIN[0]} and _decodes(data, name)
+    }
+    return min(odd, key=lambda name: odd[name], default="latin_1")
+
+
+def _odd_characters(text: str) -> int:
+    """Count what is in no word: a capital behind a small letter, a sign between letters."""
+    return sum(
+        (here.isupper() and before.islower()) or (not here.isalpha() and before.isalpha() and after.isalpha())
+        for before, here, after in zip(f" {text}", text, f"{text[1:]} ", strict=False)
+        if not here.isascii() and here != "\u2019"  # an apostrophe
+    )
+
+
+def _decodes(data: bytes, name: str) -> bool:
     try:
-        text = data.decode(name)
+        data.decode(name)
     except UnicodeDecodeError:
         return False
-    return re.search(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]{2}", text) is not None
+    return True
 
 
 def _unusable(sample: Sample, shown: str, codec: str) -> OperatorError:
     return OperatorError(
         f"{sample.path} looks {shown}-encoded, which no job takes: convert it, for example with "
-        f"`iconv -f {codec.replace('_', '-').upper()} -t UTF-8 {sample.path.name} > utf8.csv`.",
+        f"`iconv -f {codec} -t UTF-8 {sample.path.name} > utf8.csv`.",
         code=ExitCode.USAGE,
     )

@@ -10,8 +10,8 @@ _MONTHS = 12
 _MAX_DATE_CHARACTERS = 30
 _LONG_YEAR = 4
 _WRITTEN = (
-    (re.compile(r"[+-]?\d+,\d+"), "numbers with a decimal comma: float(row.{}.replace(',', '.'))"),
     (re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), "numbers with commas: float(row.{}.replace(',', ''))"),
+    (re.compile(r"[+-]?\d+,\d+"), "numbers with a decimal comma: float(row.{}.replace(',', '.'))"),
     (re.compile(r"[+-]?\d+(\.\d+)? ?%"), "percentages: float(row.{}.rstrip(' %')) / 100"),
     (re.compile(r"[+-]?[$\u20ac\u00a3] ?\d[\d.,]*"), "sums of money with their currency, kept as text"),
     (

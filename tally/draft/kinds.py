@@ -26,6 +26,12 @@ class Kind(StrEnum):
     """A list or an object of JSON."""
 
 
+TOKENS = frozenset({
+    "NA", "N/A", "n/a", "na", "#N/A", "<NA>", "NaN", "nan", "NAN", "NULL", "null", "Null", "(null)", "\\N",
+    "None", "none", "NONE", "nil", "-", "--", ".", "..", "?", "*", "#DIV/0!", "#VALUE!", "#REF!",
+    "missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN",
+})  # fmt: skip
+"""What people write for nothing. They are nothing where all other values of a column are of one kind."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
 _CODE = re.compile(r"\d+")

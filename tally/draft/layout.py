@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import DELIMITERS
 from chalicelib.files.records import read_records
-from tally.draft.kinds import Kind, kind_of_text
+from tally.draft.kinds import TOKENS, Kind, kind_of_text
 from tally.errors import ExitCode, OperatorError
 
 _LOOKED_AT = 1_000
@@ -20,8 +20,10 @@ _LOOKED_AT = 1_000
 _LOOKED_AT_CHARACTERS = 4 * 1024 * 1024
 _MIN_CONSISTENT = 0.8
 """The share of records that must have the same number of cells, for a delimiter to be one."""
+_MIN_CONSISTENT_BELOW_A_HEADER = 0.5
 _COMMON = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
+_FOR_EXCEL = re.compile(r"\s*sep=.\s*[\r\n]")
 _MIN_STEPS = 3
 """Numbers of a header, such as years, that follow each other."""
 
@@ -46,6 +48,11 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     if _is_json(path, text):
         return JsonLines()
     text = text.lstrip("\ufeff")[:_LOOKED_AT_CHARACTERS]
+    if _FOR_EXCEL.match(text):
+        raise OperatorError(
+            f"{path} begins with a line for Excel, 'sep=': remove that line, for it is no header and no row.",
+            code=ExitCode.USAGE,
+        )
     delimiter = _delimiter(text)
     records = list(_records(text, delimiter, _LOOKED_AT))
     first, widths = records[0], Counter(len(record) for record in records[1:] or records)
@@ -109,13 +116,19 @@ def _delimiter(text: str) -> str:
 def _score(text: str, delimiter: str) -> float:
     """Return how well a delimiter parts records, by how many have the usual width and how many cells make sense."""
     records = list(_records(text, delimiter, _LOOKED_AT))
-    width = _usual(Counter(len(record) for record in records))
-    consistent = sum(len(record) == width for record in records) / max(len(records), 1)
-    if width == 1 or consistent < _MIN_CONSISTENT:
+    if not records:
         return 0.0
-    if len(records[0]) not in {width, width - 1}:
-        consistent /= 2  # a header is parted as its rows are
-    cells = [cell for record in records[:200] for cell in record]
+    first, rows = records[0], records[1:] or records  # a header may be one of the lines that do not fit
+    width = _usual(Counter(map(len, rows)))
+    consistent = sum(len(row) == width for row in rows) / len(rows)
+    # Where the header has as many cells as most rows, rows may well be torn.
+    if width <= 1 or consistent < (_MIN_CONSISTENT_BELOW_A_HEADER if len(first) == width else _MIN_CONSISTENT):
+        return 0.0
+    if len(first) == 1 and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004  what is in all rows is a cell's
+        return 0.0
+    if len(first) not in {width, width - 1}:
+        consistent /= 2
+    cells = [cell for row in (first, *rows[:200]) for cell in row]
     sensible = sum(_is_sensible(cell) for cell in cells) / len(cells)
     return consistent * (0.5 + sensible / 2) * (1 if delimiter in _COMMON else 0.9)
 
@@ -139,10 +152,10 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         kind, count = kinds.most_common(1)[0]
         if kind is Kind.TEXT or count < len(values) / 2:
             votes -= 2 * (values.count(cell) > 1 and len(set(values)) < len(values))
-        elif kind_of_text(cell) in kinds:
-            votes -= 0 if numbered else 1
         elif kind_of_text(cell) is Kind.TEXT:
-            votes += 1
+            votes += cell not in TOKENS
+        elif kind_of_text(cell) in kinds and not numbered:
+            votes -= 1
     return None if votes == 0 else votes > 0
 
 
