@@ -1,5 +1,6 @@
 """The command that drafts a job from a file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,10 @@ def _cells(column: Column) -> tuple[Any, ...]:
     header = (
         column.header if len(column.header) <= _MAX_SHOWN_CHARACTERS else f"{column.header[:_MAX_SHOWN_CHARACTERS]}…"
     )
-    return header, column.attribute, _type(column), column.type.missing, "; ".join(column.type.doubts)
+    kind = _type(column)
+    if len(kind) > _MAX_SHOWN_CHARACTERS:
+        kind = re.sub(r"\[.*\]", "[...]", kind)
+    return header, column.attribute, kind, column.type.missing, "; ".join(column.type.doubts)
 
 
 def _type(column: Column) -> str:

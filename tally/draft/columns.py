@@ -14,6 +14,7 @@ _STRONG = frozenset({"NA", "N/A", "#N/A", "<NA>", "NULL", "(null)", "\\N"})
 _SETTLED = 5_000
 """So many texts, and more than half of what was seen, make a column text: nothing later changes that."""
 _MAX_CHOICES = 12
+_ROWS_FOR_A_CHOICE = 20
 _MAX_CHOICE_CHARACTERS = 40
 _KEPT_TEXTS = 50
 _MOST = 0.5
@@ -192,7 +193,8 @@ def _choices(seen: Observed, words: dict[str, int], kinds: Counter[Kind], *, who
         return []
     counts = Counter(seen.choices) + Counter(words)
     least_rows, least_each = (100, 5) if whole else (10_000, 100)
-    few = 1 < len(counts) <= _MAX_CHOICES and counts.total() >= least_rows and min(counts.values()) >= least_each
+    enough = counts.total() >= max(least_rows, _ROWS_FOR_A_CHOICE * len(counts))
+    few = 1 < len(counts) <= _MAX_CHOICES and enough and min(counts.values()) >= least_each
     return sorted(counts) if few and all(len(value) <= _MAX_CHOICE_CHARACTERS for value in counts) else []
 
 

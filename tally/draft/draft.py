@@ -8,6 +8,7 @@ from typing import Any
 
 from chalicelib.files.boundaries import split
 from chalicelib.files.cells import read_cells
+from chalicelib.files.cleaning import clean
 from tally.draft import layout, names
 from tally.draft.columns import Observed, Type, type_of
 from tally.draft.encoding import Encoding, detect
@@ -142,6 +143,7 @@ def _records(text: bytes, delimiter: str) -> Iterator[list[list[str]]]:
 
 def _json_lines(head: bytes, rest: Iterator[bytes]) -> _Seen:
     seen: dict[str, Observed] = {}
+    spelled: dict[str, str] = {}
     rows = unfit = 0
     for text in (head, *rest):
         objects = []
@@ -151,27 +153,30 @@ def _json_lines(head: bytes, rest: Iterator[bytes]) -> _Seen:
                 continue
             objects.append(found)
             if len(objects) == _BATCHED:
-                rows += _see_objects(seen, objects, rows)
+                rows += _see_objects(seen, spelled, objects, rows)
                 objects = []
-        rows += _see_objects(seen, objects, rows)
+        rows += _see_objects(seen, spelled, objects, rows)
     doubts = [f"{unfit:,} lines are no JSON object: rejected"] if unfit else []
-    return _Seen(list(seen.values()), tuple(seen), rows, unfit, doubts)
+    return _Seen(list(seen.values()), tuple(spelled.values()), rows, unfit, doubts)
 
 
-def _see_objects(seen: dict[str, Observed], objects: Sequence[dict[str, Any]], before: int) -> int:
-    for name in dict.fromkeys(name for found in objects for name in found):
-        if name not in seen:
-            seen[name] = Observed(cells=before, empty=before)  # no object had it so far
-    for name, column in seen.items():
-        column.add_json(found.get(name) for found in objects)
+def _see_objects(
+    seen: dict[str, Observed], spelled: dict[str, str], objects: Sequence[dict[str, Any]], before: int
+) -> int:
+    """See objects by the names of their fields; those that the pipeline takes for one are one, as first spelled."""
+    found = [{names.compared(clean(name)): (name, value) for name, value in each.items()} for each in objects]
+    for key, (name, _) in (item for each in found for item in each.items()):
+        if key not in seen:
+            seen[key] = Observed(cells=before, empty=before)  # no object had it so far
+            spelled[key] = clean(name)
+    for key, column in seen.items():
+        column.add_json(each.get(key, ("", None))[1] for each in found)
     return len(objects)
 
 
 def _decided(job: str, sample: Sample, encoding: Encoding, found: Csv | JsonLines, drafted: _Seen) -> Draft:
     is_json = isinstance(found, JsonLines)
     found_by = names.found_by(drafted.header)
-    if is_json:  # objects have their names once each, and as they are
-        found_by = list(drafted.header)
     doubts = [*encoding.doubts, *getattr(found, "doubts", ()), *drafted.doubts]
     left_out = [position for position, name in enumerate(found_by) if name is None]
     if left_out:
@@ -189,7 +194,7 @@ def _decided(job: str, sample: Sample, encoding: Encoding, found: Csv | JsonLine
             position=position,
             header=drafted.header[position],
             attribute=attribute,
-            alias=names.alias(name, attribute, exact=is_json),
+            alias=names.alias(name, attribute),
             type=type_of(drafted.seen[position], nulls, attribute, whole=sample.whole, is_json=is_json),
         )
         for (position, name), attribute in zip(kept, attributes, strict=True)

@@ -19,17 +19,22 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
 _SPARE = re.compile(r"[^a-z0-9]+")
 
 
+def compared(header: str) -> str:
+    """Return a header as the pipeline compares it with fields."""
+    return header.lower().translate(_COMPARED)
+
+
 def found_by(headers: Sequence[str]) -> list[str | None]:
     """Return the name by which a field finds each header; None for one that no name finds.
 
     That is the header, with other marks for a double quote and a backslash, which msgspec refuses. The second of
     several alike has its number. Where a header is written just so, none of them can be told apart.
     """
-    alike = Counter(_compared(header) for header in headers)
+    alike = Counter(compared(header) for header in headers)
     seen: Counter[str] = Counter()
     found: list[str | None] = []
     for header in headers:
-        key = _compared(header)
+        key = compared(header)
         seen[key] += 1
         name = header.replace('"', "'").replace("\\", "/")
         if seen[key] > 1:
@@ -41,9 +46,9 @@ def found_by(headers: Sequence[str]) -> list[str | None]:
     return found
 
 
-def alias(found: str, attribute: str, *, exact: bool) -> str | None:
+def alias(found: str, attribute: str) -> str | None:
     """Return the name to give a field beside its attribute; None where it is found by that."""
-    return None if attribute == (found if exact else _compared(found)) else found
+    return None if compared(found) == attribute else found
 
 
 def attributes(headers: Sequence[str]) -> list[str]:
@@ -59,11 +64,6 @@ def attributes(headers: Sequence[str]) -> list[str]:
         taken.add(name)
         found.append(name)
     return found
-
-
-def _compared(header: str) -> str:
-    """Return a header as the pipeline compares it with fields."""
-    return header.lower().translate(_COMPARED)
 
 
 def _identifier(header: str, position: int) -> str:

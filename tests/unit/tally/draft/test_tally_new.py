@@ -191,7 +191,7 @@ def test_json_lines_have_the_types_of_json(tmp_path: Path) -> None:
     drafted = _draft(tmp_path, lines)
     assert {column.header: (column.attribute, column.alias, column.type.annotation) for column in drafted.columns} == {
         "id": ("id", None, "float"),
-        "Name": ("name", "Name", "str"),
+        "Name": ("name", None, "str"),
         "at": ("at", None, "dt.date"),
         "n": ("n", None, "str"),
         "tags": ("tags", None, "Any"),
