@@ -24,8 +24,9 @@ _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
 _COMMON = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
 _FOR_EXCEL = re.compile(r"\s*sep=.\s*[\r\n]")
+_YEAR = re.compile(r"(1[5-9]|2[01])\d\d")
 _MIN_STEPS = 3
-"""Numbers of a header, such as years, that follow each other."""
+"""Years of a header that follow each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,19 +152,19 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         kinds = Counter(kind_of_text(value) for value in values)
         kind, count = kinds.most_common(1)[0]
         if kind is Kind.TEXT or count < len(values) / 2:
-            votes -= 2 * (values.count(cell) > 1 and len(set(values)) < len(values))
+            votes -= values.count(cell) > 1
         elif kind_of_text(cell) is Kind.TEXT:
-            votes += cell not in TOKENS
+            votes += 2 * (cell not in TOKENS)  # a name over a column of numbers tells more than a text that comes again
         elif kind_of_text(cell) in kinds and not numbered:
             votes -= 1
     return None if votes == 0 else votes > 0
 
 
 def _is_series(cells: Sequence[str]) -> bool:
-    """Tell a header of years or other numbers that follow each other."""
-    numbers = [int(cell) for cell in cells if cell.isdecimal() and len(cell) < 10]  # noqa: PLR2004  no year is longer
-    steps = {after - before for before, after in pairwise(numbers)}
-    return len(numbers) >= _MIN_STEPS and len(steps) == 1 and 0 not in steps
+    """Tell a header of years that follow each other."""
+    years = [int(cell) for cell in cells if _YEAR.fullmatch(cell)]
+    steps = {after - before for before, after in pairwise(years)}
+    return len(years) >= _MIN_STEPS and len(steps) == 1 and 0 not in steps
 
 
 def _uneven(path: Path, records: Sequence[Sequence[str]], width: int) -> OperatorError:
