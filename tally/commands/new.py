@@ -43,7 +43,7 @@ def new(*, output: Output, stage: str, job: str, file: Path, force: bool, dry_ru
     space.require_sources()
     require_name(job, space.repo, force=force or dry_run)
     with output.step(f"Reading {file}") as step:
-        drafted = draft(job, file)
+        drafted = draft(job, file, show=step.show)
         step.note = f"{drafted.rows:,} rows{'' if drafted.whole else ' in pieces of the file'}"
     files = Files.of(drafted, space.repo)
     if not dry_run:

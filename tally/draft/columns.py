@@ -224,4 +224,7 @@ def _mixed(seen: Observed, kinds: Counter[Kind]) -> str:
     if not kinds[Kind.TEXT]:
         return f"mixed, {names}: it was taken for text"
     odd = next(iter(seen.texts), next(iter(seen.tokens), ""))
-    return f"{names}, but {kinds[Kind.TEXT]:,} of {kinds.total():,} values are not, such as '{odd[:_MAX_SHOWN]}'"
+    return (
+        f"{names}, but {kinds[Kind.TEXT]:,} of {kinds.total():,} values are not, such as '{odd[:_MAX_SHOWN]}'; "
+        "with that type their rows are rejected"
+    )

@@ -1,7 +1,7 @@
 """A job drafted from a file: its columns, how the file is written, and what nothing in the file could tell."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tally.errors import ExitCode, OperatorError
 
 _RANGE_ROWS = 5_000
 _RANGE_BYTES = 1_048_576
+_HEAD_BYTES = 4 * 1024 * 1024
+"""From these the layout is told."""
 _BATCHED = 5_000
 """Objects of JSON lines that are looked at together."""
 _MAX_FIELDS = 2_000
@@ -67,14 +69,16 @@ class Draft:
         return not isinstance(self.layout, Csv) or bool(self.layout.header)
 
 
-def draft(job: str, path: Path, *, whole_bytes: int = WHOLE_BYTES) -> Draft:
+def draft(
+    job: str, path: Path, *, whole_bytes: int = WHOLE_BYTES, show: Callable[[str], None] = lambda _progress: None
+) -> Draft:
     """Draft a job from a file; raises OperatorError for a file of which none can be made."""
     sample = take(path, whole_bytes=whole_bytes)
     encoding = detect(sample)
     texts = (encoding.lines(piece) for piece in sample.pieces)
     head = next(texts)
-    found = layout.find(path, head.decode(errors="replace"))
-    drafted = _csv(found, head, texts) if isinstance(found, Csv) else _json_lines(head, texts)
+    found = layout.find(path, head[:_HEAD_BYTES].decode(errors="replace"))
+    drafted = _csv(found, head, texts, show) if isinstance(found, Csv) else _json_lines(head, texts, show)
     if not drafted.seen:
         raise OperatorError(f"No job can be drafted from {path}: it has no columns.", code=ExitCode.USAGE)
     if len(drafted.seen) > _MAX_FIELDS:
@@ -97,7 +101,7 @@ class _Seen:
     doubts: list[str]
 
 
-def _csv(found: Csv, head: bytes, rest: Iterator[bytes]) -> _Seen:
+def _csv(found: Csv, head: bytes, rest: Iterator[bytes], show: Callable[[str], None]) -> _Seen:
     header = found.header or tuple(f"column_{column}" for column in range(1, found.width + 1))
     seen = [Observed() for _ in header]
     rows = unfit = 0
@@ -114,6 +118,7 @@ def _csv(found: Csv, head: bytes, rest: Iterator[bytes]) -> _Seen:
             empty += sum(not any(row) for row in fitting)
             again += sum(tuple(row) == found.header for row in fitting)
             rows += len(kept)
+            show(f"{rows:,} rows")
             for column, values in zip(seen, zip(*kept, strict=True), strict=False):
                 column.add(values)
     doubts = []
@@ -141,7 +146,7 @@ def _records(text: bytes, delimiter: str) -> Iterator[list[list[str]]]:
         yield [cells for _, cells, _ in read_cells(text[piece.start : piece.end], piece.first_line, delimiter)]
 
 
-def _json_lines(head: bytes, rest: Iterator[bytes]) -> _Seen:
+def _json_lines(head: bytes, rest: Iterator[bytes], show: Callable[[str], None]) -> _Seen:
     seen: dict[str, Observed] = {}
     spelled: dict[str, str] = {}
     rows = unfit = 0
@@ -154,6 +159,7 @@ def _json_lines(head: bytes, rest: Iterator[bytes]) -> _Seen:
             objects.append(found)
             if len(objects) == _BATCHED:
                 rows += _see_objects(seen, spelled, objects, rows)
+                show(f"{rows:,} rows")
                 objects = []
         rows += _see_objects(seen, spelled, objects, rows)
     doubts = [f"{unfit:,} lines are no JSON object: rejected"] if unfit else []

@@ -38,11 +38,15 @@ class Encoding:
 
     name: str = ""
     doubts: tuple[str, ...] = ()
+    big_endian: bool = False
+    """Of UTF-16 with a mark, which is in the first piece only."""
 
     def lines(self, piece: Piece) -> bytes:
         """Return the whole lines of a piece in UTF-8; what cannot be decoded stays as the pipeline would see it."""
         data = piece.data
         if not self.name:
+            if piece.first and piece.last:
+                return data.removeprefix(codecs.BOM_UTF8)
             text = data.removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
             return lines_of(text, first=piece.first, last=piece.last).encode(errors="surrogateescape")
         codec = self.name
@@ -50,8 +54,6 @@ class Encoding:
             codec, data = self._order, data.removeprefix(codecs.BOM_UTF16_LE).removeprefix(codecs.BOM_UTF16_BE)
         text = data.decode(codec, errors="replace")
         return lines_of(text, first=piece.first, last=piece.last).encode()
-
-    big_endian: bool = False
 
     @property
     def _order(self) -> str:

@@ -17,7 +17,6 @@ from tally.errors import ExitCode, OperatorError
 
 _LOOKED_AT = 1_000
 """Records from which delimiter and header are told."""
-_LOOKED_AT_CHARACTERS = 4 * 1024 * 1024
 _MIN_CONSISTENT = 0.8
 """The share of records that must have the same number of cells, for a delimiter to be one."""
 _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
@@ -48,7 +47,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     """Tell the layout from the whole lines of a file's head; raises OperatorError for one that no job can take."""
     if _is_json(path, text):
         return JsonLines()
-    text = text.lstrip("\ufeff")[:_LOOKED_AT_CHARACTERS]
+    text = text.lstrip("\ufeff")
     if _FOR_EXCEL.match(text):
         raise OperatorError(
             f"{path} begins with a line for Excel, 'sep=': remove that line, for it is no header and no row.",
