@@ -66,7 +66,7 @@ class Draft:
     @property
     def has_header(self) -> bool:
         """Tell whether the names of the columns are in the file."""
-        return not isinstance(self.layout, Csv) or bool(self.layout.header)
+        return not isinstance(self.layout, Csv) or self.layout.has_header
 
 
 def draft(
@@ -102,10 +102,10 @@ class _Seen:
 
 
 def _csv(found: Csv, head: bytes, rest: Iterator[bytes], show: Callable[[str], None]) -> _Seen:
-    header = found.header or tuple(f"column_{column}" for column in range(1, found.width + 1))
+    header = found.names
     seen = [Observed() for _ in header]
     rows = unfit = 0
-    skip_header = bool(found.header)
+    skip_header = found.has_header
     empty = again = 0
     for text in (head, *rest):
         for cells in _records(text, found.delimiter):
@@ -114,20 +114,20 @@ def _csv(found: Csv, head: bytes, rest: Iterator[bytes], show: Callable[[str], N
                 skip_header = False
             fitting = [row for row in cells if len(row) == len(header)]
             unfit += len(cells) - len(fitting)
-            kept = [row for row in fitting if any(row) and tuple(row) != found.header]
+            kept = [row for row in fitting if any(row) and tuple(row) != header]
             empty += sum(not any(row) for row in fitting)
-            again += sum(tuple(row) == found.header for row in fitting)
+            again += sum(tuple(row) == header for row in fitting)
             rows += len(kept)
             show(f"{rows:,} rows")
             for column, values in zip(seen, zip(*kept, strict=True), strict=False):
                 column.add(values)
     doubts = []
     if unfit:
-        doubts.append(f"{unfit:,} records have more or fewer cells than the {len(header):,} columns: rejected")
+        doubts.append(f"rejected, {unfit:,} times: more or fewer cells than the {len(header):,} columns")
     if empty:
-        doubts.append(f"{empty:,} records have no value at all: rejected")
+        doubts.append(f"rejected, {empty:,} times: no value in any column")
     if again:
-        doubts.append(f"the header comes {again:,} more times: rejected")
+        doubts.append(f"rejected, {again:,} times: the header again")
     if (
         len(header) == 1
         and found.delimiter == ","
@@ -162,7 +162,7 @@ def _json_lines(head: bytes, rest: Iterator[bytes], show: Callable[[str], None])
                 show(f"{rows:,} rows")
                 objects = []
         rows += _see_objects(seen, spelled, objects, rows)
-    doubts = [f"{unfit:,} lines are no JSON object: rejected"] if unfit else []
+    doubts = [f"rejected, {unfit:,} times: a line that is no JSON object"] if unfit else []
     return _Seen(list(seen.values()), tuple(spelled.values()), rows, unfit, doubts)
 
 

@@ -74,7 +74,7 @@ def detect(sample: Sample) -> Encoding:
     if not bad:
         return Encoding()
     if good > len(bad):
-        return Encoding(doubts=(f"{len(bad):,} lines are not UTF-8 and will be rejected, {good:,} others are",))
+        return Encoding(doubts=(f"rejected, {len(bad):,} times: a line that is not UTF-8, as {good:,} others are",))
     return _guess(sample, bad)
 
 

@@ -23,6 +23,7 @@ _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
 _COMMON = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
 _FOR_EXCEL = re.compile(r"\s*sep=.\s*[\r\n]")
+_NO_HEADER = "HEADER names the columns"
 _YEAR = re.compile(r"(1[5-9]|2[01])\d\d")
 _MIN_STEPS = 3
 """Years of a header that follow each other."""
@@ -30,11 +31,11 @@ _MIN_STEPS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Csv:
-    """A CSV file; ``header`` as the pipeline cleans it, empty if the file has none. ``width`` is its columns."""
+    """A CSV file; ``names`` of its columns are those of its header, as the pipeline cleans it, if it has one."""
 
     delimiter: str
-    header: tuple[str, ...]
-    width: int
+    names: tuple[str, ...]
+    has_header: bool = False
     doubts: tuple[str, ...] = ()
 
 
@@ -57,17 +58,50 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     records = list(_records(text, delimiter, _LOOKED_AT))
     first, widths = records[0], Counter(len(record) for record in records[1:] or records)
     width = _usual(widths)
-    header = _is_header(first, records[1:])
     if len(first) != width and widths[width] > 1:
-        raise _uneven(path, records, width)
-    doubts = []
-    if header is None:
-        doubts.append("nothing tells whether line 1 is a header or a row: it was taken for a header")
-    if header is not False:
-        return Csv(delimiter=delimiter, header=first, width=len(first), doubts=tuple(doubts))
-    return Csv(
-        delimiter=delimiter, header=(), width=width, doubts=("line 1 looks like a row: HEADER names the columns",)
+        return _uneven(path, text, delimiter, records, width)
+    header = _is_header(first, records[1:])
+    if header is False:
+        return Csv(delimiter=delimiter, names=_numbered(width), doubts=(f"line 1 looks like a row: {_NO_HEADER}",))
+    doubts = ("nothing tells whether line 1 is a header or a row: it was taken for a header",)
+    return Csv(delimiter=delimiter, names=first, has_header=True, doubts=() if header else doubts)
+
+
+def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[str]], width: int) -> Csv:
+    """Return the layout of a file whose line 1 has other columns than its rows; raises where none is safe.
+
+    It is where the names go into HEADER: the lines that have other columns are rejected, and nothing else is.
+    """
+    first = records[0]
+    start = next(position for position, record in enumerate(records) if len(record) == width)
+    table = records[start:]
+    without_last = all(not row[-1] for row in table if len(row) == width)
+    named = (*first, f"column_{width}") if without_last else ("index", *first)
+    if start == 1 and len(first) == width - 1 and _is_header(named, table):
+        which = "last" if without_last else "first"
+        doubt = f"line 1 has no name for the {which} column: {_NO_HEADER}, and line 1 is rejected"
+        return Csv(delimiter=delimiter, names=named, doubts=(doubt,))
+    if _is_header(table[0], table[1:]) is False:
+        doubt = f"what is before the table has other columns: it is rejected, and {_NO_HEADER}"
+        return Csv(delimiter=delimiter, names=_numbered(width), doubts=(doubt,))
+    line = 1
+    for record in read_records(text, delimiter):
+        if len(record.cells) == width:
+            break
+        line += record.lines
+    raise OperatorError(
+        f"{path}: line 1 has {_columns(len(first))}, most rows have {_columns(width)}. If line {line} is the header, "
+        f"remove what is before it: `tail -n +{line} {path.name} > table.csv`.",
+        code=ExitCode.USAGE,
     )
+
+
+def _numbered(width: int) -> tuple[str, ...]:
+    return tuple(f"column_{column}" for column in range(1, width + 1))
+
+
+def _columns(count: int) -> str:
+    return "1 column" if count == 1 else f"{count:,} columns"
 
 
 def _is_json(path: Path, text: str) -> bool:
@@ -164,24 +198,6 @@ def _is_series(cells: Sequence[str]) -> bool:
     years = [int(cell) for cell in cells if _YEAR.fullmatch(cell)]
     steps = {after - before for before, after in pairwise(years)}
     return len(years) >= _MIN_STEPS and len(steps) == 1 and 0 not in steps
-
-
-def _uneven(path: Path, records: Sequence[Sequence[str]], width: int) -> OperatorError:
-    first = len(records[0])
-    start = next(position for position, record in enumerate(records) if len(record) == width)
-    if start > 1 or first == 1:
-        why = f"the table begins at record {start + 1}: remove what is before it"
-    elif first == width - 1:
-        why = "the column of row names has no header, or each row ends with a delimiter too many: name it in line 1"
-    else:
-        why = "make them fit"
-    return OperatorError(
-        f"{path}: line 1 has {_columns(first)}, most rows have {_columns(width)}; {why}.", code=ExitCode.USAGE
-    )
-
-
-def _columns(count: int) -> str:
-    return "1 column" if count == 1 else f"{count:,} columns"
 
 
 def objects_of(text: str) -> Iterator[dict[str, Any] | None]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tally import testing
 from tally.cli import run
 from tally.commands import new as new_command
 from tally.draft.draft import Draft, draft
 from tally.draft.files import Files
 from tally.errors import ExitCode, OperatorError
 from tally.stages.workspace import Workspace
+from tests.support.builders import deployed_job
 
 REPO = Path(__file__).parents[4]
 
@@ -118,10 +120,8 @@ def test_what_no_job_can_be_called_is_refused(
         ("名前,住所\n東京都,千代田区\n大阪府,北区\n".encode("shift_jis"), "iconv -f Shift-JIS"),
         (b'[{"a": 1}, {"a": 2}]', "not one object a line"),
         (b'{\n  "a": 1\n}', "not one object a line"),
-        (b"The report of May\n\na,b,c\n1,2,3\n4,5,6\n", "the table begins at record 2: remove what is before it"),
+        (b"The report of May\n\na,b,c\n1,2,3\n4,5,6\n", "tail -n +3 a.csv"),
         (b"sep=;\na;b\n1;2\n3;4\n", "a line for Excel"),
-        (b"a b c\nx,1,2,3\ny,4,5,6\n", "line 1 has 1 column, most rows have 4 columns"),
-        (b"a,b\n1,2,3\n4,5,6\n", "name it in line 1"),
         (",".join(f"c{number}" for number in range(2_001)).encode(), "has 2,001 columns"),
     ],
 )
@@ -151,9 +151,9 @@ def test_a_file_that_no_job_takes_is_named_as_what_it_is(tmp_path: Path, content
         ("a\n1\n2\n3\nmany\n", "int, but 1 of 4 values are not, such as 'many'"),
         ("a,b\n1,\n2,\n", "none of 2 rows has a value"),
         ("a,b\nNA,1\nx,NA\n", "'NA' was taken for nothing, 1 times"),
-        ("a,b\n1,2\n3\n", "1 records have more or fewer cells"),
-        ("a,b\n1,2\n,\n", "1 records have no value at all"),
-        ("a,b\n1,2\na,b\n", "the header comes 1 more times"),
+        ("a,b\n1,2\n3\n", "rejected, 1 times: more or fewer cells than the 2 columns"),
+        ("a,b\n1,2\n,\n", "rejected, 1 times: no value in any column"),
+        ("a,b\n1,2\na,b\n", "rejected, 1 times: the header again"),
         ("a,b\n", "no row follows the header"),
         ("a\nx\ny\n", "nothing tells whether line 1 is a header"),
         ("1,2\n3,4\n", "line 1 looks like a row"),
@@ -162,6 +162,27 @@ def test_a_file_that_no_job_takes_is_named_as_what_it_is(tmp_path: Path, content
 )
 def test_it_says_what_it_was_not_sure_of(tmp_path: Path, content: str, doubt: str) -> None:
     assert any(doubt in said for said in _doubts(tmp_path, content)), _doubts(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a,b\nx,1,2\ny,3,4\n", ["index", "a", "b"]),
+        ("a,b\n1,2,\n3,4,\n", ["a", "b", "column_3"]),
+        ("2,2,red,blue\n" + "1.5,2,3,4,5,6\n" * 9, [f"column_{column}" for column in range(1, 7)]),
+        ("a,b,c,d\n1,2,3\n4,5,6\n", ["column_1", "column_2", "column_3"]),
+    ],
+)
+def test_a_first_line_that_does_not_fit_the_rows_is_rejected_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, names: list[str]
+) -> None:
+    """As R writes row names, and as tables with a line about themselves begin."""
+    drafted = _draft(tmp_path, content)
+    assert [column.header for column in drafted.columns] == names
+    with deployed_job(monkeypatch, tmp_path, "job", Files.of(drafted, REPO).module_source):
+        batch = testing.run("job", content)
+    assert (batch.succeeded, batch.rejected) == (drafted.rows, 1)
+    assert batch.at_line(1).outcome == "rejected"
 
 
 @pytest.mark.parametrize(
