@@ -46,6 +46,7 @@ def new(*, output: Output, stage: str, job: str, file: Path, force: bool, dry_ru
         drafted = draft(job, file, show=step.show)
         step.note = f"{drafted.rows:,} rows{'' if drafted.whole else ' in pieces of the file'}"
     files = Files.of(drafted, space.repo)
+    files.check(drafted)
     if not dry_run:
         files.write()
     _show(output, drafted)

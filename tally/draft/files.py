@@ -6,8 +6,11 @@ import subprocess
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 
+from chalicelib import jobs
+from chalicelib.errors import TallyError
 from tally.draft.draft import Draft
 from tally.draft.example import test_module
 from tally.draft.source import module
@@ -39,6 +42,17 @@ class Files:
             test=test,
             test_source=formatted(test_module(draft), test, repo),
         )
+
+    def check(self, draft: Draft) -> None:
+        """Raise OperatorError if the job does not load, or would not take the header of its own file."""
+        loaded = ModuleType(draft.job)
+        exec(compile(self.module_source, str(self.module), "exec"), vars(loaded))  # noqa: S102  what was just written
+        try:
+            schema = jobs.job_of(draft.job, loaded).schema
+            if draft.is_csv:
+                schema.header(draft.header, 1)
+        except TallyError as error:
+            raise _refused(f"No job can be drafted from {draft.path}: {error}.") from error
 
     def write(self) -> None:
         """Write both, in place of what is there."""

@@ -132,6 +132,16 @@ def test_a_file_that_no_job_takes_is_named_as_what_it_is(tmp_path: Path, content
     assert raised.value.code is ExitCode.USAGE
 
 
+def test_a_header_that_no_batch_can_keep_is_refused_before_anything_is_written(
+    repo: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Long questions as names of columns: a stage would reject the whole file."""
+    file.write_text(",".join(f"question {number} {'x' * 500}" for number in range(200)) + "\n")
+    assert run(["new", "weather", "--from", str(file)]) is ExitCode.USAGE
+    assert "at most 65,536 can be kept" in capsys.readouterr().err
+    assert not list(repo.rglob("*weather*"))
+
+
 @pytest.mark.parametrize(
     ("content", "doubt"),
     [
