@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chalicelib.files.boundaries import split
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
+from chalicelib.files.dialect import Layout
+from chalicelib.files.ranges import ranges
 from tally.draft import layout, names
 from tally.draft.columns import Observed, Type, type_of
 from tally.draft.encoding import Encoding, detect
@@ -139,11 +140,12 @@ def _csv(found: Csv, head: bytes, rest: Iterator[bytes], show: Callable[[str], N
 
 def _records(text: bytes, delimiter: str) -> Iterator[list[list[str]]]:
     """Read the cells of every record as the pipeline does, some thousand records at a time."""
-    for piece in split([text], max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES, delimiter=delimiter):
+    found = Layout(delimiter=delimiter)
+    for piece in ranges([text], found, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES):
         if piece.unreadable:
             yield [[]]
             continue
-        yield [cells for _, cells, _ in read_cells(text[piece.start : piece.end], piece.first_line, delimiter)]
+        yield [cells for _, cells, _ in read_cells(text[piece.start : piece.end], piece.first_line, found)]
 
 
 def _json_lines(head: bytes, rest: Iterator[bytes], show: Callable[[str], None]) -> _Seen:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
 
-from chalicelib.files.kinds import kind_of
+from chalicelib.files.kinds import unmarked
 from tally.draft.sample import Piece, Sample, lines_of
 from tally.errors import ExitCode, OperatorError
 
@@ -68,19 +68,15 @@ def detect(sample: Sample) -> Encoding:
         raise _unusable(sample, "UTF-32", "UTF-32")
     if mark:
         return Encoding(name=mark, big_endian=head.startswith(codecs.BOM_UTF16_BE))
-    if kind_of(head):
-        return Encoding(name=_order_without_mark(head), doubts=("UTF-16 has no mark here: told by its zero bytes",))
+    order = unmarked(head)
+    if order:
+        return Encoding(name=order, doubts=("UTF-16 has no mark here: told by its zero bytes",))
     bad, good = _not_utf_8(sample)
     if not bad:
         return Encoding()
     if good > len(bad):
         return Encoding(doubts=(f"rejected, {len(bad):,} times: a line that is not UTF-8, as {good:,} others are",))
     return _guess(sample, bad)
-
-
-def _order_without_mark(head: bytes) -> str:
-    start = head[:4096]
-    return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
 
 
 def _not_utf_8(sample: Sample) -> tuple[list[bytes], int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from chalicelib.files.kinds import kind_of
+from chalicelib.files.kinds import kind_of, unmarked
 from tally.errors import ExitCode, OperatorError
 
 WHOLE_BYTES = 50 * 1024 * 1024
@@ -64,7 +64,7 @@ def take(path: Path, *, whole_bytes: int = WHOLE_BYTES) -> Sample:
     if not any(piece.data.strip() for piece in pieces):
         raise _refused(path, "it is empty: a job is drafted from a header or some rows")
     kind = kind_of(pieces[0].data) or _binary(pieces[0].data)
-    if kind and "UTF-16" not in kind:
+    if kind:
         raise _refused(path, f"it is {kind}: save it as CSV or as JSON lines, as it is or with gzip")
     return Sample(path=path, pieces=pieces, whole=len(pieces) == 1 and pieces[0].last)
 
@@ -113,7 +113,9 @@ def _unpacked(file: IO[bytes], whole_bytes: int) -> Iterator[Piece]:
 
 
 def _binary(head: bytes) -> str:
-    """Tell what is no text by its control characters; UTF-16 with a mark has them, too."""
+    """Tell what is no text by its control characters; UTF-16 has them, too."""
+    if unmarked(head):
+        return ""
     start = head[:_LOOKED_AT]
     odd = len(start.translate(None, _TEXT))
     return "no text, by its first bytes" if odd > len(start) * _MAX_ODD and not start.startswith(_MARKS) else ""

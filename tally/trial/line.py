@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from chalicelib.files.cells import read_cells
+from chalicelib.files.dialect import Format
+from chalicelib.files.json_lines import read_objects
 from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
 from chalicelib.store.batch import Batch
@@ -134,8 +136,12 @@ def _partition(trial: Trial, key: Any) -> Partition:
 
 
 def _cells(batch: Batch, chunk: Chunk, data: bytes, row: int) -> list[tuple[str, str]]:
-    """Return the cells of a row, each with its header; those beyond the header have none."""
-    read = read_cells(data, chunk.first_line, batch.delimiter)
+    """Return the cells of a row with their headers, or the fields of an object; cells beyond the header have none."""
+    if batch.layout.format is Format.JSONL:
+        objects = enumerate(read_objects(data, chunk.first_line, batch.layout.encoding))
+        values = next((found.values for number, found in objects if number == row), {})
+        return [(name, bytes(value).decode()) for name, value in values.items()]
+    read = read_cells(data, chunk.first_line, batch.layout)
     cells = next((cells for number, (_, cells, _) in enumerate(read) if number == row), [])
     return list(zip_longest(batch.header[: len(cells)], cells, fillvalue=""))
 

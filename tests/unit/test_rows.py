@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chalicelib import rows
 from chalicelib.errors import FatalError
 from chalicelib.files import cells
-from chalicelib.files.dialect import Dialect, Extra
+from chalicelib.files.dialect import Dialect, Extra, Layout
 from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
 
 
@@ -140,7 +140,7 @@ class Flower(rows.Row, kw_only=True):
             raise ValueError("weight must not be 0")
 
 
-FLOWERS = Schema.of(Flower, Dialect(delimiter=";", nulls=frozenset({"NA", "-"}), extra=Extra.IGNORE))
+FLOWERS = Schema.of(Flower, Dialect(layout=Layout(delimiter=";"), nulls=frozenset({"NA", "-"}), extra=Extra.IGNORE))
 FLOWER_HEADER = FLOWERS.header(["", "Sepal.Length", "other", "Weight (kg)", "other"], 1)
 
 

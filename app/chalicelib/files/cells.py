@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from chalicelib.files.cleaning import clean
+from chalicelib.files.dialect import PLAIN, Layout
+from chalicelib.files.encodings import to_utf_8
 from chalicelib.files.records import read_range
 
 _DELIMITER, _LINE_END = b"\0", b"\1"
@@ -31,19 +33,14 @@ def _spare_space(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(rb" (?:(?<=[" + separator + rb" ] )|(?= *[" + separator + rb"]))")
 
 
-def read_cells(data: bytes, first_line: int, delimiter: str = ",") -> Iterator[tuple[int, list[str], bool]]:
+def read_cells(data: bytes, first_line: int, layout: Layout = PLAIN) -> Iterator[tuple[int, list[str], bool]]:
     """Read every record that is not blank: the physical line where it begins, its clean cells, whether it is sound.
 
-    One that is not may have bytes that are no UTF-8: each is a lone surrogate in its cell. One without cells is a line
-    on which a quote is opened and not closed in time.
+    One that is not may have bytes that are no characters: each is a lone surrogate in its cell. One without cells is a
+    line on which a quote is opened and not closed in time.
     """
-    try:
-        data.decode()
-        sound = True
-    except UnicodeDecodeError:
-        sound = False
-        # Each bad byte a character of its own, so that none makes a good one with what comes to stand beside it.
-        data = data.decode(errors="surrogateescape").encode(errors="surrogatepass")
+    delimiter = layout.delimiter
+    data, sound = to_utf_8(data, layout.encoding)
     mark = delimiter.encode()
     unquoted = _unquoted(data, mark)
     lines = _clean_lines(unquoted, mark) if unquoted else [""]

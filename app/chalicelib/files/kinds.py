@@ -1,6 +1,10 @@
-"""Files that are no text: what they are, by their first bytes."""
+"""Files that are no text, or none in the encoding that was expected: what they are, by their first bytes."""
+
+from chalicelib.files.encodings import UTF_16_BE, UTF_16_LE
 
 _SIGNATURES = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
     (b"PAR1", "a Parquet file"),
     (b"ARROW1\0\0", "an Arrow file"),
     (b"Obj\x01", "an Avro file"),
@@ -41,13 +45,18 @@ def kind_of(head: bytes) -> str:
         return "an executable"
     if start.startswith(_BZIP2) and start[4:10] == _BZIP2_BLOCK:
         return "compressed with bzip2"
-    return "UTF-16 without a byte order mark" if _is_utf_16(start) else ""
+    return ""
 
 
-def _is_utf_16(start: bytes) -> bool:
-    """Tell by the zeros: of most characters one half is zero, and always the same half."""
-    even, odd = start[::2], start[1::2]
+def unmarked(head: bytes) -> str:
+    """Return which UTF-16 a text without a byte order mark is; empty if it is none.
+
+    The zeros tell: of most characters one half is zero, and always the same half.
+    """
+    even, odd = head[:_LOOKED_AT:2], head[1:_LOOKED_AT:2]
     if len(odd) < _MIN_UNITS:
-        return False
-    zeros = sorted((even.count(0) / len(even), odd.count(0) / len(odd)))
-    return zeros[0] < 0.05 and zeros[1] > 0.5  # noqa: PLR2004  few characters have none, or are one
+        return ""
+    first, second = even.count(0) / len(even), odd.count(0) / len(odd)
+    if min(first, second) >= 0.05 or max(first, second) <= 0.5:  # noqa: PLR2004  few characters have none, or are one
+        return ""
+    return UTF_16_BE if first > second else UTF_16_LE

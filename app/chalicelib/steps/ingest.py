@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described
+from chalicelib.files.dialect import Format, Layout
+from chalicelib.files.encodings import UTF_8
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from chalicelib.transport.messages import ChunkMessage
 
 _SMALL_BYTES = MAX_ITEM_BYTES // 3
-"""The rows of a chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
+"""Rows of a plain chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
 _FIRST = Message(id="", body="")
 """A delivery that nobody has tried before."""
 
@@ -164,13 +166,17 @@ class Ingester:
         )
         data = reader.read(chunk.start, chunk.end)
         read = _Read(columns=job.schema.columns)
-        # Planned with the batch's delimiter: read with another one, a quote could span other lines than it did.
-        for row in job.schema.separated_by(batch.delimiter).read(data, batch.header, chunk.first_line):
+        keeps_extra, is_plain = job.schema.keeps_extra, _is_plain(batch.layout) and not job.schema.keeps_extra
+        is_small = is_plain and len(data) <= _SMALL_BYTES
+        # Planned with the batch's layout: read with another delimiter, a quote could span other lines than it did.
+        for row in job.schema.laid_out(batch.layout).read(data, batch.header, chunk.first_line):
             if isinstance(row, RejectedRow):
                 read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
                 continue
             stored = StoredRow(row.row, row.line, row.values)
-            size = 0 if len(data) <= _SMALL_BYTES else rows.encoded_size(stored)
+            if keeps_extra:
+                stored = replace(stored, extra=row.parsed.extra)
+            size = 0 if is_small else rows.encoded_size(stored)
             if size > MAX_ITEM_BYTES:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_ITEM_BYTES:,} can be kept"
                 read.outcomes.append(_rejected(row.row, ReasonCode.TOO_LARGE, reason, row.line))
@@ -245,6 +251,11 @@ def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
         condition=AS_READ,
         values=values,
     )
+
+
+def _is_plain(layout: Layout) -> bool:
+    """Tell whether rows as JSON are the file's text with escapes: in other files text, or numbers, may be shorter."""
+    return layout.format is Format.CSV and layout.encoding == UTF_8
 
 
 def _rejected(row: int, code: ReasonCode, reason: str, line: int) -> RowOutcome:

@@ -142,7 +142,7 @@ class Run:
         tries = self.message.attempt
         try:
             key = row_id(self.work.chunk.key, row)
-            parsed = self.job.schema.row_of(columns, stored.values, key)
+            parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
             result = msgspec.Raw(msgspec.json.encode(self.job.process(parsed)))
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the job raises is this row's outcome
             permanent = isinstance(error, PermanentError)

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from chalicelib.files.kinds import kind_of
+from chalicelib.files.kinds import kind_of, unmarked
 
 
 def _zip(*names: str) -> bytes:
@@ -26,8 +26,7 @@ def _zip(*names: str) -> bytes:
         (b"MZ\x90\0\x03\0", "an executable"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"BZh91AY&SY", "compressed with bzip2"),
-        ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
-        ("é,b\n1,2\n".encode("utf-16-be"), "UTF-16 without a byte order mark"),
+        ("a,b\n1,2\n".encode("utf-32"), "UTF-32"),
     ],
 )
 def test_a_file_that_is_no_text_is_named(head: bytes, kind: str) -> None:
@@ -41,4 +40,10 @@ def test_a_file_that_is_no_text_is_named(head: bytes, kind: str) -> None:
 )
 def test_text_is_left_alone(head: bytes) -> None:
     """Also where it begins like something else, or has a NUL byte in it."""
-    assert kind_of(head) == ""
+    assert (kind_of(head), unmarked(head)) == ("", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_by_its_zeros(encoding: str) -> None:
+    """No mark is needed."""
+    assert unmarked("é,b\n1,2\n".encode(encoding)) == encoding

@@ -99,6 +99,24 @@ SHAPES: dict[str, tuple[str | bytes, dict[str, str]]] = {
     "a header alone": ("a,b\n", {"a": "str | None", "b": "str | None"}),
     "a thousand columns": (WIDE, {"column_0": "int", "column_999": "int"}),
     "gzip": (gzip.compress(b"a,b\n1,x\n"), {"a": "int", "b": "str"}),
+    "UTF-16": ("Ort;n\nKöln;1\nŁódź;2\n".encode("utf-16"), {"ort": "str", "n": "int"}),
+    "UTF-16 without a mark": ("a,b\nx,1\ny,2\n".encode("utf-16-be"), {"a": "str", "b": "int"}),
+    "an encoding of Windows": ("Ort,Größe\nMünchen,1\nKöln,2\n".encode("cp1252"), {"ort": "str", "groe": "int"}),
+    "an encoding of Central Europe": ("miasto\nŁódź\nKraków\nżółw\n".encode("cp1250"), {"miasto": "str"}),
+    "JSON lines": (
+        (
+            '{"id": 1, "Name": "x", "at": "2026-01-31", "n": null}\n\n'
+            '{"id": 2.5, "name": "NA", "at": "2026-02-01", "ok": true}\n'
+        ),
+        {"id": "float", "name": "str | None", "at": "dt.date", "n": "str | None", "ok": "bool | None"},
+    ),
+    "JSON lines with lists, objects and odd names": (
+        (
+            '{"class": [1], "x y": {"a": 1}, "idempotency_key": 1, "": 2}\n'
+            '{"class": [], "X-Y": {}, "idempotency_key": 2, "": 3}\n'
+        ),
+        {"class_": "Any", "x_y": "Any", "idempotency_key_": "int", "column_4": "int"},
+    ),
 }
 
 
@@ -106,7 +124,8 @@ SHAPES: dict[str, tuple[str | bytes, dict[str, str]]] = {
 def shape(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     content, types = SHAPES[request.param]
     data = content if isinstance(content, bytes) else content.encode()
-    path = tmp_path / ("a.csv.gz" if data.startswith(b"\x1f\x8b") else "a.csv")
+    suffix = ".csv.gz" if data.startswith(b"\x1f\x8b") else ".jsonl" if data.startswith(b"{") else ".csv"
+    path = tmp_path / f"a{suffix}"
     path.write_bytes(data)
     return SimpleNamespace(path=path, data=data, types=types)
 
