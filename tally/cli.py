@@ -14,6 +14,7 @@ from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
 from tally.commands import invoke as invoke_commands
 from tally.commands import logs as log_commands
+from tally.commands import new as new_commands
 from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
 from tally.commands import queues as queue_commands
@@ -36,6 +37,7 @@ _WHERE = "--debug shows where"
         *operation_commands.COMMANDS,
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
+        *new_commands.COMMANDS,
         *trial_commands.COMMANDS,
         *invoke_commands.COMMANDS,
     ],

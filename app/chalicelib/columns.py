@@ -11,6 +11,7 @@ import msgspec
 
 from chalicelib.files.cleaning import clean
 
+_COMPARED = str.maketrans(' -"\\', "__'/")
 _SHOWN_CHARACTERS = 40
 NOT_FINITE = "not a finite number"
 _FINITE: Mapping[type, Callable[[Any], bool]] = {float: isfinite, Decimal: Decimal.is_finite}
@@ -20,8 +21,11 @@ _MAX_LISTED = 10
 
 
 def compared(name: str) -> str:
-    """Return the name of a column as headers are compared: people write headers."""
-    return re.sub(r"[ \-]", "_", clean(name).lower())
+    """Return the name of a column as headers are compared: people write headers.
+
+    msgspec takes no double quote and no backslash in a name, so the field is written with other marks.
+    """
+    return clean(name).lower().translate(_COMPARED)
 
 
 def taker(kind: Any) -> type[msgspec.Struct]:

@@ -1,5 +1,6 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -29,7 +30,8 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_field
 
     Add ``kw_only=True`` when a column that must be there follows one that need not.
     A column is matched by its name in lower case, with blanks and hyphens as underscores. A header that is no Python
-    name is given as ``msgspec.field(name="Sepal.Length")``, or by ``rename`` of the class. An empty cell is null: give
+    name is given as ``msgspec.field(name="Sepal.Length")``, or by ``rename`` of the class; of several alike the second
+    is ``name="note[2]"``, and a double quote or a backslash in a header is ``'`` or ``/``. An empty cell is null: give
     the field a default, or a type that takes None, if it may be empty.
 
     ``extra`` has what no field matches, by its name in the file, if the job says ``EXTRA = "keep"``: text from CSV, any
@@ -152,8 +154,18 @@ class Schema:
         return header
 
     def _matched(self, header: Sequence[str]) -> tuple[str | None, ...]:
-        """Return the column that each cell of a header names, None for one that no field matches."""
-        return tuple(self.matches.get(compared(cell)) for cell in header)
+        """Return the column that each cell of a header names, None for one that no field matches.
+
+        Of several alike the second is ``name[2]``, and so on; without such a field it repeats the first.
+        """
+        seen: Counter[str] = Counter()
+        names = []
+        for cell in header:
+            name = compared(cell)
+            seen[name] += 1
+            numbered = f"{name}[{seen[name]}]" if seen[name] > 1 else name
+            names.append(self.matches.get(numbered, self.matches.get(name)))
+        return tuple(names)
 
     def fits_header(self, line: bytes) -> bool:
         """Tell whether a line has the names of columns, parted by any delimiter."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tally.results import batches, operations, stages, trial
+from tally.results import batches, develop, operations, stages, trial
 
 RESULTS: dict[str, tuple[Any, ...]] = {
     "audit": (batches.Audited,),
@@ -22,6 +22,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "invoke": (stages.Invoked, list[stages.Handler]),
     "list": (list[batches.Listed],),
     "logs": (list[operations.Logged],),
+    "new": (develop.New,),
     "pause": (batches.Held,),
     "prove": (operations.Proved, operations.Cleaned),
     "queues": (operations.Queues,),

@@ -75,6 +75,27 @@ def test_a_header_that_does_not_fit_says_why(cells: list[str], reason: str) -> N
     assert str(raised.value) == reason
 
 
+class Repeated(rows.Row, kw_only=True):
+    """Columns that one name, or a mark that msgspec refuses, would hide."""
+
+    note: str
+    second: str = msgspec.field(name="note[2]")
+    third: str = msgspec.field(name="note[3]")
+    size: str = msgspec.field(name="size (')")
+    path: str = msgspec.field(name="in/out")
+
+
+def test_columns_of_one_name_and_names_with_quotes_can_be_fields() -> None:
+    """The second of one name, in any case, has its number; a double quote and a backslash are other marks."""
+    schema = Schema.of(Repeated)
+    header = schema.header(["note", 'Size (")', "NOTE", "in\\out", "note"], 1)
+    (row,) = schema.read(b"a,b,c,d,e", header, 2)
+    assert isinstance(row, ValidRow)
+    assert row.values == ("a", "c", "e", "b", "d")
+    with pytest.raises(HeaderError, match="column 6 repeats 'note' of column 1"):
+        schema.header([*header, "note"], 1)
+
+
 def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
     """Blank lines have no number; a quoted line end makes a record two lines long."""
     assert _read('a,1,,\n\n"b\nc",2,n,0.5\r\nd,3,,') == [

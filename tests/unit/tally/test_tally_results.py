@@ -113,6 +113,9 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
         ["prove", "--clean"],
     ]
     every += [["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
+    table = tmp_path / "table.csv"
+    table.write_text("a\n1\n")
+    every += [["new", "table_of_a_test", "--from", str(table), "--dry-run"]]
     every += [["invoke"], ["invoke", "process"], ["sample", "--out", str(tmp_path / "s.csv"), "--rows", "9"]]
     every += [["try", "offices", str(offices)], ["try", "offices", str(offices), "--line", "3"]]
     return {name: [arguments for arguments in every if arguments[0] == name] for name in {one[0] for one in every}}

@@ -19,7 +19,7 @@ def test_an_example_is_of_its_command_and_can_be_typed(name: str, capsys: pytest
     example = ENTRIES[name].example.removeprefix('eval "$(').removesuffix(')"')
     program, command, *arguments = shlex.split(example)
     assert (program, command) == ("tally", name)
-    files = ("offices.csv", "event.json")
+    files = ("offices.csv", "event.json", "weather.csv")
     tally.commands[name].make_context(name, [__file__ if part in files else part for part in arguments])
     assert run([name, "--help"]) is ExitCode.OK
     assert ENTRIES[name].example in capsys.readouterr().out
@@ -42,9 +42,9 @@ def test_the_help_names_every_command_below_its_group_and_cuts_no_sentence(
 def test_a_command_in_no_group_is_shown_all_the_same(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tally.commands, "new", click.Command("new", help="Make a new thing."))
+    monkeypatch.setitem(tally.commands, "novel", click.Command("novel", help="Make a new thing."))
     run(["--help"])
-    assert "Other:\n  new  Make a new thing.\n" in capsys.readouterr().out
+    assert "Other:\n  novel  Make a new thing.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
