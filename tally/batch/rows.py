@@ -163,7 +163,7 @@ def in_chunk(found: "Partition", batch: Batch, line: int, file: ObjectReader) ->
     if row is not None:
         return found.row(batch, row)
     try:
-        spanning = find_row(file, found.chunk, line, batch.delimiter)
+        spanning = find_row(file, found.chunk, line, batch.layout)
     except SourceGoneError as error:
         raise OperatorError(
             f"batch {batch.id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
@@ -285,7 +285,7 @@ def read_partition(reader: Reader, key: ChunkKey) -> Partition | None:
     chunk = Chunk.from_item(items[CHUNK_SK])
     pages = [item for sk, item in items.items() if sk.startswith(ROWS_PREFIX)]
     stored = {
-        row.row: (row.line, dict(zip(columns, row.values, strict=True)))
+        row.row: (row.line, {**dict(zip(columns, row.values, strict=True)), **(row.extra or {})})
         for columns, row in stored_rows.from_items(pages)
     }
     markers = [Marker.from_item(item) for sk, item in items.items() if sk.startswith(MARKER_PREFIX)]

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from chalicelib.files.cells import read_cells
+from chalicelib.files.dialect import Format
+from chalicelib.files.json_lines import read_objects
 from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
 from chalicelib.store.batch import Batch
@@ -134,8 +136,12 @@ def _partition(trial: Trial, key: Any) -> Partition:
 
 
 def _cells(batch: Batch, chunk: Chunk, data: bytes, row: int) -> list[tuple[str, str]]:
-    """Return the cells of a row, each with its header; those beyond the header have none."""
-    read = read_cells(data, chunk.first_line, batch.delimiter)
+    """Return the cells of a row, each with its header, or the JSON of its values, each with its name."""
+    if batch.layout.format is Format.JSONL:
+        objects = read_objects(data, chunk.first_line, batch.layout.encoding)
+        values = next((found.values for number, found in enumerate(objects) if number == row), {})
+        return [(name, bytes(value).decode(errors="replace")) for name, value in values.items()]
+    read = read_cells(data, chunk.first_line, batch.layout)
     cells = next((cells for number, (_, cells, _) in enumerate(read) if number == row), [])
     return list(zip_longest(batch.header[: len(cells)], cells, fillvalue=""))
 
@@ -146,7 +152,9 @@ def _fields(trial: Trial, partition: Partition, row: FoundRow) -> dict[str, str]
         return {}
     _, stored = partition.stored[row.row]
     key = row_id(partition.chunk.key, row.row)
-    parsed = trial.watch.of.schema.row_of(list(stored), list(stored.values()), key)
+    schema = trial.watch.of.schema
+    extra = {name: value for name, value in stored.items() if name not in schema.columns}
+    parsed = schema.row_of(schema.columns, [stored[name] for name in schema.columns], key, extra)
     return {
         field.name: repr(getattr(parsed, field.name)) for field in msgspec.structs.fields(parsed) if field.name != _KEY
     }

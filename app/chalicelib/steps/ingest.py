@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described
+from chalicelib.errors import JOB_ERRORS, ConflictError, FatalError, SourceGoneError, described
+from chalicelib.files.dialect import Format, Layout
+from chalicelib.files.encodings import UTF_8
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from chalicelib.transport.messages import ChunkMessage
 
 _SMALL_BYTES = MAX_ITEM_BYTES // 3
-"""The rows of a chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
+"""Rows of a plain chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
 _FIRST = Message(id="", body="")
 """A delivery that nobody has tried before."""
 
@@ -76,6 +78,18 @@ class _Read:
             heavy=[row for row in self.heavy if row in wanted],
             outcomes=[found for found in self.outcomes if found.row in wanted],
         )
+
+    def without_unkept(self) -> Self:
+        """Return the same with every row rejected in which a ``__post_init__`` left what JSON has not."""
+        whys = [(found, rows.why_unkept(found)) for found in self.stored]
+        unkept = [
+            _rejected(found.row, ReasonCode.INVALID, f"line {found.line}, row: cannot be kept: {why}", found.line)
+            for found, why in whys
+            if why
+        ]
+        good = self.only(RowBits.of(found.row for found, why in whys if not why))
+        never = [found for found in self.outcomes if found.outcome is Outcome.REJECTED]
+        return replace(good, outcomes=[*never, *good.outcomes, *unkept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +135,11 @@ class Ingester:
             raise FatalError(f"{chunk.key.pk}: {differs}")
         if chunk.rereads:
             read = read.only(chunk.rereads)
-        pages = rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
+        try:
+            pages = _pages(batch, chunk, read)
+        except JOB_ERRORS:  # rare, so it is not asked of each row before
+            read = read.without_unkept()
+            pages = _pages(batch, chunk, read)
         if not chunk.rereads:
             self.table.write_all(pages)
         return self.table.retry(self._set_totals, chunk, read, pages)
@@ -164,13 +182,17 @@ class Ingester:
         )
         data = reader.read(chunk.start, chunk.end)
         read = _Read(columns=job.schema.columns)
-        # Planned with the batch's delimiter: read with another one, a quote could span other lines than it did.
-        for row in job.schema.separated_by(batch.delimiter).read(data, batch.header, chunk.first_line):
+        keeps_extra, is_plain = job.schema.keeps_extra, _is_plain(batch.layout) and not job.schema.keeps_extra
+        is_small = is_plain and len(data) <= _SMALL_BYTES
+        # Planned with the batch's layout: read with another delimiter, a quote could span other lines than it did.
+        for row in job.schema.laid_out(batch.layout).read(data, batch.header, chunk.first_line):
             if isinstance(row, RejectedRow):
                 read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
                 continue
             stored = StoredRow(row.row, row.line, row.values)
-            size = 0 if len(data) <= _SMALL_BYTES else rows.encoded_size(stored)
+            if keeps_extra:
+                stored = replace(stored, extra=row.parsed.extra)
+            size = 0 if is_small else rows.encoded_size(stored)
             if size > MAX_ITEM_BYTES:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_ITEM_BYTES:,} can be kept"
                 read.outcomes.append(_rejected(row.row, ReasonCode.TOO_LARGE, reason, row.line))
@@ -178,7 +200,7 @@ class Ingester:
             read.stored.append(stored)
             try:
                 is_heavy = bool(job.heavy(row.parsed))
-            except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+            except JOB_ERRORS as error:  # the job's own code, and about this row alone
                 # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
                 reason = f"line {row.line}, heavy(): {described(error)}"
                 failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)
@@ -222,6 +244,10 @@ class Ingester:
         return Ingested()  # an earlier call was applied, heard or not, or another one was faster
 
 
+def _pages(batch: Batch, chunk: Chunk, read: _Read) -> list[Item]:
+    return rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
+
+
 def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
     """Return the update by which rows of a chunk were read; one that is read for the first time has counted nothing."""
     done = chunk.done | RowBits.of(outcome.row for outcome in read.outcomes)
@@ -245,6 +271,11 @@ def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
         condition=AS_READ,
         values=values,
     )
+
+
+def _is_plain(layout: Layout) -> bool:
+    """Tell whether rows as JSON are the file's text with escapes: in other files text, or numbers, may be shorter."""
+    return layout.format is Format.CSV and layout.encoding == UTF_8
 
 
 def _rejected(row: int, code: ReasonCode, reason: str, line: int) -> RowOutcome:

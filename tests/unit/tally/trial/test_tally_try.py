@@ -177,6 +177,36 @@ def test_a_row_is_shown_by_its_line(readings: Path, capfd: pytest.CaptureFixture
     assert (heavy["heavy"], heavy["outcome"]) == (True, "succeeded")
 
 
+def test_a_row_of_json_lines_is_shown_by_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What no field matches is shown with the fields, for the job keeps it."""
+    file = tmp_path / "readings.jsonl"
+    file.write_text('{"station": "a", "celsius": 1.5, "by": ["x"]}\n{"station": 3}\n', encoding="utf-8")
+    source = 'FORMAT = "jsonl"\nEXTRA = "keep"\n' + JOB
+    with deployed_job(monkeypatch, tmp_path / "jobs", "lines", source):
+        found, code = _tried(capfd, "lines", str(file), "--line", "1")
+        whole, _ = _tried(capfd, "lines", str(file))
+    assert [(each["column"], each["cell"]) for each in found["cells"]] == [
+        ("station", '"a"'),
+        ("celsius", "1.5"),
+        ("by", '["x"]'),
+    ]
+    assert found["fields"] == {"station": "'a'", "celsius": "1.5", "extra": "{'by': ['x']}"}
+    assert (found["outcome"], code) == ("succeeded", ExitCode.OK)
+    assert (whole["succeeded"], whole["rejected"]) == (1, 1)
+
+
+def test_a_row_of_utf_16_is_shown_as_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "wide.csv"
+    file.write_text(READINGS.replace("down", "d\u00f6wn"), encoding="utf-16")
+    with deployed_job(monkeypatch, tmp_path / "jobs", "wide", 'ENCODING = "utf-16"\n' + JOB):
+        found, _ = _tried(capfd, "wide", str(file), "--line", "5")
+    assert found["cells"][0] == {"column": "station", "cell": "d\u00f6wn"}
+
+
 def test_no_other_row_runs_when_one_is_shown(readings: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run(["try", "weather", str(readings), "--line", "2"])
     assert capfd.readouterr().out.count("processing") == 1
