@@ -8,6 +8,11 @@ import pytest
 from tally.testing import environment
 
 os.environ.update(environment.VARIABLES)
+for _name in ("COLUMNS", "LINES"):
+    # GNU readline, which pytest imports, sets them for every process that a test or a worker of xdist starts: what is
+    # written to a pipe would be folded at 80 columns. It does so behind the back of os.environ, so both are told.
+    os.environ.pop(_name, None)
+    os.unsetenv(_name)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,11 +1,37 @@
 """A picture that is drawn in place again and again, on a terminal that may be resized meanwhile."""
 
-from collections.abc import Callable
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back what ends the program until the block has ended.
+
+    An interrupt in the middle of drawing would leave rich's console with a buffer that nothing writes any more: the
+    picture would stay, and the cursor hidden. A thread other than the main one is never interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda got, _frame: came.append(got)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for held_back in came:
+            signal.raise_signal(held_back)
 
 
 class Redrawn:
@@ -24,20 +50,23 @@ class Redrawn:
         return Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
-        self._live.start()
+        with undisturbed():
+            self._live.start()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with undisturbed():
+            self._live.stop()
 
     def show(self, picture: RenderableType) -> None:
-        """Draw a picture in place of the last one."""
-        if self._console.size != self._size:
-            self._live.stop()
-            self._console.clear()
-            self._again()
-            self._live = self._begun()
-            self._live.start()
-        self._live.update(picture, refresh=True)
+        """Draw a picture in place of the last one; an interrupt comes after it."""
+        with undisturbed():
+            if self._console.size != self._size:
+                self._live.stop()
+                self._console.clear()
+                self._again()
+                self._live = self._begun()
+                self._live.start()
+            self._live.update(picture, refresh=True)
