@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench import counts, floor, local, memory, rivals, samples
+from bench import counts, floor, growth, local, memory, rivals, samples
 from bench.line import Line, with_table
 from bench.pipeline import Run, audit_seconds, process, running, until_event
 from bench.samples import Sample
@@ -57,6 +57,7 @@ class Bench:
         """Measure what needs no pipeline."""
         self.add(*local.parsing(self.sample(_PARSED_ROWS)))
         self.add(*local.formats(self.sample(_PARSED_ROWS)))
+        self.add(*growth.lines())
         planned = self.sample(_PLANNED_ROWS)
         self.add(*local.planning(stage, planned), memory.planning_memory(stage, planned))
         self.add(local.cold_start(self.workspace.repo))

@@ -53,11 +53,8 @@ def takes_infinity(kind: Any) -> bool:
 
 def is_finite(value: object) -> bool:
     """Tell whether a value is no number that is none."""
-    return _FINITE.get(type(value), _is_any)(value)
-
-
-def _is_any(_value: object) -> bool:
-    return True
+    test = _FINITE.get(type(value))
+    return test is None or test(value)
 
 
 def refusal(value: str, by: type[msgspec.Struct] | None) -> str:

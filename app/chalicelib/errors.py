@@ -1,6 +1,6 @@
 """One error tree: each branch says what the caller has to do."""
 
-from asyncio import CancelledError as CancelledTaskError
+import sys
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -82,15 +82,20 @@ class CancelledError(TallyError):
         self.failed = failed
 
 
-JOB_ERRORS = (Exception, SystemExit, GeneratorExit, CancelledTaskError)
-"""What a job's own code may raise about one row. A KeyboardInterrupt is not the job's: somebody debugs it."""
+def job_errors() -> tuple[type[BaseException], ...]:
+    """Return what a job's own code may raise about one row. A KeyboardInterrupt is not the job's: somebody debugs it.
+
+    To be asked once something was raised: a job whose tasks are cancelled has loaded asyncio, and nobody else needs it.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return (Exception, SystemExit, GeneratorExit, *((asyncio.CancelledError,) if asyncio else ()))
 
 
 def described(error: BaseException) -> str:
     """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
     try:
         said = f"{type(error).__name__}: {error}"
-    except JOB_ERRORS:  # its own __str__ raised
+    except job_errors():  # its own __str__ raised
         said = type(error).__name__
     return sendable(said)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chalicelib.columns import NOT_FINITE, compared, explained, is_finite, listed, shown, taker
-from chalicelib.errors import JOB_ERRORS
+from chalicelib.errors import job_errors
 from chalicelib.files.dialect import Extra
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class ObjectReader:
             if not all(is_finite(value) for value in msgspec.structs.astuple(row)):
                 raise msgspec.ValidationError(NOT_FINITE)
             extra = {name: msgspec.json.decode(value) for name, value in others.items()} if schema.keeps_extra else {}
-        except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
+        except job_errors() as error:  # also what a __post_init__ of the job's own raises
             return self._refused(named, present, others) or self._own_refusal(error)
         return row, extra
 

@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 import msgspec
 
 from chalicelib.columns import NOT_FINITE, compared, is_finite, listed, refusal, shown, taker, takes, takes_infinity
-from chalicelib.errors import JOB_ERRORS, FatalError, TallyError, described, sendable
+from chalicelib.errors import FatalError, TallyError, described, job_errors, sendable
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import DELIMITERS, Dialect, Extra, Format, Layout
@@ -259,7 +259,7 @@ class Schema:
                 value = values_of_row[at]
                 if not is_finite(value):
                     raise msgspec.ValidationError(NOT_FINITE)
-        except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
+        except job_errors() as error:  # also what a __post_init__ of the job's own raises
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")

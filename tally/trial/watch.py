@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.errors import JOB_ERRORS
+from chalicelib.errors import job_errors
 from chalicelib.jobs import Job
 
 _STEP = math.log(1.02)
@@ -82,7 +82,7 @@ class Watch:
             if self.debug and self.at_start:
                 return _stop_in(self.of.process, row)
             return self.of.process(row)
-        except JOB_ERRORS as error:
+        except job_errors() as error:
             self.raised = error
             if self.debug and not self.at_start:
                 self.stopped |= not _look_at(error)

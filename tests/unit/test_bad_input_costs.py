@@ -1,23 +1,16 @@
-"""Bad input costs no more memory than a chunk, and no more time than its size explains."""
+"""Bad input costs no more memory than a chunk; how its time grows is measured by bench/growth.py."""
 
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chalicelib import rows
-from chalicelib.files.boundaries import split
-from chalicelib.files.kinds import kind_of
-from chalicelib.rows import HeaderError, Schema
 from chalicelib.steps.ingest import Ingester
-from chalicelib.steps.results import encoded
 from chalicelib.store.items import ChunkKey, Outcome
 from chalicelib.transport.messages import ChunkMessage
-from tally.batch.reasons import Reason, Reasons, matches
+from tally.batch.reasons import matches
 from tally.testing.memory_aws import MemoryS3
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.support.builders import (
@@ -120,99 +113,6 @@ def test_a_file_of_100_mb_without_rows_is_planned_and_read_in_little_memory(
     assert [(outcome.outcome, outcome.reason) for outcome in found] == [(Outcome.REJECTED, said) for said in reasons]
     assert batch.expected_rows == len(reasons) + good
     assert peak < MAX_PEAK_BYTES
-
-
-class Row(rows.Row, kw_only=True):
-    """A row with a column of each kind that is read otherwise."""
-
-    a: str = ""
-    b: int | None = None
-    c: float | None = None
-
-
-SCHEMA = Schema.of(Row)
-HEADER = SCHEMA.header(["a", "b", "c"], 1)
-
-
-def _read(data: bytes) -> None:
-    """Cut and read a file as plan and ingest do."""
-    blocks = (data[begin : begin + 2 * MIB] for begin in range(0, len(data), 2 * MIB))
-    for found in split(blocks, max_rows=1_000, max_bytes=262_144, first_line=2):
-        if not found.unreadable:
-            assert sum(1 for _ in SCHEMA.read(data[found.start : found.end], HEADER, found.first_line)) == found.rows
-
-
-def _header(data: bytes) -> None:
-    with pytest.raises(HeaderError):
-        SCHEMA.header(data.decode("latin-1").split(","), 1)
-
-
-def _group(data: bytes) -> None:
-    reasons = Reasons()
-    for line in data.decode("latin-1").splitlines():
-        reasons.add(Reason(outcome=Outcome.FAILED, text=line))
-    reasons.grouped()
-
-
-def _numbered(sentence: str) -> Callable[[int], bytes]:
-    return lambda size: "\n".join(sentence.replace("#", str(n)) for n in range(size // len(sentence))).encode()
-
-
-def _repeated(unit: bytes, head: bytes = b"") -> Callable[[int], bytes]:
-    return lambda size: head + unit * (size // len(unit))
-
-
-TIMES = 4
-"""How much larger the larger file is: a cost in the square of its size grows 16 times."""
-MAX_GROWTH = 10.0
-
-
-@pytest.mark.parametrize(
-    ("run", "make", "size"),
-    [
-        (_read, _repeated(b'"\n'), MIB // 32),
-        (_read, _repeated(b'a,"\n'), MIB // 32),
-        (_read, _repeated(b'a"b,"c"d\n'), MIB // 32),
-        (_read, _repeated(b'"""'), MIB // 32),
-        (_read, _repeated(b'"",'), MIB // 32),
-        (_read, _repeated(b"x\r"), MIB // 32),
-        (_read, _repeated(b'"\r\n\n\r",1,2\r'), MIB // 32),
-        (_read, _repeated(b"\n\r"), MIB // 4),
-        (_read, _repeated(b"\0\1,\n"), MIB // 32),
-        (_read, _repeated(b"\xff\xc3,\n"), MIB // 32),
-        (_read, _repeated(b"e" + "\u0301".encode() * 900 + b"\n"), MIB // 4),
-        (_read, _repeated(b"e" + "\u0301".encode() * 50_000 + b"\n"), MIB // 4),
-        (_read, _repeated(b" \t" * 2_000 + b"\n"), MIB // 4),
-        (_read, _repeated(b"," * 10_000 + b"\n"), MIB // 4),
-        (_read, _repeated(b"x,y,nan\n"), MIB // 32),
-        (_read, _repeated(b"9" * 4_000 + b"," + b"9" * 4_000 + b",1\n"), MIB // 4),
-        (_header, _repeated(b"x,"), MIB // 32),
-        (_header, _repeated(b"\xe9\xcc\x81,"), MIB // 32),
-        (_header, _repeated(b";|\t:^~"), MIB // 32),
-        # More sentences than are remembered, in the smaller one too.
-        (_group, _numbered("ValueError: no rate # for # in 'x#'"), MIB // 8),
-        (_group, _numbered("a#b " * 20), MIB // 8),
-        (_group, _numbered("column # 'a': column # 'b': got 'x"), MIB // 8),
-        (kind_of, _repeated(b"PK\3\4" + b"x" * 100), MIB),
-        (lambda data: encoded(data.decode()), _repeated(b'["\\'), MIB // 8),
-    ],
-)
-def test_a_file_that_is_four_times_as_large_takes_about_four_times_as_long(
-    run: Callable[[bytes], object], make: Callable[[int], bytes], size: int
-) -> None:
-    """Processor time, the least of two runs: another process on the machine changes little."""
-    small, large = make(size), make(TIMES * size)
-    assert _least(run, large) < MAX_GROWTH * max(_least(run, small), 0.005)
-
-
-def _least(run: Callable[[bytes], object], data: bytes) -> float:
-    def seconds() -> Iterator[float]:
-        for _ in range(2):
-            began = time.process_time()
-            run(data)
-            yield time.process_time() - began
-
-    return min(seconds())
 
 
 @pytest.mark.parametrize("pattern", ["*a" * 500, "*" * 1_000, "a*" * 500 + "b"])

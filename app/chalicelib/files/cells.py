@@ -56,7 +56,16 @@ def read_cells(data: bytes, first_line: int, layout: Layout = PLAIN) -> Iterator
         ascii_only = text.isascii()
         if not ascii_only:
             cells = [cell if cell.isascii() else clean(cell) for cell in cells]
-        yield line, cells, sound or ascii_only
+        yield line, cells, sound or ascii_only or _is_sound(text)
+
+
+def _is_sound(text: str) -> bool:
+    """Tell whether a text has no lone surrogate: UTF-8 has none, and to encode is faster than to look for them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_exactly(data: bytes, line: int, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import JOB_ERRORS, ConflictError, FatalError, SourceGoneError, described
+from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described, job_errors
 from chalicelib.files.dialect import Format, Layout
 from chalicelib.files.encodings import UTF_8
 from chalicelib.files.source import SETTLING, ObjectReader
@@ -137,7 +137,7 @@ class Ingester:
             read = read.only(chunk.rereads)
         try:
             pages = _pages(batch, chunk, read)
-        except JOB_ERRORS:  # rare, so it is not asked of each row before
+        except job_errors():  # rare, so it is not asked of each row before
             read = read.without_unkept()
             pages = _pages(batch, chunk, read)
         if not chunk.rereads:
@@ -200,7 +200,7 @@ class Ingester:
             read.stored.append(stored)
             try:
                 is_heavy = bool(job.heavy(row.parsed))
-            except JOB_ERRORS as error:  # the job's own code, and about this row alone
+            except job_errors() as error:  # the job's own code, and about this row alone
                 # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
                 reason = f"line {row.line}, heavy(): {described(error)}"
                 failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)

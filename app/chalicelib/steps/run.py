@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chalicelib import jobs
-from chalicelib.errors import JOB_ERRORS, PermanentError, described
+from chalicelib.errors import PermanentError, described, job_errors
 from chalicelib.logs import logger
 from chalicelib.steps.results import encoded
 from chalicelib.store.bits import RowBits
@@ -145,7 +145,7 @@ class Run:
             key = row_id(self.work.chunk.key, row)
             parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
             result = encoded(self.job.process(parsed))
-        except JOB_ERRORS as error:  # whatever the job raises is this row's outcome
+        except job_errors() as error:  # whatever the job raises is this row's outcome
             permanent = isinstance(error, PermanentError)
             if tries < self.job.attempts and not permanent:
                 self.raised[row] = described(error)[:MAX_RAISED_CHARACTERS]

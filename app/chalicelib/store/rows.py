@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.errors import JOB_ERRORS, described
+from chalicelib.errors import described, job_errors
 from chalicelib.store.items import MAX_ITEM_BYTES, ChunkKey, Item, key, number, rows_sk
 from chalicelib.store.packing import compressed, packed, unpacked
 
@@ -69,7 +69,7 @@ def encoded_size(row: StoredRow) -> int:
     """Return how many bytes a row takes as JSON; 0 if it has none."""
     try:
         return len(_encode(row.values)) + (len(_encode(row.extra)) if row.extra else 0)
-    except JOB_ERRORS:
+    except job_errors():
         return 0
 
 
@@ -78,7 +78,7 @@ def why_unkept(row: StoredRow) -> str:
     try:
         _encode(row.values)
         _encode(row.extra)
-    except JOB_ERRORS as error:
+    except job_errors() as error:
         return described(error)
     return ""
 

@@ -82,3 +82,10 @@ def test_whole_quoted_cells_and_bad_bytes_need_no_csv_module(monkeypatch: pytest
     monkeypatch.setattr(cells, "read_range", refuse)
     data = b' a ,"b, c",\r\n"d\r\ne",\xff,"f ""g"""\r\nh\x00'[:-1]
     assert _read(data) == [(7, ["a", "b, c", ""]), (8, ["d e", "\udcff", 'f "g"']), (10, ["h"])]
+
+
+def test_a_bad_byte_makes_its_own_row_unsound_and_no_other() -> None:
+    """Nobody looks for it cell by cell in all rows of its chunk that are not ASCII."""
+    read = list(read_cells("é,1\n".encode() + b"caf\xe9,2\n" + "ü,3\na,4\n".encode(), 2))
+    assert [(line, sound) for line, _, sound in read] == [(2, True), (3, False), (4, True), (5, True)]
+    assert [cells[1] for _, cells, _ in read] == ["1", "2", "3", "4"]
