@@ -56,6 +56,7 @@ class Bench:
     def local(self, stage: Stage) -> None:
         """Measure what needs no pipeline."""
         self.add(*local.parsing(self.sample(_PARSED_ROWS)))
+        self.add(*local.formats(self.sample(_PARSED_ROWS)))
         planned = self.sample(_PLANNED_ROWS)
         self.add(*local.planning(stage, planned), memory.planning_memory(stage, planned))
         self.add(local.cold_start(self.workspace.repo))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,9 +21,13 @@ from bench.samples import Sample
 from chalicelib import jobs
 from chalicelib.files.boundaries import split
 from chalicelib.files.cells import read_cells
-from chalicelib.files.source import ObjectReader
+from chalicelib.files.dialect import Dialect, Format, Layout
+from chalicelib.files.ranges import ranges
+from chalicelib.files.records import MAX_RECORD_BYTES
+from chalicelib.files.source import BLOCK_BYTES, ObjectReader
 from chalicelib.retry import Retry
-from chalicelib.rows import RejectedRow, Schema, ValidRow
+from chalicelib.rows import RejectedRow, Row, Schema, ValidRow
+from chalicelib.steps.heads import read_head
 from chalicelib.store.batch import Source
 from tally.batch.submit import upload
 from tally.stages.stage import Stage
@@ -46,8 +50,8 @@ def parsing(sample: Sample) -> list[Line]:
     data = sample.file.read_bytes()
     start = data.index(b"\n") + 1
     header = schema.header(data[: start - 1].decode().split(","), 1)
-    ranges = list(split([data[start:]], max_rows=1000, max_bytes=262_144, offset=start, first_line=2))
-    chunks = [(data[found.start : found.end], found.first_line) for found in ranges]
+    parts = list(split([data[start:]], max_rows=1000, max_bytes=262_144, offset=start, first_line=2))
+    chunks = [(data[found.start : found.end], found.first_line) for found in parts]
 
     def exhaust(read: Callable[[bytes, int], Iterable[object]]) -> Callable[[], None]:
         def run() -> None:
@@ -77,6 +81,59 @@ def parsing(sample: Sample) -> list[Line]:
                  "times faster": _SEED_SECONDS / scaled},
         ),
     ]  # fmt: skip
+
+
+def formats(sample: Sample) -> list[Line]:
+    """Cut and read the same rows in other formats, as plan and ingest do, against the same of CSV in UTF-8."""
+    data = sample.file.read_bytes()
+    cells = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline="")))
+    row = jobs.require("transactions").schema.row
+    semicolons = Layout(delimiter=";")
+    wide = Layout(encoding="utf-16-le")
+    text = io.StringIO()
+    csv.writer(text, delimiter=";").writerows(cells)
+    plain = _read_whole(Schema.of(row), data)
+    found = {
+        "semicolons with NULLS": (Dialect(layout=semicolons, nulls=frozenset({"NA", "-"})), text.getvalue().encode()),
+        "UTF-16": (Dialect(layout=wide), data.decode("utf-8", "replace").encode("utf-16-le")),
+        "JSON lines": (Dialect(layout=Layout(format=Format.JSONL)), _as_json(row, cells)),
+    }
+    return [
+        Line(
+            name=f"cutting and reading: {name} / CSV in UTF-8", unit="x",
+            value=_read_whole(Schema.of(row, dialect), content) / plain,
+            raw={"rows": sample.rows, "MB": len(content) / 1e6, "CSV in UTF-8 s": plain},
+        )
+        for name, (dialect, content) in found.items()
+    ]  # fmt: skip
+
+
+def _as_json(row: type[Row], cells: Sequence[Sequence[str]]) -> bytes:
+    """Return rows as JSON lines: those that the schema takes with their types, the others as texts."""
+    header, *rows = cells
+    lines = []
+    for values in rows:
+        named = {name: value for name, value in zip(header, values, strict=False) if value}
+        try:
+            typed = msgspec.to_builtins(msgspec.convert(named, row, strict=False))
+        except msgspec.ValidationError:
+            typed = named
+        lines.append(msgspec.json.encode(typed))
+    return b"\n".join(lines)
+
+
+def _read_whole(schema: Schema, data: bytes) -> float:
+    """Return the seconds that it takes to cut a file and to read all of its rows."""
+    head = read_head(schema, data[:MAX_RECORD_BYTES], len(data), "")
+    read_as = schema.laid_out(head.layout)
+
+    def run() -> None:
+        blocks = (data[begin : begin + BLOCK_BYTES] for begin in range(head.start, len(data), BLOCK_BYTES))
+        places = {"offset": head.start, "first_line": head.first_line}
+        for found in ranges(blocks, head.layout, max_rows=1000, max_bytes=262_144, **places):
+            deque(read_as.read(data[found.start : found.end], head.header, found.first_line), maxlen=0)
+
+    return _best(run, 5)
 
 
 def _checks(schema: Schema, rows: Iterable[ValidRow | RejectedRow]) -> Callable[[], None]:

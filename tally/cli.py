@@ -18,6 +18,7 @@ from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
 from tally.commands import queues as queue_commands
 from tally.commands import stages as stack_commands
+from tally.commands import trial as trial_commands
 from tally.commands.help import GroupedCommands
 from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error, print_json
@@ -36,6 +37,7 @@ _WHERE = "--debug shows where"
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
         *invoke_commands.COMMANDS,
+        *trial_commands.COMMANDS,
     ],
     epilog=EXIT_CODES_HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -1,5 +1,6 @@
 """One error tree: each branch says what the caller has to do."""
 
+from asyncio import CancelledError as CancelledTaskError
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -81,13 +82,22 @@ class CancelledError(TallyError):
         self.failed = failed
 
 
+JOB_ERRORS = (Exception, SystemExit, GeneratorExit, CancelledTaskError)
+"""What a job's own code may raise about one row. A KeyboardInterrupt is not the job's: somebody debugs it."""
+
+
 def described(error: BaseException) -> str:
     """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
     try:
         said = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001  its own __str__ raised
+    except JOB_ERRORS:  # its own __str__ raised
         said = type(error).__name__
-    return said.encode(errors="backslashreplace").decode()
+    return sendable(said)
+
+
+def sendable(text: str) -> str:
+    """Return a text without lone surrogates, which UTF-8 has not: each as its escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 THROTTLES = frozenset(

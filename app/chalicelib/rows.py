@@ -1,28 +1,27 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 
-from chalicelib.errors import FatalError, TallyError
+from chalicelib.columns import NOT_FINITE, compared, is_finite, listed, refusal, shown, taker, takes, takes_infinity
+from chalicelib.errors import JOB_ERRORS, FatalError, TallyError, described, sendable
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
-from chalicelib.files.dialect import DELIMITERS, Dialect, Extra
+from chalicelib.files.dialect import DELIMITERS, Dialect, Extra, Format, Layout
+from chalicelib.files.encodings import NO_CHARACTER, undecodable
+from chalicelib.files.json_lines import read_objects
 from chalicelib.files.records import NEVER_CLOSED
+from chalicelib.objects import ObjectReader
 
-_SHOWN_CHARACTERS = 40
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
-_KEY = "idempotency_key"
+_KEY, _EXTRA = "idempotency_key", "extra"
 _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
 _NAME_OVERHEAD = 4
 """Bytes that an element of a list takes in an item beside its text, at most."""
-_MAX_SHOWN_CELLS = 10
-"""Bad cells of one row that its reason names."""
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -33,11 +32,19 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_field
     name is given as ``msgspec.field(name="Sepal.Length")``, or by ``rename`` of the class. An empty cell is null: give
     the field a default, or a type that takes None, if it may be empty.
 
+    ``extra`` has what no field matches, by its name in the file, if the job says ``EXTRA = "keep"``: text from CSV, any
+    value from JSON. Otherwise a field of that name is a column like any other.
+
     ``idempotency_key`` names the row for ever, for side effects of your own: ``process`` may run more than once
     for a row, although its first recorded outcome alone is counted. It is no column.
     """
 
     idempotency_key: str = ""
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The columns that no field matches; none, unless the job keeps them."""
+        return {}
 
 
 class HeaderError(TallyError):
@@ -67,36 +74,49 @@ class Schema:
 
     row: type[Row]
     columns: tuple[str, ...]
+    positions: tuple[int, ...]
+    """Where the columns are among the fields of a row."""
     key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]
+    numbers: tuple[int, ...]
+    """Places of the values for which the schema would take "nan" or "inf"."""
     cells: Mapping[str, type[msgspec.Struct] | None]
     """For each column a struct of one cell that takes what the column takes; None where every text will do."""
     attributes: Mapping[str, str]
     matches: Mapping[str, str]
     """Each column by its name as headers are compared."""
     dialect: Dialect = field(default_factory=Dialect)
+    keeps_extra: bool = False
+    """Whether rows have the columns that no field matches."""
 
     @classmethod
     def of(cls, row: type[Row], dialect: Dialect | None = None) -> Self:
         """Read the columns off the fields; raises FatalError for two that the same header would match."""
+        keeps = dialect is not None and dialect.extra is Extra.KEEP
+        if keeps:
+            row = _with_extra(row)
         every = [column.name for column in msgspec.structs.fields(row)]
-        fields = [column for column in msgspec.structs.fields(row) if column.name != _KEY]
+        own = {_KEY, _EXTRA} if keeps else {_KEY}
+        fields = [column for column in msgspec.structs.fields(row) if column.name not in own]
         required = [column for column in fields if column.required]
         matches: dict[str, str] = {}
         for name in (column.encode_name for column in fields):
-            if matches.setdefault(_compared(name), name) != name:
-                raise FatalError(f"two fields match the same column: '{matches[_compared(name)]}' and '{name}'")
+            if matches.setdefault(compared(name), name) != name:
+                raise FatalError(f"two fields match the same column: '{matches[compared(name)]}' and '{name}'")
         return cls(
             row=row,
             columns=tuple(column.encode_name for column in fields),
+            positions=tuple(position for position, name in enumerate(every) if name not in own),
             key_position=every.index(_KEY),
             required=frozenset(column.encode_name for column in required),
-            nullable_required=frozenset(column.encode_name for column in required if _takes_none(column.type)),
-            cells={column.encode_name: None if column.type is str else _cell(column.type) for column in fields},
+            nullable_required=frozenset(column.encode_name for column in required if takes(column.type, None)),
+            numbers=tuple(every.index(column.name) for column in fields if takes_infinity(column.type)),
+            cells={column.encode_name: None if column.type is str else taker(column.type) for column in fields},
             attributes={column.name: column.encode_name for column in fields},
             matches=matches,
             dialect=dialect or Dialect(),
+            keeps_extra=keeps,
         )
 
     def header(self, cells: Sequence[str], line: int) -> tuple[str, ...]:
@@ -104,19 +124,25 @@ class Schema:
         header = tuple(clean(cell) for cell in cells)
         found = self._matched(header)
         first: dict[str, int] = {}
+        kept: dict[str, int] = {}
         for column, name in enumerate(found, start=1):
-            if name is not None and first.setdefault(name, column) != column:
-                repeated = _shown(header[column - 1])
-                raise HeaderError(f"line {line}: column {column} repeats '{repeated}' of column {first[name]}")
+            before = 0
+            if name is not None:
+                before = first.setdefault(name, column)
+            elif self.keeps_extra:  # in a row each has its name
+                before = kept.setdefault(header[column - 1], column)
+            if before not in {0, column}:
+                repeated = shown(header[column - 1])
+                raise HeaderError(f"line {line}: column {column} repeats '{repeated}' of column {before}")
         missing = sorted(self.required.difference(first))
         unknown = [
-            f"'{_shown(header[column - 1])}' (column {column})"
+            f"'{shown(header[column - 1])}' (column {column})"
             for column, name in enumerate(found, start=1)
             if name is None and self.dialect.extra is Extra.REJECT
         ]
         if missing or unknown:
-            parts = [f"lacks {', '.join(missing)}"] if missing else []
-            parts += [f"has unknown {', '.join(unknown)}"] if unknown else []
+            parts = [f"lacks {listed(missing, ', ')}"] if missing else []
+            parts += [f"has unknown {listed(unknown, ', ')}"] if unknown else []
             raise HeaderError(f"line {line}: {self._hint(cells, len(first))}the header {' and '.join(parts)}")
         size = sum(len(name.encode()) + _NAME_OVERHEAD for name in header)
         if size > _MAX_HEADER_BYTES:
@@ -127,18 +153,25 @@ class Schema:
 
     def _matched(self, header: Sequence[str]) -> tuple[str | None, ...]:
         """Return the column that each cell of a header names, None for one that no field matches."""
-        return tuple(self.matches.get(_compared(cell)) for cell in header)
+        return tuple(self.matches.get(compared(cell)) for cell in header)
 
-    def _hint(self, cells: Sequence[str], fitting: int) -> str:
-        """Say what is wrong with a whole header, where that can be told: words to put before the details."""
-        line = self.dialect.delimiter.join(cells).replace('"', "")
-        found = {
+    def fits_header(self, line: bytes) -> bool:
+        """Tell whether a line has the names of columns, parted by any delimiter."""
+        return any(self._fitting(line.decode(errors="replace").replace('"', "")).values())
+
+    def _fitting(self, line: str) -> dict[str, int]:
+        """Return how many cells of a header name a column, for each delimiter that is in it."""
+        return {
             delimiter: sum(name is not None for name in self._matched(line.split(delimiter)))
             for delimiter in DELIMITERS
             if delimiter in line
         }
+
+    def _hint(self, cells: Sequence[str], fitting: int) -> str:
+        """Say what is wrong with a whole header, where that can be told: words to put before the details."""
+        found = self._fitting(self.dialect.layout.delimiter.join(cells).replace('"', ""))
         best = max(found, key=lambda delimiter: found[delimiter], default="")
-        if best and best != self.dialect.delimiter and found[best] > max(fitting, 1):
+        if best and best != self.dialect.layout.delimiter and found[best] > max(fitting, 1):
             return f"the file looks {DELIMITERS[best]}-separated: set DELIMITER = {best!r} in the job; "
         if not fitting and self._is_row([clean(cell) for cell in cells]):
             return "the line looks like a row, so the file has no header: set HEADER in the job; "
@@ -149,37 +182,52 @@ class Schema:
         if len(cells) != len(self.columns):
             return False
         fits = not list(self._bad_cells(cells, self.columns))
-        return fits and any(_refusal(name, self.cells[name]) for name in self.columns)
+        return fits and any(refusal(name, self.cells[name]) for name in self.columns)
 
-    def row_of(self, columns: Sequence[str], values: Sequence[Any], idempotency_key: str) -> Row:
+    def row_of(
+        self,
+        columns: Sequence[str],
+        values: Sequence[Any],
+        idempotency_key: str,
+        extra: Mapping[str, Any] | None = None,
+    ) -> Row:
         """Return a row from values that were kept, which JSON may have made of others.
 
         Raises msgspec.ValidationError if the schema has changed since and they do not fit any more.
         """
-        row = msgspec.convert(dict(zip(columns, values, strict=True)), self.row)
+        row = msgspec.convert(dict(zip(columns, values, strict=True)), self.row, str_keys=True)
         row.idempotency_key = idempotency_key
+        if self.keeps_extra:
+            _set_extra(row, dict(extra or {}))
         return row
 
-    def separated_by(self, delimiter: str) -> Self:
-        """Return the schema for a file that was planned with a delimiter, which need not be the job's any more."""
-        if delimiter == self.dialect.delimiter:
+    def laid_out(self, layout: Layout) -> Self:
+        """Return the schema for a file that was planned with a layout, which need not be the job's any more."""
+        if layout == self.dialect.layout:
             return self
-        return replace(self, dialect=replace(self.dialect, delimiter=delimiter))
+        return replace(self, dialect=replace(self.dialect, layout=layout))
 
     def read(self, data: bytes, header: Sequence[str], first_line: int) -> Iterator[ValidRow | RejectedRow]:
         """Read the records of a chunk in order, numbered from 0; blank lines have no number and no outcome."""
+        if self.dialect.layout.format is Format.JSONL:
+            yield from self._read_objects(data, first_line)
+            return
         names = self._matched(header)
         nulls = self.dialect.nulls
-        for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.delimiter)):
+        others = [column for column, name in enumerate(names) if name is None] if self.keeps_extra else None
+        for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.layout)):
             if not cells:
                 yield RejectedRow(row, line, f"line {line}: {NEVER_CLOSED}")
                 continue
-            reason = "" if sound else _undecodable(cells, header)  # every other row of the chunk is as good as ever
+            reason = "" if sound else self._undecodable(cells, header)  # every other row is as good as ever
             if reason:
                 yield RejectedRow(row, line, f"line {line}, {reason}")
                 continue
             values = ["" if cell in nulls else cell for cell in cells] if nulls else cells
-            yield self._read_row(values, header, names, row, line)
+            read = self._read_row(values, header, names, row, line)
+            if others is not None and isinstance(read, ValidRow):
+                read = self._valid(row, line, read.parsed, {header[column]: values[column] for column in others})
+            yield read
 
     def _read_row(
         self, values: list[str], header: Sequence[str], names: Sequence[str | None], row: int, line: int
@@ -194,13 +242,33 @@ class Schema:
             named.setdefault(name)
         try:
             parsed = msgspec.convert(named, self.row, strict=False)
-        except msgspec.ValidationError as error:
+            values_of_row = msgspec.structs.astuple(parsed)
+            for at in self.numbers:
+                value = values_of_row[at]
+                if not is_finite(value):
+                    raise msgspec.ValidationError(NOT_FINITE)
+        except JOB_ERRORS as error:  # also what a __post_init__ of the job's own raises
             if values == list(header) or all(map(_is_same, values, header)):
                 return RejectedRow(row, line, f"line {line}: the header again")
             return RejectedRow(row, line, f"line {line}, {self._explained(error, values, header, names)}")
-        values_of_row = msgspec.structs.astuple(parsed)
-        kept = values_of_row[: self.key_position] + values_of_row[self.key_position + 1 :]
+        at = self.key_position
+        kept = values_of_row[:at] + values_of_row[at + 1 :] if at else values_of_row[1:]
         return ValidRow(row, line, kept, parsed)
+
+    def _read_objects(self, data: bytes, first_line: int) -> Iterator[ValidRow | RejectedRow]:
+        reader = ObjectReader(self)
+        for row, found in enumerate(read_objects(data, first_line, self.dialect.layout.encoding)):
+            read = f": {found.reason}" if found.reason else reader.read(found.values)
+            if isinstance(read, str):
+                yield RejectedRow(row, found.line, f"line {found.line}{read}")
+            else:
+                yield self._valid(row, found.line, *read)
+
+    def _valid(self, row: int, line: int, parsed: Row, extra: dict[str, Any]) -> ValidRow:
+        values = msgspec.structs.astuple(parsed)
+        if self.keeps_extra:
+            _set_extra(parsed, extra)
+        return ValidRow(row, line, tuple(values[position] for position in self.positions), parsed)
 
     def _bad_cells(self, values: Sequence[str], names: Sequence[str | None]) -> Iterator[tuple[int, str]]:
         """Return the column, from 1, and the reason of every cell that the schema refuses."""
@@ -208,15 +276,15 @@ class Schema:
             if name is None:
                 continue
             if value:
-                what = _refusal(value, self.cells[name])
+                what = refusal(value, self.cells[name])
                 if what:
-                    yield column, f"{what}, got '{_shown(value)}'"
+                    yield column, f"{what}, got '{shown(value)}'"
             elif name in self.required and name not in self.nullable_required:
                 yield column, "empty"
 
     def _explained(
         self,
-        error: msgspec.ValidationError,
+        error: BaseException,
         values: Sequence[str],
         header: Sequence[str],
         names: Sequence[str | None],
@@ -224,61 +292,46 @@ class Schema:
         """Say what is wrong with a row, cell by cell, in the words of somebody who looks at a spreadsheet."""
         bad = [f"{_column(column, header)}: {reason}" for column, reason in self._bad_cells(values, names)]
         if bad:
-            more = len(bad) - _MAX_SHOWN_CELLS
-            return "; ".join([*bad[:_MAX_SHOWN_CELLS], *([f"and {more:,} more"] if more > 0 else [])])
-        # A __post_init__ of the job's own; by custom its message begins with the column it is about.
-        message = str(error).removesuffix(" - at `$`")
-        word = message.partition(" ")[0]
-        name = self.attributes.get(word, word)
+            return listed(bad)
+        message, name = self.own_refusal(error)
         return f"{_column(names.index(name) + 1, header)}: {message}" if name in names else f"row: {message}"
 
+    def own_refusal(self, error: BaseException) -> tuple[str, str]:
+        """Return what a ``__post_init__`` of the job's own says; by custom it begins with the column it is about."""
+        said = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
+        message = said.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
+        word = message.partition(" ")[0]
+        return message, self.attributes.get(word, word)
 
-def _compared(name: str) -> str:
-    """Return the name of a column as headers are compared: people write headers."""
-    return re.sub(r"[ \-]", "_", clean(name).lower())
+    def _undecodable(self, cells: list[str], header: Sequence[str]) -> str:
+        for column, cell in enumerate(cells, start=1):
+            found = NO_CHARACTER.search(cell)
+            if found:
+                return f"{_column(column, header)}: {undecodable(found, self.dialect.layout.encoding)}"
+        return ""
+
+
+def _with_extra(row: type[Row]) -> type[Row]:
+    """Return a row type with a field for what no field matches, which a job may have declared itself."""
+    declared = next((each for each in msgspec.structs.fields(row) if each.name == _EXTRA), None)
+    if declared is None:
+        made = msgspec.defstruct(row.__name__, [(_EXTRA, dict[str, Any], {})], bases=(row,), kw_only=True)
+        return cast("type[Row]", made)
+    if not declared.required and takes(declared.type, {"name": "text"}):
+        return row
+    raise FatalError(
+        'EXTRA = "keep" keeps columns in row.extra, and Row has a field of that name: rename it, as in '
+        'other: str = msgspec.field(name="extra"), or make it extra: dict[str, Any] = {}'
+    )
+
+
+def _set_extra(row: Row, extra: dict[str, Any]) -> None:
+    setattr(row, _EXTRA, extra)  # a field, in the row type of a job that keeps them
 
 
 def _is_same(cell: str, name: str) -> bool:
-    return _compared(cell) == _compared(name)
-
-
-def _cell(kind: Any) -> type[msgspec.Struct]:
-    """Return a struct of one cell: msgspec reads a type anew for each value, and a struct once."""
-    return msgspec.defstruct("_Cell", [("value", kind)])
-
-
-def _refusal(value: str, cell: type[msgspec.Struct] | None) -> str:
-    """Say why a cell does not take a text; empty if it does."""
-    if cell is None:
-        return ""
-    try:
-        msgspec.convert({"value": value}, cell, strict=False)
-    except msgspec.ValidationError as error:
-        what = str(error).removesuffix(" - at `$.value`").replace("`", "").removesuffix(", got str")
-        return f"{what[:1].lower()}{what[1:]}"
-    return ""
-
-
-def _takes_none(kind: Any) -> bool:
-    try:
-        msgspec.convert(None, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _undecodable(cells: list[str], header: Sequence[str]) -> str:
-    for column, cell in enumerate(cells, start=1):
-        found = _ESCAPED_BYTE.search(cell)
-        if found:
-            byte = ord(found[0]) - 0xDC00
-            return f"{_column(column, header)}: byte 0x{byte:02x} at character {found.start() + 1} is not UTF-8"
-    return ""
+    return compared(cell) == compared(name)
 
 
 def _column(column: int, header: Sequence[str]) -> str:
-    return f"column {column} '{_shown(header[column - 1])}'" if column <= len(header) else f"column {column}"
-
-
-def _shown(value: str) -> str:
-    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
+    return f"column {column} '{shown(header[column - 1])}'" if column <= len(header) else f"column {column}"

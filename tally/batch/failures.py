@@ -60,11 +60,10 @@ def run(output: "Output", reader: "Reader", batch: "Batch") -> Grouping:
         return read(reader, chunks, lambda: advance(1))
 
 
-def redrive_command(batch: "Batch", group: Group, stage: str) -> str | None:
-    """Return what runs exactly the rows of a group again; None for rejected rows, which a redrive does not take."""
-    if group.outcome is not Outcome.FAILED:
-        return None
-    return f"tally redrive {batch.id} --reason {shlex.quote(group.pattern)} --stage {shlex.quote(stage)}"
+def redrive_command(batch: "Batch", group: Group, stage: str) -> str:
+    """Return what runs exactly the rows of a group again."""
+    rejected = " --rejected" if group.outcome is Outcome.REJECTED else ""
+    return f"tally redrive {batch.id}{rejected} --reason {shlex.quote(group.pattern)} --stage {shlex.quote(stage)}"
 
 
 def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> None:
@@ -78,16 +77,17 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
         output.say(f"{number}. {group.rows:,} {group.outcome} ({share:.1%}): {group.pattern}")
         line = f"line {group.example.line:,}, " if group.example.line else ""
         output.say(f"   for example {line}row {group.example.row}: {normal(group.example.text)}")
-        command = redrive_command(batch, group, stage)
-        if command:
-            output.say(f"   {command}")
+        output.say(f"   {redrive_command(batch, group, stage)}")
     counts = {
         outcome: sum(each.rows for each in grouping.groups if each.outcome is outcome) for outcome in UNSUCCESSFUL
     }
     total = ", ".join(f"{rows:,} {outcome}" for outcome, rows in counts.items())
     output.say(f"{total}, for {_counted(len(grouping.groups), 'reason')}.")
     if counts[Outcome.REJECTED]:
-        output.say("Rejected rows never were valid: correct them in the file, or the job's row, and upload again.")
+        output.say(
+            "Rejected rows were no valid rows: correct the job's Row, deploy it, and redrive them, "
+            "or correct the file and upload it again."
+        )
 
 
 def as_json(batch: "Batch", grouping: Grouping, stage: str) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from chalicelib.files.dialect import Format
+from chalicelib.files.encodings import to_utf_8
+from chalicelib.files.json_lines import read_objects
 from chalicelib.files.records import read_range
 from chalicelib.store.table import MAX_KEYS
 
 if TYPE_CHECKING:
+    from chalicelib.files.dialect import Layout
     from chalicelib.files.source import ObjectReader
     from chalicelib.store.chunk import Chunk
 
@@ -53,16 +57,20 @@ def _distance(known: Chunks, low: int, high: int, line: int) -> int:
     return round((line - begin) / max(1, lines_a_chunk))
 
 
-def find_row(file: "ObjectReader", chunk: "Chunk", line: int, delimiter: str) -> tuple[int, int] | None:
+def find_row(file: "ObjectReader", chunk: "Chunk", line: int, layout: "Layout") -> tuple[int, int] | None:
     """Return the row of a chunk that a line is a part of, and the line where it begins; None for a blank line.
 
     Reads the chunk's part of the file: the table knows where rows begin, not where they end. Raises SourceGoneError.
     """
     if chunk.unreadable:
         return (0, line) if line == chunk.first_line else None
-    text = file.read(chunk.start, chunk.end).decode(errors="surrogateescape")
+    if layout.format is Format.JSONL:
+        objects = read_objects(file.read(chunk.start, chunk.end), chunk.first_line, layout.encoding)
+        return next(((row, line) for row, found in enumerate(objects) if found.line == line), None)
+    data, _ = to_utf_8(file.read(chunk.start, chunk.end), layout.encoding)
+    text = data.decode(errors="surrogatepass")
     begins, row = chunk.first_line, 0
-    for record in read_range(text, delimiter):
+    for record in read_range(text, layout.delimiter):
         ends = begins + record.lines
         if begins <= line < ends:
             return (row, begins) if record.cells else None

@@ -24,8 +24,8 @@ _MAX_PATTERN_CHARACTERS = 200
 """A longer sentence is cut here: its end mostly quotes what was wrong."""
 
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f\s]+")
-_COLUMN = r"(?P<column>column \d+(?: '.*?'(?=: ))?)"
-_GOT = r"got '.*?'(?=; column \d|; and \d|$)"
+_COLUMN = r"(?P<column>column \d+(?: '.*?'(?=: ))?|field '.*?'(?=: ))"
+_GOT = r"got '.*?'(?=; column \d|; field '|; and \d|$)"
 _QUOTED = r"""(?<!\w)(?P<quote>['"`]).*?(?P=quote)(?!\w)"""
 _THOUSANDS = r"(?<![\w.,])[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w,])"
 _WORD = r"""(?P<word>[^ '"`()\[\]{}<>,;=]+)"""

@@ -1,10 +1,13 @@
-"""Redriving failed rows of a batch on an operator's word."""
+"""Redriving failed or rejected rows of a batch on an operator's word."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.errors import SourceGoneError
+from chalicelib.files.source import ObjectReader
+from chalicelib.retry import Retry
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.items import Outcome
@@ -16,6 +19,8 @@ from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from chalicelib.store.table import Table
 
 
@@ -35,12 +40,14 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Which failed rows are run again: those that fit all of what is given.
+    """Which rows are run again: those that fit all of what is given.
 
-    ``error`` is a regular expression that a part of the reason matches, ``reason`` a pattern and ``group`` a number of
-    `tally failures`.
+    ``outcome`` is failed, or rejected for rows that are to be read again; ``group`` says it by itself. ``error`` is a
+    regular expression that a part of the reason matches, ``reason`` a pattern and ``group`` a number of `tally
+    failures`.
     """
 
+    outcome: Outcome = Outcome.FAILED
     error: str = ""
     reason: str | None = None
     group: int | None = None
@@ -76,31 +83,51 @@ def check_batch(batch: Batch, rows: Rows) -> int:
     return batch.chunks
 
 
-def run(output: Output, reader: Reader, table: "Table", batch_id: str, which: Which) -> Redriven:
-    """Run failed rows again, with a progress bar; what has stopped the batch is lifted with the first of them."""
+def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "Table", s3: "S3Client") -> Redriven:
+    """Run rows again, with a progress bar; what has stopped the batch is lifted with the first of them.
+
+    Rejected rows are read again from the object, so it is looked for before anything is changed.
+    """
     before = reader.require(batch_id)
     chunks = check_batch(before, which.rows)
-    in_group = _in_group(output, reader, before, which)
+    outcome, in_group = _group(output, reader, before, which)
+    if outcome is Outcome.REJECTED:
+        _require_object(reader, s3, before)
     pattern = re.compile(which.error)
 
     def wanted(reason: str) -> bool:
         return pattern.search(reason) is not None and in_group(reason)
 
-    with output.progress("taking failures back, chunks", chunks) as advance:
-        taken = Redriver(table=table).redrive(batch_id, reason=wanted, rows=which.rows, on_chunk=lambda: advance(1))
+    with output.progress(f"taking {outcome} rows back, chunks", chunks) as advance:
+        taken = Redriver(table=table).redrive(
+            batch_id, outcome=outcome, reason=wanted, rows=which.rows, on_chunk=lambda: advance(1)
+        )
     redriven = Redriven(batch=reader.require(batch_id), rows=taken.rows, lifted=taken.lifted)
-    _report(output, before, redriven)
+    _report(output, before, redriven, outcome)
     return redriven
 
 
-def _in_group(output: Output, reader: Reader, batch: Batch, which: Which) -> Callable[[str], bool]:
-    """Return what tells whether a failed row with some reason is wanted.
+def _require_object(reader: Reader, s3: "S3Client", batch: Batch) -> None:
+    """Raise OperatorError if the object that has the rows is gone: taken back, they could not be read."""
+    file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
+    try:
+        file.read(0, 1)
+    except SourceGoneError as error:
+        raise OperatorError(
+            f"Rejected rows are read again from s3://{batch.content.bucket}/{batch.content.key}, and the version of it "
+            "that this batch was made of is gone: upload the file again. Nothing was changed.",
+            code=ExitCode.USAGE,
+        ) from error
+
+
+def _group(output: Output, reader: Reader, batch: Batch, which: Which) -> tuple[Outcome, Callable[[str], bool]]:
+    """Return the outcome of the rows that are wanted, and what tells whether one with some reason is.
 
     A pattern that is a group's means exactly that group, even if other reasons fit it too. One that is none, as after
     a part of its rows succeeded, means every reason that fits it.
     """
     if which.reason is None and which.group is None:
-        return lambda _: True
+        return which.outcome, lambda _: True
     grouping = failures.run(output, reader, batch)
     if which.reason is None:
         number = which.group or 0
@@ -110,32 +137,37 @@ def _in_group(output: Output, reader: Reader, batch: Batch, which: Which) -> Cal
                 code=ExitCode.USAGE,
             )
         group = grouping.groups[number - 1]
-        if group.outcome is not Outcome.FAILED:
-            raise OperatorError(
-                f"--group: the rows of group {number} were rejected, and only failed rows run again.",
-                code=ExitCode.USAGE,
-            )
     else:
-        found = grouping.find(Outcome.FAILED, which.reason)
+        found = grouping.find(which.outcome, which.reason)
         if found is None:
             pattern = which.reason
-            return lambda reason: matches(pattern, reason)
+            return which.outcome, lambda reason: matches(pattern, reason)
         group = found
-    output.say(f"Group: {group.rows:,} failed: {group.pattern}")
-    return lambda reason: grouping.group_of(Outcome.FAILED, reason) == group.key
+    output.say(f"Group: {group.rows:,} {group.outcome}: {group.pattern}")
+    return group.outcome, lambda reason: grouping.group_of(group.outcome, reason) == group.key
 
 
-def _report(output: Output, before: Batch, redriven: Redriven) -> None:
+def _report(output: Output, before: Batch, redriven: Redriven, outcome: Outcome) -> None:
     batch = redriven.batch
+    does = "are read" if outcome is Outcome.REJECTED else "run"
     if not redriven.rows:
-        output.say(f"0 rows run again: no failed row matches; `tally failures {batch.id}` shows their reasons.")
+        output.say(f"0 rows {does} again: no {outcome} row matches; `tally failures {batch.id}` shows their reasons.")
+        other = batch.counts.rejected if outcome is Outcome.FAILED else 0
+        if other:
+            rejected = (
+                "1 was rejected: --rejected reads it"
+                if other == 1
+                else f"{other:,} were rejected: --rejected reads them"
+            )
+            output.say(f"{rejected} again, by the job as it is deployed now.")
         return
     if redriven.lifted:
         why = "cancelled" if redriven.lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
         too = "" if before.status.final else "; those that are not stopped yet run too"
         output.say(f"Batch {batch.id} was {why}: that is lifted, so that its rows may run{too}.")
-    run_again = "1 row runs" if redriven.rows == 1 else f"{redriven.rows:,} rows run"
-    output.say(f"{run_again} again, in attempt {batch.attempt}.")
+    one = "is read" if outcome is Outcome.REJECTED else "runs"
+    again = f"1 row {one}" if redriven.rows == 1 else f"{redriven.rows:,} rows {does}"
+    output.say(f"{again} again, in attempt {batch.attempt}.")
     if batch.hold is Hold.PAUSED:
         output.warn(f"the batch is paused: they wait until `tally resume {batch.id}`.")
     elif batch.hold:

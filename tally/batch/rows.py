@@ -100,7 +100,7 @@ def listed(reader: Reader, batch: Batch, outcome: Outcome | None, limit: int) ->
         # Chunks are read one after another, those without such a row not at all, until there are enough.
         if len(found) >= limit:
             break
-        partition = _partition(reader, chunk.key) if count else None
+        partition = read_partition(reader, chunk.key) if count else None
         if partition is not None:
             found += partition.listed(outcome)
     return Listed(found[:limit], total=sum(counts))
@@ -127,7 +127,7 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
         raise OperatorError("--row names one row, as CHUNK:ROW.", code=ExitCode.USAGE)
     ((number, row),) = names
     batch, _ = _batch_and_chunks(reader, batch_id, [])
-    found = _partition(reader, ChunkKey(batch_id, number))
+    found = read_partition(reader, ChunkKey(batch_id, number))
     if found is None or row >= found.chunk.expected_rows:
         raise OperatorError(f"batch {batch_id} has no row {name}.", code=ExitCode.USAGE)
     return found.row(batch, row)
@@ -148,19 +148,24 @@ def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRo
         return {chunk.key.number: chunk for chunk in reader.repository.chunks(batch_id, numbers)}
 
     chunk = find_chunk(first, total, line, read)
-    found = _partition(reader, chunk.key) if chunk else None
-    no_row = f"batch {batch_id} has no row at line {line:,}"
+    found = read_partition(reader, chunk.key) if chunk else None
     if found is None:
-        raise OperatorError(f"{no_row}: no row begins before it.", code=ExitCode.USAGE)
+        problem = f"batch {batch_id} has no row at line {line:,}: no row begins before it."
+        raise OperatorError(problem, code=ExitCode.USAGE)
+    return in_chunk(found, batch, line, ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep)))
+
+
+def in_chunk(found: "Partition", batch: Batch, line: int, file: ObjectReader) -> FoundRow:
+    """Return the row of a chunk that begins at a line of the file, or spans it; raises OperatorError if none does."""
+    no_row = f"batch {batch.id} has no row at line {line:,}"
     row = found.begins.get(line)
     if row is not None:
         return found.row(batch, row)
-    file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
     try:
-        spanning = find_row(file, found.chunk, line, batch.delimiter)
+        spanning = find_row(file, found.chunk, line, batch.layout)
     except SourceGoneError as error:
         raise OperatorError(
-            f"batch {batch_id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
+            f"batch {batch.id}: no row is known to begin at line {line:,}, and its file is gone: {found.before(line)}.",
             code=ExitCode.USAGE,
         ) from error
     if spanning is None:
@@ -193,11 +198,13 @@ def show(output: Output, found: FoundRow) -> None:
 def _pending(found: FoundRow) -> str:
     if found.waiting:
         return f"none yet: it raised and waits for try {found.waiting.attempt}, for example: {found.waiting.reason}"
+    if found.row in found.chunk.rereads:
+        return "none yet: it is to be read again"
     return "none yet" if found.chunk.rows is not None else "none yet: its chunk has not been read"
 
 
 @dataclass(frozen=True, slots=True)
-class _Partition:
+class Partition:
     """A chunk with its rows and markers, and the note on those of its rows that wait."""
 
     chunk: Chunk
@@ -269,7 +276,7 @@ def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> 
     return batch, {chunk.key.number: chunk for chunk in chunks}
 
 
-def _partition(reader: Reader, key: ChunkKey) -> _Partition | None:
+def read_partition(reader: Reader, key: ChunkKey) -> Partition | None:
     """Return everything about a chunk, in one query for each megabyte of it."""
     items = {text_of(item, "sk"): item for item in reader.repository.table.query(key.pk, "")}
     if CHUNK_SK not in items:
@@ -277,13 +284,13 @@ def _partition(reader: Reader, key: ChunkKey) -> _Partition | None:
     chunk = Chunk.from_item(items[CHUNK_SK])
     pages = [item for sk, item in items.items() if sk.startswith(ROWS_PREFIX)]
     stored = {
-        row.row: (row.line, dict(zip(columns, row.values, strict=True)))
+        row.row: (row.line, {**dict(zip(columns, row.values, strict=True)), **(row.extra or {})})
         for columns, row in stored_rows.from_items(pages)
     }
     markers = [Marker.from_item(item) for sk, item in items.items() if sk.startswith(MARKER_PREFIX)]
     outcomes = {outcome.row: (marker, outcome) for marker in markers for outcome in marker.outcomes}
     noted = items.get(waiting_sk(chunk.generation))
-    return _Partition(chunk, stored, outcomes, Waiting.from_item(noted) if noted else None)
+    return Partition(chunk, stored, outcomes, Waiting.from_item(noted) if noted else None)
 
 
 def _result(outcome: RowOutcome) -> Any:

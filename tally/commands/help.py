@@ -49,6 +49,7 @@ ENTRIES = {
     "dead": Entry(Group.OPERATE, "tally dead work-dlq --show"),
     "logs": Entry(Group.OPERATE, "tally logs --batch @ --level warning --follow"),
     "tune": Entry(Group.OPERATE, "tally tune @"),
+    "try": Entry(Group.DEVELOP, "tally try offices offices.csv --rows 1000"),
     "env": Entry(Group.DEVELOP, 'eval "$(tally env)"'),
     "invoke": Entry(Group.DEVELOP, "tally invoke process --of @ --dry-run"),
     "sample": Entry(Group.DEVELOP, "tally sample --rows 5000 --out sample.csv"),

@@ -3,6 +3,7 @@
 import click
 
 from chalicelib.store.batch import Hold
+from chalicelib.store.items import Outcome
 from tally.batch import hold, redrive, tune
 from tally.batch.row_names import parse_rows
 from tally.batch.watch import follow, verdict
@@ -16,6 +17,7 @@ from tally.stages.stage import Stage
 @command(
     "redrive",
     BATCH,
+    click.option("--rejected", is_flag=True, help="Read rejected rows again, by the job as it is deployed now."),
     click.option("--error", metavar="PATTERN", default="", help="Only rows whose reason matches it (a regex)."),
     click.option("--reason", metavar="PATTERN", help="Only the group of `tally failures` with this pattern."),
     click.option(
@@ -30,6 +32,7 @@ def redrive_rows(
     output: Output,
     stage: str,
     batch: str,
+    rejected: bool,
     error: str,
     reason: str | None,
     group: int | None,
@@ -39,12 +42,17 @@ def redrive_rows(
     timeout: float | None,
     **resources: str,
 ) -> ExitCode | None:
-    """Run the failed rows of a batch again. Safe to repeat, to interrupt, and while the batch is running."""
+    """Run failed rows of a batch again, or read rejected ones again.
+
+    Safe to repeat, to interrupt, and while the batch is running. Rows that are read again and still do not fit the job
+    stay rejected, with the reason of now.
+    """
     chosen = parse_rows(rows) if rows is not None else frozenset()
-    which = redrive.Which(error=error, reason=reason, group=group, rows=chosen)
+    outcome = Outcome.REJECTED if rejected else Outcome.FAILED
+    which = redrive.Which(outcome=outcome, error=error, reason=reason, group=group, rows=chosen)
     found = find_stage(stage, **resources)
     read = reader(found)
-    redriven = redrive.run(output, read, table(found), batch, which)
+    redriven = redrive.run(output, read, batch, which, table=table(found), s3=found.s3)
     if watch and not redriven.batch.status.final:
         progress = follow(output, read, found.where_to_look, batch, interval=interval, timeout=timeout)
         output.result(progress.as_json() | redriven.as_json())

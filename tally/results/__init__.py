@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tally.results import batches, operations, stages
+from tally.results import batches, operations, stages, trial
 
 RESULTS: dict[str, tuple[Any, ...]] = {
     "audit": (batches.Audited,),
@@ -32,6 +32,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "sample": (stages.Sampled,),
     "status": (batches.Status,),
     "submit": (batches.Submitted, batches.Status),
+    "try": (trial.Tried, trial.TriedRow),
     "tune": (batches.Tuned,),
     "up": (stages.Up,),
 }

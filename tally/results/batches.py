@@ -153,7 +153,7 @@ class ReasonGroup(TopReason):
     share: Annotated[float, Meta(description="Of all rows that did not succeed.")]
     codes: list[Code]
     example: ExampleRow
-    redrive: Annotated[str | None, Meta(description="The command that runs it again; null for rejected rows.")]
+    redrive: Annotated[str, Meta(description="The command that runs it again, or reads it again if it was rejected.")]
 
 
 class Failures(Result):
@@ -175,7 +175,7 @@ class Redriven(Result):
     """`tally redrive`."""
 
     id: Id
-    redriven: Annotated[int, Meta(description="Rows that run again.")]
+    redriven: Annotated[int, Meta(description="Rows that run, or are read, again.")]
     attempt: int
     lifted: Annotated[str, Meta(description="The hold that was lifted, or empty.")]
 

@@ -29,6 +29,18 @@ def queues() -> dict[str, str]:
 
 
 @cache
+def _variables() -> dict[str, Any]:
+    with (INFRA / "variables.tf").open(encoding="utf-8") as file:
+        blocks = hcl2.load(file)["variable"]
+    return {str(_plain(name)): block for found in blocks for name, block in found.items()}
+
+
+def default(variable: str) -> Any:
+    """Return the default of a variable of the root stack."""
+    return _plain(_variables()[variable]["default"])
+
+
+@cache
 def stream_patterns(function: str) -> tuple[Mapping[str, Any], ...]:
     """Return the patterns of the filters by which a function reads the table's stream."""
     return tuple(local("stream_patterns", INFRA / "adoption.tf")[function])

@@ -6,7 +6,7 @@ import os
 import sys
 from types import ModuleType
 
-from chalicelib import services
+from chalicelib.services import settings as cached_settings
 from tally.testing.configuration import INFRA, functions, queues
 
 _APP = INFRA.parent / "app"
@@ -47,7 +47,7 @@ def handlers() -> ModuleType:
     """
     if "app" not in sys.modules:
         os.environ.update(VARIABLES)
-        services.settings.cache_clear()
+        cached_settings.cache_clear()  # by its own name: a test may have put others in its place
         if str(_APP) not in sys.path:
             sys.path.insert(0, str(_APP))
     return importlib.import_module("app")

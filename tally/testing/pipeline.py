@@ -46,6 +46,7 @@ class Pipeline:
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
         self.positions = {"dispatch": 0, "settle": 0}
         self.faults = faults
+        self.last_error: BaseException | None = None
         self.clients = {
             name: FaultyClient(client, self._next_fault)
             for name, client in (
@@ -99,7 +100,8 @@ class Pipeline:
                     getattr(self.handlers, what)({"Records": records}, _Context())
                 if not again:
                     self.positions[what] = end
-        except (Killed, Exception):  # noqa: BLE001  Lambda delivers again, whatever it was
+        except (Killed, Exception) as error:  # noqa: BLE001  Lambda delivers again, whatever it was
+            self.last_error = error
             return False
         return True
 

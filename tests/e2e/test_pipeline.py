@@ -251,6 +251,30 @@ def test_an_object_overwritten_after_its_upload_is_read_as_it_was(tally: Tally) 
     assert tally.ended(second).counts == Counts(succeeded=1)
 
 
+NARROW = """
+from chalicelib import rows
+
+class Row(rows.Row):
+    size: int
+
+def process(row):
+    return row.size
+"""
+
+
+def test_rejected_rows_are_read_again_once_the_job_is_mended_and_deployed(tally: Tally) -> None:
+    """Those that fit run, the others stay rejected, and every row is counted once."""
+    tally.deploy_job("sizes", NARROW)
+    batch_id = tally.submit("day.csv", b"size\n1\ntwo\n3\n4,5\n", job="sizes")
+    assert tally.ended(batch_id).counts == Counts(succeeded=2, rejected=2)
+    tally.deploy_job("sizes", NARROW.replace("size: int", "size: int | str"))
+    assert tally.json("redrive", batch_id, "--rejected")["redriven"] == 2
+    batch = tally.ended(batch_id, attempt=2)
+    assert (batch.counts, batch.attempt) == (Counts(succeeded=3, rejected=1), 2)
+    assert [row["result"] for row in tally.json("rows", batch_id, "--outcome", "succeeded")] == [1, "two", 3]
+    assert tally.json("audit", batch_id)["exact"] is True
+
+
 def test_a_further_chalice_deploy_leaves_terraform_nothing_to_change(tally: Tally) -> None:
     """Chalice sets what its decorators say and keeps the rest."""
     tally.deploy_job("further", "from chalicelib.jobs.offices import Row as Row, process as process\n")

@@ -8,6 +8,8 @@ from tests.model.system import Bounds, Start
 
 ONE, TWO = "A,1,2\nB,1,2\n", "C,1,2\nD,1,2\n"
 """Two chunks of two rows."""
+INVALID = "A,1,2\nB,x,2\n"
+"""A chunk of a row that is processed and one that is rejected."""
 _OUTAGE = {"outage": {"S": "on"}}
 """While it lasts the job raises for row A; the redrive begins when it is over."""
 
@@ -20,18 +22,27 @@ class Configuration:
     chunks: tuple[str, ...]
     start: Start
     bounds: Bounds = Bounds()  # noqa: RUF009  frozen
+    mended: bool = False
+    """Whether a job that takes every row was deployed since the file was read."""
     quick: bool = True
     """Whether it takes a few seconds, and is a test too."""
 
     def explore(self) -> Explored:
         """Visit every state within the bounds."""
-        system = Tally(content=content(*self.chunks), flaky=frozenset({"A"}) if self.start.outage else frozenset())
+        flaky = frozenset({"A"}) if self.start.outage else frozenset[str]()
+        system = Tally(
+            content=content(*self.chunks),
+            flaky=flaky,
+            mended=self.mended,
+            judges_failures="redrive rejected" not in self.start.commands,
+        )
         return Explorer(system, self.start, self.bounds).explore()
 
 
 _PLANNED = Start(items=planned(ONE), messages=[to_ingest(0)])
 _READY = Start(items=ready(ONE), messages=[to_process(0)])
 _REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
+_REREAD = Start(items=ready(INVALID), messages=[to_process(0)], commands=["redrive rejected"])
 _TWO_CHUNKS = Start(
     items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE
 )
@@ -87,6 +98,33 @@ CONFIGURATIONS = (
         chunks=(ONE,),
         start=replace(_PLANNED, commands=["redrive"], outage=_OUTAGE),
         bounds=Bounds(copies=1, dead_letters=1),
+    ),
+    Configuration(
+        name="a rejected row is read again and taken, any call unheard, a delivery more",
+        chunks=(INVALID,),
+        start=_REREAD,
+        bounds=Bounds(unheard=1, copies=1),
+        mended=True,
+    ),
+    Configuration(
+        name="a rejected row is read again and rejected again, two deliveries more",
+        chunks=(INVALID,),
+        start=_REREAD,
+        bounds=Bounds(copies=2),
+    ),
+    Configuration(
+        name="a rejected row is read again while the other is redriven, a delivery more",
+        chunks=(INVALID,),
+        start=replace(_REREAD, commands=["redrive rejected", "redrive"], outage=_OUTAGE),
+        bounds=Bounds(copies=1),
+        mended=True,
+    ),
+    Configuration(
+        name="two redrives of a rejected row, a message becomes a dead letter, a worker dies anywhere",
+        chunks=(INVALID,),
+        start=replace(_REREAD, commands=["redrive rejected", "redrive rejected"]),
+        bounds=Bounds(dead_letters=1, deaths=1),
+        mended=True,
     ),
     Configuration(
         name="two chunks, a redrive, three overlapping deliveries",

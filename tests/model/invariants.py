@@ -43,10 +43,15 @@ class _Whole:
     parts: tuple[_Part, ...]
 
 
-def violation(before: Table, after: Table) -> str:
-    """Say which invariant the second table breaks, or the step from the first to it; empty if none."""
+def violation(before: Table, after: Table, *, judges_failures: bool = True) -> str:
+    """Say which invariant the second table breaks, or the step from the first to it; empty if none.
+
+    ``judges_failures`` goes with redrives that take every failure back.
+    """
     then, now = _whole(before), _whole(after)
     found = [*_wrong(now), *_wrong_step(then, now)]
+    if judges_failures:
+        found += _late_failures(then, now)
     found += [
         f"invariant 5: {place[0]} {place[1]} has changed: it is no pure function of file and job"
         for place, item in before.items()
@@ -100,8 +105,6 @@ def _wrong_step(then: _Whole, now: _Whole) -> Iterator[str]:
             yield f"invariant 6: the generation of {name} goes down"
         if lost := old.rows(Outcome.SUCCEEDED) - new.rows(Outcome.SUCCEEDED):
             yield f"invariant 3: rows {list(lost)} of {name} had succeeded"
-        if old.chunk.redriven and (late := new.past_failures - old.past_failures):
-            yield f"invariant 6: rows {sorted(late)} of {name} fail after a redrive by what was before it"
     if (then.batch.counts, then.batch.remaining) != (now.batch.counts, now.batch.remaining) and (
         now.batch.version <= then.batch.version
     ):
@@ -112,7 +115,14 @@ def _wrong_step(then: _Whole, now: _Whole) -> Iterator[str]:
         yield f"invariant 2: attempt {now.batch.attempt} ends twice"
 
 
-def unrest(table: Table, events: Collection[str]) -> str:
+def _late_failures(then: _Whole, now: _Whole) -> Iterator[str]:
+    for old, new in zip(then.parts, now.parts, strict=True):
+        if old.chunk.redriven and (late := new.past_failures - old.past_failures):
+            name = f"chunk {new.chunk.key.number}"
+            yield f"invariant 6: rows {sorted(late)} of {name} fail after a redrive by what was before it"
+
+
+def unrest(table: Table, events: Collection[str], *, judges_failures: bool = True) -> str:
     """Say what is not as it must be when nothing is on its way any more; empty if all is."""
     whole = _whole(table)
     batch = whole.batch
@@ -126,7 +136,7 @@ def unrest(table: Table, events: Collection[str]) -> str:
     found += [
         f"invariant 6: chunk {part.chunk.key.number} was redriven, and rows {sorted(part.past_failures)} have failed"
         for part in whole.parts
-        if part.chunk.redriven and part.past_failures
+        if judges_failures and part.chunk.redriven and part.past_failures
     ]
     if not found:
         ends = sorted(json.loads(event)["event_id"] for event in events)

@@ -11,14 +11,17 @@ import msgspec
 
 from chalicelib.steps import ingest, pieces, process, recount, redrive, settle
 from chalicelib.store import attempts, ledger
+from chalicelib.store.bits import RowBits
+from chalicelib.store.chunk import Chunk
 from chalicelib.store.ledger import Seen
-from tests.model.configurations import ONE, TWO, Configuration
+from tests.model.configurations import INVALID, ONE, TWO, Configuration
 from tests.model.explorer import Explored
 from tests.model.protocol import planned, ready, to_ingest, to_process
 from tests.model.system import Bounds, Start
 
-ALWAYS = "attribute_exists(pk)"
-"""What stands in for a clause that is removed: true of every item that is there."""
+ALWAYS = "(attribute_exists(pk) OR #version = :version)"
+"""What stands in for a clause that is removed: true of every item that is there, and names the same values, for a value
+that is given and not used is refused."""
 _OUTAGE = {"outage": {"S": "on"}}
 _READY = Start(items=ready(ONE), messages=[to_process(0)])
 _REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
@@ -37,6 +40,12 @@ LETTERS = Configuration(
     chunks=(ONE,),
     start=Start(items=planned(ONE), messages=[to_ingest(0)], commands=["redrive"], outage=_OUTAGE),
     bounds=Bounds(copies=1, dead_letters=1),
+)
+REREADING = Configuration(
+    name="rereading",
+    chunks=(INVALID,),
+    start=Start(items=ready(INVALID), messages=[to_process(0)], commands=["redrive rejected"]),
+    bounds=Bounds(copies=1),
 )
 TWO_CHUNKS = Configuration(name="two chunks", chunks=(ONE, TWO), start=_TWO, bounds=Bounds(copies=1))
 
@@ -142,12 +151,20 @@ MUTANTS = (
         test="tests/unit/steps/test_process.py -k older_generation",
     ),
     Mutant(
+        name="process: rows that are to be read again are left out",
+        protects="a row that is not stored yet from failing as gone",
+        module=Chunk,
+        attribute="undone",
+        instead=property(lambda chunk: RowBits.first(chunk.rows or 0) - chunk.done),
+        test="tests/unit/steps/test_redrive_rejected.py -k not_run_before",
+    ),
+    Mutant(
         name="ingest: the chunk has the version that was read",
         protects="totals from being set twice",
         module=ingest,
         attribute="AS_READ",
         instead=ALWAYS,
-        found_by=(READING,),
+        found_by=(READING, REREADING),
     ),
     Mutant(
         name="ingest: the marker does not exist",
@@ -178,7 +195,7 @@ MUTANTS = (
         protects="the next attempt from being taken for announced",
         module=settle,
         attribute="IS_IN_ATTEMPT",
-        instead=ALWAYS,
+        instead="(attribute_exists(pk) OR attempt = :attempt)",
         found_by=(REPAIR,),
     ),
     Mutant(

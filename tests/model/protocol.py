@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
 
-from chalicelib import jobs, services
+from chalicelib import jobs, rows, services
 from chalicelib.jobs import offices
 from chalicelib.rows import Schema
 from chalicelib.steps.finish import Finisher
@@ -15,7 +15,7 @@ from chalicelib.steps.reconcile import Reconciler
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import BATCH_SK, ROWS_PREFIX, ChunkKey, number
+from chalicelib.store.items import BATCH_SK, ROWS_PREFIX, ChunkKey, Outcome, number
 from chalicelib.store.ledger import Ledger
 from chalicelib.store.starts import Starts
 from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode, encode
@@ -41,12 +41,26 @@ class OutageError(Exception):
     """What the job raises while the outage lasts."""
 
 
+class _AnyRow(rows.Row):
+    """What the job takes once it is mended."""
+
+    office_id: str
+    user_count: int | str
+    contract_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One version of the system; ``flaky`` are the offices whose rows the outage hits."""
+    """One version of the system; ``flaky`` are the offices whose rows the outage hits.
+
+    ``mended`` is a job that takes every row, deployed since the file was read. ``judges_failures`` is whether a redrive
+    takes back all that has failed before it.
+    """
 
     content: bytes
     flaky: frozenset[str] = frozenset()
+    mended: bool = False
+    judges_failures: bool = True
     forgets: bool = True
     """Whether invocations that differ in what no longer matters are the same; without it, for tests of this."""
     s3: MemoryS3 = field(default_factory=MemoryS3)
@@ -72,7 +86,8 @@ class Tally:
             with failures.isolated(delivery):
                 match handler:
                     case "ingest":
-                        step.ingester.ingest(decode(delivery.body, ChunkMessage))
+                        with self._job(tape):
+                            step.ingester.ingest(decode(delivery.body, ChunkMessage))
                     case "process":
                         with self._job(tape):
                             step.processor.work(decode(delivery.body, WorkMessage), delivery)
@@ -99,6 +114,8 @@ class Tally:
         match name:
             case "redrive":
                 step.redriver.redrive(BATCH, on_chunk=lambda: None)
+            case "redrive rejected":
+                step.redriver.redrive(BATCH, outcome=Outcome.REJECTED, on_chunk=lambda: None)
             case "repair":
                 step.reconciler.repair(BATCH)
             case "thorough repair":
@@ -123,25 +140,26 @@ class Tally:
 
     def violation(self, before: Mapping[Place, Item], after: Mapping[Place, Item]) -> str:
         """Say which invariant a table breaks."""
-        return violation(before, after)
+        return violation(before, after, judges_failures=self.judges_failures)
 
     def unrest(self, table: Mapping[Place, Item], events: Collection[str]) -> str:
         """Say what is not settled when nothing is on its way."""
-        return unrest(table, events)
+        return unrest(table, events, judges_failures=self.judges_failures)
 
     @contextmanager
     def _job(self, tape: Tape) -> Iterator[None]:
-        def process(row: offices.Row) -> str:
+        def process(row: Any) -> str:
             if row.office_id in self.flaky and tape.ask(Operation.ASK, row.office_id):
                 raise OutageError(row.office_id)
-            return row.office_id
+            return str(row.office_id)
 
-        job = jobs.Job(name="offices", schema=Schema.of(offices.Row), process=process, attempts=1)
+        row = _AnyRow if self.mended else offices.Row
+        job = jobs.Job(name="offices", schema=Schema.of(row), process=process, attempts=1)
         with patch.object(jobs, "require", lambda _: job):
             yield
 
 
-_FIRST_READS = {"ingest": 1, "process": 1, "redrive": 1, "repair": 2}
+_FIRST_READS = {"ingest": 1, "process": 1, "redrive": 1, "redrive rejected": 1, "repair": 2}
 _MOVING = {
     *("version", "remaining", "rows", "succeeded", "failed", "rejected"),
     *("attempt", "published_attempt", "completed_at", "listing"),
@@ -230,9 +248,9 @@ class _Reconciler(Reconciler):
 class _Redriver(Redriver):
     tape: Tape
 
-    def _take_back(self, key: Any, reason: Any, wanted: Any) -> Any:
-        self.tape.forget(key, wanted)
-        return Redriver._take_back(self, key, reason, wanted)
+    def _take_back(self, key: Any, wanted: Any) -> Any:
+        self.tape.forget(key, wanted.rows)
+        return Redriver._take_back(self, key, wanted)
 
 
 def planned(*chunks: str) -> dict[Place, Item]:
@@ -249,11 +267,11 @@ def planned(*chunks: str) -> dict[Place, Item]:
         chunk_bytes=4096,
         header=tuple(HEADER.strip().split(",")),
     )
-    rows = [chunk.count("\n") for chunk in chunks]
+    totals = [chunk.count("\n") for chunk in chunks]
     counted = {
         "chunks": number(len(chunks)),
         "remaining": number(len(chunks)),
-        "expected_rows": number(sum(rows)),
+        "expected_rows": number(sum(totals)),
     }
     items: list[Item] = [batch.to_item() | counted]
     end = len(HEADER)
@@ -261,9 +279,9 @@ def planned(*chunks: str) -> dict[Place, Item]:
     for position, chunk in enumerate(chunks):
         start, end = end, end + len(chunk)
         planned = Chunk(
-            key=ChunkKey(BATCH, position), start=start, end=end, first_line=line, expected_rows=rows[position]
+            key=ChunkKey(BATCH, position), start=start, end=end, first_line=line, expected_rows=totals[position]
         )
-        line += rows[position]
+        line += totals[position]
         items.append(planned.to_item())
     return {(item["pk"]["S"], item["sk"]["S"]): item for item in items}
 

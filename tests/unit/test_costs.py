@@ -17,9 +17,9 @@ from tally.batch.reader import Reader
 from tally.local import sample
 from tally.local.sample import Expected
 from tally.testing import memory_dynamodb
+from tally.testing.metering import Meter
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
-from tests.support.metering import Meter
 
 ROWS = 20_000
 STORED, COUNTED = "batch_write_item rows", "transact_write_items mark"

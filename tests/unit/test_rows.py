@@ -1,6 +1,10 @@
 """From the text of a chunk to rows and rejections."""
 
-from typing import Annotated, Any
+import asyncio
+import decimal
+import sys
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import strategies as st
 from chalicelib import rows
 from chalicelib.errors import FatalError
 from chalicelib.files import cells
-from chalicelib.files.dialect import Dialect, Extra
+from chalicelib.files.dialect import Dialect, Extra, Layout
 from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
 
 
@@ -49,6 +53,13 @@ def test_a_header_is_matched_by_name_whatever_its_case_order_and_blanks() -> Non
         (["name", "size"], "line 1: the header lacks note"),
         (["name", "size", "note", "x"], "line 1: the header has unknown 'x' (column 4)"),
         (
+            ["name", "size", "note", *(f"x{column}" for column in range(4, 10_001))],
+            "line 1: the header has unknown "
+            + "".join(f"'x{column}' (column {column}), " for column in range(4, 14))
+            + "and 9,987 more",
+        ),
+        (["name", "size", "note", "\u202eeton"], "line 1: the header has unknown '\\u202eeton' (column 4)"),
+        (
             ["name;size;note"],
             (
                 "line 1: the file looks semicolon-separated: set DELIMITER = ';' in the job; "
@@ -85,6 +96,7 @@ def test_rows_are_numbered_from_zero_and_know_their_physical_line() -> None:
         (",1,,", "line 2, column 1 'name': empty"),
         ("Name,Size,Note,Share", "line 2: the header again"),
         (b"caf\xe9,1,,", "line 2, column 1 'name': byte 0xe9 at character 4 is not UTF-8"),
+        ("a,\u202e1\u200f,,", "line 2, column 2 'size': expected int, got '\\u202e1\\u200f'"),
         ("a," + "9" * 60 + "x,,", f"line 2, column 2 'size': expected int, got '{'9' * 40}…'"),
     ],
 )
@@ -106,6 +118,106 @@ def test_the_idempotency_key_is_no_column() -> None:
         SCHEMA.header([*HEADER, "idempotency_key"], 1)
 
 
+class Checked(rows.Row):
+    """A row with a rule of the job's own, which may go wrong in any way."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Raise what the size says."""
+        match self.size:
+            case 0:
+                raise ZeroDivisionError("division by zero")
+            case 1:
+                raise decimal.InvalidOperation
+            case 2:
+                self.__post_init__()
+            case 3:
+                sys.exit(1)
+            case 4:
+                raise ValueError("size \udcff is odd")
+            case 5:
+                raise ValueError
+            case 6:
+                raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        (0, "row: ZeroDivisionError: division by zero"),
+        (1, "row: InvalidOperation: "),
+        (2, "row: RecursionError: maximum recursion depth exceeded"),
+        (3, "row: SystemExit: 1"),
+        (4, "column 1 'size': size \\udcff is odd"),
+        (5, "row: refused by __post_init__, without a word"),
+        (6, "row: CancelledError: "),
+    ],
+)
+def test_whatever_a_post_init_raises_rejects_its_row_alone(size: int, reason: str) -> None:
+    """Raised out of the chunk it would hurt every other row of it."""
+    schema = Schema.of(Checked)
+    before, bad, after = schema.read(f"7\n{size}\n8\n".encode(), schema.header(["size"], 1), 2)
+    assert isinstance(before, ValidRow)
+    assert isinstance(after, ValidRow)
+    assert isinstance(bad, RejectedRow)
+    assert bad.reason.startswith(f"line 3, {reason}")
+
+
+class Measured(rows.Row, kw_only=True):
+    """A row of numbers."""
+
+    weight: float | None = None
+    price: Decimal | None = None
+    either: int | float = 0
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
+    most: Annotated[float, msgspec.Meta(gt=0)] = 1
+    note: str = ""
+    kind: Literal["a", "b"] = "a"
+
+    def __post_init__(self) -> None:
+        """Divide without a look at the divisor."""
+        if self.note == "infinite":
+            self.weight = float("inf")
+
+
+MEASURED = Schema.of(Measured)
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ("nan,,,,,", "column 1 'weight': not a finite number, got 'nan'"),
+        ("-Infinity,,,,,", "column 1 'weight': not a finite number, got '-Infinity'"),
+        (",NaN,,,,", "column 2 'price': not a finite number, got 'NaN'"),
+        (",sNaN12,,,,", "column 2 'price': not a finite number, got 'sNaN12'"),
+        (",,inf,,,", "column 3 'either': not a finite number, got 'inf'"),
+        (",,,nan,,", "column 4 'share': expected float >= 0.0, got 'nan'"),
+        (",,,,inf,", "column 5 'most': not a finite number, got 'inf'"),
+        ("nan,x,,,,", "column 1 'weight': not a finite number, got 'nan'; column 2 'price': invalid decimal string"),
+        (",,,,,infinite", "row: not a finite number"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_none(cells: str, reason: str) -> None:
+    """JSON knows none: kept as null it would come back as another value, or as none that the schema takes."""
+    (row,) = MEASURED.read(cells.encode(), MEASURED.header(MEASURED.columns[:6], 1), 2)
+    assert isinstance(row, RejectedRow)
+    assert row.reason.startswith(f"line 2, {reason}")
+
+
+def test_a_value_that_is_none_of_the_choices_is_shown_once_and_cut() -> None:
+    """However long it is; msgspec quotes all of it."""
+    (row,) = MEASURED.read(b"x" * 5_000, MEASURED.header(["kind"], 1), 2)
+    assert row == RejectedRow(0, 2, f"line 2, column 1 'kind': invalid enum value, got '{'x' * 40}…'")
+
+
+def test_numbers_that_are_large_are_finite() -> None:
+    """Decimals have exponents that floats have not; texts may say what they like."""
+    (row,) = MEASURED.read(b"1e308,1e999999," + b"9" * 400 + b",1,2e-3,nan,b", MEASURED.header(MEASURED.columns, 1), 2)
+    assert isinstance(row, ValidRow)
+    assert row.values == (1e308, Decimal("1e999999"), int("9" * 400), 1.0, 0.002, "nan", "b")
+
+
 class Flower(rows.Row, kw_only=True):
     """A row of a file that was not made for Python."""
 
@@ -119,7 +231,7 @@ class Flower(rows.Row, kw_only=True):
             raise ValueError("weight must not be 0")
 
 
-FLOWERS = Schema.of(Flower, Dialect(delimiter=";", nulls=frozenset({"NA", "-"}), extra=Extra.IGNORE))
+FLOWERS = Schema.of(Flower, Dialect(layout=Layout(delimiter=";"), nulls=frozenset({"NA", "-"}), extra=Extra.IGNORE))
 FLOWER_HEADER = FLOWERS.header(["", "Sepal.Length", "other", "Weight (kg)", "other"], 1)
 
 

@@ -10,41 +10,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress, count, islice
 from operator import not_
-from typing import NamedTuple
 
+from chalicelib.files.cutting import Cut, Cutter, Range, blank_run, cut_blocks
 from chalicelib.files.records import MAX_RECORD_BYTES, CsvRecord, read_lines
 
-_LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)
-"""An end of line that no further byte can make longer."""
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
-_ROW = re.compile(rb"[^\r\n]")
-"""Where a row begins, after a line end."""
 _BLANK = (b"", b"\r")
 """What a line feed may leave of a blank line."""
 _SPARE_LINES = 8
 """So that the last few rows of a range do not take a piece of a line each."""
-
-
-class Range(NamedTuple):
-    """Bytes ``start`` to ``end`` (not included) that begin with a row, at physical line ``first_line`` (from 1).
-
-    ``rows`` counts the records that are not blank. ``unreadable`` says why the only record, one line, cannot be read.
-    """
-
-    start: int
-    end: int
-    first_line: int
-    rows: int
-    unreadable: str = ""
-
-
-class _Cut(NamedTuple):
-    """How far a range reaches into the bytes at hand, and what is in it."""
-
-    length: int
-    lines: int
-    rows: int
-    unreadable: str = ""
 
 
 def split(
@@ -61,85 +35,33 @@ def split(
     A range has at most ``max_rows`` rows and is longer than ``max_bytes``, or than a record may be, only for a single
     record. ``offset`` and ``first_line`` say where the stream begins in its file.
     """
-    cutter = _Cutter(max_rows, min(max_bytes, MAX_RECORD_BYTES), offset, first_line, delimiter)
-    # What a cut may have to look at: a whole range, and a record that begins at its very end.
-    enough = cutter.max_bytes + MAX_RECORD_BYTES + 1
-    data = b""
-    dropped = 0  # bytes of a line too long for a record: forgotten as they come, so that memory stays bounded
-    for block in blocks:
-        data += block
-        begin = 0 if dropped else cutter.skip_blank(data, 0, last=False)
-        while dropped or len(data) - begin >= enough:
-            cut = None if dropped else cutter.cut(data, begin, last=False)
-            if cut is None:
-                end = _LINE_END.search(data, begin)
-                if end is None:
-                    kept = 1 if data.endswith(b"\r") else 0  # a line feed may follow it in the next block
-                    dropped += len(data) - begin - kept
-                    begin = len(data) - kept
-                    break
-                cut = _too_long(dropped + end.end() - begin)
-                begin -= dropped
-                dropped = 0
-            yield cutter.range(cut)
-            begin = cutter.skip_blank(data, begin + cut.length, last=False)
-        data = data[begin:]
-    if dropped:
-        yield cutter.range(_too_long(dropped + len(data)))
-        return
-    begin = cutter.skip_blank(data, 0, last=True)
-    while cut := cutter.cut(data, begin, last=True):
-        yield cutter.range(cut)
-        begin = cutter.skip_blank(data, begin + cut.length, last=True)
+    cutter = _Cutter(
+        max_rows=max_rows,
+        max_bytes=min(max_bytes, MAX_RECORD_BYTES),
+        max_record=MAX_RECORD_BYTES,
+        offset=offset,
+        line=first_line,
+        likely=MAX_RECORD_BYTES,
+        delimiter=delimiter,
+    )
+    return cut_blocks(blocks, cutter)
 
 
-@dataclass(slots=True)
-class _Cutter:
-    """Cuts one range after the other; the bytes at hand may be any that begin at its offset.
-
-    What a range is depends on the file alone, not on how much of it is at hand: two plans find the same ranges.
-    """
-
-    max_rows: int
-    max_bytes: int
-    offset: int
-    line: int
-    delimiter: str = ","
-    likely: int = MAX_RECORD_BYTES
-    """What a range takes, by the one before: no cut copies a window of which it needs a quarter."""
+@dataclass(slots=True, kw_only=True)
+class _Cutter(Cutter):
+    delimiter: str
     open_until: int = 0
     """Up to here a quote that an unreadable record opened is not closed. It may be closed beyond."""
 
-    def range(self, cut: _Cut) -> Range:
-        """Return a cut as a range of the file, and go to its end."""
-        found = Range(self.offset, self.offset + cut.length, self.line, cut.rows, cut.unreadable)
-        self._move(cut.length, cut.lines)
-        self.likely = cut.length + cut.length // 8
-        return found
-
-    def skip_blank(self, data: bytes, begin: int, *, last: bool) -> int:
-        """Go on to the next line that is not blank; returns where it begins, or the end of what is at hand."""
-        length, lines = _blank_run(data, begin, last=last)
-        self._move(length, lines)
-        return begin + length
-
-    def cut(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
-        """Cut one range from ``begin``, where a row begins; the file ends with the data if ``last``.
-
-        None when there is nothing to cut, or no line ends.
-        """
+    def cut(self, data: bytes, begin: int, *, last: bool) -> Cut | None:
         found = None if self._is_open(self.offset) else self._cut_lines(data, begin, last=last)
-        return found or self._cut_records(data, begin, last=last) or _cut_too_long(data, begin, last=last)
-
-    def _move(self, length: int, lines: int) -> None:
-        self.offset += length
-        self.line += lines
+        return found or self._cut_records(data, begin, last=last) or self.cut_too_long(data, begin, last=last)
 
     def _is_open(self, offset: int) -> bool:
         """Tell whether a quote that the line at ``offset`` leaves open is known not to be closed in time."""
         return self.open_until - offset > MAX_RECORD_BYTES
 
-    def _cut_lines(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
+    def _cut_lines(self, data: bytes, begin: int, *, last: bool) -> Cut | None:
         """Cut whole lines, in windows and pieces as small as will do; None if only the csv module can tell."""
         size = min(self.likely, self.max_bytes)
         place, most = begin, self.max_rows
@@ -161,16 +83,16 @@ class _Cutter:
                 lines += blank_lines + piece.lines
                 rows += piece.rows
             if rows == self.max_rows or not more:
-                return _Cut(length, lines, rows) if rows else None
+                return Cut(length, lines, rows) if rows else None
             if piece.rows:  # the lines were fewer rows: blank lines, or line ends in cells
-                blank, blank_lines = _blank_run(window, piece.length, last=False)
+                blank, blank_lines = blank_run(window, piece.length, last=False)
                 place += piece.length + blank
                 window = window[piece.length + blank :]
                 most = self.max_rows - rows + _SPARE_LINES
             else:
                 most *= 4
 
-    def _cut_records(self, data: bytes, begin: int, *, last: bool) -> _Cut | None:
+    def _cut_records(self, data: bytes, begin: int, *, last: bool) -> Cut | None:
         """Cut whole records as the csv module reads them; None if there is none but a line too long for one.
 
         A line whose quote is not closed in time ends a range that began with a good record, for the fast path cannot
@@ -201,13 +123,13 @@ class _Cutter:
             lines += record.lines
             if record.cells:
                 rows += 1
-                cut = _Cut(length, lines, rows)
+                cut = Cut(length, lines, rows)
         return cut
 
 
 def _cut_window(
     window: bytes, lines: list[bytes], max_rows: int, *, delimiter: str, more: bool, ended: bool
-) -> _Cut | None:
+) -> Cut | None:
     """Cut after the last row that ends in whole lines; every step runs at the speed of C.
 
     ``lines`` are those of the window, the last of them without its end: because the window cuts it off, because there
@@ -227,11 +149,11 @@ def _cut_window(
     if b'"' in text:
         return _cut_quoted(text, len(lines), max_rows, delimiter=delimiter, blank=blank)
     if not blank and len(lines) <= max_rows:
-        return _Cut(len(text), len(lines), len(lines))
+        return Cut(len(text), len(lines), len(lines))
     return _cut_rows(text, text, [], max_rows)
 
 
-def _cut_quoted(text: bytes, lines: int, max_rows: int, *, delimiter: str, blank: bool) -> _Cut | None:
+def _cut_quoted(text: bytes, lines: int, max_rows: int, *, delimiter: str, blank: bool) -> Cut | None:
     """Cut lines with quotes; None where any quote is neither an end of a cell nor half of a doubled one.
 
     A quote opens a cell only where a cell begins; elsewhere it is a character, and so may be all that follow it.
@@ -246,35 +168,23 @@ def _cut_quoted(text: bytes, lines: int, max_rows: int, *, delimiter: str, blank
     if not unclosed and not blank:
         rows = lines - b"".join(inside).count(b"\n")
         if rows <= max_rows:
-            return _Cut(len(text), lines, rows)
+            return Cut(len(text), lines, rows)
     records = b'"'.join(outside)  # a quote where a quoted cell was
     if unclosed:
         records = records[: records.rfind(b"\n") + 1]
     return _cut_rows(text, records, inside, max_rows)
 
 
-def _cut_rows(text: bytes, records: bytes, quoted: list[bytes], max_rows: int) -> _Cut:
+def _cut_rows(text: bytes, records: bytes, quoted: list[bytes], max_rows: int) -> Cut:
     """Cut after so many rows, or after the last one; ``records`` is the text with a quote for each quoted cell."""
     found = records.removesuffix(b"\n").split(b"\n")
     ends = list(islice(compress(count(1), map(not_, map(_BLANK.count, found))), max_rows))
     if not ends:
-        return _Cut(0, 0, 0)
+        return Cut(0, 0, 0)
     length = sum(map(len, found[: ends[-1]])) + ends[-1]
     cells = quoted[: records.count(b'"', 0, length)]
     length = min(length + len(cells) + sum(map(len, cells)), len(text))  # the last line of a file may have no end
-    return _Cut(length, text.count(b"\n", 0, length), len(ends))
-
-
-def _blank_run(data: bytes, begin: int, *, last: bool) -> tuple[int, int]:
-    """Return how many bytes and lines are blank from ``begin`` on."""
-    row = _ROW.search(data, begin)
-    end = row.start() if row else len(data)
-    if end == begin:
-        return 0, 0
-    if end == len(data) and data.endswith(b"\r") and not last:
-        end -= 1  # a line feed may follow it
-    returns = data.count(b"\r", begin, end) - data.count(b"\r\n", begin, end)
-    return end - begin, data.count(b"\n", begin, end) + returns
+    return Cut(length, text.count(b"\n", 0, length), len(ends))
 
 
 def _lines(data: bytes, begin: int) -> Iterator[str]:
@@ -284,20 +194,8 @@ def _lines(data: bytes, begin: int) -> Iterator[str]:
 
 def _first_line(data: bytes, begin: int, delimiter: str) -> CsvRecord | None:
     """Read the first line by itself; None if it is too long for a record, as all is that does not end."""
-    end = _LINE_END.search(data, begin)
+    end = Cutter.line_end.search(data, begin)
     length = (end.end() if end else len(data)) - begin
     if length > MAX_RECORD_BYTES:
         return None
     return next(read_lines(_lines(data[begin : begin + length], 0), delimiter))
-
-
-def _cut_too_long(data: bytes, begin: int, *, last: bool) -> _Cut | None:
-    """Cut the first line by itself, for it is too long for a record; None if it does not end."""
-    end = _LINE_END.search(data, begin)
-    if end is None and not (last and begin < len(data)):
-        return None
-    return _too_long((end.end() if end else len(data)) - begin)
-
-
-def _too_long(length: int) -> _Cut:
-    return _Cut(length, 1, 1, f"the line is {length:,} bytes long; the longest record may have {MAX_RECORD_BYTES:,}")

@@ -1,4 +1,4 @@
-"""What a job says of its files: how cells are parted, which cells mean nothing, and which columns may be there."""
+"""What a job says of its files: how they are written, which cells mean nothing, and which columns may be there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,22 @@ from enum import StrEnum
 from typing import Any, Self
 
 from chalicelib.errors import FatalError
+from chalicelib.files.encodings import UTF_8, named
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", ":": "colon", "^": "caret", "~": "tilde"}
 """Each with the word for it in messages. A space is none: cleaning takes spaces away."""
-_ATTRIBUTES = ("DELIMITER", "NULLS", "EXTRA", "HEADER")
+_ATTRIBUTES = ("FORMAT", "DELIMITER", "ENCODING", "NULLS", "EXTRA", "HEADER")
+
+_ENCODINGS = '"utf-8", "utf-16", "utf-16-le", "utf-16-be" or a single-byte encoding such as "latin-1" or "cp1252"'
+
+
+class Format(StrEnum):
+    """What a record of a file is."""
+
+    CSV = "csv"
+    """Cells on a line, or on several."""
+    JSONL = "jsonl"
+    """A JSON object on a line."""
 
 
 class Extra(StrEnum):
@@ -19,6 +31,20 @@ class Extra(StrEnum):
     """Reject the file."""
     IGNORE = "ignore"
     """Leave the column out of every row."""
+    KEEP = "keep"
+    """Keep it with every row, in ``row.extra``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the bytes of a file become records: what a batch keeps, so that it is cut and read in one way only."""
+
+    format: Format = Format.CSV
+    delimiter: str = ","
+    encoding: str = UTF_8
+
+
+PLAIN = Layout()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +54,7 @@ class Dialect:
     ``nulls`` are cells that mean nothing beside the empty one. ``header`` names the columns of files without a header.
     """
 
-    delimiter: str = ","
+    layout: Layout = PLAIN
     nulls: frozenset[str] = frozenset()
     extra: Extra = Extra.REJECT
     header: tuple[str, ...] = ()
@@ -37,20 +63,30 @@ class Dialect:
     def of(cls, job: str, attributes: Mapping[str, Any]) -> Self:
         """Read it off the attributes of a job's module; raises FatalError that names job, attribute and choices."""
         said = {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
+        format_ = said.get("FORMAT", Format.CSV)
+        if not isinstance(format_, str) or format_ not in set(Format):
+            raise _bad(job, "FORMAT", format_, _choices(Format))
+        for name in ("DELIMITER", "HEADER") if format_ == Format.JSONL else ():
+            if name in said:
+                raise FatalError(f"jobs/{job}.py: {name} is for CSV, and FORMAT is {format_!r}: remove one of them")
         delimiter = said.get("DELIMITER", ",")
         if not isinstance(delimiter, str) or delimiter not in DELIMITERS:
             raise _bad(job, "DELIMITER", delimiter, f"one of {', '.join(map(repr, DELIMITERS))}")
+        encoding = said.get("ENCODING", UTF_8)
+        known = named(encoding) if isinstance(encoding, str) else None
+        if known is None:
+            raise _bad(job, "ENCODING", encoding, _ENCODINGS)
         nulls = said.get("NULLS", ())
         if not _are_texts(nulls):
             raise _bad(job, "NULLS", nulls, 'a set of texts such as {"NA", "-"}')
         extra = said.get("EXTRA", Extra.REJECT)
         if not isinstance(extra, str) or extra not in set(Extra):
-            raise _bad(job, "EXTRA", extra, f"one of {', '.join(repr(str(choice)) for choice in Extra)}")
+            raise _bad(job, "EXTRA", extra, _choices(Extra))
         header = said.get("HEADER", ("",))
         if not (_are_texts(header) and header and isinstance(header, list | tuple)):
             raise _bad(job, "HEADER", header, 'a list of column names such as ["id", "amount"]')
         return cls(
-            delimiter=delimiter,
+            layout=Layout(format=Format(format_), delimiter=delimiter, encoding=known),
             nulls=frozenset(nulls),
             extra=Extra(extra),
             header=tuple(header) if "HEADER" in said else (),
@@ -60,6 +96,10 @@ class Dialect:
 def _are_texts(value: object) -> bool:
     """Tell a collection of texts from one text, which is a collection of letters."""
     return isinstance(value, set | frozenset | list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _choices(choices: type[StrEnum]) -> str:
+    return f"one of {', '.join(repr(str(choice)) for choice in choices)}"
 
 
 def _bad(job: str, attribute: str, value: object, allowed: str) -> FatalError:

@@ -1,7 +1,12 @@
-"""Files that are no text: what they are, by their first bytes."""
+"""Files that are no text, or none in the encoding that was expected: what they are, by their first bytes."""
+
+import re
+
+from chalicelib.files.encodings import UTF_16_BE, UTF_16_LE
 
 _SIGNATURES = (
-    (b"PAR1", "a Parquet file"),
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
     (b"ARROW1\0\0", "an Arrow file"),
     (b"Obj\x01", "an Avro file"),
     (b"SQLite format 3\0", "an SQLite database"),
@@ -14,16 +19,42 @@ _SIGNATURES = (
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
     (b"\xfd7zXZ\0", "compressed with xz"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\xce\xfa\xed\xfe", "an executable"),
+    (b"\0asm", "an executable"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\x04\x22\x4d\x18", "compressed with lz4"),
+    (b"\xff\x06\0\0sNaPpY", "compressed with Snappy"),
+    (b"\x1f\x9d", "compressed with compress"),
+    (b"\x1f\x8b", "compressed twice"),
+    (b"{\\rtf", "a Rich Text document"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
 )
-_ZIP = b"PK\x03\x04"
-_WORKBOOK = (b"[Content_Types].xml", b"xl/")
-"""The first entries of an .xlsx file, in the order of whatever wrote it."""
-_DOS = b"MZ"
-"""It may begin a header as well: a NUL byte tells them apart."""
-_BZIP2 = b"BZh"
-_BZIP2_BLOCK = b"1AY&SY"
+_PATTERNS = tuple(
+    (re.compile(pattern, re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"PK\x03\x04.*(?:\[Content_Types\]\.xml|xl/)", "an Excel workbook"),  # whatever wrote it: its first entries
+        (rb"PK\x03\x04", "a zip archive"),
+        (rb"BZh.1AY&SY", "compressed with bzip2"),
+        (rb"(?=.{,256}\0).{257}ustar", "a tar archive"),
+        (rb"(?:\xef\xbb\xbf)?\s*<(?i:!doctype\s+html|html)[\s>]", "an HTML page"),  # that a server sent for the file
+        (rb"(?:\xef\xbb\xbf)?\s*<\?(?i:xml)\s", "an XML document"),
+        (rb"\0+\Z", "nothing but NUL bytes"),
+        # What may begin a header as well: a control character tells them apart.
+        *(
+            (signature + rb".*[\x00-\x08\x0e-\x1f]", kind)
+            for signature, kind in (
+                (b"PAR1", "a Parquet file"),
+                (b"ORC", "an ORC file"),
+                (b"FEA1", "a Feather file"),
+                (b"GIF89a", "a GIF image"),
+                (b"MZ", "an executable"),
+            )
+        ),
+    )
+)
 _LOOKED_AT = 4_096
 _MIN_UNITS = 4
 """Of fewer characters nothing can be said."""
@@ -35,19 +66,18 @@ def kind_of(head: bytes) -> str:
         if head.startswith(signature):
             return kind
     start = head[:_LOOKED_AT]
-    if start.startswith(_ZIP):
-        return "an Excel workbook" if any(name in start for name in _WORKBOOK) else "a zip archive"
-    if start.startswith(_DOS) and b"\0" in start:
-        return "an executable"
-    if start.startswith(_BZIP2) and start[4:10] == _BZIP2_BLOCK:
-        return "compressed with bzip2"
-    return "UTF-16 without a byte order mark" if _is_utf_16(start) else ""
+    return next((kind for pattern, kind in _PATTERNS if pattern.match(start)), "")
 
 
-def _is_utf_16(start: bytes) -> bool:
-    """Tell by the zeros: of most characters one half is zero, and always the same half."""
-    even, odd = start[::2], start[1::2]
+def unmarked(head: bytes) -> str:
+    """Return which UTF-16 a text without a byte order mark is; empty if it is none.
+
+    The zeros tell: of most characters one half is zero, and always the same half.
+    """
+    even, odd = head[:_LOOKED_AT:2], head[1:_LOOKED_AT:2]
     if len(odd) < _MIN_UNITS:
-        return False
-    zeros = sorted((even.count(0) / len(even), odd.count(0) / len(odd)))
-    return zeros[0] < 0.05 and zeros[1] > 0.5  # noqa: PLR2004  few characters have none, or are one
+        return ""
+    first, second = even.count(0) / len(even), odd.count(0) / len(odd)
+    if min(first, second) >= 0.05 or max(first, second) <= 0.5:  # noqa: PLR2004  few characters have none, or are one
+        return ""
+    return UTF_16_BE if first > second else UTF_16_LE

@@ -9,9 +9,12 @@ It may also define
 - ``heavy(row: Row) -> bool``: which rows go to the heavy queue, one a message, with more time and memory,
 - ``FAILURE_LIMIT``: after more failed rows than this the batch stops; a number of rows, or a share such as ``"5%"``,
 - ``CHUNK_ROWS``: how many rows a chunk has at most, from 1 to 2,000, in place of the stage's ``chunk_rows``,
+- ``FORMAT``: ``"jsonl"`` for a JSON object on each line (default ``"csv"``),
 - ``DELIMITER``: what parts cells, such as ``";"`` (default ``","``),
-- ``NULLS``: cells that mean nothing, such as ``{"NA", "-"}``, beside the empty cell,
-- ``EXTRA``: ``"ignore"`` leaves out columns that no field matches; ``"reject"``, the default, rejects the file,
+- ``ENCODING``: such as ``"utf-16"`` or ``"latin-1"`` (default ``"utf-8"``),
+- ``NULLS``: cells, or texts of JSON, that mean nothing, such as ``{"NA", "-"}``, beside the empty cell and null,
+- ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
+  ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header.
 """
 
@@ -72,9 +75,11 @@ def names() -> list[str]:
 @cache
 def find(name: str) -> Job | None:
     """Return a job by name, None if there is none; raises FatalError if its module is not a job."""
-    if name not in names():
-        return None
-    module = _module(name)
+    return job_of(name, _module(name)) if name in names() else None
+
+
+def job_of(name: str, module: ModuleType) -> Job:
+    """Return the job that a module defines; raises FatalError if it defines none."""
     row, process = getattr(module, "Row", None), getattr(module, "process", None)
     if not (isinstance(row, type) and issubclass(row, Row) and row is not Row and callable(process)):
         raise FatalError(

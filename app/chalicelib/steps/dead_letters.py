@@ -102,13 +102,14 @@ class DeadLetterHandler:
         died = self.starts.died(key, letter_id)
         if died < _DEADLY_RUNS and message.returns < MAX_RETURNS:
             chunk = Repository(table=self.table).require_chunk(key)
-            if chunk.rows is not None or message.generation < chunk.generation:
+            if not chunk.to_be_read or message.generation < chunk.generation:
                 return HandledDeadLetter(rows=0, counted=0)  # read by another delivery, or overtaken by a redrive
             self._send_again("ingest", [msgspec.structs.replace(message, returns=message.returns + 1)])
-            return HandledDeadLetter(rows=chunk.expected_rows, counted=0, returned=chunk.expected_rows)
+            rows = len(chunk.rereads) or chunk.expected_rows
+            return HandledDeadLetter(rows=rows, counted=0, returned=rows)
         code, reason = _why(died, "its chunk could not be read; see the logs of ingest")
         given_up = self.ingester.give_up(message, code, reason)
-        return HandledDeadLetter(rows=given_up.rows, counted=given_up.failed)
+        return HandledDeadLetter(rows=given_up.rows, counted=given_up.rows)
 
     def _end_rows(self, message: WorkMessage, letter_id: str, queue: str) -> HandledDeadLetter:
         key = ChunkKey(message.batch, message.chunk)

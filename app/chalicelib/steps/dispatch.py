@@ -46,7 +46,7 @@ class Dispatcher:
         return self.send(asking.values())
 
     def send(self, chunks: Iterable[Chunk]) -> Dispatched:
-        """Send what chunks lack, whatever their state: all of their rows, or those without an outcome."""
+        """Send what chunks lack, whatever their state: to be read, or the rows without an outcome."""
         unread: list[Chunk] = []
         work: list[str] = []
         heavy: list[str] = []
@@ -54,7 +54,7 @@ class Dispatcher:
         batches: set[str] = set()
         for chunk in chunks:
             batches.add(chunk.key.batch_id)
-            if chunk.rows is None:
+            if chunk.to_be_read:  # ingest makes it ready then, and that sends the rows that it had before too
                 unread.append(chunk)
                 continue
             rows += len(chunk.undone)

@@ -1,19 +1,36 @@
-"""Ingest: the rows of one chunk become durable, and with one write the chunk knows how many there are."""
+"""Ingest: the rows of one chunk become durable, and with one write the chunk knows how many there are.
 
-from dataclasses import dataclass, field
+Rejected rows that a redrive wants read again become durable beside those that are there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import FatalError, SourceGoneError, described
+from chalicelib.errors import JOB_ERRORS, ConflictError, FatalError, SourceGoneError, described
+from chalicelib.files.dialect import Format, Layout
+from chalicelib.files.encodings import UTF_8
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import RejectedRow
 from chalicelib.store import rows
 from chalicelib.store.batch import Batch
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
-from chalicelib.store.items import CHUNK_SK, MAX_ITEM_BYTES, ChunkKey, Counts, Outcome, bits, number, text, timestamp
+from chalicelib.store.items import (
+    CHUNK_SK,
+    MAX_ITEM_BYTES,
+    ChunkKey,
+    Counts,
+    Item,
+    Outcome,
+    bits,
+    number,
+    text,
+    timestamp,
+)
 from chalicelib.store.ledger import NO_SUCH_MARKER
 from chalicelib.store.marker import ReasonCode, RowOutcome, markers, rows_by_outcome, unsuccessful
 from chalicelib.store.repository import Repository
@@ -30,14 +47,14 @@ if TYPE_CHECKING:
     from chalicelib.transport.messages import ChunkMessage
 
 _SMALL_BYTES = MAX_ITEM_BYTES // 3
-"""The rows of a chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
+"""Rows of a plain chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
 _FIRST = Message(id="", body="")
 """A delivery that nobody has tried before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of a chunk's rows; all zero when it had been ingested before."""
+    """What became of the rows that were to be read; all zero when another delivery had read them."""
 
     rows: int = 0
     rejected: int = 0
@@ -52,6 +69,27 @@ class _Read:
     stored: list[StoredRow] = field(default_factory=list)
     heavy: list[int] = field(default_factory=list)
     outcomes: list[RowOutcome] = field(default_factory=list)
+
+    def only(self, wanted: RowBits) -> Self:
+        """Return what was read of some rows."""
+        return replace(
+            self,
+            stored=[found for found in self.stored if found.row in wanted],
+            heavy=[row for row in self.heavy if row in wanted],
+            outcomes=[found for found in self.outcomes if found.row in wanted],
+        )
+
+    def without_unkept(self) -> Self:
+        """Return the same with every row rejected in which a ``__post_init__`` left what JSON has not."""
+        whys = [(found, rows.why_unkept(found)) for found in self.stored]
+        unkept = [
+            _rejected(found.row, ReasonCode.INVALID, f"line {found.line}, row: cannot be kept: {why}", found.line)
+            for found, why in whys
+            if why
+        ]
+        good = self.only(RowBits.of(found.row for found, why in whys if not why))
+        never = [found for found in self.outcomes if found.outcome is Outcome.REJECTED]
+        return replace(good, outcomes=[*never, *good.outcomes, *unkept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +112,7 @@ class Ingester:
         object yet.
         """
         batch, chunk = self._repository.require_with_batch(ChunkKey(message.batch, message.chunk))
-        if chunk.rows is not None:
+        if not chunk.to_be_read:
             return Ingested()  # a second delivery
         if batch.hold and batch.hold.stops:
             code = ReasonCode(batch.hold)
@@ -91,28 +129,40 @@ class Ingester:
             return self._give_up(chunk, ReasonCode.SOURCE_GONE, "the object was deleted before its rows were read")
         total = len({row.row for row in read.stored} | {outcome.row for outcome in read.outcomes})
         if total != chunk.expected_rows:
-            raise FatalError(f"{chunk.key.pk}: planned with {chunk.expected_rows} rows, read with {total}")
-        pages = rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at)
-        self.table.write_all(pages)
-        return self._set_totals(chunk, read, pages=len(pages))
+            differs = f"planned with {chunk.expected_rows} rows, read with {total}"
+            if chunk.rereads:  # what reads it was changed since: no further delivery will read it as it was planned
+                return self._give_up(chunk, ReasonCode.INVALID, f"its chunk was {differs}; submit the file again")
+            raise FatalError(f"{chunk.key.pk}: {differs}")
+        if chunk.rereads:
+            read = read.only(chunk.rereads)
+        try:
+            pages = _pages(batch, chunk, read)
+        except JOB_ERRORS:  # rare, so it is not asked of each row before
+            read = read.without_unkept()
+            pages = _pages(batch, chunk, read)
+        if not chunk.rereads:
+            self.table.write_all(pages)
+        return self.table.retry(self._set_totals, chunk, read, pages)
 
     def give_up(self, message: "ChunkMessage", code: ReasonCode, reason: str) -> Ingested:
-        """Fail every row of a chunk whose message came to nothing; safe to repeat.
+        """Give every row that a message wanted to be read an outcome, for it came to nothing; safe to repeat.
 
         Nothing if the chunk was read meanwhile, or if a redrive has overtaken the message: the redrive asks for the
         chunk again.
         """
         chunk = self._repository.require_chunk(ChunkKey(message.batch, message.chunk))
-        if chunk.rows is not None or message.generation < chunk.generation:
+        if not chunk.to_be_read or message.generation < chunk.generation:
             return Ingested()
         return self._give_up(chunk, code, reason)
 
     def _give_up(self, chunk: Chunk, code: ReasonCode, reason: str) -> Ingested:
+        # A row that is to be read again is not stored, so it stays rejected: a failed one would be run again.
+        outcome = Outcome.REJECTED if chunk.rereads else Outcome.FAILED
         outcomes = [
-            unsuccessful(row, Outcome.FAILED, code, f"row {row + 1} from line {chunk.first_line}: {reason}")
-            for row in range(chunk.expected_rows)
+            unsuccessful(row, outcome, code, f"row {row + 1} from line {chunk.first_line}: {reason}")
+            for row in chunk.rereads or range(chunk.expected_rows)
         ]
-        return self._set_totals(chunk, _Read(outcomes=outcomes), pages=0)
+        return self.table.retry(self._set_totals, chunk, _Read(outcomes=outcomes), [])
 
     @property
     def _repository(self) -> Repository:
@@ -132,13 +182,17 @@ class Ingester:
         )
         data = reader.read(chunk.start, chunk.end)
         read = _Read(columns=job.schema.columns)
-        # Planned with the batch's delimiter: read with another one, a quote could span other lines than it did.
-        for row in job.schema.separated_by(batch.delimiter).read(data, batch.header, chunk.first_line):
+        keeps_extra, is_plain = job.schema.keeps_extra, _is_plain(batch.layout) and not job.schema.keeps_extra
+        is_small = is_plain and len(data) <= _SMALL_BYTES
+        # Planned with the batch's layout: read with another delimiter, a quote could span other lines than it did.
+        for row in job.schema.laid_out(batch.layout).read(data, batch.header, chunk.first_line):
             if isinstance(row, RejectedRow):
                 read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
                 continue
             stored = StoredRow(row.row, row.line, row.values)
-            size = 0 if len(data) <= _SMALL_BYTES else rows.encoded_size(stored)
+            if keeps_extra:
+                stored = replace(stored, extra=row.parsed.extra)
+            size = 0 if is_small else rows.encoded_size(stored)
             if size > MAX_ITEM_BYTES:
                 reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_ITEM_BYTES:,} can be kept"
                 read.outcomes.append(_rejected(row.row, ReasonCode.TOO_LARGE, reason, row.line))
@@ -146,7 +200,7 @@ class Ingester:
             read.stored.append(stored)
             try:
                 is_heavy = bool(job.heavy(row.parsed))
-            except Exception as error:  # noqa: BLE001  the job's own code, and about this row alone
+            except JOB_ERRORS as error:  # the job's own code, and about this row alone
                 # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
                 reason = f"line {row.line}, heavy(): {described(error)}"
                 failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)
@@ -156,13 +210,22 @@ class Ingester:
                 read.heavy.append(row.row)
         return read
 
-    def _set_totals(self, chunk: Chunk, read: _Read, *, pages: int) -> Ingested:
-        """Set what there is to count, once; rows that have an outcome already are counted in the same transaction."""
+    def _set_totals(self, seen: Chunk, read: _Read, pages: Sequence[Item]) -> Ingested:
+        """Set what there is to count, once; rows that have an outcome already are counted in the same transaction.
+
+        ``seen`` is the chunk that was read. Of rows that were read again the ``pages`` are in it too: a reader that
+        slept through a deployment of the job, and the redrive after it, would write what it read by the old schema over
+        the new. While rows are read again the others of the chunk are counted: raises ConflictError then.
+        """
+        chunk = self._repository.require_chunk(seen.key) if seen.rereads else seen
+        if not chunk.to_be_read or chunk.generation != seen.generation:
+            return Ingested()  # by another delivery, or a redrive has asked for more, with a message of its own
         found = rows_by_outcome(read.outcomes)
         counts = Counts(rejected=len(found[Outcome.REJECTED]), failed=len(found[Outcome.FAILED]))
-        update = _totals(chunk, read, counts, pages)
+        update = _totals(chunk, read, counts, len(pages))
         now = self.clock()
-        puts = [
+        puts = [Put(item=page, condition="") for page in pages] if chunk.rereads else []
+        puts += [
             Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
             for marker in markers(
                 chunk.key,
@@ -172,34 +235,47 @@ class Ingester:
                 expires_at=int((now + self.retention).timestamp()),
             )
         ]
-        # A condition that fails means that an earlier call was applied, heard or not, or that another one was faster.
         applied = not self.table.transact([*puts, update]) if puts else self.table.update(update)
-        if not applied:
-            return Ingested()
-        return Ingested(rows=chunk.expected_rows, rejected=counts.rejected, failed=counts.failed)
+        if applied:
+            total = len(chunk.rereads) or chunk.expected_rows
+            return Ingested(rows=total, rejected=counts.rejected, failed=counts.failed)
+        if chunk.rereads:
+            raise ConflictError(f"{chunk.key.pk} has moved since it was read")
+        return Ingested()  # an earlier call was applied, heard or not, or another one was faster
+
+
+def _pages(batch: Batch, chunk: Chunk, read: _Read) -> list[Item]:
+    return rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
 
 
 def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
-    done = RowBits.of(outcome.row for outcome in read.outcomes)
+    """Return the update by which rows of a chunk were read; one that is read for the first time has counted nothing."""
+    done = chunk.done | RowBits.of(outcome.row for outcome in read.outcomes)
     values: dict[str, Any] = {
         ":rows": number(chunk.expected_rows),
-        ":pages": number(pages),
+        ":pages": number(chunk.pages + pages),
         ":done": bits(done),
-        ":heavy": bits(RowBits.of(read.heavy)),
+        ":heavy": bits(chunk.heavy | RowBits.of(read.heavy)),
         ":version": number(chunk.version),
         ":next": number(chunk.version + 1),
         ":ready": text(ChunkState.READY),
         ":remaining": number(chunk.expected_rows - len(done)),
-        **counts.values(),
+        **(chunk.counts + counts).values(),
     }
     return Update(
         pk=chunk.key.pk,
         sk=CHUNK_SK,
         expression="SET #rows = :rows, pages = :pages, done = :done, heavy = :heavy, #version = :next, "
-        "#state = :ready, remaining = :remaining, succeeded = :succeeded, #failed = :failed, rejected = :rejected",
+        "#state = :ready, remaining = :remaining, succeeded = :succeeded, #failed = :failed, rejected = :rejected "
+        "REMOVE rereads",
         condition=AS_READ,
         values=values,
     )
+
+
+def _is_plain(layout: Layout) -> bool:
+    """Tell whether rows as JSON are the file's text with escapes: in other files text, or numbers, may be shorter."""
+    return layout.format is Format.CSV and layout.encoding == UTF_8
 
 
 def _rejected(row: int, code: ReasonCode, reason: str, line: int) -> RowOutcome:

@@ -1,23 +1,24 @@
 """Planning: an uploaded object becomes one batch and its chunks; run twice, it plans once."""
 
-import codecs
 import hashlib
 import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import SourceGoneError, TallyError
-from chalicelib.files.boundaries import Range, split
-from chalicelib.files.kinds import kind_of
-from chalicelib.files.records import MAX_RECORD_BYTES, read_records
+from chalicelib.errors import SourceGoneError
+from chalicelib.files.cutting import Range
+from chalicelib.files.ranges import ranges
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.rows import HeaderError
+from chalicelib.steps.heads import UnplannableError, read_head
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
 from chalicelib.store.chunk import Chunk
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 _DIGEST_CHARACTERS = 20
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 IS_NEW = "attribute_not_exists(pk)"
 """No plan has made this item; one that has may have been counted in since, so it is never written over."""
@@ -45,12 +45,9 @@ IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
 """A plan that is behind, or began anew, takes nothing back from one that is ahead."""
 
 _MAX_REASON_CHARACTERS = 1_000
+_SHOWN_CHARACTERS = 100
 _CHUNKS_BETWEEN_CURSORS = 1_000
 """What a plan that was killed does again."""
-
-
-class UnplannableError(TallyError):
-    """The object cannot become rows of any job; the batch is rejected with this reason."""
 
 
 def job_name(object_key: str) -> str:
@@ -129,9 +126,9 @@ class Planner:
                 return self._hand_over(batch, upload)
             reader = replace(reader, source=batch.content)
             head = _head(job, reader, batch.content_size)
-        header, start, first_line = _header(job, head, batch.content_size)
-        begin = Cursor(offset=start, line=first_line)
-        batch = replace(batch, header=header, delimiter=jobs.require(job).schema.dialect.delimiter)
+        found = read_head(jobs.require(job).schema, head, batch.content_size, batch.source.key)
+        begin = Cursor(offset=found.start, line=found.first_line)
+        batch = replace(batch, header=found.header, layout=found.layout)
         if batch.status is BatchStatus.UNPACKING:
             batch = unpacker.name(batch, begin)
         else:
@@ -178,17 +175,17 @@ class Planner:
     def _plan_chunks(self, batch: Batch, reader: ObjectReader, upload: Upload) -> Batch:
         """Put the chunks that are not there yet, from the batch's cursor on."""
         cursor = batch.cursor or Cursor(offset=0, line=1)
-        ranges = split(
+        found = ranges(
             reader.blocks(cursor.offset, batch.content_size),
+            batch.layout,
             max_rows=batch.chunk_rows,
             max_bytes=batch.chunk_bytes,
             offset=cursor.offset,
             first_line=cursor.line,
-            delimiter=batch.delimiter,
         )
         with ThreadPoolExecutor(max_workers=1) as writer:  # the next chunks are cut while these are written
             writing: Future[None] | None = None
-            while group := list(islice(ranges, MAX_ACTIONS)):
+            while group := list(islice(found, MAX_ACTIONS)):
                 cursor = replace(cursor, offset=group[0].start, line=group[0].first_line)
                 if writing:
                     writing.result()
@@ -197,7 +194,7 @@ class Planner:
                         self._save(batch, cursor)
                     if late:
                         return self._hand_over(replace(batch, cursor=cursor), upload)
-                chunks = [_chunk(batch.id, cursor.chunks + place, found) for place, found in enumerate(group)]
+                chunks = [_chunk(batch.id, cursor.chunks + place, each) for place, each in enumerate(group)]
                 writing = writer.submit(self._put_new, chunks)
                 rows = sum(chunk.expected_rows for chunk in chunks)
                 cursor = replace(cursor, chunks=cursor.chunks + len(chunks), rows=cursor.rows + rows)
@@ -306,39 +303,16 @@ def _chunk(batch: str, position: int, found: Range) -> Chunk:
 def _head(job: str, reader: ObjectReader, size: int) -> bytes:
     """Return the first bytes of an object, if there is such a job; raises UnplannableError."""
     if jobs.find(job) is None:
-        known = ", ".join(jobs.names())
+        known = jobs.names()
+        alike = get_close_matches(job.lower(), known, n=1)
+        hint = f" (did you mean '{alike[0]}'?)" if alike else ""
         raise UnplannableError(
-            f"no job '{job}' for {reader.source.key}: upload as {INBOX_PREFIX}<job>/<name>, job one of {known}"
+            f"no job '{_cut(job)}'{hint} for {_cut(reader.source.key)}: "
+            f"upload as {INBOX_PREFIX}<job>/<name>, job one of {', '.join(known)}"
         )
     return reader.read(0, min(size, MAX_RECORD_BYTES))
 
 
-def _header(job: str, data: bytes, size: int) -> tuple[tuple[str, ...], int, int]:
-    """Return the column names, and the offset and the line where the rows begin; ``data`` is the head of the file.
-
-    Raises UnplannableError or HeaderError with a reason for the uploader.
-    """
-    if data.startswith(_UTF_16):
-        raise UnplannableError("line 1: the file is UTF-16; save it as UTF-8")
-    kind = kind_of(data)
-    if kind:
-        raise UnplannableError(f"the file is {kind}; upload CSV as UTF-8, as it is or with gzip")
-    schema = jobs.require(job).schema
-    start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-    if schema.dialect.header:
-        return schema.header(schema.dialect.header, 1), start, 1
-    line = 1
-    for record in read_records(data[start:].decode("latin-1"), schema.dialect.delimiter):
-        if record.unclosed:
-            raise UnplannableError(f"line {line}: a quote is opened in the header and not closed")
-        if start + record.length == len(data) < size:
-            raise UnplannableError(f"line {line}: the header is longer than {MAX_RECORD_BYTES:,} bytes")
-        start += record.length
-        if record.cells:
-            try:
-                cells = [cell.encode("latin-1").decode() for cell in record.cells]
-            except UnicodeDecodeError as error:
-                raise UnplannableError(f"line {line}: the header is not UTF-8: {error.reason}") from error
-            return schema.header(cells, line), start, line + record.lines
-        line += record.lines
-    raise UnplannableError("line 1: the object is empty, not even a header")
+def _cut(name: str) -> str:
+    """Return a name that may have a thousand characters so that the rest of a sentence is still read."""
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"

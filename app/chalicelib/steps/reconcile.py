@@ -150,7 +150,7 @@ class Reconciler:
                 if self._set_counters(chunk, found):
                     repairs.counters_repaired.append(chunk.key.pk)
                 chunk = self._repository.require_chunk(chunk.key)
-        if chunk.rows is None or chunk.undone:
+        if chunk.to_be_read or chunk.undone:
             sent = self.dispatcher.send([chunk])
             repairs.chunks_sent += sent.chunks
             repairs.rows_sent += sent.rows

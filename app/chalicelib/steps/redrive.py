@@ -1,4 +1,7 @@
-"""Redrive: failed rows run again. They are taken out of their markers, and with them exactly what they had counted."""
+"""Redrive: failed rows run again, rejected ones are read again.
+
+They are taken out of their markers, and with them exactly what they had counted.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from chalicelib.store.items import (
     number,
     text,
 )
-from chalicelib.store.marker import Marker, encoded_size
+from chalicelib.store.marker import Marker, ReasonCode, RowOutcome, encoded_size, rows_by_outcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_ACTIONS, MAX_TRANSACTION_BYTES, Delete, Put, Update
 
@@ -44,12 +47,26 @@ class Redriven:
 
 
 @dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which rows of a chunk are taken back; without ``rows`` it is all of that outcome whose reason is wanted."""
+
+    outcome: Outcome
+    reason: Callable[[str], object]
+    rows: RowBits
+
+    def has(self, found: RowOutcome) -> bool:
+        """Tell whether a row is to be taken back."""
+        is_named = not self.rows or found.row in self.rows
+        return found.outcome is self.outcome and is_named and bool(self.reason(found.reason))
+
+
+@dataclass(frozen=True, slots=True)
 class _Taken:
-    """A marker and what stays in it: nothing, if all of its rows are taken back."""
+    """A marker, what stays in it, which is nothing if all of its rows are taken back, and what is taken."""
 
     before: Marker
     after: Marker | None
-    rows: RowBits
+    outcomes: Sequence[RowOutcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +80,12 @@ class Redriver:
         self,
         batch_id: str,
         *,
+        outcome: Outcome = Outcome.FAILED,
         reason: Callable[[str], object] = lambda _: True,
         rows: Collection[tuple[int, int]] = (),
         on_chunk: Callable[[], None],
     ) -> Redriven:
-        """Run failed rows again, those whose ``reason`` is wanted and, if given, that are in ``rows``.
+        """Run failed rows again, or read rejected ones again: of ``rows``, if given, those whose ``reason`` is wanted.
 
         ``rows`` are pairs of chunk and row. What had stopped the batch is lifted in the transaction that takes the
         first row back: a redrive that takes nothing back changes nothing. Of a chunk that was never read all rows are
@@ -86,7 +104,7 @@ class Redriver:
         for chunk in range(batch.chunks or 0):
             wanted = RowBits.of(row for number, row in rows if number == chunk)
             if not rows or wanted:
-                done = self._redrive_chunk(ChunkKey(batch_id, chunk), reason, wanted)
+                done = self._redrive_chunk(ChunkKey(batch_id, chunk), _Wanted(outcome, reason, wanted))
                 taken += done.rows
                 lifted = lifted or done.lifted
             on_chunk()
@@ -96,54 +114,60 @@ class Redriver:
     def _repository(self) -> Repository:
         return Repository(table=self.table)
 
-    def _redrive_chunk(self, key: ChunkKey, reason: Callable[[str], object], wanted: RowBits) -> Redriven:
-        """Take the failures of one chunk back, in as many transactions as their markers need.
+    def _redrive_chunk(self, key: ChunkKey, wanted: _Wanted) -> Redriven:
+        """Take outcomes of one chunk back, in as many transactions as their markers need.
 
         Not until there are none: a row that fails again at once would be taken back for ever.
         """
         done, more = Redriven(), True
         while more:
-            taken, more = self.table.retry(self._take_back, key, reason, wanted)
+            taken, more = self.table.retry(self._take_back, key, wanted)
             done = Redriven(rows=done.rows + taken.rows, lifted=done.lifted or taken.lifted)
         return done
 
-    def _take_back(self, key: ChunkKey, reason: Callable[[str], object], wanted: RowBits) -> tuple[Redriven, bool]:
+    def _take_back(self, key: ChunkKey, wanted: _Wanted) -> tuple[Redriven, bool]:
         """Take back what fits into a transaction, and tell whether that leaves more of what was found.
 
         Raises ConflictError if the chunk has moved.
         """
         # In this order: whatever changes markers after this raises the version that the transaction is guarded by.
         batch, chunk = self._repository.require_with_batch(key)
-        if not chunk.counts.failed:
+        if not getattr(chunk.counts, wanted.outcome):
             return Redriven(), False
         found = self._repository.markers(key)
-        taken = [each for marker in found if (each := _take(marker, reason, wanted)) is not None]
+        taken = [each for marker in found if (each := _take(marker, wanted)) is not None]
         if not taken:
             return Redriven(), False
-        if chunk.pages == 0:  # it was never read, so that all of it is read now
-            taken = [_Taken(marker, None, marker.every_row) for marker in found]
+        if _is_unread(chunk):  # so that all of it is read now
+            taken = [_Taken(marker, None, marker.outcomes) for marker in found]
         group = next(grouped(taken, size=_size, max_bytes=MAX_TRANSACTION_BYTES, max_parts=_MAX_MARKERS))
         if self.table.transact(_actions(batch, chunk, group)):
             raise ConflictError(f"{key.pk} has moved since it was read")
         lifted = batch.hold if _is_stopped(batch) else None
-        return Redriven(rows=sum(len(each.rows) for each in group), lifted=lifted), len(group) < len(taken)
+        return Redriven(rows=sum(len(each.outcomes) for each in group), lifted=lifted), len(group) < len(taken)
 
 
 def _is_stopped(batch: Batch) -> bool:
     return batch.hold is not None and batch.hold.stops
 
 
-def _take(marker: Marker, reason: Callable[[str], object], wanted: RowBits) -> _Taken | None:
+def _is_unread(chunk: Chunk) -> bool:
+    """Tell whether a chunk was given up before it was read: then it has no rows, and every one of them has failed."""
+    return chunk.pages == 0 and chunk.counts.failed > 0
+
+
+def _is_stored(found: RowOutcome) -> bool:
+    """Tell whether a row of a chunk that was read is in the table. One that is not has to be read again."""
+    return found.outcome is not Outcome.REJECTED and found.code is not ReasonCode.ROW_GONE
+
+
+def _take(marker: Marker, wanted: _Wanted) -> _Taken | None:
     """Return what is taken out of a marker, None if it has nothing that is asked for."""
-    rows = RowBits.of(
-        outcome.row
-        for outcome in marker.outcomes
-        if outcome.outcome is Outcome.FAILED and (not wanted or outcome.row in wanted) and reason(outcome.reason)
-    )
-    if not rows:
+    taken = [outcome for outcome in marker.outcomes if wanted.has(outcome)]
+    if not taken:
         return None
-    left = [outcome for outcome in marker.outcomes if outcome.row not in rows]
-    return _Taken(marker, marker.with_outcomes(left) if left else None, rows)
+    left = [outcome for outcome in marker.outcomes if not wanted.has(outcome)]
+    return _Taken(marker, marker.with_outcomes(left) if left else None, taken)
 
 
 def _size(taken: _Taken) -> int:
@@ -158,26 +182,38 @@ def _actions(batch: Batch, chunk: Chunk, group: Sequence[_Taken]) -> list[Put | 
         else Delete(pk=chunk.key.pk, sk=marker_sk(each.before.version, each.before.page))
         for each in group
     ]
-    rows = RowBits.of(row for each in group for row in each.rows)
-    moves = [_reopen_chunk(chunk, rows)]
+    moves = [_reopen_chunk(chunk, [outcome for each in group for outcome in each.outcomes])]
     if chunk.closed or _is_stopped(batch):
         moves.append(reopen_batch(batch, back=chunk if chunk.closed else None, lifts=_is_stopped(batch)))
     return [*markers, *moves]
 
 
-def _reopen_chunk(chunk: Chunk, rows: RowBits) -> Update:
-    """Return the update by which rows of a chunk are to be processed again, or the chunk to be read if it never was."""
+def _reopen_chunk(chunk: Chunk, taken: Sequence[RowOutcome]) -> Update:
+    """Return the update by which rows of a chunk are to be processed again, or to be read if they are not stored."""
     values: dict[str, Any] = {
         ":version": number(chunk.version),
         ":next": number(chunk.version + 1),
         ":generation": number(chunk.generation + 1),
-        ":taken": number(len(rows)),
-        ":state": text(ChunkState.READY if chunk.pages else ChunkState.PLANNED),
+        ":taken": number(len(taken)),
     }
-    expression = "SET #state = :state, #version = :next, #generation = :generation"
-    if chunk.pages:
-        values |= {":less": number(-len(rows)), ":done": bits(chunk.done - rows)}
-        expression += ", done = :done ADD remaining :taken, #failed :less, redriven :taken"
-    else:
-        expression += " ADD redriven :taken REMOVE #rows, pages, done, heavy, remaining, succeeded, #failed, rejected"
+    sets = "SET #state = :state, #version = :next, #generation = :generation"
+    if _is_unread(chunk):
+        values[":state"] = text(ChunkState.PLANNED)
+        rest = " ADD redriven :taken REMOVE #rows, pages, done, heavy, remaining, succeeded, #failed, rejected"
+        return Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=sets + rest, condition=AS_READ, values=values)
+    rows = rows_by_outcome(taken)
+    # Those that an earlier redrive wants to be read stay in it: its message may have been dropped for this one's.
+    rereads = chunk.rereads | RowBits.of(found.row for found in taken if not _is_stored(found))
+    values |= {
+        # What is to be read is read first: ingest makes the chunk ready, and so has all of its rows sent.
+        ":state": text(ChunkState.PLANNED if rereads else ChunkState.READY),
+        ":done": bits(chunk.done - RowBits.of(found.row for found in taken)),
+        ":failed": number(-len(rows[Outcome.FAILED])),
+        ":rejected": number(-len(rows[Outcome.REJECTED])),
+    }
+    sets += ", done = :done"
+    if rereads:
+        sets += ", rereads = :rereads"
+        values[":rereads"] = bits(rereads)
+    expression = f"{sets} ADD remaining :taken, #failed :failed, rejected :rejected, redriven :taken"
     return Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=expression, condition=AS_READ, values=values)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from chalicelib import jobs
-from chalicelib.errors import PermanentError, described
+from chalicelib.errors import JOB_ERRORS, PermanentError, described
 from chalicelib.logs import logger
+from chalicelib.steps.results import encoded
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import Outcome, row_id
 from chalicelib.store.marker import (
@@ -142,9 +143,9 @@ class Run:
         tries = self.message.attempt
         try:
             key = row_id(self.work.chunk.key, row)
-            parsed = self.job.schema.row_of(columns, stored.values, key)
-            result = msgspec.Raw(msgspec.json.encode(self.job.process(parsed)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the job raises is this row's outcome
+            parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
+            result = encoded(self.job.process(parsed))
+        except JOB_ERRORS as error:  # whatever the job raises is this row's outcome
             permanent = isinstance(error, PermanentError)
             if tries < self.job.attempts and not permanent:
                 self.raised[row] = described(error)[:MAX_RAISED_CHARACTERS]

@@ -82,7 +82,8 @@ class Unpacker:
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
-                expression="SET #status = :planning, header = :header, delimiter = :delimiter, "
+                expression="SET #status = :planning, header = :header, "
+                "file_format = :format, delimiter = :delimiter, encoding = :encoding, "
                 "cursor_offset = :offset, cursor_line = :line, cursor_chunks = :zero, cursor_rows = :zero, "
                 "unpacked_key = :key, unpacked_version_id = :version_id, unpacked_etag = :etag, unpacked_size = :size "
                 "REMOVE unpack_read, unpack_upload_id",
@@ -91,7 +92,9 @@ class Unpacker:
                     ":unpacking": text(BatchStatus.UNPACKING),
                     ":planning": text(BatchStatus.PLANNING),
                     ":header": texts(batch.header),
-                    ":delimiter": text(batch.delimiter),
+                    ":format": text(batch.layout.format),
+                    ":delimiter": text(batch.layout.delimiter),
+                    ":encoding": text(batch.layout.encoding),
                     ":offset": number(begin.offset),
                     ":line": number(begin.line),
                     ":zero": number(0),

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from chalicelib.errors import FormatError
+from chalicelib.files.dialect import PLAIN, Format, Layout
 from chalicelib.store.items import (
     BATCH_SK,
     FORMAT,
@@ -135,7 +136,7 @@ class Batch:
     ``version`` is raised by every write of the counters: unlike them it cannot come back to a value that it had.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
     then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows``,
-    ``chunk_bytes`` and ``delimiter`` are kept so that a second plan, and whatever reads a chunk, cuts as the first plan
+    ``chunk_bytes`` and ``layout`` are kept so that a second plan, and whatever reads a chunk, cuts as the first plan
     did, whatever was deployed in between.
     """
 
@@ -148,7 +149,7 @@ class Batch:
     expires_at: int
     chunk_rows: int
     chunk_bytes: int
-    delimiter: str = ","
+    layout: Layout = PLAIN
     header: tuple[str, ...] = ()
     reason: str = ""
     chunks: int | None = None
@@ -193,7 +194,9 @@ class Batch:
             "row_expires_at": number(self.expires_at),
             "chunk_rows": number(self.chunk_rows),
             "chunk_bytes": number(self.chunk_bytes),
-            "delimiter": text(self.delimiter),
+            "file_format": text(self.layout.format),
+            "delimiter": text(self.layout.delimiter),
+            "encoding": text(self.layout.encoding),
             "format": number(FORMAT),
             "version": number(self.version),
             "attempt": number(self.attempt),
@@ -230,7 +233,7 @@ class Batch:
             expires_at=number_of(item, "row_expires_at"),
             chunk_rows=number_of(item, "chunk_rows"),
             chunk_bytes=number_of(item, "chunk_bytes"),
-            delimiter=text_of(item, "delimiter") or ",",
+            layout=_layout(item),
             header=tuple(cell["S"] for cell in item["header"]["L"]),
             reason=text_of(item, "reason"),
             chunks=number_or_none_of(item, "chunks"),
@@ -253,6 +256,15 @@ class Batch:
 def is_known(item: Item) -> bool:
     """Tell whether a batch item has the format that this version of Tally writes."""
     return number_of(item, "format") == FORMAT
+
+
+def _layout(item: Item) -> Layout:
+    """Read how the file is written; what an older version did not keep is as that version took it for granted."""
+    return Layout(
+        format=Format(text_of(item, "file_format") or PLAIN.format),
+        delimiter=text_of(item, "delimiter") or PLAIN.delimiter,
+        encoding=text_of(item, "encoding") or PLAIN.encoding,
+    )
 
 
 def _unpacked(item: Item) -> Source | None:

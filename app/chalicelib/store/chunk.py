@@ -48,7 +48,8 @@ class Chunk:
     ``version`` is raised by everything that counts, redrives, repairs or closes; ``generation`` by every redrive.
     ``done`` has the rows that are in a marker, ``heavy`` those that go to the heavy queue.
     ``pages`` is how many items hold the rows: 0 before they are read, and for a chunk that was given up unread.
-    ``redriven`` counts outcomes that were taken back, for the cost of the batch.
+    ``redriven`` counts outcomes that were taken back, for the cost of the batch. ``rereads`` has rows that are not
+    stored, for they were rejected, and that a redrive wants read again from the object; ingest removes it.
     """
 
     key: ChunkKey
@@ -67,6 +68,7 @@ class Chunk:
     remaining: int = 0
     counts: Counts = field(default_factory=Counts)
     redriven: int = 0
+    rereads: RowBits = NO_ROWS
 
     @property
     def closed(self) -> bool:
@@ -79,9 +81,14 @@ class Chunk:
         return self.rows is not None and self.remaining == 0
 
     @property
+    def to_be_read(self) -> bool:
+        """Tell whether ingest has to read it, for the first time or some of its rows again."""
+        return self.rows is None or bool(self.rereads)
+
+    @property
     def undone(self) -> RowBits:
-        """The rows that have no outcome yet; none before they are read."""
-        return RowBits.first(self.rows or 0) - self.done
+        """The rows that were read and have no outcome yet."""
+        return RowBits.first(self.rows or 0) - self.done - self.rereads
 
     def to_item(self) -> dict[str, Any]:
         """Return the item as planned; the rest is there once the rows are."""
@@ -119,4 +126,5 @@ class Chunk:
             remaining=number_of(item, "remaining"),
             counts=Counts.from_item(item),
             redriven=number_of(item, "redriven"),
+            rereads=bits_of(item, "rereads"),
         )

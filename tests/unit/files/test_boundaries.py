@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.files import boundaries
-from chalicelib.files.boundaries import Range, split
+from chalicelib.files.boundaries import split
+from chalicelib.files.cutting import Range
 from chalicelib.files.dialect import DELIMITERS
 from chalicelib.files.records import MAX_RECORD_BYTES, CsvRecord, read_lines, read_range, read_records
 
@@ -74,10 +75,14 @@ def _defined(data: bytes, *, max_rows: int, max_bytes: int, longest: int) -> lis
             group[-1].end,
             1 + len(list(io.StringIO(data[: group[0].start].decode("latin-1"), newline=""))),
             len(group),
-            boundaries._too_long(group[0].end - group[0].start).unreadable if group[0].too_long else "",
+            _too_long(group[0], longest) if group[0].too_long else "",
         )
         for group in ranges
     ]
+
+
+def _too_long(row: _Row, longest: int) -> str:
+    return f"the line is {row.end - row.start:,} bytes long; the longest record may have {longest:,}"
 
 
 def _between(data: bytes, ranges: list[Range]) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chalicelib.files import cells
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
-from chalicelib.files.dialect import DELIMITERS
+from chalicelib.files.dialect import DELIMITERS, Layout
 from chalicelib.files.records import CsvRecord, read_range
 
 # Separators and quotes, dirt that cleaning takes away, and what may come to stand together once it is gone.
@@ -53,7 +53,7 @@ def test_cells_are_those_of_the_csv_module_each_cleaned(text: str) -> None:
 def test_cells_are_those_of_the_csv_module_with_any_delimiter(text: str, delimiter: str) -> None:
     """A tab parts cells where it is the delimiter, and is white space in a quoted cell as everywhere else."""
     data = text.translate({ord(","): delimiter, ord("e"): ","}).encode()
-    found = [(line, cells) for line, cells, _ in read_cells(data, 7, delimiter)]
+    found = [(line, cells) for line, cells, _ in read_cells(data, 7, Layout(delimiter=delimiter))]
     assert found == list(_exactly(data, 7, delimiter))
 
 

@@ -405,6 +405,56 @@ def test_a_row_for_which_heavy_raises_fails_alone_and_is_kept_for_a_redrive(weig
     assert sorted(weighed.stored()) == [0, 1, 2, 4]
 
 
+@pytest.mark.parametrize("raised", ["sys.exit(1)", "f(f)", "throw(CancelledError())"])
+def test_whatever_heavy_raises_fails_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, raised: str
+) -> None:
+    """Also what is no Exception: raised out of ingest it would hurt every row of the chunk."""
+    source = (
+        "import sys\nfrom asyncio import CancelledError\nf = lambda f: f(f)\n"
+        "throw = lambda error: (_ for _ in ()).throw(error)\n"
+        + WEIGHED.replace("int(row.size) > 250", f"row.size == 'many' and {raised}")
+    )
+    with deployed_job(monkeypatch, tmp_path, "weighed", source):
+        world = World(b"size\n1\nmany\n3\n", key="inbox/weighed/day.csv")
+        assert world.ingest() == Ingested(rows=3, failed=1)
+
+
+LEFT = """
+from chalicelib import rows
+
+class Row(rows.Row):
+    size: str
+    def __post_init__(self):
+        if self.size.startswith("odd"):
+            self.size = object()
+
+def heavy(row):
+    return row.size == "heavy" or 1 / (row.size != "broken")
+
+def process(row):
+    return None
+"""
+
+
+@pytest.mark.parametrize("length", [1, 200_000])
+def test_a_value_that_json_has_not_rejects_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int
+) -> None:
+    """A rule of the job's own may leave anything in a field; the outcomes of all other rows stay as they are."""
+    long = b"x" * length
+    with deployed_job(monkeypatch, tmp_path, "left", LEFT):
+        world = World(b"size\n1\nodd%s\nbroken\n2,2\nheavy\n" % long, key="inbox/left/day.csv")
+        total = world.ingest()
+    assert (total.rejected, total.failed) == (2, 1)
+    assert {row: found.outcome for row, found in world.outcomes().items()} == {
+        1: Outcome.REJECTED,
+        2: Outcome.FAILED,
+        3: Outcome.REJECTED,
+    }
+    assert world.outcomes()[1].reason.startswith("line 3, row: cannot be kept: TypeError: ")
+
+
 # Chunks that are given up.
 
 

@@ -330,6 +330,12 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
 @pytest.mark.parametrize(
     ("key", "content", "reason"),
     [
+        ("inbox/Offices/day.csv", FILE, "no job 'Offices' (did you mean 'offices'?) for inbox/Offices/day.csv: upload"),
+        (
+            "inbox/" + "x" * 900 + "/day.csv",
+            FILE,
+            f"no job '{'x' * 100}…' for inbox/{'x' * 94}…: upload as inbox/<job>/<name>, job one of documents, ",
+        ),
         ("inbox/nothing/day.csv", FILE, "no job 'nothing' for inbox/nothing/day.csv: upload as inbox/<job>/<name>"),
         (
             "inbox/day.csv",
@@ -339,9 +345,17 @@ def test_a_header_may_be_quoted_and_span_lines() -> None:
         ("inbox/offices/day.csv", b"", "line 1: the object is empty, not even a header"),
         ("inbox/offices/day.csv", b"\n\r\n", "line 1: the object is empty, not even a header"),
         ("inbox/offices/day.csv", b"\xef\xbb\xbf", "line 1: the object is empty, not even a header"),
-        ("inbox/offices/day.csv", FILE.decode().encode("utf-16"), "line 1: the file is UTF-16; save it as UTF-8"),
-        ("inbox/offices/day.csv", b"\xfe\xff" + FILE.decode().encode("utf-16-be"), "line 1: the file is UTF-16"),
-        ("inbox/offices/day.csv", FILE.decode().encode("utf-16-le"), "the file is UTF-16 without a byte order mark"),
+        (
+            "inbox/offices/day.csv",
+            FILE.decode().encode("utf-16"),
+            'the file is UTF-16-LE: set ENCODING = "utf-16" in the job',
+        ),
+        (
+            "inbox/offices/day.csv",
+            b"\xfe\xff" + FILE.decode().encode("utf-16-be"),
+            "the file is UTF-16-BE: set ENCODING",
+        ),
+        ("inbox/offices/day.csv", FILE.decode().encode("utf-16-le"), "the file is UTF-16-LE without a byte order mark"),
         ("inbox/offices/day.csv", b"PK\x03\x04\x14\0day.csv", "the file is a zip archive; upload CSV as UTF-8"),
         (
             "inbox/offices/day.csv",

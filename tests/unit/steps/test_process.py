@@ -49,7 +49,9 @@ KEY = ChunkKey("moody-1", 3)
 LAST = 3
 """The attempt at which a row that raises fails; so that these tests need not say each time that it is the last."""
 JOB = """
+import asyncio
 import sys
+import msgspec
 from chalicelib import rows
 from chalicelib.errors import PermanentError
 from tally.testing.faults import Killed
@@ -76,6 +78,10 @@ def process(row):
             raise ValueError("no good")
         case "exit":
             sys.exit(3)
+        case "cancelled":
+            raise asyncio.CancelledError
+        case "raw result":
+            return msgspec.Raw(b"no JSON")
         case "killed":
             raise Killed
         case "deep":
@@ -218,6 +224,8 @@ def test_a_job_that_returns_nothing_has_the_result_null() -> None:
         ("deep", "RecursionError: "),
         ("unencodable", "TypeError: "),
         ("surrogate result", "UnicodeEncodeError: "),
+        ("raw result", "DecodeError: JSON is malformed"),
+        ("cancelled", "CancelledError: "),
         ("surrogate", "OSError: no such file: "),
         ("mute", "Mute"),
     ],

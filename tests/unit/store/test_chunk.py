@@ -13,8 +13,8 @@ from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import RowOutcome, markers
 from chalicelib.store.pacing import item_size, write_units
 from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.metering import Meter
 from tests.support.builders import changed_since, chunk_of, ledger, plant, plant_ready, table
-from tests.support.metering import Meter
 
 MOST_ROWS = 2_000
 """The most that a job may ask for."""

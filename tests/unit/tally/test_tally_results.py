@@ -99,6 +99,8 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     monkeypatch.setattr(stage_commands, "Demo", lambda **_options: _demonstrate)
     file = tmp_path / "a.csv"
     file.write_text("{}")
+    offices = tmp_path / "offices.csv"
+    offices.write_text("office_id,user_count,contract_count\nA,2,5\nB,x,1\n", encoding="utf-8")
     batch = [["audit"], ["pause"], ["resume"], ["cancel"], ["redrive"], ["status"], ["status", "--no-cost"], ["tune"]]
     batch += [["cost"], ["rows"], ["failures"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
     every = [[name, "b", *more] for name, *more in batch]
@@ -112,6 +114,7 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     ]
     every += [["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
     every += [["invoke"], ["invoke", "process"], ["sample", "--out", str(tmp_path / "s.csv"), "--rows", "9"]]
+    every += [["try", "offices", str(offices)], ["try", "offices", str(offices), "--line", "3"]]
     return {name: [arguments for arguments in every if arguments[0] == name] for name in {one[0] for one in every}}
 
 

@@ -379,6 +379,7 @@ def test_a_listed_row_has_the_fields_that_are_documented(
     traceback = failed_row.pop("traceback")
     assert "mixed.py:14 in process" in traceback
     assert failed_row.pop("counted_at")
+    failed_row["duration_ms"] = 0  # a busy machine takes longer, which is not the claim
     assert failed_row == {
         "id": "0:2",
         "chunk": 0,

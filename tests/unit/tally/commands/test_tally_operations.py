@@ -1,14 +1,17 @@
 """Redrive, pause, resume, cancel and repair, as an operator types them, over the whole pipeline in memory."""
 
 import copy
+import importlib
 import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from chalicelib import jobs, rows
 from chalicelib import services as library
 from chalicelib.metrics import Metrics
 from chalicelib.store.batch import BatchStatus, Hold
@@ -51,6 +54,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage) -> I
     with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
         pipeline = Pipeline(monkeypatch)
         vars(stage)["dynamodb"] = pipeline.dynamodb
+        vars(stage)["s3"] = pipeline.s3
         patched = library.Services.of(None)
         monkeypatch.setattr(batch_commands, "services", lambda _workspace, _stage: patched)
         yield pipeline
@@ -244,19 +248,52 @@ def test_an_empty_reason_is_not_every_reason(
     assert shown["redriven"] == 0
 
 
-def test_rejected_rows_are_a_group_that_no_redrive_takes(
-    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("by", ["command", "number", "all"])
+def test_rejected_rows_are_a_group_that_is_read_again(
+    by: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind\nfine\na,b\nc,d\n")
+    """By the job as it is deployed now: here one that has two columns, of which the file's header names one."""
+    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind,size\nfine,1\nfine,two\nfine,three\n")
+    with_sizes(monkeypatch, int)
     pipeline.drain()
     (group,) = groups(capsys, batch_id)
-    assert (group["outcome"], group["reason"], group["redrive"]) == (
-        "rejected",
-        "line *: * columns, the header has *",
-        None,
-    )
-    assert run(["redrive", batch_id, "--group", "1"]) is ExitCode.USAGE
-    assert "were rejected, and only failed rows run again" in capsys.readouterr().err
+    command = f"tally redrive {batch_id} --rejected --reason {shlex.quote(group['reason'])} --stage test"
+    assert (group["outcome"], group["rows"], group["redrive"]) == ("rejected", 2, command)
+    with_sizes(monkeypatch, str)
+    words = {"command": shlex.split(command)[1:], "number": ["redrive", batch_id, "--group", "1"]}
+    code, shown = answer(capsys, *words.get(by, ["redrive", batch_id, "--rejected"]))
+    assert (code, shown["redriven"], shown["attempt"]) == (ExitCode.OK, 2, 2)
+    pipeline.drain()
+    assert pipeline.batch(batch_id).counts.succeeded == 3
+
+
+def with_sizes(monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """Deploy the job with another column, of some type."""
+    module = importlib.import_module(jobs.require("flaky").process.__module__)
+    row = msgspec.defstruct("Row", [("kind", str), ("size", kind)], bases=(rows.Row,), kw_only=True)
+    monkeypatch.setattr(module, "Row", row)
+    jobs.find.cache_clear()
+
+
+def test_rejected_rows_whose_object_is_gone_are_left_as_they_are(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind\nfine\na,b\n")
+    pipeline.drain()
+    pipeline.s3.objects.clear()
+    before = stored(pipeline)
+    assert run(["redrive", batch_id, "--rejected"]) is ExitCode.USAGE
+    assert "is gone: upload the file again. Nothing was changed." in capsys.readouterr().err
+    assert stored(pipeline) == before
+
+
+def test_a_redrive_of_a_batch_whose_rows_were_rejected_names_the_option(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_id = pipeline.upload("inbox/flaky/day.csv", b"kind\nfine\na,b\n")
+    pipeline.drain()
+    assert run(["redrive", batch_id]) is ExitCode.OK
+    assert "1 was rejected: --rejected reads it again" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_batch_without_failures_says_so(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:

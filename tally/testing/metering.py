@@ -1,7 +1,7 @@
-"""What requests cost: write units by the sizes of their items, and requests by name."""
+"""What requests cost: write and read units by the sizes of their items, and requests by name."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.store.pacing import item_size, write_units
 
 _IN_TRANSACTION = 2
+_READ_UNIT_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -18,27 +19,33 @@ class Meter:
 
     requests: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
+    read_units: int = 0
 
     def meters(self, client: Any) -> Any:
         """Return a client that does the same and is metered."""
-        return _Metered(client, self)
+        return metered(client, lambda: self)
+
+
+def metered(client: Any, meter: Callable[[], Meter]) -> Any:
+    """Return a client that does the same, each call on the meter that stands then."""
+    return _Metered(client, meter)
 
 
 class _Metered:
-    def __init__(self, client: Any, meter: Meter) -> None:
+    def __init__(self, client: Any, meter: Callable[[], Meter]) -> None:
         self._client, self._meter = client, meter
 
     def __getattr__(self, operation: str) -> Any:
         call = getattr(self._client, operation)
 
         def metered(**request: Any) -> Any:
-            name = _name(operation, request)
-            self._meter.requests[name] += 1
+            meter, name = self._meter(), _name(operation, request)
+            meter.requests[name] += 1
             before = _sizes(self._client, request)
             try:
-                return call(**request)
+                answer = call(**request)
             except ClientError:
-                self._meter.units[name] += sum(before) * _factor(request)  # a failed condition is billed too
+                meter.units[name] += sum(before) * _factor(request)  # a failed condition is billed too
                 before = []
                 raise
             finally:
@@ -46,7 +53,9 @@ class _Metered:
                     # Billed by the larger of the item as it was and as it is.
                     after = _sizes(self._client, request)
                     units = sum(max(pair) for pair in zip(before, after, strict=True))
-                    self._meter.units[name] += units * _factor(request)
+                    meter.units[name] += units * _factor(request)
+            meter.read_units += _read_units(answer)
+            return answer
 
         return metered
 
@@ -55,6 +64,16 @@ def _name(operation: str, request: Mapping[str, Any]) -> str:
     """Return the operation and, of a write, the prefix of the first item's sort key, which tells what is written."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
     return f"{operation} {keys[0]['sk']['S'].partition('#')[0]}" if keys else operation
+
+
+def _read_units(answer: Any) -> int:
+    """Return what an answer cost to read, as every read of Tally's is consistent."""
+    if not isinstance(answer, Mapping):
+        return 0
+    items = [item for found in answer.get("Responses", {}).values() for item in found]
+    items += [answer["Item"]] if "Item" in answer else []
+    queried = sum(map(item_size, answer.get("Items", ())))
+    return sum(-(-item_size(item) // _READ_UNIT_BYTES) for item in items) + -(-queried // _READ_UNIT_BYTES)
 
 
 def _factor(request: Mapping[str, Any]) -> int:

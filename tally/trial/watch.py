@@ -1,0 +1,133 @@
+"""A job that is watched while it runs: how long each row takes, what it raised, and where a debugger stops."""
+
+import math
+import pdb  # noqa: T100  it is what --pdb asks for
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from chalicelib.errors import JOB_ERRORS
+from chalicelib.jobs import Job
+
+_STEP = math.log(1.02)
+"""Durations are kept to two in a hundred."""
+_LEAST_SECONDS = 1e-9
+
+
+class QuitError(BaseException):
+    """The debugger was left with ``q`` at the start of a row: no handler may catch this."""
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long calls took, in bounded memory."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+    _steps: Counter[int] = field(default_factory=Counter)
+
+    def add(self, seconds: float) -> None:
+        """Take one."""
+        self.calls += 1
+        self.seconds += seconds
+        self.longest = max(self.longest, seconds)
+        self._steps[math.floor(math.log(max(seconds, _LEAST_SECONDS)) / _STEP)] += 1
+
+    def quantile(self, share: float) -> float:
+        """Return the seconds that this share of the calls did not take longer than; 0 if there was none."""
+        wanted = share * self.calls
+        passed = 0
+        for step, calls in sorted(self._steps.items()):
+            passed += calls
+            if passed >= wanted:
+                return min(self.longest, math.exp((step + 0.5) * _STEP))
+        return 0.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """Watches ``process`` of a job: ``job`` is the job to run in its place.
+
+    ``debug`` opens a debugger where a row raises; with ``at_start`` as well it stops before its first line instead.
+    ``on_call`` is called after each row.
+    """
+
+    of: Job
+    debug: bool = False
+    at_start: bool = False
+    on_call: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.perf_counter
+    processor_clock: Callable[[], float] = time.thread_time
+    durations: Durations = field(default_factory=Durations)
+    waited: float = 0.0
+    """Seconds of the job in which no processor worked for it."""
+    stopped: bool = False
+    """Whether no further row is to be run."""
+    raised: BaseException | None = None
+    """What the row that ran last raised."""
+
+    @property
+    def job(self) -> Job:
+        """The job, watched."""
+        return replace(self.of, process=self._process)
+
+    def _process(self, row: Any) -> object:
+        self.raised = None
+        began, worked = self.clock(), self.processor_clock()
+        try:
+            if self.debug and self.at_start:
+                return _stop_in(self.of.process, row)
+            return self.of.process(row)
+        except JOB_ERRORS as error:
+            self.raised = error
+            if self.debug and not self.at_start:
+                self.stopped |= not _look_at(error)
+            raise
+        finally:
+            took = self.clock() - began
+            self.durations.add(took)
+            self.waited += max(0.0, took - (self.processor_clock() - worked))
+            self.on_call()
+
+
+WATCHED_CODE = Watch._process.__code__  # noqa: SLF001  its own module
+"""What calls the job: frames below it are the job's own."""
+
+
+class _Debugger(pdb.Pdb):
+    """A debugger that says whether it was left with ``q``: the library's own word for that has other meanings too."""
+
+    def __init__(self) -> None:
+        # What the job prints may be redirected; the debugger talks to whatever is there now.
+        super().__init__(stdin=sys.stdin, stdout=sys.stdout)
+        self.left = False
+
+    def set_quit(self) -> None:
+        """Leave."""
+        self.left = True
+        super().set_quit()
+
+
+def _stop_in(process: Callable[[Any], object], row: Any) -> object:
+    """Call the job with a debugger at its first line; raises QuitError if that is left with ``q``."""
+    debugger = _Debugger()
+    try:
+        returned: object = debugger.runcall(process, row)
+    finally:
+        if debugger.left:
+            raise QuitError
+    return returned
+
+
+def _look_at(error: BaseException) -> bool:
+    """Open a debugger on the frame that raised; tells whether to go on: not if it is left with ``q``."""
+    trace = error.__traceback__
+    debugger = _Debugger()
+    debugger.message(f"{type(error).__name__}: {error}")
+    debugger.reset()
+    debugger.interaction(None, trace.tb_next if trace and trace.tb_next else trace)
+    return not debugger.left
