@@ -32,8 +32,8 @@ _BATCH = Batch(
     chunk_rows=0,
     chunk_bytes=0,
 )
-_LATER = {"listing", "rows", "version_id"}
-"""Attributes of a batch that an image may lack: it need not be an open one, or in a bucket that keeps versions."""
+_LATER = {"listing", "rows", "version_id", "file_format", "delimiter", "encoding"}
+"""Attributes of a batch that an image may lack: one that is not open, has no versions, or is older than they are."""
 
 
 class _Bucket(msgspec.Struct):

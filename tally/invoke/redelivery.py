@@ -179,7 +179,7 @@ class Redelivery:
 
     def _dead(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
         """Return the letter that stands for what the chunk waits for."""
-        if chunk.rows is None:
+        if chunk.to_be_read:
             queue, body = "ingest", encode(ChunkMessage(chunk.key.batch_id, chunk.key.number, chunk.generation))
         elif chunk.undone and not chunk.undone - chunk.heavy:
             queue, body = "heavy", _work(chunk, [min(chunk.undone)])
@@ -260,12 +260,12 @@ _WORK: Mapping[str, tuple[Callable[[Chunk], bool], str]] = {
         lambda chunk: chunk.state in {ChunkState.PLANNED, ChunkState.READY},
         "it was dispatched; the event is that of its planning, and asks for it again",
     ),
-    "ingest": (lambda chunk: chunk.rows is None, "its rows were read already"),
+    "ingest": (lambda chunk: chunk.to_be_read, "its rows were read already"),
     "process": (lambda chunk: bool(chunk.undone - chunk.heavy), _DONE),
     "process_heavy": (lambda chunk: bool(chunk.undone & chunk.heavy), _DONE),
     "finish": (lambda chunk: not chunk.done, "these outcomes were counted, and come a second time"),
     "settle": (lambda chunk: chunk.complete and not chunk.closed, "it was closed already"),
-    DEAD_LETTERS: (lambda chunk: chunk.rows is None or bool(chunk.undone), _DONE),
+    DEAD_LETTERS: (lambda chunk: chunk.to_be_read or bool(chunk.undone), _DONE),
 }
 """Which chunks a handler has something to do with, and what to say of another."""
 

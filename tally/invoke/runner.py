@@ -19,6 +19,7 @@ from unittest import mock
 from chalicelib import services
 from chalicelib.logs import logger
 from chalicelib.retry import Retry
+from chalicelib.services import settings as cached_settings
 from chalicelib.settings import Settings
 from tally.errors import OperatorError
 from tally.invoke.watched import Log, Watched
@@ -108,7 +109,7 @@ class Runner:
 
     def _module(self) -> ModuleType:
         """Import ``app.py``, whose decorators read the environment."""
-        services.settings.cache_clear()
+        cached_settings.cache_clear()  # by its own name: a test may have put others in its place
         if str(self.app) not in sys.path:
             sys.path.insert(0, str(self.app))
         return importlib.import_module("app")

@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.services import HANDLERS
 from chalicelib.settings import Settings
+from chalicelib.store.items import Outcome
 from chalicelib.store.table import Table
 from tally.batch.reader import Reader
 from tally.errors import ExitCode, OperatorError
@@ -22,6 +23,7 @@ from tally.invoke.watched import CHANGES, Log
 from tally.testing.environment import VARIABLES
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import RETRY
+from tests.support.redriving import redrive
 
 REPO = Path(__file__).parents[4]
 KNOWN = handlers.every(REPO / "app")
@@ -200,6 +202,22 @@ def test_a_chunk_with_work_is_chosen_before_one_without(pipeline: Pipeline) -> N
     made = built(pipeline, "ingest", batch)
     assert made is not None
     assert (made.about, made.idle) == (f"chunk 1 of {batch}", "")
+
+
+def test_a_chunk_with_rows_to_be_read_again_is_a_matter_of_ingest(pipeline: Pipeline) -> None:
+    """Of a rejected row that was redriven: the dry run shows what reading it again then does."""
+    batch = ended(pipeline)
+    assert redrive(pipeline, batch, outcome=Outcome.REJECTED) == 1
+    before = everything(pipeline)
+    made, letter = built(pipeline, "ingest", batch), built(pipeline, "dead_letters", batch)
+    assert made is not None
+    assert letter is not None
+    assert (made.about, made.idle) == (f"chunk 0 of {batch}", "")
+    assert letter.event["Records"][0]["eventSourceARN"].endswith("-ingest-dlq")
+    _, shown = run("ingest", made.event, dry.clients(pipeline.clients.__getitem__, made.items))
+    assert everything(pipeline) == before
+    _, done = run("ingest", made.event, pipeline.clients.__getitem__)
+    assert [change.operation for change in shown.changes] == [change.operation for change in done.changes] != []
 
 
 def test_names_of_batches_may_be_short(pipeline: Pipeline) -> None:
