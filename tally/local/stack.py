@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tally.deploy import preflight
 from tally.deploy.deployer import Deployer
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
@@ -51,10 +52,13 @@ class LocalStack:
     def up(self, port: int | None) -> Stage:
         """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
 
+        Raises before anything is changed when a job does not load.
         A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
         """
         self.workspace.require_sources()
         terraform.require(self.environ)
+        with self.output.step("preflight: jobs") as step:
+            step.note = preflight.require_jobs(self.workspace)
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
             return self._up(port, held)
