@@ -29,6 +29,8 @@ from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
+VARIABLES_FILE = "stage.auto.tfvars.json"
+"""What Terraform was told of a local stage, in its copy of ``infra/``."""
 _QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
 """Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
@@ -162,7 +164,7 @@ class LocalStack:
         for name in SOURCES:
             mirror(self.workspace.repo / name, folder.root / name)
         # In a file rather than on command lines, so that Terraform run by hand in the stage's folder is told the same.
-        (folder.infra / "stage.auto.tfvars.json").write_text(json.dumps(self._all_variables()), encoding="utf-8")
+        (folder.infra / VARIABLES_FILE).write_text(json.dumps(self._all_variables()), encoding="utf-8")
         native = runs_lambda_wheels(platform.system(), platform.machine())
         if not native:
             # Wheels for Lambda do not load here; the functions find their requirements beside this interpreter instead.

@@ -58,7 +58,11 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
         (JOB.replace("name: str", "a: str\n    A: str"), 2, "two fields match the same column"),
         ("x = 1\nraise SystemExit(1)\n", 2, "SystemExit: 1"),
         ("import os\nos._exit(3)\n", 2, "SystemExit: 3"),
-        ("import ctypes\nctypes.string_at(0)\n", 2, "the interpreter ended with status -11: Fatal Python error: Segmentation fault"),
+        (
+            "import ctypes\nctypes.string_at(0)\n",
+            2,
+            "the interpreter ended with status -11: Fatal Python error: Segmentation fault",
+        ),
         ("from chalicelib.jobs import _rates\n", 1, "ImportError: "),
     ],
 )
