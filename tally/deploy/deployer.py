@@ -127,9 +127,10 @@ class Deployer:
         record.survey.triggers()
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)
-        # A job that was edited while it was packaged is left out: nobody knows which of its versions is deployed.
         after = job_code.digests(self.project.folder)
-        job_code.note(stage.functions, stage.name, dict(before.items() & after.items()))
+        # Of a job that was edited while it was packaged nobody knows which version is deployed.
+        known = {name: digest if before.get(name) == digest else "" for name, digest in after.items()}
+        job_code.note(stage.functions, stage.name, known)
 
 
 @contextlib.contextmanager

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 _TAG = "tally-jobs-"
 _MAX_TAG_CHARACTERS = 256
 _MAX_TAGS = 30
-"""A function has fifty; a job that finds no room in these is one that nothing is known of."""
+"""A function has fifty."""
 _DIGITS = 12
+_IN_DOUBT = "-"
+"""In place of the digest of a job of which nobody knows what was deployed: it is that of no code."""
+_MORE = "+"
+"""In place of a job's name: there are jobs that found no room."""
 _TAGGED = "process"
 """The function that runs the jobs; a deployment that ends well has given all functions the same code."""
 
@@ -51,7 +55,7 @@ def compare(job: str, on_disk: Mapping[str, str], deployed: Mapping[str, str] | 
     if deployed is None or job not in on_disk:
         return Standing.UNKNOWN
     if job not in deployed:
-        return Standing.MISSING
+        return Standing.UNKNOWN if _MORE in deployed else Standing.MISSING
     return Standing.SAME if deployed[job] == on_disk[job] else Standing.DIFFERS
 
 
@@ -67,11 +71,17 @@ def deployed(functions: "LambdaClient", stage: str) -> dict[str, str] | None:
 
 
 def note(functions: "LambdaClient", stage: str, found: Mapping[str, str]) -> None:
-    """Have a stage say which jobs it runs: after every function has their code."""
+    """Have a stage say which jobs it runs: after every function has their code.
+
+    A job without a digest may be of any version.
+    """
     arn = functions.get_function_configuration(FunctionName=_function(stage))["FunctionArn"]
-    pairs = [f"{name}={digest}" for name, digest in sorted(found.items()) if len(name) + _DIGITS < _MAX_TAG_CHARACTERS]
-    groups = grouped(pairs, size=lambda pair: len(pair) + 1, max_bytes=_MAX_TAG_CHARACTERS)
-    tags = {f"{_TAG}{number}": " ".join(group) for number, group in zip(range(1, _MAX_TAGS + 1), groups, strict=False)}
+    pairs = [f"{name}={digest or _IN_DOUBT}" for name, digest in sorted(found.items())]
+    fitting = [pair for pair in pairs if len(pair) < _MAX_TAG_CHARACTERS]
+    groups = list(grouped(fitting, size=lambda pair: len(pair) + 1, max_bytes=_MAX_TAG_CHARACTERS))
+    tags = {f"{_TAG}{number}": " ".join(group) for number, group in enumerate(groups[:_MAX_TAGS], start=1)}
+    if len(fitting) < len(pairs) or len(groups) > _MAX_TAGS:
+        tags[f"{_TAG}more"] = f"{_MORE}={_IN_DOUBT}"
     functions.tag_resource(Resource=arn, Tags=tags or {f"{_TAG}1": ""})
 
 

@@ -109,8 +109,18 @@ def test_hundreds_of_jobs_fit_and_what_does_not_is_not_known(app: Path) -> None:
     job_code.note(functions, "test", found)
     said = job_code.deployed(functions, "test")
     assert said is not None
+    assert said.pop("+") == "-"
     assert said.items() <= found.items()
     assert len(said) > 300
+    assert job_code.compare("job_0999", found, {**said, "+": "-"}) is Standing.UNKNOWN
+
+
+def test_a_job_that_was_edited_while_it_was_packaged_is_another_version(app: Path) -> None:
+    functions: Any = Functions()
+    job_code.note(functions, "test", {**job_code.digests(app), "plants": ""})
+    said = job_code.deployed(functions, "test")
+    assert job_code.compare("plants", job_code.digests(app), said) is Standing.DIFFERS
+    assert job_code.compare("shelves", job_code.digests(app), said) is Standing.SAME
 
 
 @pytest.mark.parametrize(
