@@ -6,7 +6,6 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
-from chalicelib import jobs
 from chalicelib.clock import utc_now
 from chalicelib.store.items import Outcome
 from tally.batch import audit as auditing
@@ -18,8 +17,9 @@ from tally.batch import rows as row_reading
 from tally.batch.reader import Progress
 from tally.batch.submit import send
 from tally.batch.watch import follow, show, verdict
+from tally.commands.current import current_stage, job_for, say_what_is_not_deployed
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader, workspace
-from tally.errors import ExitCode, OperatorError
+from tally.errors import ExitCode
 from tally.local import sample
 from tally.look import Column, Kind
 from tally.output import Output
@@ -34,9 +34,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @command(
     "submit",
     click.argument("file", type=_FILE),
-    click.option("--job", required=True, help="The job that takes it."),
+    click.option("--job", help="The job that takes it; by default the one that the file is named after."),
     click.option("--name", help="The name in the inbox; the file's own by default."),
-    click.option("--force", is_flag=True, help="Upload even for a job that is not in this checkout."),
+    click.option("--up", is_flag=True, help="First bring a local stage up, or up to date, without asking."),
+    click.option("--force", is_flag=True, help="Upload even for a job that this checkout or the stage does not have."),
     *WATCH,
     *RESOURCES,
 )
@@ -45,8 +46,9 @@ def submit(
     output: Output,
     stage: str,
     file: Path,
-    job: str,
+    job: str | None,
     name: str | None,
+    up: bool,
     force: bool,
     watch: bool,
     interval: float,
@@ -54,14 +56,13 @@ def submit(
     table: str,
     bucket: str,
 ) -> ExitCode | None:
-    """Upload a file into the inbox and print the id of its batch."""
-    if job not in jobs.names():
-        problem = f"No job {job!r} in app/chalicelib/jobs: {', '.join(jobs.names())}"
-        if not force:
-            raise OperatorError(f"{problem}; --force uploads it anyway.", code=ExitCode.USAGE)
-        output.warn(problem)
-    found = find_stage(stage, table, bucket)
-    batch = send(output, found, file, job, name or file.name)
+    """Upload a file into the inbox and print the id of its batch.
+
+    If the stage does not run the job as it is on this disk, this says so, and offers to bring a local stage up to date.
+    """
+    taker = job_for(output, file, job, force=force)
+    found = current_stage(output, stage, taker, up=up, force=force, table=table, bucket=bucket)
+    batch = send(output, found, file, taker, name or file.name)
     output.say(f"batch {batch}")
     if watch:
         return _follow(output, found, batch, interval, timeout)
@@ -97,6 +98,7 @@ def status(
     if progress is not None:
         top = failure_reading.Sampler(reader(found)).top(progress)
         show(output, progress, top, utc_now())
+        say_what_is_not_deployed(output, found, [progress.batch])
         output.result(
             progress.as_json() | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
         )
@@ -124,6 +126,7 @@ def _follow(
     output: Output, stage: Stage, batch: str, interval: float, timeout: float | None, *, cost: bool = True
 ) -> ExitCode:
     progress = follow(output, reader(stage), stage, batch, interval=interval, timeout=timeout)
+    say_what_is_not_deployed(output, stage, [progress.batch])
     top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
     output.result(progress.as_json() | {"reasons": top.as_json()} | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
@@ -145,7 +148,8 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 @command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
-    read = reader(find_stage(stage, table, bucket))
+    found = find_stage(stage, table, bucket)
+    read = reader(found)
     newest = read.newest(limit)
     listed = [
         {
@@ -171,6 +175,7 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
     if newest.of_other_versions:
         batches = "1 batch is" if newest.of_other_versions == 1 else f"{newest.of_other_versions:,} batches are"
         output.say(f"{batches} not shown: another version of Tally made them.")
+    say_what_is_not_deployed(output, found, newest.batches)
     output.result(listed)
 
 

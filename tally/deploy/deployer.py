@@ -15,6 +15,7 @@ from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output, Step
+from tally.stages import job_code
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace, exclusive
 from tally.tools import terraform
@@ -115,6 +116,9 @@ class Deployer:
         record, sources = self.record(stage), Sources.of(environment)
         record.retire(sources)
         record.repair(sources)
+        # Dying anywhere below leaves a stage that does not say which jobs it runs, for it may run two versions of them.
+        job_code.withdraw(stage.functions, stage.name)
+        before = job_code.digests(self.project.folder)
         with self.output.step("chalice deploy: functions and triggers") as step:
             self.project.deploy(replace(self.runner, on_line=step.show))
             if self.lambda_wheels:
@@ -123,6 +127,10 @@ class Deployer:
         record.survey.triggers()
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)
+        after = job_code.digests(self.project.folder)
+        # Of a job that was edited while it was packaged nobody knows which version is deployed.
+        known = {name: digest if before.get(name) == digest else "" for name, digest in after.items()}
+        job_code.note(stage.functions, stage.name, known)
 
 
 @contextlib.contextmanager

@@ -1,18 +1,22 @@
 """What must be right before a deployment changes anything: tools, sources, jobs, credentials, region."""
 
-import os
+import json
 import platform
+import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, InvalidRegionError
 
+from tally.deploy import load_jobs
 from tally.errors import OperatorError
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
@@ -22,15 +26,11 @@ _HOW = "aws sso login, or AWS_PROFILE, or AWS_ACCESS_KEY_ID with AWS_SECRET_ACCE
 _UNSAVED_STATE = "errored.tfstate"
 """Where Terraform writes a state that its backend did not take."""
 
-_LOAD_JOBS = """
-from chalicelib import jobs
-for name in jobs.names():
-    try:
-        jobs.require(name)
-    except Exception as error:
-        raise SystemExit(f"{name}.py: {type(error).__name__}: {error}")
-print(", ".join(jobs.names()))
-"""
+_JOBS = "app/chalicelib/jobs"
+_IMPORT_SECONDS = 60.0
+"""How long a job may take to be imported: Lambda gives all of them ten seconds."""
+_FRAME = re.compile(r'File "(?P<file>.*/chalicelib/jobs/(?!__init__)[^"]*)", line (?P<line>\d+)')
+"""A frame as faulthandler writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,24 +95,37 @@ def require_account(environ: Mapping[str, str]) -> Account:
     return Account(id=identity["Account"], region=region)
 
 
-def require_jobs(workspace: Workspace) -> str:
+def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> str:
     """Return the names of the jobs; raises when one does not load, for no function would start with it.
 
-    A process of its own loads them from the sources that are deployed, with this interpreter.
+    A process of its own loads them from the sources that are deployed, with this interpreter. The error names each job
+    that is broken, with file and line.
     """
     app = workspace.repo / "app"
-    loaded = subprocess.run(
-        [sys.executable, "-B", "-c", _LOAD_JOBS],
-        cwd=app,
-        env={**os.environ, "PYTHONPATH": str(app)},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    with TemporaryDirectory() as folder:
+        result = Path(folder) / "jobs"
+        command = [sys.executable, "-B", load_jobs.__file__, str(app), str(result), str(seconds)]
+        loaded = subprocess.run(command, cwd=app, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        written = result.read_text(encoding="utf-8") if result.exists() else ""
+    lines = [json.loads(line) for line in written.splitlines()]
+    broken = [f"{_JOBS}/{each['file']}:{each['line']}: {each['what']}" for each in lines if "file" in each]
     if loaded.returncode:
-        said = loaded.stderr.strip().splitlines()
+        broken.append(_ended(lines, loaded, seconds))
+    if broken:
+        jobs = "A job does not load" if len(broken) == 1 else f"{len(broken)} jobs do not load"
         raise OperatorError(
-            f"A job in {app / 'chalicelib' / 'jobs'} does not load: {said[-1] if said else 'no reason given'}. "
-            "Correct it, or add what it imports to app/requirements.txt and to this environment."
+            f"{jobs}: {'; '.join(broken)}",
+            hint="correct it, or add what it imports to app/requirements.txt and to this environment.",
         )
-    return loaded.stdout.strip()
+    return ", ".join(each["loaded"] for each in lines if "loaded" in each)
+
+
+def _ended(lines: Sequence[Mapping[str, Any]], loaded: subprocess.CompletedProcess[str], seconds: float) -> str:
+    """Say what was being loaded when the process ended: a job that never returned, or took the interpreter with it."""
+    loading = next((each["loading"] for each in reversed(lines) if "loading" in each), "__init__.py")
+    frame = _FRAME.search(loaded.stderr)
+    where = f"{Path(frame['file']).name}:{frame['line']}" if frame else f"{loading}:1"
+    if "Timeout" in loaded.stderr:
+        return f"{_JOBS}/{where}: importing it takes longer than {seconds:g} s"
+    said = loaded.stderr.strip().splitlines()
+    return f"{_JOBS}/{where}: the interpreter ended with status {loaded.returncode}: {said[0] if said else 'no reason'}"

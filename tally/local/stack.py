@@ -15,6 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tally.deploy import preflight
 from tally.deploy.deployer import Deployer
 from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
@@ -28,6 +29,8 @@ from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
+VARIABLES_FILE = "stage.auto.tfvars.json"
+"""What Terraform was told of a local stage, in its copy of ``infra/``."""
 _QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
 """Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
@@ -51,10 +54,13 @@ class LocalStack:
     def up(self, port: int | None) -> Stage:
         """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
 
+        Raises before anything is changed when a job does not load.
         A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
         """
         self.workspace.require_sources()
         terraform.require(self.environ)
+        with self.output.step("preflight: jobs") as step:
+            step.note = preflight.require_jobs(self.workspace)
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
             return self._up(port, held)
@@ -158,7 +164,7 @@ class LocalStack:
         for name in SOURCES:
             mirror(self.workspace.repo / name, folder.root / name)
         # In a file rather than on command lines, so that Terraform run by hand in the stage's folder is told the same.
-        (folder.infra / "stage.auto.tfvars.json").write_text(json.dumps(self._all_variables()), encoding="utf-8")
+        (folder.infra / VARIABLES_FILE).write_text(json.dumps(self._all_variables()), encoding="utf-8")
         native = runs_lambda_wheels(platform.system(), platform.machine())
         if not native:
             # Wheels for Lambda do not load here; the functions find their requirements beside this interpreter instead.

@@ -2,6 +2,7 @@
 
 import json
 from io import StringIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -53,6 +54,7 @@ def finished(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Return the stage that every command finds; a test puts the clients that it needs into ``vars(stage)``."""
     stage = Stage(name="test", resources=Resources(table=TABLE, inbox_bucket="inbox"))
+    vars(stage)["functions"] = SimpleNamespace(get_function=lambda **_: {})  # which say nothing of their jobs
     monkeypatch.setattr(options, "find", lambda *_arguments, **_options: stage)
     return stage
 

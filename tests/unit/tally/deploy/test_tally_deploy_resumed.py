@@ -27,6 +27,7 @@ from tally.deploy.survey import Entry, Live, Survey
 from tally.deploy.unfinished import IMPORTS, Finder, Orphan
 from tally.errors import ChaliceError, ExitCode, OperatorError, TerraformError
 from tally.output import Output
+from tally.stages import job_code
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
@@ -47,6 +48,7 @@ class World:
     exist: set[str] = field(default_factory=set)
     state: set[str] = field(default_factory=set)
     importing: set[str] = field(default_factory=set)
+    jobs_noted: list[dict[str, str]] = field(default_factory=list)
     moments: int = 0
     cut_at: int = -1
     cut_by: type[BaseException] = Killed
@@ -164,6 +166,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(preflight, "require_jobs", lambda _workspace: "offices")
     monkeypatch.setattr(quotas, "finding", lambda _client, _environment: "")
     monkeypatch.setattr(terraform.Terraform, "at", lambda folder, _runner, **_: Terraform(made, folder))
+    monkeypatch.setattr(job_code, "withdraw", lambda _functions, _stage: made.jobs_noted.clear())
+    monkeypatch.setattr(job_code, "note", lambda _functions, _stage, found: made.jobs_noted.append(found))
     monkeypatch.setattr(DeployedRecord, "of", lambda _stage, path, say: _record(made, path, say))
     monkeypatch.setattr(ChaliceProject, "deploy", lambda project, _runner: _chalice_deploy(made, project))
     monkeypatch.setattr(ChaliceProject, "check_package", lambda _project: made.moment())
@@ -216,6 +220,7 @@ def _check_whole(world: World, workspace: Workspace) -> None:
     assert sorted(uuids) == sorted(entry["event_uuid"] for entry in complete.entries(SOURCES) if "event_uuid" in entry)
     recorded = json.loads((workspace.repo / "app" / ".chalice" / "deployed" / f"{STAGE}.json").read_text())["resources"]
     assert sorted(entry["name"] for entry in recorded) == sorted(one["name"] for one in complete.entries(SOURCES))
+    assert world.jobs_noted == [{}], "what there was is withdrawn before a function changes, and noted at the end"
     assert not workspace.aws_unfinished(STAGE).exists()
     assert not (workspace.repo / "infra" / IMPORTS).exists()
     assert not (workspace.home / "aws" / f"{STAGE}.tfplan").exists()

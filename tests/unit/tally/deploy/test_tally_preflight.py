@@ -44,22 +44,73 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "where", "why"),
     [
-        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("def process(row:\n", "SyntaxError: "),
-        ("x = 1\n", "FatalError: chalicelib/jobs/shelves.py must define Row"),
-        (f"{JOB}ATTEMPTS = 0\n", "ATTEMPTS must be a number"),
-        ("raise SystemExit(1)\n", "no reason given"),
+        ("x = 1\nimport no_such_module\n", 2, "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("\ndef process(row:\n", 2, "SyntaxError: "),
+        ("x = 1\n", 1, "FatalError: chalicelib/jobs/shelves.py must define Row"),
+        (JOB.replace("def process(row: Row) -> None: ...\n", ""), 2, "must define Row, a subclass"),
+        (f"{JOB}\nATTEMPTS = 0\n", 6, "ATTEMPTS must be a number"),
+        (f"{JOB}FAILURE_LIMIT: str = 'many'\n", 5, "FAILURE_LIMIT must be"),
+        (f"{JOB}CHUNK_ROWS = 0\n", 5, "CHUNK_ROWS must be"),
+        (f"{JOB}heavy = 3\n", 5, "heavy a function of a row"),
+        (f"{JOB}DELIMITER = 'ab'\n", 5, "DELIMITER"),
+        (JOB.replace("name: str", "a: str\n    A: str"), 2, "two fields match the same column"),
+        ("x = 1\nraise SystemExit(1)\n", 2, "SystemExit: 1"),
+        ("import os\nos._exit(3)\n", 2, "SystemExit: 3"),
+        (
+            "import ctypes\nctypes.string_at(0)\n",
+            2,
+            "the interpreter ended with status -11: Fatal Python error: Segmentation fault",
+        ),
+        ("from chalicelib.jobs import _rates\n", 1, "ImportError: "),
     ],
 )
-def test_a_job_that_does_not_load_stops_a_deployment(checkout: Workspace, content: str, why: str) -> None:
+def test_a_job_that_does_not_load_stops_a_deployment_with_file_and_line(
+    checkout: Workspace, content: str, where: int, why: str
+) -> None:
     _write(checkout, "shelves", content)
     with pytest.raises(OperatorError) as refused:
         preflight.require_jobs(checkout)
-    assert why in str(refused.value)
-    assert "app/requirements.txt" in str(refused.value)
-    assert "\n" not in str(refused.value)
+    said = str(refused.value)
+    assert said.startswith(f"A job does not load: app/chalicelib/jobs/shelves.py:{where}: ")
+    assert why in said
+    assert "\n" not in said
+    assert "app/requirements.txt" in refused.value.hint
+
+
+def test_a_job_that_never_returns_is_named_with_the_line_where_it_is(checkout: Workspace) -> None:
+    _write(checkout, "shelves", "x = 1\nwhile x:\n    pass\n")
+    with pytest.raises(OperatorError, match=r"jobs/shelves\.py:[23]: importing it takes longer than 0.1 s"):
+        preflight.require_jobs(checkout, seconds=0.1)
+
+
+def test_the_line_is_that_of_the_helper_that_a_job_imports(checkout: Workspace) -> None:
+    _write(checkout, "_rates", "x = 1\nRATES = 1 / 0\n")
+    _write(checkout, "shelves", f"from chalicelib.jobs import _rates\n{JOB}")
+    with pytest.raises(OperatorError, match=r"jobs/_rates\.py:2: ZeroDivisionError: division by zero"):
+        preflight.require_jobs(checkout)
+
+
+@pytest.mark.parametrize("name", ["shelves-2", "2shelves", "regale_ü"])
+def test_a_file_whose_name_is_no_jobs_is_refused(checkout: Workspace, name: str) -> None:
+    """Nobody would find it, and its files would be rejected."""
+    _write(checkout, name, JOB)
+    with pytest.raises(OperatorError, match=f"jobs/{name}\\.py:1: this is no job's name"):
+        preflight.require_jobs(checkout)
+
+
+def test_every_broken_job_is_named_at_once(checkout: Workspace) -> None:
+    for name in ("plants", "shelves"):
+        _write(checkout, name, "import no_such_module\n")
+    _write(checkout, "tools", JOB)
+    with pytest.raises(OperatorError, match=r"2 jobs do not load: .*plants\.py:1: .*; .*shelves\.py:1: "):
+        preflight.require_jobs(checkout)
+
+
+def test_what_a_job_prints_is_not_taken_for_a_name(checkout: Workspace) -> None:
+    _write(checkout, "shelves", f"print('hello, world')\n{JOB}")
+    assert preflight.require_jobs(checkout) == "shelves"
 
 
 def test_the_tools_that_deploy_are_named(checkout: Workspace) -> None:

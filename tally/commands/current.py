@@ -1,0 +1,123 @@
+"""Whether a stage runs the jobs that are on this disk, and bringing a local one up to date before a file is sent."""
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chalicelib import jobs
+from chalicelib.store.batch import BatchStatus
+from tally.commands.options import find_stage, workspace
+from tally.errors import ExitCode, OperatorError
+from tally.local import localaws
+from tally.local.stack import VARIABLES_FILE, LocalStack
+from tally.output import Output
+from tally.stages import job_code
+from tally.stages.job_code import Standing
+
+if TYPE_CHECKING:
+    from chalicelib.store.batch import Batch
+    from tally.stages.stage import Stage
+
+
+def job_for(output: Output, file: Path, job: str | None, *, force: bool) -> str:
+    """Return the job that takes a file: the one that is named, or the one that the file is named after.
+
+    Raises when there is none, with names that are near; ``force`` makes that a warning.
+    """
+    known = jobs.names()
+    if job is None:
+        job = file.name.partition(".")[0]
+        if job in known:
+            return job
+        raise OperatorError(f"No job is called as {file.name} is", hint=f"name it with --job: {', '.join(known)}.")
+    if job not in known:
+        near = difflib.get_close_matches(job, known)
+        problem = f"No job {job!r} in app/chalicelib/jobs"
+        meant = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}."
+        if not force:
+            raise OperatorError(problem, hint=f"{meant} --force uploads it anyway.", code=ExitCode.USAGE)
+        output.warn(f"{problem}: {meant}")
+    return job
+
+
+def current_stage(output: Output, name: str, job: str, *, up: bool, force: bool, table: str, bucket: str) -> "Stage":
+    """Return a stage, which runs a job as it is on this disk if the operator wants that.
+
+    A local stage is brought up, or up to date: with ``up`` at once, on a terminal if the answer is yes. Otherwise a job
+    of another version is a warning, and one that the stage does not have an error unless ``force`` is given.
+    """
+    try:
+        found = find_stage(name, table, bucket)
+    except OperatorError as error:
+        if error.code is not ExitCode.USAGE and _wants(output, f"{error.message}. Bring it up on this machine?", up=up):
+            return bring_up(output, name)
+        raise
+    standing = _standing(found, job)
+    if standing in {Standing.SAME, Standing.UNKNOWN}:
+        return found
+    problem = _problem(name, job, standing)
+    if found.server and _wants(output, f"{problem}. Bring the stage up to date first?", up=up):
+        return bring_up(output, name)
+    if standing is Standing.MISSING and not force:
+        beforehand = " (--up does it beforehand)" if found.server else ""
+        raise OperatorError(
+            f"{problem}, so that it would reject the file", hint=f"run `{_deploys(found)}`{beforehand}, then submit."
+        )
+    # Not an error: what a stage runs is not always what the machine has that a file is sent from.
+    click.echo(f"warning: {problem}: `{_deploys(found)}` deploys this disk's.", err=True)
+    return found
+
+
+def bring_up(output: Output, name: str) -> "Stage":
+    """Bring a local stage up, or up to date, with what it was told when it was brought up before."""
+    folder = workspace().stage(name)
+    server = localaws.running(folder) if folder.exists else None
+    told = folder.infra / VARIABLES_FILE
+    stack = LocalStack(
+        workspace=workspace(),
+        name=name,
+        output=output,
+        environ=os.environ,
+        variables=json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {},
+        iam=bool(server and server.certificate),
+    )
+    return stack.up(None)
+
+
+def say_what_is_not_deployed(output: Output, stage: "Stage", batches: Iterable["Batch"]) -> None:
+    """Say of batches that were rejected as files whether their jobs, as they are on this disk, are not deployed."""
+    for job in sorted({batch.job for batch in batches if batch.status is BatchStatus.REJECTED}):
+        standing = _standing(stage, job)
+        if standing in {Standing.DIFFERS, Standing.MISSING}:
+            problem = _problem(stage.name, job, standing)
+            output.say(f"{problem}: `{_deploys(stage)}` deploys this disk's; then submit the file again.")
+
+
+def _standing(stage: "Stage", job: str) -> Standing:
+    on_disk = job_code.digests(workspace().repo / "app")
+    if job not in on_disk:
+        return Standing.UNKNOWN
+    return job_code.compare(job, on_disk, job_code.deployed(stage.functions, stage.name))
+
+
+def _problem(stage: str, job: str, standing: Standing) -> str:
+    if standing is Standing.MISSING:
+        return f"Stage {stage} does not have the job {job}, which is on this disk"
+    return f"Stage {stage} runs another version of the job {job} than this disk has"
+
+
+def _deploys(stage: "Stage") -> str:
+    return f"tally {'up' if stage.server else 'deploy'} --stage {stage.name}"
+
+
+def _wants(output: Output, question: str, *, up: bool) -> bool:
+    """Tell whether the operator wants a local stage to be brought up; nobody can be asked without a terminal."""
+    if up or output.as_json or not (output.live and sys.stdin.isatty()):
+        return up
+    return click.confirm(question, default=True, err=True)
