@@ -20,6 +20,7 @@ import pyte
 import pytest
 
 from tally.errors import ExitCode
+from tests.support.screen import lines_on
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_SECONDS = 30.0
@@ -227,3 +228,50 @@ def test_a_pipe_gets_a_row_of_a_table_as_a_line() -> None:
     assert head.split()[:3] == ["id", "job", "status"]
     assert row.startswith("watched-")
     assert row.endswith("inbox/watched/day.csv")
+
+
+INTERRUPTED = """
+import signal
+from rich.console import Console
+from tally.look import Redrawn
+
+class Interrupted:
+    begun, ended = False, False
+
+    def __rich_console__(self, console, options):
+        yield "first"
+        if not self.begun:
+            self.begun = True
+            signal.raise_signal(signal.SIGINT)
+        yield "last"
+        self.ended = True
+
+picture = Interrupted()
+with Redrawn(Console(force_terminal=True, width=80, height=24), again=lambda: None) as redrawn:
+    redrawn.show("whole")
+    try:
+        redrawn.show(picture)
+    except KeyboardInterrupt:
+        assert picture.ended, "interrupted before its end"
+    else:
+        raise SystemExit("not interrupted")
+"""
+
+
+def test_an_interrupt_in_the_middle_of_a_picture_comes_once_it_is_drawn() -> None:
+    """Else what removes it at the end does not know what is on the screen.
+
+    In a process of its own: a worker of xdist runs its tests in a thread, and an interrupt ends it.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        env=environment(),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    written = ended.stdout.decode()
+    assert lines_on(80, written) == []
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is shown again

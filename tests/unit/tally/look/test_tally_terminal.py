@@ -1,14 +1,13 @@
 """Every command that prints tables, on terminals of several widths: no number and no id is cut or broken."""
 
 import io
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console, ConsoleOptions
+from rich.console import Console
 
 from chalicelib.metrics import Metrics
 from chalicelib.store.batch import BatchStatus, Hold, Unpacking
@@ -22,7 +21,6 @@ from tally.batch.reader import Progress
 from tally.batch.reasons import Reason, Reasons
 from tally.cli import run
 from tally.doctor.finding import failed, ok
-from tally.look import Redrawn
 from tally.output import Output
 from tally.prove import report
 from tally.prove.probe import Result, Verdict
@@ -281,25 +279,3 @@ def test_what_a_file_says_does_not_steer_the_terminal(output: Output, said: io.S
     output.table("", ("id", "reason"), [("0:1", "\x1b]0;title\x07")])
     assert "\x1b" not in said.getvalue()
     assert "\\x1b[2J\\x07 gone" in said.getvalue()
-
-
-class _Interrupted:
-    """A picture in the middle of which somebody presses Ctrl-C."""
-
-    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> Iterator[str]:
-        yield "first"
-        signal.raise_signal(signal.SIGINT)
-        yield "last"
-
-
-def test_an_interrupt_in_the_middle_of_a_picture_comes_once_it_is_drawn() -> None:
-    """Else what removes it at the end does not know what is on the screen."""
-    file = io.StringIO()
-    with Redrawn(console(file, 80), again=lambda: None) as redrawn:
-        redrawn.show("whole")
-        with pytest.raises(KeyboardInterrupt):
-            redrawn.show(_Interrupted())
-    written = file.getvalue()
-    assert "last" in written
-    assert lines_on(80, written) == []
-    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is shown again
