@@ -29,7 +29,7 @@ def compared(name: str) -> str:
 
 
 def taker(kind: Any) -> type[msgspec.Struct]:
-    """Return a struct of one cell: msgspec reads a type anew for each value, and a struct once."""
+    """Return a struct of one cell: msgspec reads a type again for each value, and a struct once."""
     return msgspec.defstruct("_Cell", [("value", kind)])
 
 

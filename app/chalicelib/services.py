@@ -84,13 +84,18 @@ class Services:
     @classmethod
     def of(cls, context: Any) -> Self:
         """Put together what an invocation needs; its Lambda context says how long it may take."""
+        return cls.with_clients(context, settings(), client)
+
+    @classmethod
+    def with_clients(cls, context: Any, settings: Settings, client: Callable[[str], Any]) -> Self:
+        """Do as ``of``, with settings and clients of the caller's."""
 
         def remaining_seconds() -> float:
             return float(context.get_remaining_time_in_millis()) / 1000 - _RESERVE_SECONDS
 
         # Every line says which invocation it is of: Lambda's own report of what that took has no other name for it.
         logger.append_keys(request_id=getattr(context, "aws_request_id", ""))
-        return cls(settings(), Retry(remaining_seconds=remaining_seconds))
+        return cls(settings, Retry(remaining_seconds=remaining_seconds), client)
 
     @classmethod
     @contextmanager

@@ -130,7 +130,7 @@ class Top:
 
     @property
     def note(self) -> str:
-        """What is said if not every chunk was read, else nothing."""
+        """A line that says that not every chunk was read; empty if every one was."""
         if not self.groups or self.read >= self.chunks:
             return ""
         return f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)"

@@ -32,7 +32,7 @@ _STDIN = "-"
 def try_job(
     *, output: Output, stage: str, job: str, file: Path, rows: int | None, line: int | None, stops: bool
 ) -> ExitCode:
-    """Try a job over a file in this process, without a stage: what becomes of its rows, and what it would take.
+    """Try a job over a file in this process, without a stage: outcomes, and an estimate of cost and time.
 
     The functions' own code cuts, parses, validates and processes the file, gzip or not, or stdin (-). Exit 0: every row
     that was tried succeeded.

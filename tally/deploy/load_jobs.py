@@ -41,9 +41,8 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
             try:
                 jobs.require(name)
             except BaseException as error:  # noqa: BLE001  whatever its module raises, and if it exits
-                path, line = _place(_file(folder, name), error)
-                what = error.msg if isinstance(error, SyntaxError) else str(error)
-                write(file=path.name, line=line, what=f"{type(error).__name__}: {what}")
+                path, line, what = broken(_file(folder, name), error)
+                write(file=path.name, line=line, what=what)
             finally:
                 faulthandler.cancel_dump_traceback_later()
             write(loaded=name)
@@ -65,8 +64,14 @@ def _file(folder: Path, name: str) -> Path:
     return package if package.is_file() else folder / f"{name}.py"
 
 
+def broken(module: Path, error: BaseException) -> tuple[Path, int, str]:
+    """Return the file of the jobs' folder that an error at a job's import is about, the line, and what it says."""
+    path, line = _place(module, error)
+    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    return path, line, f"{type(error).__name__}: {what}"
+
+
 def _place(path: Path, error: BaseException) -> tuple[Path, int]:
-    """Return the file of the jobs' folder that an error is about, and the line."""
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename), error.lineno or 1
     own = [

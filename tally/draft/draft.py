@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chalicelib.columns import compared
 from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import Layout
@@ -172,7 +173,7 @@ def _see_objects(
     seen: dict[str, Observed], spelled: dict[str, str], objects: Sequence[dict[str, Any]], before: int
 ) -> int:
     """See objects by the names of their fields; those that the pipeline takes for one are one, as first spelled."""
-    found = [{names.compared(clean(name)): (name, value) for name, value in each.items()} for each in objects]
+    found = [{compared(name): (name, value) for name, value in each.items()} for each in objects]
     for key, (name, _) in (item for each in found for item in each.items()):
         if key not in seen:
             seen[key] = Observed(cells=before, empty=before)  # no object had it so far

@@ -37,7 +37,7 @@ def test_module(draft: Draft) -> str:
     text = "\n".join(map(_escaped, lines))
     long = any(len(line) > _LINE_CHARACTERS for line in text.split("\n"))
     encoded = f".encode({quoted(draft.encoding)})" if draft.encoding else ""
-    return f'''"""The job {draft.job}: what becomes of its rows, also when they are delivered twice."""
+    return f'''"""The job {draft.job}: its rows and their outcomes, also when they are delivered twice."""
 
 from tally import testing
 

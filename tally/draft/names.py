@@ -6,6 +6,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from chalicelib.columns import compared
+
 _TAKEN = frozenset({
     "int", "float", "str", "bool", "list", "dict", "object", "dt", "msgspec",  # what the module's own lines name
     "idempotency_key", "extra",  # what Row has already
@@ -14,14 +16,8 @@ _TAKEN = frozenset({
 })  # fmt: skip
 _MAX_CHARACTERS = 40
 _FIRST_PRINTABLE = 0x20
-_COMPARED = str.maketrans(' -"\\', "__'/")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
 _SPARE = re.compile(r"[^a-z0-9]+")
-
-
-def compared(header: str) -> str:
-    """Return a header as the pipeline compares it with fields."""
-    return header.lower().translate(_COMPARED)
 
 
 def found_by(headers: Sequence[str]) -> list[str | None]:

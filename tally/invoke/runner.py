@@ -18,14 +18,12 @@ from unittest import mock
 
 from chalicelib import services
 from chalicelib.logs import logger
-from chalicelib.retry import Retry
 from chalicelib.services import settings as cached_settings
 from chalicelib.settings import Settings
 from tally.errors import OperatorError
 from tally.invoke.watched import Log, Watched
 
 _SECONDS = 60.0
-_RESERVE_SECONDS = 2.0
 _STDOUT, _STDERR = 1, 2
 
 
@@ -88,11 +86,7 @@ class Runner:
             return watched[service]
 
         def of(context: Any) -> services.Services:
-            def remaining_seconds() -> float:
-                return float(context.get_remaining_time_in_millis()) / 1000 - _RESERVE_SECONDS
-
-            logger.append_keys(request_id=context.aws_request_id)
-            return services.Services(self.settings, Retry(remaining_seconds=remaining_seconds), client=client)
+            return services.Services.with_clients(context, self.settings, client)
 
         level = self.variables.get("TALLY_LOG_LEVEL", "INFO")
         with _changed(self.environ, self.variables):

@@ -7,13 +7,13 @@ import msgspec
 from tally.batch import prices
 from tally.batch.reasons import Group, normal
 from tally.errors import ExitCode
+from tally.look import duration
 from tally.output import Output
 from tally.trial.estimate import Estimate, concurrency
 from tally.trial.trial import Seen, Trial
 from tally.trial.watch import Durations
 
 _MAX_SHOWN_CHARACTERS = 300
-_MINUTE, _HOUR = 60, 3600
 
 
 def verdict(seen: Seen, *, interrupted: bool) -> ExitCode:
@@ -120,13 +120,6 @@ def _speed(took: Durations) -> str:
 def milliseconds(seconds: float) -> str:
     """Return a short time as people read it."""
     return f"{seconds * 1000:,.3g} ms" if seconds < 1 else f"{seconds:,.1f} s"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people read it."""
-    if seconds < _MINUTE:
-        return f"{seconds:,.0f} s"
-    return f"{seconds / _MINUTE:,.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:,.1f} h"
 
 
 def _example(group: Group) -> str:

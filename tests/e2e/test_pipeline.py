@@ -262,7 +262,7 @@ def process(row):
 """
 
 
-def test_rejected_rows_are_read_again_once_the_job_is_mended_and_deployed(tally: Tally) -> None:
+def test_rejected_rows_are_read_again_once_the_job_is_corrected_and_deployed(tally: Tally) -> None:
     """Those that fit run, the others stay rejected, and every row is counted once."""
     tally.deploy_job("sizes", NARROW)
     batch_id = tally.submit("day.csv", b"size\n1\ntwo\n3\n4,5\n", job="sizes")

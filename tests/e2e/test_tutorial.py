@@ -26,7 +26,7 @@ def test_the_commands_of_the_tutorial_lead_from_a_file_to_its_results(copy: Clon
     found = SECTION.search((copy.repo / "README.md").read_text("utf-8"))
     assert found
     commands = [shlex.split(line, comments=True) for line in found[1].splitlines()]
-    assert [command[:2] for command in commands] == [["tally", name] for name in ("new", "try", "up", "submit")]
+    assert [command[:2] for command in commands] == [["tally", name] for name in ("new", "try", "submit")]
     for command in commands:
         done = copy.tally(*command[1:])
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

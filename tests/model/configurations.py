@@ -22,7 +22,7 @@ class Configuration:
     chunks: tuple[str, ...]
     start: Start
     bounds: Bounds = Bounds()  # noqa: RUF009  frozen
-    mended: bool = False
+    corrected: bool = False
     """Whether a job that takes every row was deployed since the file was read."""
     quick: bool = True
     """Whether it takes a few seconds, and is a test too."""
@@ -33,7 +33,7 @@ class Configuration:
         system = Tally(
             content=content(*self.chunks),
             flaky=flaky,
-            mended=self.mended,
+            corrected=self.corrected,
             judges_failures="redrive rejected" not in self.start.commands,
         )
         return Explorer(system, self.start, self.bounds).explore()
@@ -104,7 +104,7 @@ CONFIGURATIONS = (
         chunks=(INVALID,),
         start=_REREAD,
         bounds=Bounds(unheard=1, copies=1),
-        mended=True,
+        corrected=True,
     ),
     Configuration(
         name="a rejected row is read again and rejected again, two deliveries more",
@@ -117,14 +117,14 @@ CONFIGURATIONS = (
         chunks=(INVALID,),
         start=replace(_REREAD, commands=["redrive rejected", "redrive"], outage=_OUTAGE),
         bounds=Bounds(copies=1),
-        mended=True,
+        corrected=True,
     ),
     Configuration(
         name="two redrives of a rejected row, a message becomes a dead letter, a worker dies anywhere",
         chunks=(INVALID,),
         start=replace(_REREAD, commands=["redrive rejected", "redrive rejected"]),
         bounds=Bounds(dead_letters=1, deaths=1),
-        mended=True,
+        corrected=True,
     ),
     Configuration(
         name="two chunks, a redrive, three overlapping deliveries",

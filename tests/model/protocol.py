@@ -42,7 +42,7 @@ class OutageError(Exception):
 
 
 class _AnyRow(rows.Row):
-    """What the job takes once it is mended."""
+    """What the job takes once it is corrected."""
 
     office_id: str
     user_count: int | str
@@ -53,13 +53,13 @@ class _AnyRow(rows.Row):
 class Tally:
     """One version of the system; ``flaky`` are the offices whose rows the outage hits.
 
-    ``mended`` is a job that takes every row, deployed since the file was read. ``judges_failures`` is whether a redrive
-    takes back all that has failed before it.
+    ``corrected`` is a job that takes every row, deployed since the file was read. ``judges_failures`` is whether a
+    redrive takes back all that has failed before it.
     """
 
     content: bytes
     flaky: frozenset[str] = frozenset()
-    mended: bool = False
+    corrected: bool = False
     judges_failures: bool = True
     forgets: bool = True
     """Whether invocations that differ in what no longer matters are the same; without it, for tests of this."""
@@ -153,7 +153,7 @@ class Tally:
                 raise OutageError(row.office_id)
             return str(row.office_id)
 
-        row = _AnyRow if self.mended else offices.Row
+        row = _AnyRow if self.corrected else offices.Row
         job = jobs.Job(name="offices", schema=Schema.of(row), process=process, attempts=1)
         with patch.object(jobs, "require", lambda _: job):
             yield

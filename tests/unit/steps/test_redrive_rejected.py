@@ -1,4 +1,4 @@
-"""Rejected rows are read again from the object by the job as it is now, and counted anew, exactly."""
+"""Rejected rows are read again from the object by the job as it is now, and each is counted once."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ First = Row
 class Other(rows.Row):
     other: str
 
-class Mended(rows.Row):
+class Corrected(rows.Row):
     kind: str
     size: int | str
 
@@ -75,9 +75,9 @@ def module() -> Any:
     return importlib.import_module(jobs.require("sizes").process.__module__)
 
 
-def mend() -> None:
+def correct() -> None:
     """Deploy the job with a type that takes every row."""
-    module().Row = module().Mended
+    module().Row = module().Corrected
     module().ran.clear()
     jobs.find.cache_clear()
 
@@ -104,7 +104,7 @@ def test_rejected_rows_are_read_again_by_the_job_as_it_is_now_and_no_others_run(
     """The batch runs again as the next attempt and ends again, with an event of its own."""
     batch_id = ended(pipeline)
     assert pipeline.batch(batch_id).counts == BEFORE
-    mend()
+    correct()
     assert redriven(pipeline, batch_id, outcome=REJECTED) == Redriven(rows=7)
     check(pipeline, batch_id)
     batch = pipeline.batch(batch_id)
@@ -133,7 +133,7 @@ def test_rows_that_still_do_not_fit_stay_rejected_with_the_reason_of_now(pipelin
 
 def test_only_rows_whose_reason_is_wanted_or_that_are_named_are_read_again(pipeline: Pipeline) -> None:
     batch_id = ended(pipeline)
-    mend()
+    correct()
     assert redriven(pipeline, batch_id, outcome=REJECTED, rows={(1, 0), (2, 3)}).rows == 2
     pipeline.drain()
     assert redriven(pipeline, batch_id, outcome=REJECTED, reason=lambda reason: "'x'" in reason).rows == 1
@@ -145,7 +145,7 @@ def test_only_rows_whose_reason_is_wanted_or_that_are_named_are_read_again(pipel
 
 def test_a_row_that_is_heavy_once_it_is_read_goes_to_the_heavy_queue(pipeline: Pipeline) -> None:
     batch_id = ended(pipeline, "a,1", "heavy,x")
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     for step in ("dispatch", "ingest", "dispatch"):
         assert pipeline.deliver(step, most=1000)
@@ -157,7 +157,7 @@ def test_a_row_that_is_heavy_once_it_is_read_goes_to_the_heavy_queue(pipeline: P
 def test_failed_and_rejected_rows_of_a_chunk_are_redriven_side_by_side(pipeline: Pipeline) -> None:
     """The failed ones wait until the others are read: then all of them are sent at once."""
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED, rows={(0, 1)})
     redriven(pipeline, batch_id)
     assert pipeline.chunks(batch_id)[0].state is ChunkState.PLANNED
@@ -170,7 +170,7 @@ def test_failed_and_rejected_rows_of_a_chunk_are_redriven_side_by_side(pipeline:
 def test_a_row_that_is_to_be_read_is_not_run_before(pipeline: Pipeline) -> None:
     """A message that asks for all rows of the chunk may come first: what is not stored would be lost as gone."""
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     early = encode(WorkMessage(batch=batch_id, chunk=0, generation=2))
     pipeline.waiting("work").append(early)
@@ -185,7 +185,7 @@ def test_a_batch_that_runs_is_redriven_while_other_rows_are_counted(pipeline: Pi
     batch_id = uploaded(pipeline, "a,1", "b,x", "c,3", "d,4")
     for step in ("upload", "dispatch", "ingest", "dispatch", "work"):
         assert pipeline.deliver(step, most=1000)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     assert pipeline.deliver("dispatch", most=1000)
     body = pipeline.waiting("ingest")[0]
@@ -247,7 +247,7 @@ def test_a_worker_that_stops_anywhere_while_it_reads_again_harms_nothing(
     assert "transact_write_items" in calls
     for position in range(len(calls)):
         pipeline, batch_id, body = to_be_read(monkeypatch)
-        mend()
+        correct()
         ingest(pipeline, body, at_call(position, fault), keep=False)
         check(pipeline, batch_id)
         pipeline.waiting("ingest").append(body)  # the queue delivers again, perhaps for nothing
@@ -263,7 +263,7 @@ def to_be_read(monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, str, str]:
     jobs.find.cache_clear()
     pipeline = Pipeline(monkeypatch)
     batch_id = ended(pipeline, "a,1", "b,x", "c,3")
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     assert pipeline.deliver("dispatch", most=1000)
     return pipeline, batch_id, pipeline.waiting("ingest")[0]
@@ -271,7 +271,7 @@ def to_be_read(monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, str, str]:
 
 def test_a_message_that_is_lost_is_sent_again_by_a_repair(pipeline: Pipeline) -> None:
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     assert pipeline.deliver("dispatch", most=1000)
     pipeline.waiting("ingest").clear()
@@ -301,7 +301,7 @@ def test_rows_that_cannot_be_read_again_stay_rejected(pipeline: Pipeline) -> Non
     check(pipeline, batch_id)
     assert pipeline.batch(batch_id).counts == BEFORE
     assert {found.code for found in rejected(pipeline, batch_id)} == {ReasonCode.DEAD_LETTERED}
-    mend()
+    correct()
     assert redriven(pipeline, batch_id, outcome=REJECTED).rows == 7
     pipeline.drain()
     assert pipeline.batch(batch_id).counts == AFTER
@@ -309,7 +309,7 @@ def test_rows_that_cannot_be_read_again_stay_rejected(pipeline: Pipeline) -> Non
 
 def test_a_dead_letter_of_before_the_redrive_says_nothing_of_what_is_read_again(pipeline: Pipeline) -> None:
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     dead_letter(pipeline, encode(ChunkMessage(batch_id, 0, 1)))
     pipeline.drain()
@@ -318,7 +318,7 @@ def test_a_dead_letter_of_before_the_redrive_says_nothing_of_what_is_read_again(
 
 def test_a_letter_that_killed_nobody_is_sent_again(pipeline: Pipeline) -> None:
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED)
     assert pipeline.deliver("dispatch", most=1000)
     body = pipeline.waiting("ingest").pop(0)
@@ -364,7 +364,7 @@ def test_a_batch_that_is_cancelled_before_its_rows_are_read_again_leaves_them_re
 def test_a_second_redrive_that_comes_while_rows_are_read_loses_none(pipeline: Pipeline) -> None:
     """It raises the generation: the first reading sets nothing, and the message of the second reads all of them."""
     batch_id = ended(pipeline)
-    mend()
+    correct()
     redriven(pipeline, batch_id, outcome=REJECTED, rows={(2, 0)})
     assert pipeline.deliver("dispatch", most=1000)
     (body,) = pipeline.waiting("ingest")
@@ -385,7 +385,7 @@ def test_a_reader_that_slept_through_a_deployment_does_not_write_over_what_was_r
     calls = calls_of(lambda faults: ingest(pipeline, body, faults, keep=True))
 
     def deployed() -> None:
-        mend()
+        correct()
         pipeline.waiting("ingest").append(body)
         pipeline.deliver("ingest", start=1)
 
@@ -415,7 +415,7 @@ def test_a_line_that_no_reading_can_take_stays_rejected(pipeline: Pipeline) -> N
     batch_id = ended(pipeline, "a,1", '"never closed,2' + "x" * 5000)
     before = len(rejected(pipeline, batch_id))
     assert before
-    mend()
+    correct()
     assert redriven(pipeline, batch_id, outcome=REJECTED).rows == before
     pipeline.drain()
     check(pipeline, batch_id)

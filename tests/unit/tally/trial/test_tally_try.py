@@ -309,10 +309,10 @@ def test_memory_is_bounded_whatever_the_size_of_the_file(
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("from chalicelib import rows\n\ndef process(row:\n", "line 3: SyntaxError: "),
-        ("import no_such_module\n", "line 1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("from chalicelib import rows\n\ndef process(row:\n", "broken.py:3: SyntaxError: "),
+        ("import no_such_module\n", "broken.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("from chalicelib import rows\n\nclass Row(rows.Row):\n    a: int\n", "must define Row"),
-        ("\n\nraise SystemExit(3)\n", "line 3: SystemExit: 3"),
+        ("\n\nraise SystemExit(3)\n", "broken.py:3: SystemExit: 3"),
         ("ATTEMPTS = 0\n" + JOB.replace("ATTEMPTS = 2", ""), "ATTEMPTS must be a number from 1"),
     ],
 )
