@@ -3,7 +3,6 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,19 +161,6 @@ def test_a_row_is_shown_by_its_line_with_its_cells_and_result(tally: Tally, demo
         none = tally.run("row", demo["id"], "--line", line)
         assert none.returncode == 2
         assert "has no row at line" in none.stderr
-
-
-def test_the_sample_events_of_the_readme_are_what_the_handlers_take(
-    tally: Tally, demo: dict[str, Any], tmp_path: Path
-) -> None:
-    """One names an object that is not there, which is an answer; the other needs a batch of the stage."""
-    planned = tally.run("invoke", "plan", "tests/events/plan.json")
-    assert (planned.returncode, "plan returned null" in planned.stdout) == (0, True), planned.stderr
-    event = tmp_path / "event.json"
-    sample = (tally.repo / "tests" / "events" / "process.json").read_text(encoding="utf-8")
-    event.write_text(sample.replace("transactions-5e1f0c9a7b3d24680ace", demo["id"]), encoding="utf-8")
-    processed = tally.run("invoke", "process", str(event))
-    assert (processed.returncode, '"batchItemFailures": []' in processed.stdout) == (0, True), processed.stderr
 
 
 @pytest.mark.parametrize(
