@@ -113,13 +113,13 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = {
       for name, q in jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES) : name => reverse(split(":", q.arn))[0]
-    } == { for name in ["ingest", "work", "heavy", "finished", "work-dlq", "dead-letters"] : name => name }
+    } == { for name in ["ingest", "work", "heavy", "finished", "export", "work-dlq", "dead-letters"] : name => name }
     error_message = "Every queue must be told under its own name."
   }
 
   assert {
     condition = toset(keys(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_FUNCTIONS))) == toset([
-      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle",
+      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export",
     ])
     error_message = "Every function with a mapping must be told its settings, and no other."
   }

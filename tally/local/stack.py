@@ -28,7 +28,7 @@ from tally.tools import terraform
 from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
-_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish")
+_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export")
 """Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
 
