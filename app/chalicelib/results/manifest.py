@@ -13,13 +13,17 @@ SCHEMA_VERSION = 1
 
 
 class ManifestSource(msgspec.Struct, frozen=True, kw_only=True):
-    """The object version that was processed; ``version`` is its etag in a bucket that keeps no versions."""
+    """The object version that was processed; ``version`` is its etag in a bucket that keeps no versions.
+
+    ``delimiter`` parts its cells.
+    """
 
     bucket: str
     key: str
     version: str
     etag: str
     size: int
+    delimiter: str
 
 
 class ManifestCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +100,12 @@ def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
         completed_at=export.completed_at,
         expires_at=export.results_expire_at or None,
         source=ManifestSource(
-            bucket=source.bucket, key=source.key, version=source.version, etag=source.etag, size=batch.size
+            bucket=source.bucket,
+            key=source.key,
+            version=source.version,
+            etag=source.etag,
+            size=batch.size,
+            delimiter=batch.delimiter,
         ),
         format=export.form,
         counts=ManifestCounts(

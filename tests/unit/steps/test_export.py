@@ -19,6 +19,7 @@ from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
 from chalicelib.transport.messages import ExportMessage, encode
+from tally.testing import environment
 from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
@@ -55,6 +56,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, failing: set[str]) -> Pipeline:
+    environment.handlers()
     exporting = msgspec.structs.replace(services.settings(), export=True)
     monkeypatch.setattr(services, "settings", lambda: exporting)
     return Pipeline(monkeypatch)
@@ -109,6 +111,7 @@ def test_the_manifest_says_what_the_files_are(pipeline: Pipeline, monkeypatch: p
         "version": "v1",
         "etag": batch.source.etag,
         "size": len(content),
+        "delimiter": ",",
     }
     assert manifest["counts"] == {"rows": 10, "succeeded": 9, "failed": 0, "rejected": 1}
     assert [part["name"] for part in manifest["parts"]] == [f"results-{n:06d}.jsonl.gz" for n in (1, 2, 3)]
