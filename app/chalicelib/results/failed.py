@@ -6,10 +6,9 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
+from chalicelib.files.form import LINE_COLUMN, REASON_COLUMN
 from chalicelib.files.records import read_range, read_records
 
-LINE_COLUMN = "tally_line"
-REASON_COLUMN = "tally_reason"
 _MARK = b"\xef\xbb\xbf"
 _FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
 """What a formula begins with in a spreadsheet (OWASP, "CSV Injection"), full-width signs too."""

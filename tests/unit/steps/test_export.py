@@ -18,6 +18,7 @@ from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
+from chalicelib.store.items import Counts
 from chalicelib.transport.messages import ExportMessage, encode
 from tally.testing import environment
 from tally.testing.faults import Fault
@@ -140,6 +141,17 @@ def test_failed_csv_has_the_original_bytes_of_rows_that_did_not_succeed(pipeline
     assert failed.endswith(b",short,1\n")
     assert all(row[1] for row in read)
     assert json.loads(found["manifest.json"])["failed"]["formula_rows"] == 1
+
+
+def test_a_failed_csv_that_was_corrected_is_taken_as_it_is(pipeline: Pipeline) -> None:
+    """Its two columns are ignored, also by a job that refuses columns that it does not know."""
+    batch_id = pipeline.upload(KEY, BOM + HEADER + b"fine,1,2\n=1,x,2\nshort,1\n")
+    pipeline.drain()
+    failed = files(pipeline, batch_id)["failed.csv"]
+    corrected = failed.replace(b",x,", b",3,").replace(b"short,1", b"short,1,2")
+    again = pipeline.upload("inbox/branches/failed.csv", corrected)
+    pipeline.drain()
+    assert pipeline.batch(again).counts == Counts(succeeded=2)
 
 
 def test_an_export_is_announced_with_its_place(pipeline: Pipeline) -> None:
