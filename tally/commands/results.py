@@ -7,8 +7,8 @@ import click
 from chalicelib.store.exports import Exports
 from tally.commands.options import BATCH, RESOURCES, command, find_stage, reader
 from tally.errors import ExitCode
-from tally.exported.fetch import Fetched, fetch, require_export
-from tally.exported.verify import Verified
+from tally.exported.fetch import fetch, require_export
+from tally.exported.show import show_fetched, show_verified
 from tally.exported.verify import verify as verifying
 from tally.output import Output
 from tally.stages.services import table
@@ -66,29 +66,6 @@ def verify(*, output: Output, stage: str, folder: Path, source: Path | None) -> 
     show_verified(output, verified, source)
     output.result(verified.as_json())
     return ExitCode.OK if verified.whole else ExitCode.NOT_AS_HOPED
-
-
-def show_fetched(output: Output, fetched: Fetched) -> None:
-    """Say what was fetched, and how long it stays in the bucket."""
-    counts, failed = fetched.manifest.counts, fetched.manifest.failed
-    output.say(f"{counts.rows:,} rows in {fetched.files:,} files: {fetched.folder}")
-    if failed.rows:
-        output.say(
-            f"{failed.rows:,} rows did not succeed: correct them in {fetched.folder / failed.name} and upload it"
-        )
-    if failed.formula_rows:
-        output.warn(f"{failed.formula_rows:,} rows of {failed.name} have a cell that a spreadsheet takes for a formula")
-    if fetched.manifest.expires_at:
-        output.say(f"The stage deletes its files after {fetched.manifest.expires_at[:10]}")
-
-
-def show_verified(output: Output, verified: Verified, source: Path | None) -> None:
-    """Say what is wrong, each problem on a line, or what is proven."""
-    for problem in verified.problems:
-        output.mark("wrong", "red", problem)
-    if verified.whole:
-        beside = f", as in {source.name}" if source else ""
-        output.say(f"{verified.rows:,} rows, each once and in order{beside}; every file is as it was written")
 
 
 COMMANDS = (results, verify)
