@@ -52,7 +52,7 @@ def results(
 
 @command(
     "verify",
-    click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path)),
+    click.argument("folder", type=_FOLDER),
     click.option(
         "--source",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
