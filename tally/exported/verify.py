@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
-from chalicelib.files.boundaries import split
+from chalicelib.files.dialect import Format, Layout
+from chalicelib.files.encodings import marked
+from chalicelib.files.ranges import ranges
 from chalicelib.results.failed import source_rows
 from chalicelib.results.lines import ResultLine
-from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestPart
+from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestPart, ManifestSource
 from chalicelib.store.items import Outcome
 from tally.errors import ExitCode, OperatorError
 from tally.exported.fetch import MANIFEST, digest
@@ -150,7 +152,7 @@ def _against(source: Path, manifest: Manifest, lines: list[int | None]) -> list[
     first = next((line for line in lines if line is not None), None)
     if first is None:
         return [] if not lines else [f"{source.name}: the results do not say where rows begin, its object was deleted"]
-    of_file = (line for line in _source_lines(source, manifest.source.delimiter) if line >= first)
+    of_file = (line for line in _source_lines(source, manifest.source) if line >= first)
     for found, expected in zip_longest(lines, of_file, fillvalue=_NO_ROW):
         if _NO_ROW in (found, expected):
             where = f"at line {expected} is not in the results" if found == _NO_ROW else f"{found} is not in the file"
@@ -160,23 +162,27 @@ def _against(source: Path, manifest: Manifest, lines: list[int | None]) -> list[
     return []
 
 
-def _source_lines(source: Path, delimiter: str) -> Iterator[int]:
+def _source_lines(source: Path, said: ManifestSource) -> Iterator[int]:
     """Return the lines at which the rows of a file begin, its header among them."""
-    ranges = split(_blocks(source), max_rows=1_000, max_bytes=262_144, delimiter=delimiter)
+    layout = Layout(format=Format(said.format), delimiter=said.delimiter, encoding=said.encoding)
+    with _plain(source) as content:
+        mark = marked(content.read(3))[1]
+    blocks = _blocks(source, mark)
     with _plain(source) as content:
         place = 0
-        for each in ranges:
+        for each in ranges(blocks, layout, max_rows=1_000, max_bytes=262_144, offset=mark):
             content.read(each.start - place)
             data = content.read(each.end - each.start)
             place = each.end
             if each.unreadable:
                 yield each.first_line
             else:
-                yield from (row.line for row in source_rows(data, each.first_line, delimiter))
+                yield from (row.line for row in source_rows(data, each.first_line, layout))
 
 
-def _blocks(source: Path) -> Iterator[bytes]:
+def _blocks(source: Path, begin: int) -> Iterator[bytes]:
     with _plain(source) as content:
+        content.read(begin)
         while block := content.read(_BLOCK_BYTES):
             yield block
 

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 1
 class ManifestSource(msgspec.Struct, frozen=True, kw_only=True):
     """The object version that was processed; ``version`` is its etag in a bucket that keeps no versions.
 
-    ``delimiter`` parts its cells.
+    ``format``, ``encoding`` and ``delimiter`` say how its bytes become records.
     """
 
     bucket: str
@@ -23,6 +23,8 @@ class ManifestSource(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     etag: str
     size: int
+    format: str
+    encoding: str
     delimiter: str
 
 
@@ -105,7 +107,9 @@ def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
             version=source.version,
             etag=source.etag,
             size=batch.size,
-            delimiter=batch.delimiter,
+            format=batch.layout.format,
+            encoding=batch.layout.encoding,
+            delimiter=batch.layout.delimiter,
         ),
         format=export.form,
         counts=ManifestCounts(

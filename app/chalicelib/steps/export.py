@@ -112,12 +112,12 @@ class Exporter:
     def _write(self, export: Export, number: int) -> Piece:
         """Write one object; it appears only if the attempt stood when all of it had been read."""
         batch = self._standing(export)
-        name = "failed.csv" if number == FAILED_PIECE else f"results-{number:06d}.jsonl.gz"
+        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.jsonl.gz"
         writer = ObjectWriter(
             s3=self.s3,
             bucket=self.bucket,
             key=export.prefix + name,
-            content_type="text/csv" if number == FAILED_PIECE else "application/gzip",
+            content_type="text/plain" if number == FAILED_PIECE else "application/gzip",
             retry=self.retry,
         )
         counted = _Counted()
@@ -146,7 +146,7 @@ class Exporter:
         writer.write(packer.flush())
 
     def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
-        writer.write(failed.header(self._before_rows(batch), batch.header, batch.delimiter))
+        writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
         for found in ahead(lambda number: self._read(batch, number), wanted, at_once=READERS):
             for piece in self._failed_rows(batch, found, counted):
@@ -156,7 +156,7 @@ class Exporter:
         if found.chunk.unreadable:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
-            yield failed.lead(found.chunk.first_line, outcome.reason, batch.delimiter)
+            yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
             yield from self._whole(batch, found.chunk, counted)
             return
         rows = self._source_rows(batch, found.chunk)
@@ -166,19 +166,18 @@ class Exporter:
             counted.add(outcome, line)
             counted.formula_rows += row is not None and failed.has_formula(row.cells)
             counted.without_bytes += row is None
-            yield failed.lead(line, outcome.reason, batch.delimiter) + failed.ended(row.data if row else b"")
+            yield failed.lead(line, outcome.reason, batch.layout) + failed.ended(row.data if row else b"", batch.layout)
 
     def _whole(self, batch: Batch, chunk: Chunk, counted: "_Counted") -> Iterator[bytes]:
         """Return a line that is too long for a row, block by block."""
-        last = b"\n"
+        last = b""
         try:
             for block in self._reader(batch).blocks(chunk.start, chunk.end):
-                last = block[-1:]
-                yield block
+                yield last
+                last = block
         except SourceGoneError:
             counted.without_bytes += 1
-        if last not in (b"\n", b"\r"):
-            yield b"\n"
+        yield failed.ended(last, batch.layout)
 
     def _with_failures(self, export: Export) -> Iterator[Chunk]:
         if export.counts.succeeded == export.counts.total:
@@ -203,7 +202,7 @@ class Exporter:
             data = self._reader(batch).read(chunk.start, chunk.end)
         except SourceGoneError:
             return []
-        return list(failed.source_rows(data, chunk.first_line, batch.delimiter))
+        return list(failed.source_rows(data, chunk.first_line, batch.layout))
 
     def _before_rows(self, batch: Batch) -> bytes:
         """Return what is before the first row: a byte order mark, blank lines, the header; empty if it was deleted."""

@@ -112,6 +112,8 @@ def test_the_manifest_says_what_the_files_are(pipeline: Pipeline, monkeypatch: p
         "version": "v1",
         "etag": batch.source.etag,
         "size": len(content),
+        "format": "csv",
+        "encoding": "utf-8",
         "delimiter": ",",
     }
     assert manifest["counts"] == {"rows": 10, "succeeded": 9, "failed": 0, "rejected": 1}
@@ -141,6 +143,36 @@ def test_failed_csv_has_the_original_bytes_of_rows_that_did_not_succeed(pipeline
     assert failed.endswith(b",short,1\n")
     assert all(row[1] for row in read)
     assert json.loads(found["manifest.json"])["failed"]["formula_rows"] == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_failed_rows_of_another_encoding_are_the_bytes_that_they_were(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    source = f'ENCODING = "utf-16"\nDELIMITER = ";"\n{JOB}'
+    with deployed_job(monkeypatch, tmp_path, "wide", source):
+        text = "office_id;user_count;contract_count\r\nfine;1;2\r\né😀;x;1\r\nlast;y;1"
+        batch_id = pipeline.upload("inbox/wide/day.csv", ("\ufeff" + text).encode(encoding))
+        pipeline.drain()
+    (failed,) = [body for (key, _), body in pipeline.s3.objects.items() if key.endswith("/failed.csv")]
+    read = failed.decode("utf-16").split("\n")
+    assert read[0] == "tally_line;tally_reason;office_id;user_count;contract_count\r"
+    assert read[1].startswith('3;"')
+    assert read[1].endswith(";é😀;x;1\r")
+    assert read[2].endswith(";last;y;1")
+    assert read[3:] == [""]
+    assert pipeline.batch(batch_id).counts == Counts(succeeded=1, rejected=2)
+
+
+def test_failed_json_lines_are_the_lines_that_they_were(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with deployed_job(monkeypatch, tmp_path, "objects", f'FORMAT = "jsonl"\n{JOB}'):
+        good = b'{"office_id": "a", "user_count": 1, "contract_count": 2}\n'
+        pipeline.upload("inbox/objects/day.jsonl", good + b'\n{"office_id" : 7}\r\nno object')
+        pipeline.drain()
+    (failed,) = [body for (key, _), body in pipeline.s3.objects.items() if key.endswith("/failed.jsonl")]
+    assert failed == b'{"office_id" : 7}\r\nno object\n'
 
 
 def test_a_failed_csv_that_was_corrected_is_taken_as_it_is(pipeline: Pipeline) -> None:
