@@ -258,6 +258,34 @@ def test_a_redrive_in_the_middle_of_a_part_leaves_no_part(pipeline: Pipeline, fa
     assert files(pipeline, batch_id) == {}
 
 
+def test_a_redrive_that_ends_in_the_middle_of_a_part_leaves_no_part_of_two_attempts(
+    pipeline: Pipeline, failing: set[str]
+) -> None:
+    """The later chunks are closed again when they are read, and say what the next attempt made of them."""
+    failing.add("o7")
+    batch_id = pipeline.upload(KEY, HEADER + b"".join(b"o%d,1,2\n" % row for row in range(9)))
+    until_exports(pipeline)
+    asked = pipeline.waiting("export").copy()
+    queries = 0
+
+    def redrive_to_the_end(operation: str) -> Fault:
+        nonlocal queries
+        queries += operation == "query"
+        if operation == "query" and queries == 2:
+            pipeline.faults = lambda _: Fault.NONE
+            failing.clear()
+            Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
+            until_exports(pipeline)
+        return Fault.NONE
+
+    pipeline.faults = redrive_to_the_end
+    pipeline.waiting("export")[:] = asked
+    assert pipeline.deliver("export")
+    assert pipeline.batch(batch_id).attempt == 2
+    assert pipeline.batch(batch_id).status is BatchStatus.COMPLETED
+    assert files(pipeline, batch_id, 1) == {}
+
+
 def test_a_chunk_whose_rows_are_not_proven_exports_nothing(pipeline: Pipeline) -> None:
     batch_id = pipeline.upload(KEY, HEADER + b"o1,1,2\n")
     until_exports(pipeline)
