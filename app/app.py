@@ -7,7 +7,7 @@ from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, 
 
 from chalicelib.logs import logger
 from chalicelib.services import Services, prepare, settings
-from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes
 from chalicelib.transport.uploads import INBOX_PREFIX, uploads
@@ -108,6 +108,21 @@ def finish(event: SQSEvent) -> dict[str, Any]:
         logger.info("rows.counted", batches=batches, counted=done.counted, dropped=done.dropped)
 
     return services.partial_batch_response.answer(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("export", "export"))
+def export(event: SQSEvent) -> dict[str, Any]:
+    """Write the results of batches that have ended."""
+    services = Services.of(event.context)
+
+    def handle(message: Message) -> None:
+        asked = decode(message.body, ExportMessage)
+        done = services.exporter.export(asked)
+        logger.info(
+            "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced
+        )
+
+    return services.partial_batch_response.each(event.to_dict(), handle)
 
 
 @app.on_sqs_message(**_queue("work-dlq", "dead_letters"))

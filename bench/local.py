@@ -246,8 +246,8 @@ def _imports(environ: dict[str, str]) -> list[float]:
 
 def _settings() -> dict[str, str]:
     queue = {"url": "http://127.0.0.1/queue", "arn": "arn:aws:sqs:us-east-1:000000000000:queue"}
-    names = ("ingest", "work", "heavy", "finished", "work-dlq", "dead-letters")
-    functions = ("ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle")
+    names = ("ingest", "work", "heavy", "finished", "export", "work-dlq", "dead-letters")
+    functions = ("ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export")
     return {
         "TALLY_STAGE": "bench",
         "TALLY_TABLE": "tally-bench",
@@ -257,6 +257,8 @@ def _settings() -> dict[str, str]:
         "TALLY_QUEUES": json.dumps(dict.fromkeys(names, queue)),
         "TALLY_FUNCTIONS": json.dumps({name: {"batch_size": 10} for name in functions}),
         "TALLY_RETENTION_DAYS": "30",
+        "TALLY_EXPORT": "true",
+        "TALLY_RESULTS_RETENTION_DAYS": "90",
         "TALLY_CHUNK_ROWS": "1000",
         "TALLY_CHUNK_BYTES": "262144",
         "TALLY_RECONCILE_MINUTES": "5",

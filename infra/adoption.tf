@@ -22,7 +22,7 @@ locals {
 
   # What dead_letters consumes beside it.
   dead_letters_mapped_by_terraform = merge(
-    { for queue in setsubtract(keys(local.queue_consumers), [local.dead_letters_mapped_by_chalice]) : queue => module.queue[queue].dlq_arn },
+    { for queue in setsubtract(local.queues_of_rows, [local.dead_letters_mapped_by_chalice]) : queue => module.queue[queue].dlq_arn },
     { plan-failures = module.plan_failures.arn },
   )
 

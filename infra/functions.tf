@@ -26,6 +26,9 @@ locals {
     # and tried again. A shard's worker closes ten chunks with one transaction.
     settle    = { timeout_seconds = 30, memory_mb = 256, batch_size = 10, window_seconds = 0, parallelization_factor = 1 }
     reconcile = { timeout_seconds = 300, memory_mb = 512 }
+    # A part of the results a message, seconds mostly; failed.csv takes minutes where millions of rows failed. A whole processor, for it compresses.
+    # What comes in are a few messages a batch, so a limit would protect the reads of a provisioned table alone.
+    export = { timeout_seconds = 300, memory_mb = 1769, batch_size = 1, window_seconds = 0, maximum_concurrency = var.provisioned_capacity == null ? null : 4 }
   }
 
   # The defaults with var.function_overrides laid over them; what a function has no use for is null.
@@ -37,10 +40,13 @@ locals {
   }
 
   # Who consumes which queue, and which functions read the table's stream.
-  queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish" }
+  queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish", export = "export" }
   stream_consumers = ["dispatch", "settle"]
 
-  # dead_letters consumes the dead-letter queue of every queue above, and what plan gave up on. Chalice maps it to the first, for a
+  # An export's dead letter is about no row that lacks an outcome: an operator has it sent again, once its reason is gone.
+  queues_of_rows = setsubtract(keys(local.queue_consumers), ["export"])
+
+  # dead_letters consumes the dead-letter queue of every queue of rows, and what plan gave up on. Chalice maps it to the first, for a
   # decorator names one queue.
   dead_letters_mapped_by_chalice = "work"
 

@@ -9,16 +9,20 @@ locals {
   alarm_arn_prefix    = "arn:${data.aws_partition.current.partition}:cloudwatch:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:alarm"
   function_arn_prefix = "arn:${data.aws_partition.current.partition}:lambda:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:function"
   seconds_per_day     = 86400
+
+  # What the functions say of results, so it must be what happens: nothing expires without rules, and those of an existing bucket are its owner's.
+  results_expiration_days = var.inbox_lifecycle_rules && var.existing_inbox_bucket == null ? var.results_retention_days : 0
 }
 
 module "inbox" {
   source = "./modules/inbox"
 
-  name                   = coalesce(var.existing_inbox_bucket, "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}")
-  existing               = var.existing_inbox_bucket != null
-  force_destroy          = var.force_destroy
-  lifecycle_rules        = var.inbox_lifecycle_rules
-  object_expiration_days = var.object_expiration_days
+  name                    = coalesce(var.existing_inbox_bucket, "${local.prefix}-inbox-${data.aws_caller_identity.current.account_id}")
+  existing                = var.existing_inbox_bucket != null
+  force_destroy           = var.force_destroy
+  lifecycle_rules         = var.inbox_lifecycle_rules
+  object_expiration_days  = var.object_expiration_days
+  results_expiration_days = local.results_expiration_days
   # A dead letter brought back reads its version of the object, so versions stay as long as rows do.
   noncurrent_version_days = var.retention_days
   kms_key_arn             = var.kms_key_arn

@@ -6,6 +6,7 @@ locals {
   #   errors of plan                   the upload comes to plan-failures within minutes, and dead_letters runs
   #   errors of dispatch and settle    the stream stands still, and they fall behind
   #   errors of finish                 its batches stand still; then its dead letters
+  #   errors of export                 its dead letters; no row waits for it
   #   throttles of all but the three   they wait, which is the same alarm as above; no row is given up for it
   #   age of ingest and finished       their batches stand still
   # tests/observability.tftest.hcl has the whole list.

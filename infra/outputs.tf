@@ -15,6 +15,8 @@ output "chalice_config" {
           TALLY_INBOX_BUCKET            = module.inbox.name
           TALLY_EVENT_BUS               = module.completion.bus_name
           TALLY_RETENTION_DAYS          = tostring(var.retention_days)
+          TALLY_EXPORT                  = tostring(var.export)
+          TALLY_RESULTS_RETENTION_DAYS  = tostring(local.results_expiration_days)
           TALLY_CHUNK_ROWS              = tostring(var.chunk_rows)
           TALLY_CHUNK_BYTES             = tostring(var.chunk_bytes)
           TALLY_RECONCILE_MINUTES       = tostring(var.reconcile_minutes)
@@ -119,6 +121,6 @@ output "dashboard_name" {
 }
 
 output "adopted_mappings" {
-  description = "Event source mappings Terraform has adopted from Chalice; 7 once it is done."
+  description = "Event source mappings Terraform has adopted from Chalice; 8 once it is done."
   value       = length(local.mappings)
 }

@@ -36,7 +36,7 @@ locals {
   }
 
   consume_dead_letters = concat(
-    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = concat([for queue in module.queue : queue.dlq_arn], [module.plan_failures.arn]) }],
+    [{ sid = "PollDeadLetters", actions = local.poll_queue, resources = concat([for queue in local.queues_of_rows : module.queue[queue].dlq_arn], [module.plan_failures.arn]) }],
     local.see_mappings["dead_letters"],
   )
 
@@ -111,6 +111,9 @@ locals {
 
     settle = concat(local.read_stream, [
       { sid = "CloseChunksAndBatches", actions = ["dynamodb:UpdateItem"], resources = [module.table.arn] },
+      # The export of each attempt is begun once; a second call reads how the first one cut it.
+      { sid = "BeginExports", actions = ["dynamodb:GetItem", "dynamodb:PutItem"], resources = [module.table.arn] },
+      { sid = "AskForResults", actions = ["sqs:SendMessage"], resources = [module.queue["export"].arn] },
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])
 
@@ -132,6 +135,17 @@ locals {
       },
     ])
 
+    export = concat(local.read_upload, local.consume_queue["export"], [
+      # The whole partition of each chunk, and the items of the pieces; how far the export is, and whether its attempt still stands.
+      {
+        sid       = "ReadOutcomesAndMarkPieces"
+        actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
+      { sid = "WriteResults", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/results/*"] },
+      { sid = "AnnounceResults", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
+    ])
+
     # A plan that died is continued, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [
       # Which uploads there are, to find those that have no batch.
@@ -151,7 +165,7 @@ locals {
       {
         sid       = "SendWhatWasLost"
         actions   = ["sqs:SendMessage"]
-        resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn]
+        resources = [module.queue["ingest"].arn, module.queue["work"].arn, module.queue["heavy"].arn, module.queue["export"].arn]
       },
       { sid = "AnnounceEndOfBatch", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
     ])

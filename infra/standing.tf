@@ -3,7 +3,7 @@ locals {
   # The function of each event source mapping of a queue.
   queue_mappings = concat(
     values(local.queue_consumers),
-    [for queue in keys(local.queue_consumers) : "dead_letters"],
+    [for queue in local.queues_of_rows : "dead_letters"],
     ["dead_letters"], # of plan-failures
   )
 

@@ -29,7 +29,7 @@ variable "existing_table" {
 }
 
 variable "existing_queues" {
-  description = "Queues that are there already, by which they are (ingest, work, heavy, finished), and what their settings are. The others are made here."
+  description = "Queues that are there already, by which they are (ingest, work, heavy, finished, export), and what their settings are. The others are made here."
   type = map(object({
     name                           = string
     dlq_name                       = string
@@ -157,6 +157,25 @@ variable "retention_days" {
   validation {
     condition     = var.retention_days > var.queue_retention_days + var.dlq_retention_days
     error_message = "retention_days must be greater than queue_retention_days + dlq_retention_days: a redrive may bring a row back that late."
+  }
+}
+
+variable "export" {
+  description = "Write the results of each batch that ends to files under results/ of the inbox bucket. A job may say EXPORT = False for its own."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "results_retention_days" {
+  description = "Days until files of results expire; 0 keeps them for good. Without effect on a bucket that was there already, and where inbox_lifecycle_rules is off."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.results_retention_days >= 0 && floor(var.results_retention_days) == var.results_retention_days
+    error_message = "results_retention_days must be a whole number, 0 to keep results."
   }
 }
 

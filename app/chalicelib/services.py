@@ -14,8 +14,10 @@ from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
 from chalicelib.settings import Settings
+from chalicelib.steps.begin_export import ExportStarter
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
+from chalicelib.steps.export import Exporter
 from chalicelib.steps.failed_plans import FailedPlans
 from chalicelib.steps.finish import Finisher
 from chalicelib.steps.heavy import HeavyProcessor
@@ -240,7 +242,22 @@ class Services:
             events=self.client("events"),
             event_bus=self.settings.event_bus,
             retry=self.retry,
+            exports=self._export_starter if self.settings.export else None,
             metrics=self.metrics,
+        )
+
+    @property
+    def exporter(self) -> Exporter:
+        """What the handler of the export queue calls."""
+        return Exporter(
+            table=self._table,
+            s3=self.client("s3"),
+            events=self.client("events"),
+            event_bus=self.settings.event_bus,
+            bucket=self.settings.inbox_bucket,
+            retry=self.retry,
+            retention=self._retention,
+            settling=self._settling,
         )
 
     @property
@@ -248,6 +265,16 @@ class Services:
         """What a queue handler answers with."""
         return PartialBatchResponse(
             lambda_client=lambda: self.client("lambda"), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+        )
+
+    @property
+    def _export_starter(self) -> ExportStarter:
+        return ExportStarter(
+            table=self._table,
+            sqs=self.client("sqs"),
+            queue_url=self.settings.queues["export"].url,
+            results_days=self.settings.results_retention_days,
+            retry=self.retry,
         )
 
     @property
@@ -294,6 +321,7 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "dead_letters": lambda services: services.dead_letter_handler,
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,
+    "export": lambda services: services.exporter,
 }
 """What the handler of each function calls."""
 

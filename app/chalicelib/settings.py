@@ -38,6 +38,8 @@ class Trigger(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation.
 
+    ``export`` says whether results are written to files, ``results_retention_days`` how long those stay, 0 for ever.
+
     ``object_settling_minutes`` is how old an object must be for a 404 to mean that it was deleted.
     ``write_share`` is the part of a provisioned table's write capacity that rows may take; 0 does without pacing.
     """
@@ -50,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queues: dict[str, Queue]
     functions: dict[str, Trigger]
     retention_days: int
+    export: bool
+    results_retention_days: Annotated[int, msgspec.Meta(ge=0)]
     chunk_rows: int
     chunk_bytes: int
     reconcile_minutes: int

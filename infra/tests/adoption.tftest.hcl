@@ -40,6 +40,11 @@ override_resource {
   override_during = plan
 }
 
+override_resource {
+  target          = module.mapping["export:00000000-0000-4000-8000-000000000008"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
 variables {
   stage         = "alpha"
   deployed_file = "tests/fixtures/deployed.json"
@@ -49,8 +54,8 @@ run "adopts_every_mapping_chalice_created" {
   command = plan
 
   assert {
-    condition     = output.adopted_mappings == 7 && length(module.mapping) == 7
-    error_message = "Seven functions have a mapping."
+    condition     = output.adopted_mappings == 8 && length(module.mapping) == 8
+    error_message = "Eight functions have a mapping."
   }
 }
 
@@ -105,7 +110,7 @@ run "limits_every_writer_of_a_table_with_provisioned_capacity" {
 
   assert {
     condition = (
-      local.standing.limited_mappings == 9 && local.standing.unlimited_mappings == 0 && local.standing.scaled == 4
+      local.standing.limited_mappings == 10 && local.standing.unlimited_mappings == 0 && local.standing.scaled == 4
       && local.standing.read_units == 51 && local.standing.write_units == 1505
     )
     error_message = "Provisioned units, and the alarms of auto scaling, cost while nothing runs."
@@ -128,7 +133,7 @@ run "gives_dead_letters_what_every_queue_and_plan_gave_up_on" {
     condition = {
       for queue, mapping in aws_lambda_event_source_mapping.dead_letters : queue => reverse(split(":", mapping.event_source_arn))[0]
     } == { ingest = "ingest-dlq", heavy = "heavy-dlq", finished = "finished-dlq", plan-failures = "plan-failures" }
-    error_message = "Terraform maps the queues that the decorator does not name."
+    error_message = "Terraform maps the queues of rows that the decorator does not name."
   }
 
   assert {

@@ -22,6 +22,7 @@ run "alarms_on_what_no_other_alarm_tells" {
       work-dlq-waiting        = "dead-letters-work"
       heavy-dlq-waiting       = "dead-letters-heavy"
       finished-dlq-waiting    = "dead-letters-finished"
+      export-dlq-waiting      = "dead-letters-export"
       plan-failures-waiting   = "plan-failures"
       stream-failures-waiting = "stream-failures"
       completions-dlq-waiting = "completions-dead-letters"

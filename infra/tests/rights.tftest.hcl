@@ -49,9 +49,10 @@ run "lets_each_function_send_only_where_its_work_goes" {
       process_heavy = "finished heavy"
       finish        = ""
       dispatch      = "heavy ingest stream-failures work"
-      settle        = "stream-failures"
+      settle        = "export stream-failures"
       dead_letters  = "dead-letters heavy ingest work"
-      reconcile     = "heavy ingest work"
+      reconcile     = "export heavy ingest work"
+      export        = ""
     }
     error_message = "Each function sends along its own arrow of the flow only."
   }
@@ -131,6 +132,7 @@ run "lets_each_function_consume_only_its_own_queue" {
       settle        = ""
       dead_letters  = "finished-dlq heavy-dlq ingest-dlq plan-failures work-dlq"
       reconcile     = ""
+      export        = "export"
     }
     error_message = "Each queue has one consumer."
   }
@@ -203,8 +205,8 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*" }
-    error_message = "Only what was unpacked is written, beside the inbox, by the one that has the time."
+    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/*" }
+    error_message = "Only what was unpacked and results are written, beside the inbox, each by one function."
   }
 }
 
@@ -221,7 +223,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_reconcile_and_dead_letters" {
+run "lets_nothing_query_but_reconcile_dead_letters_and_export" {
   variables {
     stage = "alpha"
   }
@@ -232,9 +234,10 @@ run "lets_nothing_query_but_reconcile_and_dead_letters" {
       if contains(flatten(statements[*].actions), "dynamodb:Query")
       } == {
       dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      export       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload; the others know the keys of what they read."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export reads whole chunks; the others know the keys of what they read."
   }
 }
 
@@ -255,21 +258,22 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       process       = "BatchGetItem UpdateItem"
       process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
       finish        = "PutItem UpdateItem"
-      settle        = "UpdateItem"
+      settle        = "GetItem PutItem UpdateItem"
       dead_letters  = "GetItem PutItem Query UpdateItem"
       reconcile     = "BatchGetItem GetItem PutItem Query UpdateItem"
+      export        = "BatchGetItem GetItem PutItem Query UpdateItem"
     }
     error_message = "A function must have the calls that its code makes, and no other."
   }
 }
 
-run "lets_only_settle_and_reconcile_announce" {
+run "lets_only_settle_reconcile_and_export_announce" {
   variables {
     stage = "alpha"
   }
 
   assert {
-    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "events:PutEvents")] == ["reconcile", "settle"]
-    error_message = "The end of a batch is announced by settle, and by reconcile where settle's announcement was lost."
+    condition     = [for name, statements in local.statements : name if contains(flatten(statements[*].actions), "events:PutEvents")] == ["export", "reconcile", "settle"]
+    error_message = "The end of a batch is announced by settle, and by reconcile where settle's announcement was lost; its results by export."
   }
 }

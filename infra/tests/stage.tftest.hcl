@@ -92,7 +92,7 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = toset(keys(jsondecode(output.chalice_config).stages.alpha.environment_variables)) == toset([
       "TALLY_STAGE", "TALLY_TABLE", "TALLY_STREAM_ARN", "TALLY_INBOX_BUCKET", "TALLY_EVENT_BUS", "TALLY_QUEUES", "TALLY_FUNCTIONS",
-      "TALLY_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_RECONCILE_MINUTES", "TALLY_OBJECT_SETTLING_MINUTES", "TALLY_WRITE_SHARE", "TALLY_LOG_LEVEL",
+      "TALLY_RETENTION_DAYS", "TALLY_EXPORT", "TALLY_RESULTS_RETENTION_DAYS", "TALLY_CHUNK_ROWS", "TALLY_CHUNK_BYTES", "TALLY_RECONCILE_MINUTES", "TALLY_OBJECT_SETTLING_MINUTES", "TALLY_WRITE_SHARE", "TALLY_LOG_LEVEL",
       "POWERTOOLS_SERVICE_NAME",
     ])
     error_message = "The variables are a contract with the functions."
@@ -113,13 +113,13 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = {
       for name, q in jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES) : name => reverse(split(":", q.arn))[0]
-    } == { for name in ["ingest", "work", "heavy", "finished", "work-dlq", "dead-letters"] : name => name }
+    } == { for name in ["ingest", "work", "heavy", "finished", "export", "work-dlq", "dead-letters"] : name => name }
     error_message = "Every queue must be told under its own name."
   }
 
   assert {
     condition = toset(keys(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_FUNCTIONS))) == toset([
-      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle",
+      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export",
     ])
     error_message = "Every function with a mapping must be told its settings, and no other."
   }
@@ -138,7 +138,7 @@ run "gives_functions_the_callers_own_variables_and_chalice_none" {
 
   assert {
     condition = (
-      length(jsondecode(output.chalice_config).stages.alpha.lambda_functions) == 9
+      length(jsondecode(output.chalice_config).stages.alpha.lambda_functions) == 10
       && alltrue([
         for f in values(jsondecode(output.chalice_config).stages.alpha.lambda_functions) :
         f.environment_variables == { AWS_ENDPOINT_URL = "http://127.0.0.1:8080", POWERTOOLS_SERVICE_NAME = "other" }
@@ -214,7 +214,7 @@ run "tells_doctor_what_feeds_each_function" {
     condition = toset([for m in jsondecode(output.expected).mappings : "${m.function} ${m.source_arn}"]) == toset(concat(
       [for name in local.stream_consumers : "${name} ${module.table.stream_arn}"],
       [for queue, consumer in local.queue_consumers : "${consumer} ${module.queue[queue].arn}"],
-      [for queue in module.queue : "dead_letters ${queue.dlq_arn}"],
+      [for queue in local.queues_of_rows : "dead_letters ${module.queue[queue].dlq_arn}"],
       ["dead_letters ${module.plan_failures.arn}"],
     ))
     error_message = "Every stream reader, every queue's consumer and dead_letters must be in it once for each source."

@@ -39,6 +39,7 @@ FUNCTIONS = (
     "process_heavy",
     "finish",
     "settle",
+    "export",
     "dead_letters",
     "reconcile",
 )

@@ -35,6 +35,8 @@ ENTRIES = {
     "failures": Entry(Group.LOOK, "tally failures @"),
     "rows": Entry(Group.LOOK, "tally rows @ --outcome rejected"),
     "row": Entry(Group.LOOK, "tally row @ --line 4711"),
+    "results": Entry(Group.LOOK, "tally results @ -o results"),
+    "verify": Entry(Group.LOOK, "tally verify results --source offices.csv"),
     "cost": Entry(Group.LOOK, "tally cost @"),
     "redrive": Entry(Group.ACT, "tally redrive @ --reason 'ValueError: no exchange rate for *' --watch"),
     "pause": Entry(Group.ACT, "tally pause offices-3f"),

@@ -1,4 +1,4 @@
-"""The demo: from nothing to an audited batch, on this machine."""
+"""The demo: from nothing to an audited batch and proven results, on this machine."""
 
 import os
 import shutil
@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import BatchStatus
+from chalicelib.store.exports import Exports
 from tally.batch import audit, cost
 from tally.batch.audit import Audit
 from tally.batch.failures import Sampler
@@ -17,10 +19,14 @@ from tally.batch.reader import Progress, Reader
 from tally.batch.submit import send
 from tally.batch.watch import Watch, show
 from tally.errors import ExitCode
+from tally.exported.fetch import fetch, require_export
+from tally.exported.show import show_fetched, show_verified
+from tally.exported.verify import verify
 from tally.local import sample
 from tally.local.sample import Expected
 from tally.local.stack import LocalStack
 from tally.output import Output
+from tally.stages.services import table
 from tally.stages.stage import Stage
 
 _STALL_SECONDS = 180.0
@@ -62,22 +68,35 @@ class Demo:
         show(self.output, progress, Sampler(reader).top(progress), self.now())
         audited = audit.run(self.output, reader, batch_id)
         problems = find_problems(progress, audited, expected)
+        if not problems and jobs.require(job).export:
+            problems = self._prove_results(stage, reader, batch_id, file)
         took = cost.of(stage, progress.batch, self.now())
         self.output.say(f"It took {took.summary}.")
         self._conclude(stage, batch_id, problems, began)
         self.output.result(report(progress, audited, expected, problems) | {"cost": took.as_json()})
         return ExitCode.NOT_AS_HOPED if problems else ExitCode.OK
 
+    def _prove_results(self, stage: Stage, reader: Reader, batch_id: str, file: Path) -> list[str]:
+        """Fetch the results and return what is wrong with them."""
+        exports = Exports(table=table(stage))
+        export = require_export(exports, reader.require(batch_id), None, timeout=_STALL_SECONDS)
+        folder = self.stack.folder.samples.parent / "results" / batch_id
+        show_fetched(self.output, fetch(self.output, stage.s3, stage.resources.inbox_bucket, export, folder))
+        verified = verify(folder, file)
+        show_verified(self.output, verified, file)
+        return verified.problems
+
     def _conclude(self, stage: Stage, batch_id: str, problems: list[str], began: datetime) -> None:
         for problem in problems:
             self.output.warn(problem)
         if not problems:
             seconds = (self.now() - began).total_seconds()
-            self.output.say(f"Every row is accounted for, {seconds:.1f} s from upload to audit. Look further:")
+            self.output.say(f"Every row is accounted for, {seconds:.1f} s from upload to proof. Look further:")
         where = "" if stage.name == "local" else f" --stage {stage.name}"
         for command in (
             f"rows {batch_id} --outcome failed{where}",
             f"rows {batch_id} --outcome rejected{where}",
+            f"results {batch_id} -o results{where}",
             f"audit {batch_id}{where}",
             f"cost {batch_id}{where}",
             f"list{where}",

@@ -27,6 +27,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "prove": (operations.Proved, operations.Cleaned),
     "queues": (operations.Queues,),
     "redrive": (batches.Redriven, batches.Followed),
+    "results": (batches.Fetched,),
     "resume": (batches.Held,),
     "row": (batches.FoundRow,),
     "rows": (list[batches.ListedRow],),
@@ -36,6 +37,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "try": (trial.Tried, trial.TriedRow),
     "tune": (batches.Tuned,),
     "up": (stages.Up,),
+    "verify": (batches.Verified,),
 }
 """The result of each command by its name, one of these, and ``error`` for what any command prints when it fails."""
 

@@ -104,6 +104,34 @@ class Submitted(Result):
     stage: str
 
 
+class Fetched(Result):
+    """`tally results`: the files of an export, and where they are."""
+
+    id: Id
+    attempt: int
+    folder: Annotated[str, Meta(description="The folder that they are in now.")]
+    files: int
+    rows: int
+    succeeded: int
+    failed: int
+    rejected: int
+    formula_rows: Annotated[
+        int,
+        Meta(description="Rows of failed.csv with a cell of the uploader's that a spreadsheet takes for a formula."),
+    ]
+    expires_at: Annotated[str | None, Meta(description="When the stage deletes its files; null for never.")]
+
+
+class Verified(Result):
+    """`tally verify`."""
+
+    id: Id
+    attempt: int
+    rows: int
+    whole: Annotated[bool, Meta(description="Whether every row is there once and in order, and nothing was changed.")]
+    problems: Annotated[list[str], Meta(description="What is wrong, a sentence each, with the name of its file.")]
+
+
 class Progress(Result):
     """Where a batch stands."""
 

@@ -30,6 +30,8 @@ VARIABLES = {
     ),
     "TALLY_FUNCTIONS": json.dumps(dict.fromkeys(functions(), _TRIGGER)),
     "TALLY_RETENTION_DAYS": "30",
+    "TALLY_EXPORT": "false",
+    "TALLY_RESULTS_RETENTION_DAYS": "90",
     "TALLY_CHUNK_ROWS": "4",
     "TALLY_CHUNK_BYTES": "4096",
     "TALLY_RECONCILE_MINUTES": "5",

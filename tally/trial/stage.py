@@ -38,6 +38,8 @@ SETTINGS = Settings(
     queues={name: Queue(url=name, arn=name) for name in QUEUES},
     functions={},
     retention_days=default("retention_days"),
+    export=False,
+    results_retention_days=0,
     chunk_rows=default("chunk_rows"),
     chunk_bytes=default("chunk_bytes"),
     reconcile_minutes=default("reconcile_minutes"),

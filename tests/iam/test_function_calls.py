@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 import app
+from chalicelib import services
 from chalicelib.files import source as source_module
 from chalicelib.jobs import documents
 from chalicelib.steps import unpack
@@ -57,7 +59,6 @@ UNCALLED = {
     "*/kms:GenerateDataKey": "the services use a key of the customer's in the function's name",
     "*/s3:ListBucket": "S3 looks for it before it answers 404",
     "plan/sqs:SendMessage": "Lambda keeps what plan gave up on",
-    "settle/sqs:SendMessage": "Lambda keeps what settle gave up on",
     "*/dynamodb:DescribeTable": "asked of a provisioned table only; tests of pacing call it",
     "*/lambda:ListEventSourceMappings": "asked when a part of a batch failed",
     "plan/lambda:InvokeFunction": "a plan whose time does not suffice; tests of resumed plans call it",
@@ -66,6 +67,7 @@ UNCALLED = {
     "process_heavy/dynamodb:GetItem": "whose lease it is, asked when it is taken",
     "process_heavy/dynamodb:DeleteItem": "a lease is given back when the row is to be tried again",
     "process_heavy/dynamodb:UpdateItem": "a row that waits for its next try is noted",
+    "export/s3:AbortMultipartUpload": "a redrive in the middle of large results; tests of the writer call it",
     "reconcile/events:PutEvents": "a batch whose event was lost",
     "reconcile/s3:GetObject": "a plan that died is continued",
     "reconcile/s3:GetObjectVersion": "a plan that died is continued, of an upload that another has replaced",
@@ -125,6 +127,8 @@ def calls() -> Iterator[dict[str, set[str]]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unpack, "PART_BYTES", 100)
         patch.setattr(source_module, "BLOCK_BYTES", 64)
+        exporting = msgspec.structs.replace(services.settings(), export=True)
+        patch.setattr(services, "settings", lambda: exporting)
         pipeline = Pipeline(patch)
         for name, client in list(pipeline.clients.items()):
             pipeline.clients[name] = noted.client(name, client)

@@ -1,14 +1,13 @@
 """Reading the object version that a batch is made of, range by range."""
 
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
+from chalicelib.ahead import ahead
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import BusyError, FatalError, SourceGoneError, SourceMissingError, UnknownOutcomeError
 from chalicelib.store.batch import Source
@@ -71,14 +70,8 @@ class ObjectReader:
 
         S3 gives a connection some 90 MB a second, so several read at once.
         """
-        with ThreadPoolExecutor(max_workers=READERS) as pool:
-            waiting: deque[Future[bytes]] = deque()
-            for begin in range(start, end, BLOCK_BYTES):
-                if len(waiting) == READERS:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(self.read, begin, min(begin + BLOCK_BYTES, end)))
-            while waiting:
-                yield waiting.popleft().result()
+        begins = range(start, end, BLOCK_BYTES)
+        return ahead(lambda begin: self.read(begin, min(begin + BLOCK_BYTES, end)), begins, at_once=READERS)
 
     def _read_once(self, start: int, end: int, **which: Any) -> bytes:
         source = self.source

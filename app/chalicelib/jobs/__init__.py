@@ -15,7 +15,8 @@ It may also define
 - ``NULLS``: cells, or texts of JSON, that mean nothing, such as ``{"NA", "-"}``, beside the empty cell and null,
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
   ``"reject"``, the default, rejects the file, or of JSON lines the row,
-- ``HEADER``: the names of the columns in order, for files without a header.
+- ``HEADER``: the names of the columns in order, for files without a header,
+- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``).
 """
 
 import builtins
@@ -31,6 +32,7 @@ from typing import Any
 
 from chalicelib.errors import FatalError
 from chalicelib.files.dialect import Dialect
+from chalicelib.files.form import Form
 from chalicelib.rows import HeaderError, Row, Schema
 
 
@@ -57,6 +59,7 @@ class Job:
     heavy: Callable[[Any], bool] = never_heavy
     failure_limit: int | str | None = None
     chunk_rows: int | None = None
+    export: Form | None = Form.JSONL
 
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
@@ -93,6 +96,7 @@ def job_of(name: str, module: ModuleType) -> Job:
         heavy=getattr(module, "heavy", never_heavy),
         failure_limit=getattr(module, "FAILURE_LIMIT", None),
         chunk_rows=getattr(module, "CHUNK_ROWS", None),
+        export=_form(name, getattr(module, "EXPORT", True)),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
         raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
@@ -114,6 +118,18 @@ def _schema(name: str, row: type[Row], dialect: Dialect) -> Schema:
         except HeaderError as error:
             raise FatalError(f"jobs/{name}.py: HEADER does not fit Row: {error}") from error
     return schema
+
+
+def _form(name: str, said: object) -> Form | None:
+    """Return what a job's results are written as, None if they are not."""
+    if said is False:
+        return None
+    if said is True:
+        return Form.JSONL
+    if isinstance(said, str) and said in list(Form):
+        return Form(said)
+    forms = " or ".join(f'"{form}"' for form in Form)
+    raise FatalError(f"jobs/{name}.py: EXPORT must be False or {forms}")
 
 
 def _is_size(rows: object) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
     from chalicelib.retry import Retry
+    from chalicelib.steps.begin_export import ExportStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.streams import Change
 
@@ -61,6 +62,8 @@ class Settler:
     events: "EventBridgeClient"
     event_bus: str
     retry: "Retry"
+    exports: "ExportStarter | None" = None
+    """None in a stage that writes no files of results."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -144,7 +147,7 @@ class Settler:
         return ended
 
     def publish(self, batches: Iterable[Batch]) -> int:
-        """Put the event of every batch that has ended; returns how many.
+        """Ask for the results of every batch that has ended, and put its event; returns how many events.
 
         At least once: dying after the put and before the stream is acknowledged puts it again, with the same
         ``event_id`` in its detail, by which a subscriber tells.
@@ -152,6 +155,9 @@ class Settler:
         waiting = iter(batches)
         published = 0
         while group := list(islice(waiting, _MAX_EVENTS)):
+            if self.exports:
+                for batch in group:
+                    self.exports.begin(batch)  # before the event is noted: until then the end comes again
             entries: list[Any] = [self._entry(batch) for batch in group]
             self.retry(self._put_events, entries)
             for batch in group:

@@ -67,6 +67,14 @@ class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: list[RowOutcome]
 
 
+class ExportMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Asks ``export`` for pieces of a batch's results, as that attempt ended."""
+
+    batch: str
+    attempt: int
+    pieces: list[int]
+
+
 M = TypeVar("M")
 
 

@@ -7,8 +7,8 @@ locals {
   region    = data.aws_region.current.id
 
   # This folder stands alone, so it says again what infra/functions.tf says; tests/unit/test_deploy_role.py holds the two together.
-  stage_functions = ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile"]
-  stage_queues    = ["ingest", "work", "heavy", "finished"]
+  stage_functions = ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile", "export"]
+  stage_queues    = ["ingest", "work", "heavy", "finished", "export"]
 
   function_names = [for name in local.stage_functions : "${local.prefix}-${name}"]
   queue_names = [

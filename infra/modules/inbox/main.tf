@@ -124,6 +124,23 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 
   dynamic "rule" {
+    for_each = var.results_expiration_days > 0 ? [var.results_expiration_days] : []
+
+    content {
+      id     = "expire-results"
+      status = "Enabled"
+
+      filter {
+        prefix = "results/"
+      }
+
+      expiration {
+        days = rule.value
+      }
+    }
+  }
+
+  dynamic "rule" {
     for_each = var.object_expiration_days > 0 ? [var.object_expiration_days] : []
 
     content {

@@ -59,6 +59,23 @@ variable "object_expiration_days" {
   }
 }
 
+variable "results_expiration_days" {
+  description = "Days until files under results/ expire; 0 keeps them for good."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.results_expiration_days >= 0 && floor(var.results_expiration_days) == var.results_expiration_days
+    error_message = "results_expiration_days must be a whole number, 0 to keep results."
+  }
+
+  validation {
+    condition     = var.results_expiration_days == 0 || (var.lifecycle_rules && !var.existing)
+    error_message = "results_expiration_days needs lifecycle_rules, and a bucket that is made here: nothing else lets results expire."
+  }
+}
+
 variable "multipart_upload_days" {
   description = "Days until an unfinished multipart upload is aborted."
   type        = number

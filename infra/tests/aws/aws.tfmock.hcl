@@ -97,6 +97,16 @@ override_resource {
 }
 
 override_resource {
+  target = module.queue["export"].aws_sqs_queue.this[0]
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:export" }
+}
+
+override_resource {
+  target = module.queue["export"].aws_sqs_queue.dlq[0]
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:export-dlq" }
+}
+
+override_resource {
   target = module.plan_failures.aws_sqs_queue.this
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:plan-failures" }
 }

@@ -29,6 +29,7 @@ def whole() -> Live:
         "process": "work",
         "process_heavy": "heavy",
         "finish": "finished",
+        "export": "export",
         "dead_letters": "work-dlq",
     }
     return Live(

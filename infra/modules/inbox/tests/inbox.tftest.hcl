@@ -64,6 +64,41 @@ run "expires_objects_when_told" {
   }
 }
 
+run "expires_results_and_nothing_else_when_told" {
+  command = plan
+
+  variables {
+    results_expiration_days = 90
+  }
+
+  assert {
+    condition = [
+      for r in aws_s3_bucket_lifecycle_configuration.this[0].rule : "${r.filter[0].prefix} ${r.expiration[0].days}" if r.id == "expire-results"
+    ] == ["results/ 90"]
+    error_message = "Files of results must expire after results_expiration_days, and no upload with them."
+  }
+}
+
+run "keeps_results_unless_told" {
+  command = plan
+
+  assert {
+    condition     = !contains(aws_s3_bucket_lifecycle_configuration.this[0].rule[*].id, "expire-results")
+    error_message = "0 must keep results."
+  }
+}
+
+run "rejects_an_expiry_of_results_that_nothing_would_keep" {
+  command = plan
+
+  variables {
+    lifecycle_rules         = false
+    results_expiration_days = 90
+  }
+
+  expect_failures = [var.results_expiration_days]
+}
+
 run "has_no_lifecycle_rules_when_told" {
   command = plan
 

@@ -1,0 +1,136 @@
+"""manifest.json: what an export consists of, written when all of it is there."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chalicelib.errors import FatalError
+from chalicelib.store.batch import Batch
+from chalicelib.store.exports import FAILED_PIECE, Export, Piece
+from chalicelib.store.items import Counts
+
+SCHEMA_VERSION = 1
+
+
+class ManifestSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The object version that was processed; ``version`` is its etag in a bucket that keeps no versions.
+
+    ``format``, ``encoding`` and ``delimiter`` say how its bytes become records.
+    """
+
+    bucket: str
+    key: str
+    version: str
+    etag: str
+    size: int
+    format: str
+    encoding: str
+    delimiter: str
+
+
+class ManifestCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows by outcome."""
+
+    rows: int
+    succeeded: int
+    failed: int
+    rejected: int
+
+
+class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the export, by its name beside the manifest.
+
+    ``bytes`` and ``sha256`` are of the object, ``version`` is the version to read, empty where the bucket keeps none.
+    ``first_line`` and ``last_line`` are where its first and last row begin in the source, null if that is unknown.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    version: str
+    first_line: int | None
+    last_line: int | None
+
+
+class ManifestFailed(ManifestPart, frozen=True, kw_only=True):
+    """failed.csv; ``formula_rows`` have a cell of the uploader's that a spreadsheet would take for a formula.
+
+    ``without_bytes`` are rows whose bytes could not be read any more.
+    """
+
+    formula_rows: int
+    without_bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never."""
+
+    schema_version: int
+    batch_id: str
+    job: str
+    attempt: int
+    status: str
+    created_at: str
+    completed_at: str
+    expires_at: str | None
+    source: ManifestSource
+    format: str
+    counts: ManifestCounts
+    parts: list[ManifestPart]
+    failed: ManifestFailed
+
+
+def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
+    """Return the manifest of an export whose pieces are all there; raises FatalError if they do not add up."""
+    parts = [piece for piece in pieces if piece.number != FAILED_PIECE]
+    failed = next(piece for piece in pieces if piece.number == FAILED_PIECE)
+    counted = sum((piece.counts for piece in parts), Counts())
+    if counted != export.counts or failed.rows != counted.failed + counted.rejected:
+        raise FatalError(
+            f"{batch.id}: the results of attempt {export.attempt} have {counted}, failed.csv {failed.rows:,} rows, the "
+            f"batch ended with {export.counts}: `tally audit` says what is wrong"
+        )
+    source = batch.source
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        batch_id=batch.id,
+        job=batch.job,
+        attempt=export.attempt,
+        status=export.status,
+        created_at=batch.created_at,
+        completed_at=export.completed_at,
+        expires_at=export.results_expire_at or None,
+        source=ManifestSource(
+            bucket=source.bucket,
+            key=source.key,
+            version=source.version,
+            etag=source.etag,
+            size=batch.size,
+            format=batch.layout.format,
+            encoding=batch.layout.encoding,
+            delimiter=batch.layout.delimiter,
+        ),
+        format=export.form,
+        counts=ManifestCounts(
+            rows=counted.total, succeeded=counted.succeeded, failed=counted.failed, rejected=counted.rejected
+        ),
+        parts=list(map(_part, parts)),
+        failed=ManifestFailed(
+            **msgspec.structs.asdict(_part(failed)),
+            formula_rows=failed.formula_rows,
+            without_bytes=failed.without_bytes,
+        ),
+    )
+
+
+def _part(piece: Piece) -> ManifestPart:
+    return ManifestPart(
+        name=piece.name,
+        rows=piece.rows,
+        bytes=piece.size,
+        sha256=piece.sha256,
+        version=piece.version_id,
+        first_line=piece.first_line,
+        last_line=piece.last_line,
+    )

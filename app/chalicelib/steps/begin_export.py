@@ -1,0 +1,81 @@
+"""Begin export: what settle does so that the results of a batch that has ended become files."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from chalicelib import jobs
+from chalicelib.files.form import Form
+from chalicelib.logs import logger
+from chalicelib.store.batch import Batch, BatchStatus
+from chalicelib.store.exports import FAILED_PIECE, Export, Exports
+from chalicelib.store.items import timestamp
+from chalicelib.transport.messages import ExportMessage, encode
+from chalicelib.transport.queues import send
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+    from chalicelib.retry import Retry
+    from chalicelib.store.table import Table
+
+RESULTS_PREFIX = "results/"
+CHUNKS_PER_PART = 50
+"""Up to 50,000 rows: some megabytes, which a function writes in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportStarter:
+    """Asks for exports. ``results_days`` is how long their files stay, 0 for ever."""
+
+    table: "Table"
+    sqs: "SQSClient"
+    queue_url: str
+    results_days: int
+    retry: "Retry"
+
+    def begin(self, batch: Batch) -> int:
+        """Ask for every piece of a batch's results, as the attempt has ended; returns how many.
+
+        Dying between the item and the messages is taken up where the batch's end comes again: messages double then,
+        which the exporter takes. None for a batch without rows of its own, or whose job says ``EXPORT = False``.
+        """
+        form = _form(batch)
+        if form is None or not batch.status.final or batch.status is BatchStatus.REJECTED:
+            return 0
+        export = Export(
+            batch_id=batch.id,
+            attempt=batch.attempt,
+            prefix=f"{RESULTS_PREFIX}{batch.job}/{batch.id}/attempt-{batch.attempt}/",
+            form=form,
+            status=batch.status,
+            completed_at=batch.completed_at,
+            counts=batch.counts,
+            chunks=batch.chunks or 0,
+            chunks_per_part=CHUNKS_PER_PART,
+            results_expire_at=self._expiry(batch),
+        )
+        exports = Exports(table=self.table)
+        exports.begin(export)
+        export = exports.require(batch.id, batch.attempt)  # an earlier call may have cut it in another way
+        parts = [number for number in export.pieces if number != FAILED_PIECE]
+        # A batch of one part is one message: most batches are small.
+        groups = [[*parts, FAILED_PIECE]] if len(parts) <= 1 else [[number] for number in [FAILED_PIECE, *parts]]
+        bodies = (encode(ExportMessage(batch=batch.id, attempt=batch.attempt, pieces=group)) for group in groups)
+        send(self.sqs, self.queue_url, bodies, self.retry)
+        return len(export.pieces)
+
+    def _expiry(self, batch: Batch) -> str:
+        if not self.results_days:
+            return ""
+        return timestamp(datetime.fromisoformat(batch.completed_at) + timedelta(days=self.results_days))
+
+
+def _form(batch: Batch) -> Form | None:
+    """Return what a batch's results are written as; a job that no longer loads must not keep them from anybody."""
+    try:
+        job = jobs.find(batch.job)
+    except Exception as error:  # noqa: BLE001  whatever its module raises; process says so too, where it counts
+        logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
+        return Form.JSONL
+    return job.export if job else Form.JSONL

@@ -1,0 +1,314 @@
+"""Export: the results of a batch that has ended become files, complete and in order, or nothing is announced."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chalicelib.ahead import ahead
+from chalicelib.clock import Clock, utc_now
+from chalicelib.errors import SourceGoneError, ThrottledError
+from chalicelib.files.records import MAX_RECORD_BYTES
+from chalicelib.files.sink import ObjectWriter, Stored
+from chalicelib.files.source import SETTLING, ObjectReader
+from chalicelib.logs import logger
+from chalicelib.results import failed
+from chalicelib.results.chunk import ChunkResults, IncompleteError
+from chalicelib.results.lines import numbered, result_line
+from chalicelib.results.manifest import manifest
+from chalicelib.store.batch import Batch
+from chalicelib.store.chunk import Chunk
+from chalicelib.store.exports import FAILED_PIECE, Export, Exports, Piece
+from chalicelib.store.items import ChunkKey, Counts, Outcome, timestamp
+from chalicelib.store.marker import RowOutcome
+from chalicelib.store.repository import Repository
+from chalicelib.store.table import MAX_KEYS
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.retry import Retry
+    from chalicelib.store.table import Table
+    from chalicelib.transport.messages import ExportMessage
+
+EVENT_SOURCE = "tally"
+EXPORTED = "Batch Exported"
+EVENT_SCHEMA_VERSION = 1
+READERS = 4
+"""Chunks that are read at once: a query takes milliseconds, of which the function would wait for most."""
+_LEVEL = 6
+_GZIP = 16 + zlib.MAX_WBITS
+"""zlib's own gzip header has neither a name nor a time, so that a part written twice is the same bytes."""
+
+
+class OvertakenError(Exception):
+    """A redrive has begun the batch's next attempt, which will have an export of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """How many pieces a message wrote, of how many rows, and whether it announced the whole."""
+
+    pieces: int = 0
+    rows: int = 0
+    announced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """Writes pieces of exports, and their manifests."""
+
+    table: "Table"
+    s3: "S3Client"
+    events: "EventBridgeClient"
+    event_bus: str
+    bucket: str
+    retry: "Retry"
+    retention: timedelta
+    settling: timedelta = SETTLING
+    clock: Clock = utc_now
+
+    def export(self, message: "ExportMessage") -> Exported:
+        """Write the pieces that a message asks for, and the manifest if they were the last.
+
+        Safe to repeat: a piece is the same bytes each time, and is counted once. Nothing if a redrive has overtaken the
+        message. Raises IncompleteError if the ledger does not prove each row.
+        """
+        export = self._exports.require(message.batch, message.attempt)
+        written = rows = 0
+        try:
+            for number in message.pieces:
+                if self._exports.is_marked(export, number):
+                    continue  # a second delivery
+                piece = self._write(export, number)
+                written += self._exports.mark(
+                    export, piece, expires_at=int((self.clock() + self.retention).timestamp())
+                )
+                rows += piece.rows
+        except OvertakenError:
+            logger.info("export.overtaken", batch_id=message.batch, attempt=message.attempt)
+            return Exported(pieces=written, rows=rows)
+        return Exported(pieces=written, rows=rows, announced=self._finish(message))
+
+    @property
+    def _exports(self) -> Exports:
+        return Exports(table=self.table)
+
+    @property
+    def _repository(self) -> Repository:
+        return Repository(table=self.table)
+
+    def _standing(self, export: Export) -> Batch:
+        """Return the batch if it still is as the attempt ended; raises OvertakenError."""
+        batch = self._repository.require_batch(export.batch_id)
+        if batch.attempt != export.attempt:
+            raise OvertakenError
+        return batch
+
+    def _write(self, export: Export, number: int) -> Piece:
+        """Write one object; it appears only if the attempt stood when all of it had been read."""
+        batch = self._standing(export)
+        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.jsonl.gz"
+        writer = ObjectWriter(
+            s3=self.s3,
+            bucket=self.bucket,
+            key=export.prefix + name,
+            content_type="text/plain" if number == FAILED_PIECE else "application/gzip",
+            retry=self.retry,
+        )
+        counted = _Counted()
+        try:
+            try:
+                if number == FAILED_PIECE:
+                    self._write_failed(batch, export, writer, counted)
+                else:
+                    self._write_results(batch, export.chunks_of(number), writer, counted)
+            except IncompleteError:
+                self._standing(export)  # if it does not stand, rows are on their way back to their queues
+                raise
+            # A redrive begins the next attempt with the first marker that it changes: what was read is of this one.
+            self._standing(export)
+        except (OvertakenError, IncompleteError):
+            writer.abort()
+            raise
+        return counted.piece(number, name, writer.complete())
+
+    def _write_results(self, batch: Batch, numbers: range, writer: ObjectWriter, counted: "_Counted") -> None:
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        for found in ahead(lambda number: self._read(batch, number), numbers, at_once=READERS):
+            for outcome, line in numbered(found, self._lines(batch, found)):
+                counted.add(outcome, line)
+                writer.write(packer.compress(result_line(found, outcome, line)))
+        writer.write(packer.flush())
+
+    def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
+        writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
+        wanted = (chunk.key.number for chunk in self._with_failures(export))
+        for found in ahead(lambda number: self._read(batch, number), wanted, at_once=READERS):
+            for piece in self._failed_rows(batch, found, counted):
+                writer.write(piece)
+
+    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "_Counted") -> Iterator[bytes]:
+        if found.chunk.unreadable:
+            (outcome,) = found.outcomes()
+            counted.add(outcome, found.chunk.first_line)
+            yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
+            yield from self._whole(batch, found.chunk, counted)
+            return
+        rows = self._source_rows(batch, found.chunk)
+        for outcome in found.outcomes(found.unsuccessful):
+            row = rows[outcome.row] if outcome.row < len(rows) else None
+            line = row.line if row else found.line(outcome)
+            counted.add(outcome, line)
+            counted.formula_rows += row is not None and failed.has_formula(row.cells)
+            counted.without_bytes += row is None
+            yield failed.lead(line, outcome.reason, batch.layout) + failed.ended(row.data if row else b"", batch.layout)
+
+    def _whole(self, batch: Batch, chunk: Chunk, counted: "_Counted") -> Iterator[bytes]:
+        """Return a line that is too long for a row, block by block."""
+        last = b""
+        try:
+            for block in self._reader(batch).blocks(chunk.start, chunk.end):
+                yield last
+                last = block
+        except SourceGoneError:
+            counted.without_bytes += 1
+        yield failed.ended(last, batch.layout)
+
+    def _with_failures(self, export: Export) -> Iterator[Chunk]:
+        if export.counts.succeeded == export.counts.total:
+            return
+        for first in range(0, export.chunks, MAX_KEYS):
+            for chunk in self._repository.chunks(export.batch_id, range(first, min(first + MAX_KEYS, export.chunks))):
+                if chunk.counts.failed or chunk.counts.rejected:
+                    yield chunk
+
+    def _read(self, batch: Batch, number: int) -> ChunkResults:
+        return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
+
+    def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
+        """Return the lines of rows that were given up unread, none where the ledger knows them."""
+        if found.chunk.pages or found.chunk.unreadable or all(found.line(each) for each in found.outcomes()):
+            return []
+        return [row.line for row in self._source_rows(batch, found.chunk)]
+
+    def _source_rows(self, batch: Batch, chunk: Chunk) -> list[failed.SourceRow]:
+        """Return the rows of a chunk as they are in the file; none if it was deleted."""
+        try:
+            data = self._reader(batch).read(chunk.start, chunk.end)
+        except SourceGoneError:
+            return []
+        return list(failed.source_rows(data, chunk.first_line, batch.layout))
+
+    def _before_rows(self, batch: Batch) -> bytes:
+        """Return what is before the first row: a byte order mark, blank lines, the header; empty if it was deleted."""
+        first = self._repository.find_chunk(ChunkKey(batch.id, 0))
+        try:
+            return self._reader(batch).read(0, min(first.start, 2 * MAX_RECORD_BYTES)) if first else b""
+        except SourceGoneError:
+            return b""
+
+    def _reader(self, batch: Batch) -> ObjectReader:
+        return ObjectReader(
+            s3=self.s3,
+            source=batch.content,
+            retry=self.retry,
+            settled_at=datetime.fromisoformat(batch.created_at) + self.settling,
+            clock=self.clock,
+        )
+
+    def _finish(self, message: "ExportMessage") -> bool:
+        """Write the manifest and announce it if every piece is there; tells whether it did.
+
+        Dying before the note writes and announces it again: the same bytes, and an event with the same ``event_id``.
+        """
+        export = self._exports.require(message.batch, message.attempt)
+        if not export.complete or export.exported_at:
+            return False
+        batch = self._repository.require_batch(export.batch_id)
+        found = manifest(batch, export, list(self._exports.pieces(export)))
+        writer = ObjectWriter(
+            s3=self.s3,
+            bucket=self.bucket,
+            key=export.manifest_key,
+            content_type="application/json",
+            retry=self.retry,
+        )
+        writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+        stored = writer.complete()
+        self.retry(self._announce, batch, export, stored)
+        self._exports.finish(export, timestamp(self.clock()))
+        return True
+
+    def _announce(self, batch: Batch, export: Export, stored: Stored) -> None:
+        detail: dict[str, Any] = {
+            "schema_version": EVENT_SCHEMA_VERSION,
+            "event_id": f"{batch.id}#{export.attempt}#exported",
+            "batch_id": batch.id,
+            "job": batch.job,
+            "attempt": export.attempt,
+            "status": export.status,
+            "bucket": self.bucket,
+            "prefix": export.prefix,
+            "manifest": export.manifest_key,
+            "manifest_sha256": stored.sha256,
+            "rows": export.counts.total,
+            "succeeded": export.counts.succeeded,
+            "failed": export.counts.failed,
+            "rejected": export.counts.rejected,
+            "expires_at": export.results_expire_at or None,
+        }
+        entry: Any = {
+            "Source": EVENT_SOURCE,
+            "DetailType": EXPORTED,
+            "Detail": msgspec.json.encode(detail).decode(),
+            "EventBusName": self.event_bus,
+        }
+        (result,) = self.events.put_events(Entries=[entry])["Entries"]
+        if "ErrorCode" in result:
+            raise ThrottledError(f"the event was not taken: {result['ErrorCode']}")
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was written of a piece so far."""
+
+    succeeded: int = 0
+    failed: int = 0
+    rejected: int = 0
+    first_line: int | None = None
+    last_line: int | None = None
+    formula_rows: int = 0
+    without_bytes: int = 0
+
+    def add(self, outcome: RowOutcome, line: int | None) -> None:
+        """Count a row."""
+        if not self.succeeded + self.failed + self.rejected:
+            self.first_line = line
+        self.last_line = line
+        match outcome.outcome:
+            case Outcome.SUCCEEDED:
+                self.succeeded += 1
+            case Outcome.FAILED:
+                self.failed += 1
+            case Outcome.REJECTED:
+                self.rejected += 1
+
+    def piece(self, number: int, name: str, stored: Stored) -> Piece:
+        """Return what is kept of the piece."""
+        return Piece(
+            number=number,
+            name=name,
+            size=stored.size,
+            sha256=stored.sha256,
+            version_id=stored.version_id,
+            first_line=self.first_line,
+            last_line=self.last_line,
+            counts=Counts(succeeded=self.succeeded, failed=self.failed, rejected=self.rejected),
+            formula_rows=self.formula_rows,
+            without_bytes=self.without_bytes,
+        )

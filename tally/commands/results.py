@@ -1,0 +1,71 @@
+"""The commands about results that were exported: results fetches them, verify proves them offline; each thin."""
+
+from pathlib import Path
+
+import click
+
+from chalicelib.store.exports import Exports
+from tally.commands.options import BATCH, RESOURCES, command, find_stage, reader
+from tally.errors import ExitCode
+from tally.exported.fetch import fetch, require_export
+from tally.exported.show import show_fetched, show_verified
+from tally.exported.verify import verify as verifying
+from tally.output import Output
+from tally.stages.services import table
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@command(
+    "results",
+    BATCH,
+    click.option("-o", "--out", "folder", type=_FOLDER, help="The folder; ID-attempt-N by default."),
+    click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt; the last one by default."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        help="Seconds to wait for results that are still being written (exit 5).",
+    ),
+    *RESOURCES,
+)
+def results(
+    *,
+    output: Output,
+    stage: str,
+    batch: str,
+    folder: Path | None,
+    attempt: int | None,
+    timeout: float,
+    **resources: str,
+) -> None:
+    """Fetch the results of a batch: a line for each row, in the order of the file. Run again, it fetches the rest."""
+    found = find_stage(stage, **resources)
+    export = require_export(Exports(table=table(found)), reader(found).require(batch), attempt, timeout=timeout)
+    place = folder or Path(f"{batch}-attempt-{export.attempt}")
+    fetched = fetch(output, found.s3, found.resources.inbox_bucket, export, place)
+    show_fetched(output, fetched)
+    output.say(f"Next: tally verify {place}")
+    output.result(fetched.as_json())
+
+
+@command(
+    "verify",
+    click.argument("folder", type=_FOLDER),
+    click.option(
+        "--source",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The file that was uploaded: that each row of it is there once, in its order.",
+    ),
+)
+def verify(*, output: Output, stage: str, folder: Path, source: Path | None) -> ExitCode:  # noqa: ARG001  no stage is asked
+    """Prove offline that fetched results are whole: every row once, in order, counted right, nothing changed."""
+    with output.step(f"verify {folder}"):
+        verified = verifying(folder, source)
+    show_verified(output, verified, source)
+    output.result(verified.as_json())
+    return ExitCode.OK if verified.whole else ExitCode.NOT_AS_HOPED
+
+
+COMMANDS = (results, verify)
