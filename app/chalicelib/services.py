@@ -318,10 +318,10 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "process": lambda services: services.processor,
     "process_heavy": lambda services: services.heavy_processor,
     "finish": lambda services: services.finisher,
+    "export": lambda services: services.exporter,
     "dead_letters": lambda services: services.dead_letter_handler,
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,
-    "export": lambda services: services.exporter,
 }
 """What the handler of each function calls."""
 

@@ -84,6 +84,10 @@ class Export:
         first = (piece - 1) * self.chunks_per_part
         return range(first, min(first + self.chunks_per_part, self.chunks))
 
+    def piece_of(self, chunk: int) -> int:
+        """Return the number of the part that has the rows of a chunk."""
+        return 1 + chunk // self.chunks_per_part
+
     def to_item(self) -> dict[str, Any]:
         """Return the item of an export that begins."""
         return {
@@ -96,7 +100,7 @@ class Export:
             "chunks": number(self.chunks),
             "chunks_per_part": number(self.chunks_per_part),
             "results_expire_at": text(self.results_expire_at),
-            "written": number(0),
+            "written": number(self.written),
             **{outcome.value: number(getattr(self.counts, outcome.value)) for outcome in Outcome},
         }
 
