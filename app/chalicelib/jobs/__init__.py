@@ -16,7 +16,9 @@ It may also define
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
   ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header,
-- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``).
+- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``),
+- ``THEN``: the job that takes the results of a batch as its own file when the batch completes, such as ``"letters"``,
+- ``THEN_WITH_FAILURES``: ``True`` hands on the results of the other rows also if rows failed or were rejected.
 """
 
 import builtins
@@ -30,6 +32,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from chalicelib.chaining import Then
 from chalicelib.errors import FatalError
 from chalicelib.files.dialect import Dialect
 from chalicelib.files.form import Form
@@ -60,6 +63,7 @@ class Job:
     failure_limit: int | str | None = None
     chunk_rows: int | None = None
     export: Form | None = Form.JSONL
+    then: Then | None = None
 
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
@@ -97,6 +101,7 @@ def job_of(name: str, module: ModuleType) -> Job:
         failure_limit=getattr(module, "FAILURE_LIMIT", None),
         chunk_rows=getattr(module, "CHUNK_ROWS", None),
         export=_form(name, getattr(module, "EXPORT", True)),
+        then=Then.of(name, vars(module)),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
         raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
