@@ -14,7 +14,9 @@ from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
 from chalicelib.settings import Settings
+from chalicelib.steps.begin_chain import ChainStarter
 from chalicelib.steps.begin_export import ExportStarter
+from chalicelib.steps.chain import Chainer
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.export import Exporter
@@ -243,6 +245,7 @@ class Services:
             event_bus=self.settings.event_bus,
             retry=self.retry,
             exports=self._export_starter if self.settings.export else None,
+            chains=self._chain_starter if "export" in self.settings.queues else None,  # `tally try` has no such queue
             metrics=self.metrics,
         )
 
@@ -257,6 +260,17 @@ class Services:
             bucket=self.settings.inbox_bucket,
             retry=self.retry,
             retention=self._retention,
+            settling=self._settling,
+        )
+
+    @property
+    def chainer(self) -> Chainer:
+        """What the handler of the export queue calls for the next job."""
+        return Chainer(
+            table=self._table,
+            s3=self.client("s3"),
+            bucket=self.settings.inbox_bucket,
+            retry=self.retry,
             settling=self._settling,
         )
 
@@ -276,6 +290,10 @@ class Services:
             results_days=self.settings.results_retention_days,
             retry=self.retry,
         )
+
+    @property
+    def _chain_starter(self) -> ChainStarter:
+        return ChainStarter(sqs=self.client("sqs"), queue_url=self.settings.queues["export"].url, retry=self.retry)
 
     @property
     def _upload_notes(self) -> UploadNotes:

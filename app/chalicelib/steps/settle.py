@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
     from chalicelib.retry import Retry
+    from chalicelib.steps.begin_chain import ChainStarter
     from chalicelib.steps.begin_export import ExportStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.streams import Change
@@ -64,6 +65,8 @@ class Settler:
     retry: "Retry"
     exports: "ExportStarter | None" = None
     """None in a stage that writes no files of results."""
+    chains: "ChainStarter | None" = None
+    """None where nothing asks for the next job of a chain."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -155,9 +158,11 @@ class Settler:
         waiting = iter(batches)
         published = 0
         while group := list(islice(waiting, _MAX_EVENTS)):
-            if self.exports:
-                for batch in group:
-                    self.exports.begin(batch)  # before the event is noted: until then the end comes again
+            for batch in group:  # before the event is noted: until then the end comes again
+                if self.exports:
+                    self.exports.begin(batch)
+                if self.chains:
+                    self.chains.begin(batch)
             entries: list[Any] = [self._entry(batch) for batch in group]
             self.retry(self._put_events, entries)
             for batch in group:

@@ -68,11 +68,15 @@ class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Asks ``export`` for pieces of a batch's results, as that attempt ended."""
+    """Asks ``export`` for pieces of a batch's results, as that attempt ended.
+
+    ``chain`` asks, in a message of its own, that the next job gets them.
+    """
 
     batch: str
     attempt: int
     pieces: list[int]
+    chain: bool = False
 
 
 M = TypeVar("M")
