@@ -13,6 +13,7 @@ from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
 from chalicelib.store.waiting import Waiting
+from tally.batch import chains
 from tally.errors import ExitCode, OperatorError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Progress:
             "attempt": batch.attempt,
             "created_at": batch.created_at,
             "completed_at": batch.completed_at,
+            **chains.as_json(batch),
         }
 
 
