@@ -29,7 +29,7 @@ class ChainStarter:
         """
         if not batch.status.final or batch.status is BatchStatus.REJECTED or not _may_say_then(batch.job):
             return False
-        message = ExportMessage(batch=batch.id, attempt=batch.attempt, pieces=[], chain=True)
+        message = ExportMessage(batch=batch.id, attempt=batch.attempt, chain=True)
         send(self.sqs, self.queue_url, [encode(message)], self.retry)
         return True
 
