@@ -1,9 +1,8 @@
 """Verifying an export offline: every row once, in order, with the counts of the manifest, and nothing changed."""
 
 import gzip
-import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -20,12 +19,12 @@ from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestPart, 
 from chalicelib.store.items import Outcome
 from tally.errors import ExitCode, OperatorError
 from tally.exported.fetch import MANIFEST, digest
+from tally.exported.parts import UNREADABLE, rows_of
 
 _BLOCK_BYTES = 2 * 1_048_576
 _GZIP_MAGIC = b"\x1f\x8b"
 _NO_ROW = 0
 """Lines are counted from 1."""
-_decode = msgspec.json.Decoder(ResultLine).decode
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +86,7 @@ def verify(folder: Path, source: Path | None = None) -> Verified:
         if not _is_as_written(folder, part, found.problems):
             continue
         if part is not manifest.failed:
-            _follow(folder, part, rows)
+            _follow(folder, part, manifest.columns, rows)
     found.rows = sum(rows.counts.values())
     counted = {outcome: rows.counts[outcome] for outcome in Outcome}
     said = {outcome: getattr(manifest.counts, outcome) for outcome in Outcome}
@@ -127,14 +126,13 @@ def _is_as_written(folder: Path, part: ManifestPart, problems: list[str]) -> boo
     return path.is_file()
 
 
-def _follow(folder: Path, part: ManifestPart, rows: _Rows) -> None:
+def _follow(folder: Path, part: ManifestPart, columns: Sequence[str], rows: _Rows) -> None:
     """Read a part, also one that was changed, to name the rows that are wrong in it."""
     before = len(rows.lines)
     try:
-        with gzip.open(folder / part.name, "rb") as file:
-            for text in file:
-                rows.add(part.name, _decode(text))
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError) as error:
+        for row in rows_of(folder / part.name, columns):
+            rows.add(part.name, row)
+    except UNREADABLE as error:
         rows.problems.append(f"{part.name}: row {len(rows.lines) - before + 1} cannot be read: {error}")
         return
     lines = rows.lines[before:]

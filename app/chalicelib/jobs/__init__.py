@@ -16,7 +16,8 @@ It may also define
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
   ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header,
-- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``).
+- ``EXPORT``: ``"csv"`` writes results as CSV, with the cells of the file and the fields of the type that ``process``
+  says it returns; ``False`` writes no files of results when a batch ends (default ``"jsonl"``).
 """
 
 import builtins

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from chalicelib.errors import FatalError
+from chalicelib.files.form import Form
+from chalicelib.results.table import Columns
 from chalicelib.store.batch import Batch
 from chalicelib.store.exports import FAILED_PIECE, Export, Piece
 from chalicelib.store.items import Counts
@@ -42,6 +44,8 @@ class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
 
     ``bytes`` and ``sha256`` are of the object, ``version`` is the version to read, empty where the bucket keeps none.
     ``first_line`` and ``last_line`` are where its first and last row begin in the source, null if that is unknown.
+    ``formula_rows`` have a cell that a spreadsheet would take for a formula, ``without_bytes`` are rows whose bytes
+    could not be read any more: of CSV, where cells are those of the uploader. JSON lines have none of either.
     """
 
     name: str
@@ -51,20 +55,15 @@ class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     first_line: int | None
     last_line: int | None
-
-
-class ManifestFailed(ManifestPart, frozen=True, kw_only=True):
-    """failed.csv; ``formula_rows`` have a cell of the uploader's that a spreadsheet would take for a formula.
-
-    ``without_bytes`` are rows whose bytes could not be read any more.
-    """
-
-    formula_rows: int
-    without_bytes: int
+    formula_rows: int = 0
+    without_bytes: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never."""
+    """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never.
+
+    ``columns`` is the header of each part that is CSV, empty for JSON lines.
+    """
 
     schema_version: int
     batch_id: str
@@ -76,9 +75,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None
     source: ManifestSource
     format: str
+    columns: list[str] = []
     counts: ManifestCounts
     parts: list[ManifestPart]
-    failed: ManifestFailed
+    failed: ManifestPart
 
 
 def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
@@ -112,15 +112,12 @@ def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
             delimiter=batch.layout.delimiter,
         ),
         format=export.form,
+        columns=Columns(export.inputs, export.fields).names if export.form is Form.CSV else [],
         counts=ManifestCounts(
             rows=counted.total, succeeded=counted.succeeded, failed=counted.failed, rejected=counted.rejected
         ),
         parts=list(map(_part, parts)),
-        failed=ManifestFailed(
-            **msgspec.structs.asdict(_part(failed)),
-            formula_rows=failed.formula_rows,
-            without_bytes=failed.without_bytes,
-        ),
+        failed=_part(failed),
     )
 
 
@@ -133,4 +130,6 @@ def _part(piece: Piece) -> ManifestPart:
         version=piece.version_id,
         first_line=piece.first_line,
         last_line=piece.last_line,
+        formula_rows=piece.formula_rows,
+        without_bytes=piece.without_bytes,
     )

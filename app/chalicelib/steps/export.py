@@ -1,7 +1,7 @@
 """Export: the results of a batch that has ended become files, complete and in order, or nothing is announced."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import msgspec
 from chalicelib.ahead import ahead
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError, ThrottledError
+from chalicelib.files.form import Form
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.sink import ObjectWriter, Stored
 from chalicelib.files.source import SETTLING, ObjectReader
@@ -19,6 +20,7 @@ from chalicelib.results import failed
 from chalicelib.results.chunk import ChunkResults, IncompleteError
 from chalicelib.results.lines import numbered, result_line
 from chalicelib.results.manifest import manifest
+from chalicelib.results.table import Columns, InputCells, record, row_cells
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.exports import FAILED_PIECE, Export, Exports, Piece
@@ -112,7 +114,7 @@ class Exporter:
     def _write(self, export: Export, number: int) -> Piece:
         """Write one object; it appears only if the attempt stood when all of it had been read."""
         batch = self._standing(export)
-        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.jsonl.gz"
+        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.{export.form}.gz"
         writer = ObjectWriter(
             s3=self.s3,
             bucket=self.bucket,
@@ -126,7 +128,11 @@ class Exporter:
                 if number == FAILED_PIECE:
                     self._write_failed(batch, export, writer, counted)
                 else:
-                    self._write_results(batch, export.chunks_of(number), writer, counted)
+                    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+                    records = self._records if export.form is Form.CSV else self._json_lines
+                    for data in records(batch, export, number, counted):
+                        writer.write(packer.compress(data))
+                    writer.write(packer.flush())
             except IncompleteError:
                 self._standing(export)  # if it does not stand, rows are on their way back to their queues
                 raise
@@ -137,18 +143,34 @@ class Exporter:
             raise
         return counted.piece(number, name, writer.complete())
 
-    def _write_results(self, batch: Batch, numbers: range, writer: ObjectWriter, counted: "_Counted") -> None:
-        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        for found in ahead(lambda number: self._read(batch, number), numbers, at_once=READERS):
+    def _json_lines(self, batch: Batch, export: Export, number: int, counted: "_Counted") -> Iterator[bytes]:
+        for found in self._chunks(batch, export.chunks_of(number)):
             for outcome, line in numbered(found, self._lines(batch, found)):
                 counted.add(outcome, line)
-                writer.write(packer.compress(result_line(found, outcome, line)))
-        writer.write(packer.flush())
+                yield result_line(found, outcome, line)
+
+    def _records(self, batch: Batch, export: Export, number: int, counted: "_Counted") -> Iterator[bytes]:
+        columns = Columns(export.inputs, export.fields)
+        cells_of = InputCells(columns, batch.header, batch.layout).of
+        yield columns.header()
+        numbers = export.chunks_of(number)
+        for found, rows in ahead(lambda number: self._read_with_rows(batch, number), numbers, at_once=READERS):
+            for outcome in found.outcomes():
+                row = rows[outcome.row] if outcome.row < len(rows) else None
+                line = row.line if row else found.line(outcome)
+                cells = row_cells(columns, cells_of(row), found.chunk.key.number, outcome, line)
+                counted.add(outcome, line)
+                counted.formula_rows += failed.has_formula(cells)
+                counted.without_bytes += row is None
+                yield record(cells)
+
+    def _chunks(self, batch: Batch, numbers: Iterable[int]) -> Iterator[ChunkResults]:
+        return ahead(lambda number: self._read(batch, number), numbers, at_once=READERS)
 
     def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
         writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
-        for found in ahead(lambda number: self._read(batch, number), wanted, at_once=READERS):
+        for found in self._chunks(batch, wanted):
             for piece in self._failed_rows(batch, found, counted):
                 writer.write(piece)
 
@@ -189,6 +211,10 @@ class Exporter:
 
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
+
+    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, list[failed.SourceRow]]:
+        found = self._read(batch, number)
+        return found, [] if found.chunk.unreadable else self._source_rows(batch, found.chunk)
 
     def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
         """Return the lines of rows that were given up unread, none where the ledger knows them."""
