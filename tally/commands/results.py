@@ -9,6 +9,7 @@ from tally.commands.options import BATCH, RESOURCES, command, find_stage, reader
 from tally.errors import ExitCode
 from tally.exported.fetch import fetch, require_export
 from tally.exported.show import show_fetched, show_verified
+from tally.exported.single import PIPE, fetch_file, pipe, require_free, target_of
 from tally.exported.verify import verify as verifying
 from tally.output import Output
 from tally.stages.services import table
@@ -19,7 +20,14 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @command(
     "results",
     BATCH,
-    click.option("-o", "--out", "folder", type=_FOLDER, help="The folder; ID-attempt-N by default."),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path),
+        help="A folder, or one file that ends in .csv, .jsonl, .csv.gz or .jsonl.gz, or - for stdout; ID-attempt-N by"
+        " default.",
+    ),
+    click.option("--force", is_flag=True, help="Replace the file if it is there."),
     click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt; the last one by default."),
     click.option(
         "--timeout",
@@ -35,18 +43,28 @@ def results(
     output: Output,
     stage: str,
     batch: str,
-    folder: Path | None,
+    out: Path | None,
+    force: bool,
     attempt: int | None,
     timeout: float,
     **resources: str,
 ) -> None:
-    """Fetch the results of a batch: a line for each row, in the order of the file. Run again, it fetches the rest."""
+    """Fetch the results of a batch: a row each, in the order of the file. Run again, it fetches the rest."""
+    if out == PIPE and output.as_json:
+        raise click.UsageError("-o - writes results to stdout, where --json has its own: leave one of them out")
+    if out:
+        require_free(out, force=force)
     found = find_stage(stage, **resources)
     export = require_export(Exports(table=table(found)), reader(found).require(batch), attempt, timeout=timeout)
-    place = folder or Path(f"{batch}-attempt-{export.attempt}")
-    fetched = fetch(output, found.s3, found.resources.inbox_bucket, export, place)
+    bucket = found.resources.inbox_bucket
+    if out == PIPE:
+        pipe(output, found.s3, bucket, export)
+        return
+    place = out or Path(f"{batch}-attempt-{export.attempt}")
+    fetched = (fetch_file if target_of(place) else fetch)(output, found.s3, bucket, export, place)
     show_fetched(output, fetched)
-    output.say(f"Next: tally verify {place}")
+    if not fetched.one_file:
+        output.say(f"Next: tally verify {place}")
     output.result(fetched.as_json())
 
 

@@ -27,11 +27,18 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The files of an export, and where they are."""
+    """The files of an export, and where they are: in a folder, or in ``one_file`` without failed.csv."""
 
     manifest: Manifest
-    folder: Path
+    place: Path
     files: int
+    one_file: bool = False
+
+    @property
+    def formula_rows(self) -> int:
+        """Rows with a cell that a spreadsheet takes for a formula: of CSV all, of JSON lines those of failed.csv."""
+        parts = sum(part.formula_rows for part in self.manifest.parts)
+        return max(parts, 0 if self.one_file else self.manifest.failed.formula_rows)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
@@ -39,13 +46,14 @@ class Fetched:
         return {
             "id": self.manifest.batch_id,
             "attempt": self.manifest.attempt,
-            "folder": str(self.folder),
+            "folder": None if self.one_file else str(self.place),
+            "file": str(self.place) if self.one_file else None,
             "files": self.files,
             "rows": counts.rows,
             "succeeded": counts.succeeded,
             "failed": counts.failed,
             "rejected": counts.rejected,
-            "formula_rows": self.manifest.failed.formula_rows,
+            "formula_rows": self.formula_rows,
             "expires_at": self.manifest.expires_at,
         }
 
@@ -88,24 +96,29 @@ def require_export(
         sleep(_POLL_SECONDS)
 
 
-def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path) -> Fetched:
+def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
     A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError.
     """
-    body = _read(s3, bucket, export.manifest_key)
-    manifest = msgspec.json.decode(body, type=Manifest)
+    manifest, body = read_manifest(s3, bucket, export)
     folder.mkdir(parents=True, exist_ok=True)
-    parts: list[ManifestPart] = [*manifest.parts, manifest.failed]
+    parts = [*manifest.parts, *([manifest.failed] if failed else [])]
     with output.progress("results", sum(part.bytes for part in parts), in_bytes=True) as advance:
         for part in parts:
             place = folder / part.name
             if place.is_file() and place.stat().st_size == part.bytes and digest(place) == part.sha256:
                 advance(part.bytes)
                 continue
-            _fetch_part(s3, bucket, export.prefix, part, place, advance)
+            fetch_part(s3, bucket, export.prefix, part, place, advance)
     _replace(folder / MANIFEST, [body])
-    return Fetched(manifest=manifest, folder=folder, files=len(parts) + 1)
+    return Fetched(manifest=manifest, place=folder, files=len(parts) + 1)
+
+
+def read_manifest(s3: "S3Client", bucket: str, export: Export) -> tuple[Manifest, bytes]:
+    """Return the manifest of an export, and its bytes; raises OperatorError if it has expired."""
+    body = _read(s3, bucket, export.manifest_key)
+    return msgspec.json.decode(body, type=Manifest), body
 
 
 def digest(path: Path) -> str:
@@ -114,9 +127,10 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_part(  # noqa: PLR0917  what, from where, to where
+def fetch_part(  # noqa: PLR0917  what, from where, to where
     s3: "S3Client", bucket: str, prefix: str, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
+    """Fetch one file; raises OperatorError if it has expired, or is not what the manifest says."""
     which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
     try:
         answer = s3.get_object(Bucket=bucket, Key=prefix + part.name, **which)

@@ -109,7 +109,8 @@ class Fetched(Result):
 
     id: Id
     attempt: int
-    folder: Annotated[str, Meta(description="The folder that they are in now.")]
+    folder: Annotated[str | None, Meta(description="The folder that they are in now; null for one file.")]
+    file: Annotated[str | None, Meta(description="The one file that has all results; null for a folder.")]
     files: int
     rows: int
     succeeded: int
@@ -117,7 +118,7 @@ class Fetched(Result):
     rejected: int
     formula_rows: Annotated[
         int,
-        Meta(description="Rows of failed.csv with a cell of the uploader's that a spreadsheet takes for a formula."),
+        Meta(description="Rows of CSV files with a cell that a spreadsheet takes for a formula."),
     ]
     expires_at: Annotated[str | None, Meta(description="When the stage deletes its files; null for never.")]
 
