@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from chalicelib.results.manifest import Manifest, ManifestPart
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
+from chalicelib.store.repository import Repository
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 
@@ -68,32 +69,42 @@ def require_export(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Export:
     """Return an export that is complete, waiting for it so many seconds; raises OperatorError."""
-    if batch.status is BatchStatus.REJECTED:
-        raise OperatorError(f"{batch.id} was rejected as a file, it has no results", code=ExitCode.USAGE)
-    wanted = attempt or batch.attempt
-    if wanted == batch.attempt and not batch.status.final:
-        raise OperatorError(
-            f"{batch.id} has not ended", hint=f"`tally status {batch.id} --watch` waits for it.", code=ExitCode.USAGE
-        )
     until = clock() + timeout
+    wanted = attempt or batch.attempt
     while True:
         export = exports.find(batch.id, wanted)
         if export and export.exported_at:
             return export
-        if export is None and batch.published_attempt >= wanted:
-            raise OperatorError(
-                f"the results of attempt {wanted} of {batch.id} were not exported",
-                hint="the job says EXPORT = False, or the stage is deployed with export = false.",
-                code=ExitCode.USAGE,
-            )
+        _require_coming(batch, wanted, export)
         if clock() >= until:
             progress = f"{export.written:,} of {len(export.pieces):,} files" if export else "nothing"
             raise OperatorError(
                 f"the results of {batch.id} are still being written, {progress} so far",
-                hint="run it again; `tally logs export` says what is wrong.",
+                hint=f"`tally results {batch.id} --timeout 600` waits for them, `tally logs export` says why not.",
                 code=ExitCode.TIMED_OUT,
             )
         sleep(_POLL_SECONDS)
+        batch = Repository(table=exports.table).require_batch(batch.id)  # its end may be announced only now
+
+
+def _require_coming(batch: Batch, wanted: int, export: Export | None) -> None:
+    """Raise OperatorError, which says why, if the results of an attempt will never be there, or not soon."""
+    why = hint = ""
+    if batch.status is BatchStatus.REJECTED:
+        why, hint = f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
+    elif wanted > batch.attempt:
+        attempts = "1 attempt" if batch.attempt == 1 else f"{batch.attempt} attempts"
+        why, hint = f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
+    elif wanted == batch.attempt and not batch.status.final:
+        why, hint = f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
+    elif export is None and batch.published_attempt >= wanted:
+        why = f"the results of attempt {wanted} of {batch.id} were not exported"
+        hint = f"the job says EXPORT = False, or the stage has export = false; `tally rows {batch.id}` shows rows."
+    elif wanted < batch.attempt and not (export and export.complete):
+        why = f"attempt {wanted} of {batch.id} was redriven before its results were written"
+        hint = "without --attempt those of the last one are fetched."
+    if why:
+        raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
 
 
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
@@ -110,14 +121,17 @@ def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: P
             if place.is_file() and place.stat().st_size == part.bytes and digest(place) == part.sha256:
                 advance(part.bytes)
                 continue
-            fetch_part(s3, bucket, export.prefix, part, place, advance)
+            fetch_part(s3, bucket, export, part, place, advance)
     _replace(folder / MANIFEST, [body])
     return Fetched(manifest=manifest, place=folder, files=len(parts) + 1)
 
 
 def read_manifest(s3: "S3Client", bucket: str, export: Export) -> tuple[Manifest, bytes]:
     """Return the manifest of an export, and its bytes; raises OperatorError if it has expired."""
-    body = _read(s3, bucket, export.manifest_key)
+    try:
+        body = s3.get_object(Bucket=bucket, Key=export.manifest_key)["Body"].read()
+    except ClientError as error:
+        raise _gone(error, bucket, export, export.manifest_key) from error
     return msgspec.json.decode(body, type=Manifest), body
 
 
@@ -128,18 +142,15 @@ def digest(path: Path) -> str:
 
 
 def fetch_part(  # noqa: PLR0917  what, from where, to where
-    s3: "S3Client", bucket: str, prefix: str, part: ManifestPart, place: Path, advance: Callable[[int], None]
+    s3: "S3Client", bucket: str, export: Export, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
     """Fetch one file; raises OperatorError if it has expired, or is not what the manifest says."""
     which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
+    key = export.prefix + part.name
     try:
-        answer = s3.get_object(Bucket=bucket, Key=prefix + part.name, **which)
+        answer = s3.get_object(Bucket=bucket, Key=key, **which)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "NoSuchVersion", "404"}:
-            raise OperatorError(
-                f"s3://{bucket}/{prefix}{part.name} is gone: results expire", code=ExitCode.USAGE
-            ) from error
-        raise
+        raise _gone(error, bucket, export, key) from error
     found = hashlib.sha256()
 
     def blocks() -> Any:
@@ -163,10 +174,13 @@ def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True)
     os.replace(beside, place)  # noqa: PTH105  the same on every system
 
 
-def _read(s3: "S3Client", bucket: str, key: str) -> bytes:
-    try:
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
-            raise OperatorError(f"s3://{bucket}/{key} is gone: results expire", code=ExitCode.USAGE) from error
-        raise
+def _gone(error: ClientError, bucket: str, export: Export, key: str) -> Exception:
+    """Return what to raise for a file that cannot be read: that it is gone, if it is."""
+    if error.response.get("Error", {}).get("Code") not in {"NoSuchKey", "NoSuchVersion", "404"}:
+        return error
+    until = f"results were kept until {export.results_expire_at[:10]}" if export.results_expire_at else "it was deleted"
+    return OperatorError(
+        f"s3://{bucket}/{key} is gone: {until}",
+        hint=f"`tally rows {export.batch_id}` shows rows as long as the table has them.",
+        code=ExitCode.USAGE,
+    )

@@ -96,7 +96,7 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
         def parts() -> Iterator[Path]:
             for part in manifest.parts:
                 place = Path(name) / part.name
-                fetch_part(s3, bucket, export.prefix, part, place, advance)
+                fetch_part(s3, bucket, export, part, place, advance)
                 yield place
                 place.unlink()
 

@@ -133,6 +133,23 @@ class Verified(Result):
     problems: Annotated[list[str], Meta(description="What is wrong, a sentence each, with the name of its file.")]
 
 
+class Exported(Result):
+    """Where the results of a batch's last attempt are."""
+
+    state: Annotated[
+        str,
+        Meta(
+            description="later (the batch has not ended), none (rejected, or results are turned off), writing, written "
+            "or expired."
+        ),
+    ]
+    files: Annotated[int, Meta(description="How many there will be beside the manifest; 0 where none is begun.")]
+    files_written: int
+    exported_at: Annotated[str, Meta(description="When the manifest was announced; empty before.")]
+    place: Annotated[str, Meta(description="The folder as s3://bucket/prefix/; empty where there is none.")]
+    expires_at: Annotated[str | None, Meta(description="When the files are deleted; null for never, or none.")]
+
+
 class Progress(Result):
     """Where a batch stands."""
 
@@ -157,6 +174,8 @@ class Progress(Result):
     attempt: Annotated[int, Meta(description="1, and one more with each redrive.")]
     created_at: Time
     completed_at: Annotated[str, Meta(description="Empty while it runs.")]
+    results: Exported
+    rows_expire_at: Annotated[str, Meta(description="When rows and their outcomes may be deleted. ISO 8601, UTC.")]
 
 
 class TopReason(Result):

@@ -98,7 +98,7 @@ def test_a_file_that_arrives_changed_is_refused(
 
 def test_results_that_have_expired_are_named(pipeline: Pipeline, batch_id: str, downloads: Any, tmp_path: Path) -> None:
     pipeline.s3.objects.clear()
-    with pytest.raises(OperatorError, match="is gone: results expire"):
+    with pytest.raises(OperatorError, match="is gone: results were kept until 20"):
         _fetch(pipeline, batch_id, downloads, tmp_path)
 
 
