@@ -64,6 +64,7 @@ class Cost(Result):
     write_units_per_row: float
     read_units: float
     requests: Annotated[dict[str, float], Meta(description="Requests by service.")]
+    results_bytes: Annotated[int, Meta(description="Of the files of results of all attempts, 0 where there are none.")]
     redriven_rows: int
     work_messages: Messages
     job_seconds: float
