@@ -37,6 +37,7 @@ _EVER_DAYS = prices.MONTH_DAYS
 class ExportUse:
     """What exports took: ``kept_bytes`` are those of their files, ``kept_gb_months`` for as long as they stay."""
 
+    messages: int = 0
     write_units: int = 0
     read_units: float = 0.0
     dynamodb_requests: int = 0
@@ -66,6 +67,7 @@ class ExportUse:
         gets = _BEGUN - 1 + _A_MESSAGE * messages + (_A_PIECE - 1) * pieces + 1 + 1
         kept = sum(sizes)
         return cls(
+            messages=messages,
             write_units=1 + _MARK_UNITS * pieces + 1,
             read_units=gets + (chunks if with_failures else 0) + read_units_of_chunk * (chunks + with_failures),
             dynamodb_requests=_BEGUN

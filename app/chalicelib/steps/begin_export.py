@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chalicelib import jobs
 from chalicelib.files.dialect import Format
 from chalicelib.files.form import Form
+from chalicelib.jobs import Job
 from chalicelib.logs import logger
 from chalicelib.results.fields import input_columns, result_fields
 from chalicelib.results.table import Columns
@@ -46,7 +47,7 @@ class ExportStarter:
         form = _form(batch)
         if form is None or not batch.status.final or batch.status is BatchStatus.REJECTED:
             return 0
-        columns = _columns(batch) if form is Form.CSV else Columns()
+        columns = columns_of(jobs.require(batch.job), batch) if form is Form.CSV else Columns()
         export = Export(
             batch_id=batch.id,
             attempt=batch.attempt,
@@ -87,8 +88,7 @@ def _form(batch: Batch) -> Form | None:
     return job.export if job else Form.JSONL
 
 
-def _columns(batch: Batch) -> Columns:
-    """Return the columns of CSV as the job says them now: a deployment between two parts must not change them."""
-    job = jobs.require(batch.job)
+def columns_of(job: Job, batch: Batch) -> Columns:
+    """Return the columns of CSV as a job says them now: a deployment between two parts must not change them."""
     header = job.schema.columns if batch.layout.format is Format.JSONL else batch.header
     return Columns(input_columns(header), result_fields(job.process))

@@ -122,17 +122,14 @@ class Exporter:
             content_type="text/plain" if number == FAILED_PIECE else "application/gzip",
             retry=self.retry,
         )
-        counted = _Counted()
+        counted = Counted()
         try:
             try:
                 if number == FAILED_PIECE:
                     self._write_failed(batch, export, writer, counted)
                 else:
-                    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-                    records = self._records if export.form is Form.CSV else self._json_lines
-                    for data in records(batch, export, number, counted):
-                        writer.write(packer.compress(data))
-                    writer.write(packer.flush())
+                    for data in self.part(batch, export, number, counted):
+                        writer.write(data)
             except IncompleteError:
                 self._standing(export)  # if it does not stand, rows are on their way back to their queues
                 raise
@@ -143,13 +140,21 @@ class Exporter:
             raise
         return counted.piece(number, name, writer.complete())
 
-    def _json_lines(self, batch: Batch, export: Export, number: int, counted: "_Counted") -> Iterator[bytes]:
+    def part(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
+        """Return the bytes of a part, block by block; raises IncompleteError."""
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        records = self._records if export.form is Form.CSV else self._json_lines
+        for data in records(batch, export, number, counted):
+            yield packer.compress(data)
+        yield packer.flush()
+
+    def _json_lines(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
         for found in self._chunks(batch, export.chunks_of(number)):
             for outcome, line in numbered(found, self._lines(batch, found)):
                 counted.add(outcome, line)
                 yield result_line(found, outcome, line)
 
-    def _records(self, batch: Batch, export: Export, number: int, counted: "_Counted") -> Iterator[bytes]:
+    def _records(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
         columns = Columns(export.inputs, export.fields)
         cells_of = InputCells(columns, batch.header, batch.layout).of
         yield columns.header()
@@ -167,14 +172,14 @@ class Exporter:
     def _chunks(self, batch: Batch, numbers: Iterable[int]) -> Iterator[ChunkResults]:
         return ahead(lambda number: self._read(batch, number), numbers, at_once=READERS)
 
-    def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
+    def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "Counted") -> None:
         writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
         for found in self._chunks(batch, wanted):
             for piece in self._failed_rows(batch, found, counted):
                 writer.write(piece)
 
-    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "_Counted") -> Iterator[bytes]:
+    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "Counted") -> Iterator[bytes]:
         if found.chunk.unreadable:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
@@ -190,7 +195,7 @@ class Exporter:
             counted.without_bytes += row is None
             yield failed.lead(line, outcome.reason, batch.layout) + failed.ended(row.data if row else b"", batch.layout)
 
-    def _whole(self, batch: Batch, chunk: Chunk, counted: "_Counted") -> Iterator[bytes]:
+    def _whole(self, batch: Batch, chunk: Chunk, counted: "Counted") -> Iterator[bytes]:
         """Return a line that is too long for a row, block by block."""
         last = b""
         try:
@@ -300,7 +305,7 @@ class Exporter:
 
 
 @dataclass(slots=True)
-class _Counted:
+class Counted:
     """What was written of a piece so far."""
 
     succeeded: int = 0
