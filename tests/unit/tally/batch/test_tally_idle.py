@@ -28,7 +28,7 @@ def test_an_idle_stage_costs_a_little_over_four_dollars_a_month() -> None:
     """By default, free tiers not counted, with every alarm that it has.
 
     $0.20 of it is the export: two pollers of its queue, for a part takes up to minutes, in which nothing else may wait
-    behind it; and the alarm on its dead letters, which nothing else tells of, for no row waits for a file. An alarm that
+    behind it; and the alarm on its dead letters, which nothing else tells of: no row waits for a file. An alarm that
     adds up several queues costs as much as one for each.
     """
     assert as_json(DEFAULT)["dollars_a_month"] <= 4.15
