@@ -64,7 +64,7 @@ def results(
     fetched = (fetch_file if target_of(place) else fetch)(output, found.s3, bucket, export, place)
     show_fetched(output, fetched)
     if not fetched.one_file:
-        output.say(f"Next: tally verify {place}")
+        output.command(f"Next: tally verify {place}")
     output.result(fetched.as_json())
 
 

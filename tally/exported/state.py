@@ -59,9 +59,9 @@ class Results:
         """Return how to get them; empty where nothing gets them."""
         match self.state:
             case State.WRITTEN:
-                return f"Fetch the results: tally results {self.batch.id}"
+                return f"`tally results {self.batch.id}` fetches the results"
             case State.WRITING:
-                return f"Wait for the results and fetch them: tally results {self.batch.id}"
+                return f"`tally results {self.batch.id}` waits for the results and fetches them"
             case _:
                 return ""
 

@@ -109,7 +109,7 @@ def test_the_summary_of_a_batch_says_where_its_results_are() -> None:
     said = output.console.file.getvalue()  # type: ignore[attr-defined]
     assert "s3://inbox/results/transactions/b/attempt-1/" in said
     assert "results until 2027-02-24" in said
-    assert "Fetch the results: tally results b" in said
+    assert "`tally results b` fetches the results" in said
 
 
 def test_the_reader_finds_the_export_of_the_last_attempt(pipeline: Pipeline) -> None:
