@@ -124,6 +124,14 @@ class Fetched(Result):
     expires_at: Annotated[str | None, Meta(description="When the stage deletes its files; null for never.")]
 
 
+class Announced(Result):
+    """`tally events`: an event; with --follow each is a document of its own, one a line of the output."""
+
+    at: Annotated[str, Meta(description="When what it tells of was done: ISO 8601, UTC.")]
+    detail_type: Annotated[str, Meta(description="Batch Completed, Batch Stopped, Batch Rejected or Batch Exported.")]
+    detail: Annotated[dict[str, Any], Meta(description="As subscribers got it: docs/schemas/events has what is in it.")]
+
+
 class Verified(Result):
     """`tally verify`."""
 
@@ -134,7 +142,7 @@ class Verified(Result):
     problems: Annotated[list[str], Meta(description="What is wrong, a sentence each, with the name of its file.")]
 
 
-class Exported(Result):
+class ResultsState(Result):
     """Where the results of a batch's last attempt are."""
 
     state: Annotated[
@@ -175,7 +183,7 @@ class Progress(Result):
     attempt: Annotated[int, Meta(description="1, and one more with each redrive.")]
     created_at: Time
     completed_at: Annotated[str, Meta(description="Empty while it runs.")]
-    results: Exported
+    results: ResultsState
     rows_expire_at: Annotated[str, Meta(description="When rows and their outcomes may be deleted. ISO 8601, UTC.")]
 
 
@@ -218,6 +226,21 @@ class Status(Progress):
 
     reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
     cost: Cost | UnsetType | None = UNSET
+
+
+class Exported(Result):
+    """Where the files of results are."""
+
+    bucket: str
+    prefix: Annotated[str, Meta(description="What the keys of all files begin with.")]
+    manifest: Annotated[str, Meta(description="The key of manifest.json, which names the others.")]
+    expires_at: Annotated[str | None, Meta(description="When the stage deletes them; null for never.")]
+
+
+class Waited(Progress):
+    """`tally wait`; `exported` is null without --exported, and for a file that was rejected."""
+
+    exported: Exported | None
 
 
 class Redriven(Result):
