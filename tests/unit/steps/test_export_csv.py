@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import sys
@@ -18,6 +19,7 @@ from chalicelib import jobs, services
 from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
 from tally.testing import environment
+from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
 
@@ -194,6 +196,26 @@ def test_a_deployment_between_two_parts_changes_no_column(
         pipeline.drain()
         assert len(manifest(pipeline)["parts"]) == 3
         assert len(records(pipeline)) == 10
+
+
+@pytest.mark.parametrize("position", range(14))
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.TIMEOUT_AFTER])
+def test_a_part_that_dies_anywhere_is_the_same_bytes_in_the_end(
+    pipeline: Pipeline, failing: set[str], fault: Fault, position: int
+) -> None:
+    failing.add("b")
+    pipeline.upload("inbox/doubles/day.csv", b'name,count\n"a\n",1\nb,2\n=c,x\nd,4\ne,5\n')
+    while work := [what for what in pipeline.work() if what != "export"]:
+        for what in work:
+            pipeline.deliver(what)
+    calls = iter(range(1_000))
+    pipeline.faults = lambda _: fault if next(calls) == position else Fault.NONE
+    pipeline.deliver("export", most=9)
+    pipeline.drain()
+    assert [row[0] for row in records(pipeline)[1:]] == ["a\n", "b", "=c", "d", "e"]
+    for part in manifest(pipeline)["parts"]:
+        bodies = {body for (key, _), body in pipeline.s3.objects.items() if key.endswith(f"/{part['name']}")}
+        assert [hashlib.sha256(body).hexdigest() for body in bodies] == [part["sha256"]]
 
 
 def test_rows_of_a_deleted_object_have_no_cells(pipeline: Pipeline, failing: set[str]) -> None:
