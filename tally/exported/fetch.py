@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from chalicelib.results.manifest import Manifest, ManifestPart
+from chalicelib.results.manifest import Manifest, ManifestCorrections, ManifestPart
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
 from tally.errors import ExitCode, OperatorError
@@ -91,21 +91,35 @@ def require_export(
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path) -> Fetched:
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
-    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError.
+    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError. With
+    them come the corrected rows that the export was made of, if they are there still.
     """
     body = _read(s3, bucket, export.manifest_key)
     manifest = msgspec.json.decode(body, type=Manifest)
     folder.mkdir(parents=True, exist_ok=True)
-    parts: list[ManifestPart] = [*manifest.parts, manifest.failed]
+    parts: list[ManifestPart | ManifestCorrections] = [*manifest.parts, manifest.failed, *manifest.corrections]
+    gone = []
     with output.progress("results", sum(part.bytes for part in parts), in_bytes=True) as advance:
         for part in parts:
             place = folder / part.name
             if place.is_file() and place.stat().st_size == part.bytes and digest(place) == part.sha256:
                 advance(part.bytes)
                 continue
-            _fetch_part(s3, bucket, export.prefix, part, place, advance)
+            key = part.key if isinstance(part, ManifestCorrections) else export.prefix + part.name
+            try:
+                _fetch_part(s3, bucket, key, part, place, advance)
+            except _GoneError as error:
+                if not isinstance(part, ManifestCorrections):
+                    raise
+                gone.append(str(error))
+    for said in gone:
+        output.warn(f"{said}. The results have its rows; `tally verify` misses the file.")
     _replace(folder / MANIFEST, [body])
-    return Fetched(manifest=manifest, folder=folder, files=len(parts) + 1)
+    return Fetched(manifest=manifest, folder=folder, files=len(parts) - len(gone) + 1)
+
+
+class _GoneError(OperatorError):
+    """An object is not there any more."""
 
 
 def digest(path: Path) -> str:
@@ -115,16 +129,20 @@ def digest(path: Path) -> str:
 
 
 def _fetch_part(  # noqa: PLR0917  what, from where, to where
-    s3: "S3Client", bucket: str, prefix: str, part: ManifestPart, place: Path, advance: Callable[[int], None]
+    s3: "S3Client",
+    bucket: str,
+    key: str,
+    part: ManifestPart | ManifestCorrections,
+    place: Path,
+    advance: Callable[[int], None],
 ) -> None:
     which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
     try:
-        answer = s3.get_object(Bucket=bucket, Key=prefix + part.name, **which)
+        answer = s3.get_object(Bucket=bucket, Key=key, **which)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "NoSuchVersion", "404"}:
-            raise OperatorError(
-                f"s3://{bucket}/{prefix}{part.name} is gone: results expire", code=ExitCode.USAGE
-            ) from error
+            what = "uploads" if isinstance(part, ManifestCorrections) else "results"
+            raise _GoneError(f"s3://{bucket}/{key} is gone: {what} expire", code=ExitCode.USAGE) from error
         raise
     found = hashlib.sha256()
 

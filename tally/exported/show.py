@@ -13,7 +13,8 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
     output.say(f"{counts.rows:,} rows in {fetched.files:,} files: {fetched.folder}")
     if failed.rows:
         output.say(
-            f"{failed.rows:,} rows did not succeed: correct them in {fetched.folder / failed.name} and upload it"
+            f"{failed.rows:,} rows did not succeed: correct a copy of {fetched.folder / failed.name}, then"
+            f" `tally redrive {fetched.manifest.batch_id} --from` it"
         )
     if failed.formula_rows:
         output.warn(f"{failed.formula_rows:,} rows of {failed.name} have a cell that a spreadsheet takes for a formula")
