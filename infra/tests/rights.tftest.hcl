@@ -210,6 +210,20 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
   }
 }
 
+run "lets_only_ingest_and_export_read_corrected_rows" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.actions if contains(s.resources, "${module.inbox.arn}/corrections/*")]))
+      if contains(flatten(statements[*].resources), "${module.inbox.arn}/corrections/*")
+    } == { ingest = "s3:GetObject s3:GetObjectVersion", export = "s3:GetObject s3:GetObjectVersion" }
+    error_message = "Corrections are written by an operator, and read where rows are."
+  }
+}
+
 run "lets_only_process_heavy_delete_from_the_table" {
   variables {
     stage = "alpha"
@@ -254,7 +268,7 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       } == {
       plan          = "GetItem PutItem UpdateItem"
       dispatch      = ""
-      ingest        = "BatchGetItem BatchWriteItem PutItem UpdateItem"
+      ingest        = "BatchGetItem BatchWriteItem GetItem PutItem Query UpdateItem"
       process       = "BatchGetItem UpdateItem"
       process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
       finish        = "PutItem UpdateItem"
