@@ -237,7 +237,7 @@ run "lets_only_process_heavy_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_reconcile_dead_letters_and_export" {
+run "lets_nothing_query_but_ingest_reconcile_dead_letters_and_export" {
   variables {
     stage = "alpha"
   }
@@ -249,9 +249,10 @@ run "lets_nothing_query_but_reconcile_dead_letters_and_export" {
       } == {
       dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       export       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export reads whole chunks; the others know the keys of what they read."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export reads whole chunks, ingest the corrections of one; the others know the keys of what they read."
   }
 }
 
