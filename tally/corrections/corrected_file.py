@@ -20,12 +20,14 @@ from chalicelib.rows import RejectedRow, Schema
 from chalicelib.store.batch import Batch
 from tally.corrections.problems import Kind, Problem
 from tally.errors import ExitCode, OperatorError
+from tally.exported.to_correct import TEXT_MEMBER
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK_BYTES = 1_048_576
 _ROWS_AT_ONCE = 1_000
 _BYTES_AT_ONCE = 262_144
 _OURS = (LINE_COLUMN, REASON_COLUMN)
+_OUR_MEMBERS = frozenset({*_OURS, TEXT_MEMBER})
 
 
 class CorrectedRow(NamedTuple):
@@ -222,7 +224,7 @@ def _json_rows(data: bytes, first_line: int, layout: Layout) -> Iterator[_Found 
         if line is None:
             yield Problem(found.line, Kind.UNNAMED, _unnamed(said))
             continue
-        own = {name: value for name, value in found.values.items() if name not in _OURS}
+        own = {name: value for name, value in found.values.items() if name not in _OUR_MEMBERS}
         yield _Found(found.line, line, json_text(own))
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
+from chalicelib.files.dialect import Format
 from chalicelib.results.manifest import Manifest, ManifestCorrections, ManifestPart
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
 from tally.errors import ExitCode, OperatorError
+from tally.exported.to_correct import TO_CORRECT, write_to_correct
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ class Fetched:
     manifest: Manifest
     folder: Path
     files: int
+
+    @property
+    def to_correct(self) -> Path:
+        """The file whose rows are to be corrected, if any did not succeed."""
+        is_json = self.manifest.source.format == Format.JSONL
+        return self.folder / (TO_CORRECT if is_json else self.manifest.failed.name)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
@@ -92,7 +100,8 @@ def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: P
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
     A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError. With
-    them come the corrected rows that the export was made of, if they are there still.
+    them come the corrected rows that the export was made of, if they are there still, and a file to correct of JSON
+    lines, which is made here.
     """
     body = _read(s3, bucket, export.manifest_key)
     manifest = msgspec.json.decode(body, type=Manifest)
@@ -114,6 +123,7 @@ def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: P
                 gone.append(str(error))
     for said in gone:
         output.warn(f"{said}. The results have its rows; `tally verify` misses the file.")
+    write_to_correct(folder, manifest)
     _replace(folder / MANIFEST, [body])
     return Fetched(manifest=manifest, folder=folder, files=len(parts) - len(gone) + 1)
 

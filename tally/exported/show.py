@@ -13,7 +13,7 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
     output.say(f"{counts.rows:,} rows in {fetched.files:,} files: {fetched.folder}")
     if failed.rows:
         output.say(
-            f"{failed.rows:,} rows did not succeed: correct a copy of {fetched.folder / failed.name}, then"
+            f"{failed.rows:,} rows did not succeed: correct a copy of {fetched.to_correct}, then"
             f" `tally redrive {fetched.manifest.batch_id} --from` it"
         )
     if failed.formula_rows:

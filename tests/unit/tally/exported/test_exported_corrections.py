@@ -1,6 +1,7 @@
 """Fetched results of a corrected batch: the corrected rows come with them, and are held to what the results say."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,38 @@ def test_results_are_fetched_also_when_their_corrections_have_expired(pipeline: 
     assert (found["rows"], found["files"]) == (5, 3)
     assert "is gone: uploads expire" in said.getvalue()
     assert [problem.partition(": ")[2] for problem in verify(tmp_path / "results").problems] == ["is missing"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_json_lines_to_correct_have_their_lines_and_reasons(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str
+) -> None:
+    """Corrected and given back as they are: also what was no JSON, and a member that only that encoding has."""
+    folder = tmp_path / "json jobs"
+    folder.mkdir()
+    more = f'\nFORMAT = "jsonl"\nENCODING = "{encoding}"\n'
+    with deployed_job(monkeypatch, folder, "sizes", JOB + more):
+        pipeline = exporting(monkeypatch)
+        content = '{"kind":"b\u00e4r","size":"x"}\n{"kind":"a","size":2}\n\nno json\n{"kind":"broken","size":4}\n[5]\n'
+        batch_id = pipeline.upload("inbox/sizes/day.jsonl", content.encode(encoding))
+        pipeline.drain()
+        fetched(pipeline, batch_id, tmp_path / "results")
+        path = tmp_path / "results" / "to-correct.jsonl"
+        lines = list(map(json.loads, path.read_text(encoding="utf-8-sig").splitlines()))
+        assert [line["tally_line"] for line in lines] == [1, 4, 5, 6]
+        assert [line.get("tally_text") for line in lines] == [None, "no json", None, "[5]"]
+        assert all(line["tally_reason"] for line in lines)
+        assert lines[0]["kind"] == "b\u00e4r"
+        mark = "\ufeff" if encoding == "latin-1" else ""
+        fixed = "".join(json.dumps({**line, "kind": line.get("kind", "c"), "size": 1}) + "\n" for line in lines)
+        path.write_text(mark + fixed.replace("broken", "b"), encoding="utf-8")
+        assert corrected(pipeline, batch_id, path).rows == 4
+        pipeline.drain()
+        assert pipeline.batch(batch_id).counts.succeeded == 5
+
+
+def test_nothing_is_to_correct_where_all_rows_succeeded(pipeline: Pipeline, tmp_path: Path) -> None:
+    batch_id = pipeline.upload("inbox/sizes/day.csv", b"kind,size\na,1\n")
+    pipeline.drain()
+    fetched(pipeline, batch_id, tmp_path / "results")
+    assert not (tmp_path / "results" / "to-correct.jsonl").exists()
