@@ -32,6 +32,10 @@ class Row(rows.Row):
     kind: str
     size: int
 
+class Loose(rows.Row):
+    kind: str
+    size: int | str
+
 ran = []
 broken = {"broken"}
 

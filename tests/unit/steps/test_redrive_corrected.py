@@ -61,6 +61,13 @@ def module() -> Any:
     return importlib.import_module(jobs.require("sizes").process.__module__)
 
 
+def loosen() -> None:
+    """Deploy the job with a type that takes every row."""
+    module().Row = module().Loose
+    module().ran.clear()
+    jobs.find.cache_clear()
+
+
 def uploaded(pipeline: Pipeline, *rows: str) -> str:
     """Upload a file; returns the id of its batch."""
     return pipeline.upload("inbox/sizes/day.csv", (HEADER + "\n".join(rows or ROWS)).encode())
@@ -161,7 +168,9 @@ def test_a_rejected_correction_is_read_again_from_the_corrections(
     found = outcomes(pipeline, batch_id)
     assert found[0, 1] == ("rejected", "line 3, column 2 'size': expected int, got 'small'")
     assert found[0, 2][0] == "rejected"
-    module().Row.__annotations__["size"] = str
+    _, _, failed = exported(pipeline, batch_id)
+    assert [cells[2:] for cells in failed[1:3]] == [["b", "small"], ["c", "large"]]
+    loosen()
     assert (
         redriver(pipeline.dynamodb)
         .redrive(batch_id, outcome=Outcome.REJECTED, rows={(0, 1), (0, 2)}, on_chunk=lambda: None)
@@ -170,8 +179,8 @@ def test_a_rejected_correction_is_read_again_from_the_corrections(
     )
     pipeline.drain()
     check(pipeline, batch_id)
-    _, _, failed = exported(pipeline, batch_id)
-    assert [cells[2:] for cells in failed[1:3]] == [["b", "small"], ["c", "large"]]
+    assert sorted(module().ran) == [("b", "small"), ("c", "large")]
+    assert results_of(pipeline, batch_id)[1:3] == ['"small"', '"large"']
 
 
 def _unknown(_: str) -> Any:
@@ -585,6 +594,24 @@ def test_a_lost_message_is_sent_again_by_a_repair(pipeline: Pipeline, tmp_path: 
     pipeline.drain()
     check(pipeline, batch_id)
     assert results_of(pipeline, batch_id) == RESULTS
+
+
+def test_a_repair_of_a_lost_marker_reads_the_corrected_row_again_and_runs_no_other(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row failed, so it is stored as it was uploaded; its correction was rejected, and that marker is gone."""
+    batch_id = ended(pipeline)
+    monkeypatch.setattr("tally.corrections.run.load", _unknown)
+    corrected(pipeline, batch_id, written(tmp_path, "4,,c,large"))
+    pipeline.drain()
+    (lost,) = [marker for marker in pipeline.markers(batch_id) if marker.chunk.number == 0 and 2 in marker.every_row]
+    assert len(lost.every_row) == 1
+    del pipeline.dynamodb.items[lost.chunk.pk, f"mark#{lost.version:06d}"]
+    loosen()
+    services.Services.of(None).reconciler.repair(batch_id, thorough=True)
+    pipeline.drain()
+    check(pipeline, batch_id)
+    assert module().ran == [("c", "large")]
 
 
 def test_a_dead_letter_of_the_reading_leaves_the_corrected_rows_rejected_and_says_why(
