@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from chalicelib.ahead import ahead
 from chalicelib.errors import SourceGoneError
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.source import ObjectReader
 from chalicelib.results.failed import source_rows
 from chalicelib.store import rows as stored_rows
@@ -19,10 +20,14 @@ from chalicelib.store.table import MAX_KEYS, Table
 from tally.corrections.problems import Kind, Problem
 from tally.corrections.staging import Span, StagedLine, Staging
 
+MAX_CHUNK_BYTES = 2 * MAX_RECORD_BYTES
+"""What the corrected rows of a chunk may take, for `ingest` reads and stores them together. A chunk of an upload has half
+of it at most."""
 _READERS = 4
 _NO_END = 1 << 62
 _UNKNOWN = "no row of the batch begins at line {line:,}: is the file of another batch?"
 _SUCCEEDED = "the row at line {line:,} has succeeded: only rows that failed or were rejected are replaced"
+_TOO_LARGE = "with the rows before it in its chunk it is over {most:,} bytes: correct some of these rows later"
 _PENDING = "the row at line {line:,} has no outcome yet: wait until it has"
 
 
@@ -50,11 +55,13 @@ class Matcher:
             found = dict(self._rows(chunk, lines, partition)) if chunk else {}
             same = self._corrected_by_this(partition)
             taken: dict[int, int] = {}
+            taken_bytes = 0
             for each in lines:
                 row, outcome = found.get(each.line, (None, None))
                 if not each.size:
-                    continue  # two rows for it: said already
-                problem = _problem(each, row, outcome)
+                    continue  # two rows for it: reported already
+                taken_bytes += each.size
+                problem = _problem(each, row, outcome, taken_bytes)
                 if problem and row is not None and row in same:
                     self.already += 1
                 elif problem:
@@ -125,11 +132,13 @@ def _corrections(partition: Sequence[Item]) -> list[Correction]:
     return [Correction.from_item(item) for item in partition if text_of(item, "sk").startswith(CORRECTION_PREFIX)]
 
 
-def _problem(each: StagedLine, row: int | None, outcome: RowOutcome | None) -> Problem | None:
+def _problem(each: StagedLine, row: int | None, outcome: RowOutcome | None, taken_bytes: int) -> Problem | None:
     if row is None:
         return Problem(each.own_line, Kind.UNKNOWN, _UNKNOWN.format(line=each.line))
     if outcome is None:
         return Problem(each.own_line, Kind.PENDING, _PENDING.format(line=each.line))
     if outcome.outcome is Outcome.SUCCEEDED:
         return Problem(each.own_line, Kind.SUCCEEDED, _SUCCEEDED.format(line=each.line))
+    if taken_bytes > MAX_CHUNK_BYTES:
+        return Problem(each.own_line, Kind.TOO_LARGE, _TOO_LARGE.format(most=MAX_CHUNK_BYTES))
     return None

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     UNNAMED = "unnamed"  # it does not say which line of the upload it replaces
     INVALID = "invalid"  # the job would reject it
     TWICE = "twice"  # another line of the file replaces the same row
+    TOO_LARGE = "too_large"  # the corrected rows of its chunk are too large to be read together
     UNKNOWN = "unknown"  # no row of the batch begins at the line
     SUCCEEDED = "succeeded"  # the row has succeeded
     PENDING = "pending"  # the row has no outcome yet

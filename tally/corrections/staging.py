@@ -21,7 +21,7 @@ _FAST = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
 
 
 class StagedLine(NamedTuple):
-    """A line that is replaced, where that is said, and how long its bytes are; 0 where two lines replace it."""
+    """A line that is replaced, where its new row stands, and how many bytes that has; 0 if two rows replace it."""
 
     line: int
     own_line: int

@@ -227,7 +227,7 @@ class LeftOut(Result):
 
     line: Annotated[int, Meta(description="Where it begins in that file.")]
     kind: Annotated[
-        Literal["unreadable", "unnamed", "invalid", "twice", "unknown", "succeeded", "pending"],
+        Literal["unreadable", "unnamed", "invalid", "twice", "too_large", "unknown", "succeeded", "pending"],
         Meta(description="Why, for programs: docs/failures.md says what each means."),
     ]
     what: Annotated[str, Meta(description="Why, for people.")]

@@ -105,7 +105,7 @@ def test_the_results_of_any_history_of_corrections_are_what_one_process_would_ha
     broken: set[str],
     data: st.DataObject,
 ) -> None:
-    """A row is the upload's or the corrected one, as the results say, whoever dies where; in the end all succeed."""
+    """A row is the upload's or the corrected one, as the results say, whatever dies where; in the end all succeed."""
     content = HEADER + b"".join(records)
     folder = tmp_path_factory.mktemp("corrected")
     failing.clear()

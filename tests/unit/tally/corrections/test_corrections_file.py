@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.store.items import Counts
+from tally.corrections import matching
 from tally.corrections.corrected_file import CorrectedFile
 from tally.corrections.problems import MAX_SHOWN, Kind, Problem
 from tally.corrections.run import Corrected
@@ -190,6 +191,17 @@ def test_a_line_that_cannot_run_is_named_and_nothing_is_changed(
     refused = _refused(pipeline, tmp_path, "4,c,30", row)
     assert "1 line of corrected.csv cannot run, 1 can: nothing was changed" in str(refused)
     assert refused.detail.startswith(f"1 {kind}\nline 3: {what}")
+
+
+def test_corrected_rows_of_a_chunk_that_are_too_large_together_are_named(
+    deploy: Deploy, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ingest` reads them at once, and stores them in one transaction. Rows of other chunks do not count."""
+    deploy("")
+    monkeypatch.setattr(matching, "MAX_CHUNK_BYTES", 40)
+    refused = _refused(pipeline, tmp_path, f"3,{'k' * 20},20", f"4,{'k' * 20},30", f"6,{'k' * 20},50")
+    assert "1 line of corrected.csv cannot run, 2 can" in str(refused)
+    assert refused.detail.startswith("1 too_large\nline 3: with the rows before it")
 
 
 def test_two_rows_for_one_line_are_both_named(deploy: Deploy, pipeline: Pipeline, tmp_path: Path) -> None:
