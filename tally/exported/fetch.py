@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from chalicelib.results.manifest import Manifest, ManifestPart
+from chalicelib.files.dialect import Format
+from chalicelib.results.manifest import Manifest, ManifestCorrections, ManifestPart
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
 from chalicelib.store.repository import Repository
 from tally.errors import ExitCode, OperatorError
+from tally.exported.to_correct import TO_CORRECT, write_to_correct
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ class Fetched:
         """Rows with a cell that a spreadsheet takes for a formula: of CSV all, of JSON lines those of failed.csv."""
         parts = sum(part.formula_rows for part in self.manifest.parts)
         return max(parts, 0 if self.one_file else self.manifest.failed.formula_rows)
+
+    @property
+    def to_correct(self) -> Path:
+        """The file whose rows are to be corrected, if any did not succeed."""
+        is_json = self.manifest.source.format == Format.JSONL
+        return self.place / (TO_CORRECT if is_json else self.manifest.failed.name)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
@@ -110,20 +118,38 @@ def _require_coming(batch: Batch, wanted: int, export: Export | None) -> None:
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
-    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError.
+    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError. With
+    them come the corrected rows that the export was made of, if they are there still, and a file to correct of JSON
+    lines, which is made here.
     """
     manifest, body = read_manifest(s3, bucket, export)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [*manifest.parts, *([manifest.failed] if failed else [])]
+    parts: list[ManifestPart | ManifestCorrections] = list(manifest.parts)
+    if failed:
+        parts += [manifest.failed, *manifest.corrections]
+    gone = []
     with output.progress("results", sum(part.bytes for part in parts), in_bytes=True) as advance:
         for part in parts:
             place = folder / part.name
             if place.is_file() and place.stat().st_size == part.bytes and digest(place) == part.sha256:
                 advance(part.bytes)
                 continue
-            fetch_part(s3, bucket, export, part, place, advance)
+            if not isinstance(part, ManifestCorrections):
+                fetch_result(s3, bucket, export, part, place, advance)
+                continue
+            try:
+                fetch_part(s3, bucket, part.key, part, place, advance)
+            except ClientError as error:
+                if not _is_gone(error):
+                    raise
+                gone.append(part.key)
+    for key in gone:
+        what = f"s3://{bucket}/{key} is gone: uploads expire"
+        output.warn(f"{what}. The results have its rows; `tally verify` misses the file.")
+    if failed:
+        write_to_correct(folder, manifest)
     _replace(folder / MANIFEST, [body])
-    return Fetched(manifest=manifest, place=folder, files=len(parts) + 1)
+    return Fetched(manifest=manifest, place=folder, files=len(parts) - len(gone) + 1)
 
 
 def read_manifest(s3: "S3Client", bucket: str, export: Export) -> tuple[Manifest, bytes]:
@@ -141,16 +167,28 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch_part(  # noqa: PLR0917  what, from where, to where
+def fetch_result(  # noqa: PLR0917  what, from where, to where
     s3: "S3Client", bucket: str, export: Export, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
-    """Fetch one file; raises OperatorError if it has expired, or is not what the manifest says."""
-    which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
+    """Fetch a file of results; raises OperatorError if it has expired, or is not what the manifest says."""
     key = export.prefix + part.name
     try:
-        answer = s3.get_object(Bucket=bucket, Key=key, **which)
+        fetch_part(s3, bucket, key, part, place, advance)
     except ClientError as error:
         raise _gone(error, bucket, export, key) from error
+
+
+def fetch_part(  # noqa: PLR0917  what, from where, to where
+    s3: "S3Client",
+    bucket: str,
+    key: str,
+    part: ManifestPart | ManifestCorrections,
+    place: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Fetch one file; raises OperatorError if it is not what the manifest says, and what S3 answers."""
+    which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
+    answer = s3.get_object(Bucket=bucket, Key=key, **which)
     found = hashlib.sha256()
 
     def blocks() -> Any:
@@ -174,9 +212,13 @@ def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True)
     os.replace(beside, place)  # noqa: PTH105  the same on every system
 
 
+def _is_gone(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in {"NoSuchKey", "NoSuchVersion", "404"}
+
+
 def _gone(error: ClientError, bucket: str, export: Export, key: str) -> Exception:
     """Return what to raise for a file that cannot be read: that it is gone, if it is."""
-    if error.response.get("Error", {}).get("Code") not in {"NoSuchKey", "NoSuchVersion", "404"}:
+    if not _is_gone(error):
         return error
     until = f"results were kept until {export.results_expire_at[:10]}" if export.results_expire_at else "it was deleted"
     return OperatorError(

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from chalicelib.files.form import CHUNK_COLUMN, LINE_COLUMN, OUTCOME_COLUMN, ROW_COLUMN
+from chalicelib.files.form import (
+    CHUNK_COLUMN,
+    CORRECTED_COLUMN,
+    LINE_COLUMN,
+    OUTCOME_COLUMN,
+    REASON_COLUMN,
+    ROW_COLUMN,
+)
 from chalicelib.results.lines import ResultLine
 from chalicelib.store.items import Outcome
 
@@ -22,7 +29,7 @@ _decode = msgspec.json.Decoder(ResultLine).decode
 def rows_of(part: Path, columns: Sequence[str]) -> Iterator[ResultLine]:
     """Return the rows of a part: CSV with these columns, JSON lines if there are none; raises one of ``UNREADABLE``.
 
-    Of CSV without its results, reasons and the cells of the file.
+    Of CSV without its results and the cells of the file.
     """
     with gzip.open(part, "rb") as file:
         if columns:
@@ -36,7 +43,8 @@ def _records(file: gzip.GzipFile, columns: Sequence[str]) -> Iterator[ResultLine
     reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""), strict=True)
     if next(reader, None) != list(columns):
         raise ValueError("it does not begin with the columns of the manifest")
-    line, chunk, row, outcome = map(columns.index, (LINE_COLUMN, CHUNK_COLUMN, ROW_COLUMN, OUTCOME_COLUMN))
+    wanted = LINE_COLUMN, CHUNK_COLUMN, ROW_COLUMN, OUTCOME_COLUMN, REASON_COLUMN, CORRECTED_COLUMN
+    line, chunk, row, outcome, reason, corrected = map(columns.index, wanted)
     for cells in reader:
         if len(cells) != len(columns):
             raise ValueError(f"it has {len(cells):,} cells, and there are {len(columns):,} columns")
@@ -45,4 +53,6 @@ def _records(file: gzip.GzipFile, columns: Sequence[str]) -> Iterator[ResultLine
             chunk=int(cells[chunk]),
             row=int(cells[row]),
             outcome=Outcome(cells[outcome]),
+            reason=cells[reason],
+            corrected=cells[corrected],
         )

@@ -18,7 +18,7 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
         rows = "1 row" if failed == 1 else f"{failed:,} rows"
         where = f"`tally results {manifest.batch_id}` fetches {manifest.failed.name}, to correct them in"
         if not fetched.one_file:
-            where = f"correct them in {fetched.place / manifest.failed.name} and upload it"
+            where = f"correct a copy of {fetched.to_correct}, then `tally redrive {manifest.batch_id} --from` it"
         output.say(f"{rows} did not succeed: {where}")
     if fetched.formula_rows:
         output.warn(

@@ -15,11 +15,11 @@ import msgspec
 from chalicelib.files.form import Form
 from chalicelib.results.lines import ResultLine
 from chalicelib.results.manifest import Manifest
-from chalicelib.results.table import Columns, record, row_cells
+from chalicelib.results.table import Columns, Place, record, row_cells
 from chalicelib.store.exports import Export
 from chalicelib.store.marker import RowOutcome
 from tally.errors import ExitCode, OperatorError
-from tally.exported.fetch import Fetched, fetch, fetch_part, read_manifest
+from tally.exported.fetch import Fetched, fetch, fetch_result, read_manifest
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
         def parts() -> Iterator[Path]:
             for part in manifest.parts:
                 place = Path(name) / part.name
-                fetch_part(s3, bucket, export, part, place, advance)
+                fetch_result(s3, bucket, export, part, place, advance)
                 yield place
                 place.unlink()
 
@@ -132,7 +132,7 @@ def _joined(manifest: Manifest, form: Form, parts: Unpacked) -> Iterable[bytes]:
         outcome = RowOutcome(
             row=row.row, outcome=row.outcome, result=row.result, code=row.code, reason=row.reason, tries=row.tries
         )
-        yield record(row_cells(columns, (), row.chunk, outcome, row.line))
+        yield record(row_cells(columns, (), outcome, Place(row.line, row.chunk, row.row, row.corrected)))
 
 
 def _rows(parts: Unpacked) -> Iterator[ResultLine]:

@@ -15,9 +15,10 @@ from chalicelib.files.encodings import marked
 from chalicelib.files.ranges import ranges
 from chalicelib.results.failed import source_rows
 from chalicelib.results.lines import ResultLine
-from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestPart, ManifestSource
+from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestCorrections, ManifestPart, ManifestSource
 from chalicelib.store.items import Outcome
 from tally.errors import ExitCode, OperatorError
+from tally.exported.corrections import against_corrections
 from tally.exported.fetch import MANIFEST, digest
 from tally.exported.parts import UNREADABLE, rows_of
 
@@ -59,6 +60,7 @@ class _Rows:
     lines: list[int | None] = field(default_factory=list)
     counts: Counter[Outcome] = field(default_factory=Counter)
     last: tuple[int, int] = (-1, 0)
+    corrected: dict[str, list[int | None]] = field(default_factory=dict)
 
     def add(self, name: str, row: ResultLine) -> None:
         place = (row.chunk, row.row)
@@ -71,6 +73,8 @@ class _Rows:
             self.problems.append(f"{name}: rows are missing before {where}")
         self.last = max(self.last, place)
         self.lines.append(row.line)
+        if row.corrected:
+            self.corrected.setdefault(row.corrected, []).append(row.line)
         self.counts[row.outcome] += 1
 
 
@@ -87,6 +91,9 @@ def verify(folder: Path, source: Path | None = None) -> Verified:
             continue
         if part is not manifest.failed:
             _follow(folder, part, manifest.columns, rows)
+    are_there = [_is_as_written(folder, file, found.problems) for file in manifest.corrections]
+    if all(are_there):
+        found.problems += against_corrections(folder, manifest, rows.corrected)
     found.rows = sum(rows.counts.values())
     counted = {outcome: rows.counts[outcome] for outcome in Outcome}
     said = {outcome: getattr(manifest.counts, outcome) for outcome in Outcome}
@@ -115,7 +122,7 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _is_as_written(folder: Path, part: ManifestPart, problems: list[str]) -> bool:
+def _is_as_written(folder: Path, part: ManifestPart | ManifestCorrections, problems: list[str]) -> bool:
     path = folder / part.name
     if not path.is_file():
         problems.append(f"{part.name}: is missing")

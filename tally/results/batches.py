@@ -1,6 +1,6 @@
 """Results of the commands about batches."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -243,6 +243,29 @@ class Waited(Progress):
     exported: Exported | None
 
 
+class LeftOut(Result):
+    """A line of a corrected file that cannot run."""
+
+    line: Annotated[int, Meta(description="Where it begins in that file.")]
+    kind: Annotated[
+        Literal["unreadable", "unnamed", "invalid", "twice", "too_large", "unknown", "succeeded", "pending"],
+        Meta(description="Why, for programs: docs/failures.md says what each means."),
+    ]
+    what: Annotated[str, Meta(description="Why, for people.")]
+
+
+class Corrections(Result):
+    """What `tally redrive --from` found in the file."""
+
+    dry_run: Annotated[bool, Meta(description="Nothing was changed: `rows` would run.")]
+    rows: Annotated[int, Meta(description="Rows that run again as they were corrected.")]
+    already: Annotated[int, Meta(description="Rows that an earlier run with this file took back.")]
+    left_out: Annotated[int, Meta(description="Lines that cannot run, with --skip-invalid.")]
+    problems: Annotated[list[LeftOut], Meta(description="The first 50 of these.")]
+    key: Annotated[str, Meta(description="The object with the corrected rows in the inbox, empty without one.")]
+    sha256: str
+
+
 class Redriven(Result):
     """`tally redrive`."""
 
@@ -250,6 +273,8 @@ class Redriven(Result):
     redriven: Annotated[int, Meta(description="Rows that run, or are read, again.")]
     attempt: int
     lifted: Annotated[str, Meta(description="The hold that was lifted, or empty.")]
+    corrected: Corrections | UnsetType = UNSET
+    """With --from."""
 
 
 class Followed(Progress):
@@ -257,6 +282,8 @@ class Followed(Progress):
 
     redriven: int
     lifted: str
+    corrected: Corrections | UnsetType = UNSET
+    """With --from."""
 
 
 class Listed(Result):

@@ -111,6 +111,14 @@ class MemoryS3:
         data = self.objects[Key, VersionId or versions[-1]][int(first) : int(last) + 1]
         return {"Body": io.BytesIO(data), "ContentRange": f"bytes {Range}/*"}
 
+    def head_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        versions = [version for key, version in self.objects if key == Key]
+        if not versions or (Key, versions[-1]) in self.deletions:
+            raise client_error("404", 404)
+        version = versions[-1]
+        size = len(self.objects[Key, version])
+        return {"VersionId": version, "ETag": f'"{etag(version)}"', "ContentLength": size}
+
     def list_object_versions(
         self,
         *,

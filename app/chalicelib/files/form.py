@@ -11,6 +11,7 @@ CODE_COLUMN = "tally_code"
 TRIES_COLUMN = "tally_tries"
 CHUNK_COLUMN = "tally_chunk"
 ROW_COLUMN = "tally_row"
+CORRECTED_COLUMN = "tally_corrected"
 
 OUR_COLUMNS = frozenset(
     {
@@ -22,6 +23,7 @@ OUR_COLUMNS = frozenset(
         TRIES_COLUMN,
         CHUNK_COLUMN,
         ROW_COLUMN,
+        CORRECTED_COLUMN,
     }
 )
 """In a file that is uploaded they are no columns of the job's: results may be the input of another job."""

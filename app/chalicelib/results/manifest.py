@@ -1,6 +1,6 @@
 """manifest.json: what an export consists of, written when all of it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -8,6 +8,7 @@ from chalicelib.errors import FatalError
 from chalicelib.files.form import Form
 from chalicelib.results.table import Columns
 from chalicelib.store.batch import Batch
+from chalicelib.store.corrections import CorrectionsFile
 from chalicelib.store.exports import FAILED_PIECE, Export, Piece
 from chalicelib.store.items import Counts
 
@@ -59,10 +60,27 @@ class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
     without_bytes: int = 0
 
 
+class ManifestCorrections(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with corrected rows, which are in place of those of the source at the same lines.
+
+    ``name`` is what `tally results` calls it, and what the results say of each row that was read from it. Of several
+    corrections of a row the last one holds, so that not each of its ``rows`` need be in the results.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    bucket: str
+    key: str
+    version: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never.
 
-    ``columns`` is the header of each part that is CSV, empty for JSON lines.
+    ``columns`` is the header of each part that is CSV, empty for JSON lines. ``corrections`` are in the order of their
+    names.
     """
 
     schema_version: int
@@ -79,10 +97,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counts: ManifestCounts
     parts: list[ManifestPart]
     failed: ManifestPart
+    corrections: list[ManifestCorrections] = []
 
 
-def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
-    """Return the manifest of an export whose pieces are all there; raises FatalError if they do not add up."""
+def manifest(
+    batch: Batch, export: Export, pieces: Sequence[Piece], corrections: Iterable[CorrectionsFile] = ()
+) -> Manifest:
+    """Return the manifest of an export whose pieces are all there; raises FatalError if they do not add up.
+
+    ``corrections`` are all files that the attempt may have rows of.
+    """
     parts = [piece for piece in pieces if piece.number != FAILED_PIECE]
     failed = next(piece for piece in pieces if piece.number == FAILED_PIECE)
     counted = sum((piece.counts for piece in parts), Counts())
@@ -118,6 +142,19 @@ def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
         ),
         parts=list(map(_part, parts)),
         failed=_part(failed),
+        corrections=sorted(map(_corrections, corrections), key=lambda each: each.name),
+    )
+
+
+def _corrections(file: CorrectionsFile) -> ManifestCorrections:
+    return ManifestCorrections(
+        name=file.name,
+        rows=file.rows,
+        bytes=file.size,
+        sha256=file.sha256,
+        bucket=file.source.bucket,
+        key=file.source.key,
+        version=file.source.version_id,
     )
 
 

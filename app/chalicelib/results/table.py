@@ -18,6 +18,7 @@ from chalicelib.files.dialect import Format, Layout
 from chalicelib.files.form import (
     CHUNK_COLUMN,
     CODE_COLUMN,
+    CORRECTED_COLUMN,
     LINE_COLUMN,
     OUR_COLUMNS,
     OUTCOME_COLUMN,
@@ -36,6 +37,16 @@ _END = "\r\n"
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
 """What stands for bytes that are no characters; failed.csv has the bytes."""
 _NULL = b"null"
+AFTER_FIELDS = (
+    RESULT_COLUMN,
+    CODE_COLUMN,
+    REASON_COLUMN,
+    TRIES_COLUMN,
+    LINE_COLUMN,
+    CHUNK_COLUMN,
+    ROW_COLUMN,
+    CORRECTED_COLUMN,
+)
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -50,8 +61,7 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The header of every part."""
-        after = (RESULT_COLUMN, CODE_COLUMN, REASON_COLUMN, TRIES_COLUMN, LINE_COLUMN, CHUNK_COLUMN, ROW_COLUMN)
-        return [*self.inputs, OUTCOME_COLUMN, *field_columns(self.inputs, self.fields), *after]
+        return [*self.inputs, OUTCOME_COLUMN, *field_columns(self.inputs, self.fields), *AFTER_FIELDS]
 
     def header(self) -> bytes:
         """Return the first record of a part."""
@@ -99,7 +109,17 @@ class InputCells:
         return [cell(named[name]) if name in named else "" for name in map(compared, self.columns.inputs)]
 
 
-def row_cells(columns: Columns, inputs: Sequence[str], chunk: int, outcome: RowOutcome, line: int | None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is: in the file and in the ledger; ``corrected`` is the file of corrections that it was read from."""
+
+    line: int | None
+    chunk: int
+    row: int
+    corrected: str = ""
+
+
+def row_cells(columns: Columns, inputs: Sequence[str], outcome: RowOutcome, place: Place) -> list[str]:
     """Return all cells of a row."""
     return [
         *inputs,
@@ -108,9 +128,10 @@ def row_cells(columns: Columns, inputs: Sequence[str], chunk: int, outcome: RowO
         outcome.code.value if outcome.code else "",
         harmless(outcome.reason),
         str(outcome.tries),
-        str(line or ""),
-        str(chunk),
-        str(outcome.row),
+        str(place.line or ""),
+        str(place.chunk),
+        str(place.row),
+        place.corrected,
     ]
 
 

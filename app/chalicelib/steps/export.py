@@ -19,11 +19,14 @@ from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.logs import logger
 from chalicelib.results import failed
 from chalicelib.results.chunk import ChunkResults, IncompleteError
+from chalicelib.results.corrections import corrected_rows
 from chalicelib.results.lines import numbered, result_line
 from chalicelib.results.manifest import manifest
-from chalicelib.results.table import Columns, InputCells, record, row_cells
-from chalicelib.store.batch import Batch
+from chalicelib.results.table import Columns, InputCells, Place, record, row_cells
+from chalicelib.store.batch import Batch, Source
+from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.corrections import files_of
 from chalicelib.store.exports import FAILED_PIECE, Export, Exports, Piece
 from chalicelib.store.items import ChunkKey, Counts, Outcome, timestamp
 from chalicelib.store.marker import RowOutcome
@@ -158,9 +161,10 @@ class Exporter:
         numbers = export.chunks_of(number)
         for found, rows in ahead(lambda number: self._read_with_rows(batch, number), numbers, at_once=READERS):
             for outcome in found.outcomes():
-                row = rows[outcome.row] if outcome.row < len(rows) else None
+                row = rows.get(outcome.row)
                 line = row.line if row else found.line(outcome)
-                cells = row_cells(columns, cells_of(row), found.chunk.key.number, outcome, line)
+                place = Place(line, found.chunk.key.number, outcome.row, found.corrected_by(outcome.row))
+                cells = row_cells(columns, cells_of(row), outcome, place)
                 counted.add(outcome, line)
                 counted.formula_rows += failed.has_formula(cells)
                 counted.without_bytes += row is None
@@ -177,15 +181,15 @@ class Exporter:
                 writer.write(piece)
 
     def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "Counted") -> Iterator[bytes]:
-        if found.chunk.unreadable:
+        if found.chunk.unreadable and not found.chunk.corrected:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
             yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
             yield from self._whole(batch, found.chunk, counted)
             return
-        rows = self._source_rows(batch, found.chunk)
+        rows = self._source_rows(batch, found, found.unsuccessful)
         for outcome in found.outcomes(found.unsuccessful):
-            row = rows[outcome.row] if outcome.row < len(rows) else None
+            row = rows.get(outcome.row)
             line = row.line if row else found.line(outcome)
             counted.add(outcome, line)
             counted.formula_rows += row is not None and failed.has_formula(row.cells)
@@ -214,17 +218,34 @@ class Exporter:
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
 
-    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, list[failed.SourceRow]]:
+    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, dict[int, failed.SourceRow]]:
         found = self._read(batch, number)
-        return found, [] if found.chunk.unreadable else self._source_rows(batch, found.chunk)
+        if found.chunk.unreadable and not found.chunk.corrected:
+            return found, {}
+        return found, self._source_rows(batch, found, RowBits.first(found.chunk.rows or 0))
 
     def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
         """Return the lines of rows that were given up unread, none where the ledger knows them."""
-        if found.chunk.pages or found.chunk.unreadable or all(found.line(each) for each in found.outcomes()):
+        is_read = found.chunk.pages and not found.chunk.corrected  # of one that is corrected perhaps in part
+        if is_read or found.chunk.unreadable or all(found.line(each) for each in found.outcomes()):
             return []
-        return [row.line for row in self._source_rows(batch, found.chunk)]
+        return [row.line for row in self._uploaded_rows(batch, found.chunk)]
 
-    def _source_rows(self, batch: Batch, chunk: Chunk) -> list[failed.SourceRow]:
+    def _source_rows(self, batch: Batch, found: ChunkResults, wanted: RowBits) -> dict[int, failed.SourceRow]:
+        """Return rows of a chunk as they were uploaded, or corrected; without those whose object was deleted."""
+        corrected = wanted & found.chunk.corrected
+        rows = dict(enumerate(self._uploaded_rows(batch, found.chunk))) if wanted - corrected else {}
+        if not corrected:
+            return rows
+        others = {row: each for row, each in rows.items() if row not in corrected}
+        return others | corrected_rows(
+            found.corrections,
+            corrected,
+            batch.layout,
+            lambda file: self._reader_of(file.source, file.created_at),
+        )
+
+    def _uploaded_rows(self, batch: Batch, chunk: Chunk) -> list[failed.SourceRow]:
         """Return the rows of a chunk as they are in the file; none if it was deleted."""
         try:
             data = self._reader(batch).read(chunk.start, chunk.end)
@@ -241,11 +262,14 @@ class Exporter:
             return b""
 
     def _reader(self, batch: Batch) -> ObjectReader:
+        return self._reader_of(batch.content, batch.created_at)
+
+    def _reader_of(self, source: Source, created_at: str) -> ObjectReader:
         return ObjectReader(
             s3=self.s3,
-            source=batch.content,
+            source=source,
             retry=self.retry,
-            settled_at=datetime.fromisoformat(batch.created_at) + self.settling,
+            settled_at=datetime.fromisoformat(created_at) + self.settling,
             clock=self.clock,
         )
 
@@ -258,7 +282,8 @@ class Exporter:
         if not export.complete or export.exported_at:
             return False
         batch = self._repository.require_batch(export.batch_id)
-        found = manifest(batch, export, list(self._exports.pieces(export)))
+        corrections = files_of(self.table, batch.id, export.attempt)
+        found = manifest(batch, export, list(self._exports.pieces(export)), corrections)
         writer = ObjectWriter(
             s3=self.s3,
             bucket=self.bucket,

@@ -47,7 +47,16 @@ def process(row) -> Result | None:
         raise PermanentError("=not today")
     return None if row.name == "none" else Result(row.name, 2 * row.count, row.name.split())
 """
-OURS = ["tally_result", "tally_code", "tally_reason", "tally_tries", "tally_line", "tally_chunk", "tally_row"]
+OURS = [
+    "tally_result",
+    "tally_code",
+    "tally_reason",
+    "tally_tries",
+    "tally_line",
+    "tally_chunk",
+    "tally_row",
+    "tally_corrected",
+]
 CELLS = st.text(st.sampled_from("ab ,;\t|'\"\r\n\\=+-@\x00\x07\x85\u2028\ufeff\uff1dé😀e\u0301"), max_size=6)
 
 
@@ -100,7 +109,7 @@ def test_each_row_has_its_cells_its_outcome_and_its_result(pipeline: Pipeline, f
     failing.add("bad")
     header, *rows = exported(pipeline, b' note ,COUNT,name\n" a\n",1,x y\n=1,2,bad\n,no,z\n\n-,3,none\n')
     assert header == ["note", "COUNT", "name", "tally_outcome", "result_name", "double", "parts", *OURS]
-    assert rows[0] == [" a\n", "1", "x y", "succeeded", "x y", "2", '["x","y"]', "", "", "", "1", "2", "0", "0"]
+    assert rows[0] == [" a\n", "1", "x y", "succeeded", "x y", "2", '["x","y"]', "", "", "", "1", "2", "0", "0", ""]
     assert rows[1][:10] == ["=1", "2", "bad", "failed", "", "", "", "", "permanent", rows[1][9]]
     assert "=not today" in rows[1][9]
     assert rows[2][:8] == ["", "no", "z", "rejected", "", "", "", ""]

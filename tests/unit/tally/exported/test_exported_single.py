@@ -110,9 +110,9 @@ def test_json_lines_become_csv_without_the_cells_of_the_file(
     show_fetched(output, found)
     said = output.console.file.getvalue()  # type: ignore[attr-defined]
     header, *rows = list(csv.reader(io.StringIO(place.read_text(), newline="")))
-    assert header[-8:-6] == ["double", "tally_result"]
-    assert [row[-8] for row in rows] == ["2", *(str(2 * row) for row in range(9)), ""]
-    assert [row[-2:] for row in rows] == [[str(row // 4), str(row % 4)] for row in range(11)]
+    assert header[-9:-7] == ["double", "tally_result"]
+    assert [row[-9] for row in rows] == ["2", *(str(2 * row) for row in range(9)), ""]
+    assert [row[-3:-1] for row in rows] == [[str(row // 4), str(row % 4)] for row in range(11)]
     assert header[0] == ("name" if form == "csv" else "tally_outcome")
     assert ("Without the cells of the file" in said) is (form == "jsonl")
     assert "1 row did not succeed" in said
