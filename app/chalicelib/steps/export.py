@@ -158,7 +158,7 @@ class Exporter:
         numbers = export.chunks_of(number)
         for found, rows in ahead(lambda number: self._read_with_rows(batch, number), numbers, at_once=READERS):
             for outcome in found.outcomes():
-                row = rows[outcome.row] if outcome.row < len(rows) else None
+                row = rows.get(outcome.row)
                 line = row.line if row else found.line(outcome)
                 cells = row_cells(columns, cells_of(row), found.chunk.key.number, outcome, line)
                 counted.add(outcome, line)
@@ -214,9 +214,9 @@ class Exporter:
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
 
-    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, list[failed.SourceRow]]:
+    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, dict[int, failed.SourceRow]]:
         found = self._read(batch, number)
-        return found, [] if found.chunk.unreadable else self._source_rows(batch, found.chunk)
+        return found, {} if found.chunk.unreadable else dict(enumerate(self._source_rows(batch, found.chunk)))
 
     def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
         """Return the lines of rows that were given up unread, none where the ledger knows them."""
