@@ -6,15 +6,13 @@ import click
 
 from chalicelib.store.exports import Exports
 from tally.commands.options import BATCH, RESOURCES, command, find_stage, reader
-from tally.errors import ExitCode
+from tally.errors import ExitCode, OperatorError
 from tally.exported.fetch import fetch, require_export
 from tally.exported.show import show_fetched, show_verified
 from tally.exported.single import PIPE, fetch_file, pipe, require_free, target_of
 from tally.exported.verify import verify as verifying
 from tally.output import Output
 from tally.stages.services import table
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @command(
@@ -70,7 +68,7 @@ def results(
 
 @command(
     "verify",
-    click.argument("folder", type=_FOLDER),
+    click.argument("folder", type=click.Path(path_type=Path)),
     click.option(
         "--source",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -79,6 +77,12 @@ def results(
 )
 def verify(*, output: Output, stage: str, folder: Path, source: Path | None) -> ExitCode:  # noqa: ARG001  no stage is asked
     """Prove offline that fetched results are whole: every row once, in order, counted right, nothing changed."""
+    if folder.is_file():
+        raise OperatorError(
+            f"{folder} is one file, which has no manifest to be held to",
+            hint="`tally results ID` fetches a folder, whose files are those that were written.",
+            code=ExitCode.USAGE,
+        )
     with output.step(f"verify {folder}"):
         verified = verifying(folder, source)
     show_verified(output, verified, source)

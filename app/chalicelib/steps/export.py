@@ -167,7 +167,7 @@ class Exporter:
                 cells = row_cells(columns, cells_of(row), outcome, place)
                 counted.add(outcome, line)
                 counted.formula_rows += failed.has_formula(cells)
-                counted.without_bytes += row is None
+                counted.without_bytes += row is None and not found.chunk.unreadable
                 yield record(cells)
 
     def _chunks(self, batch: Batch, numbers: Iterable[int]) -> Iterator[ChunkResults]:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib import jobs, services
+from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
 from tally.testing import environment
@@ -225,6 +226,14 @@ def test_a_part_that_dies_anywhere_is_the_same_bytes_in_the_end(
     for part in manifest(pipeline)["parts"]:
         bodies = {body for (key, _), body in pipeline.s3.objects.items() if key.endswith(f"/{part['name']}")}
         assert [hashlib.sha256(body).hexdigest() for body in bodies] == [part["sha256"]]
+
+
+def test_a_line_that_is_too_long_for_a_row_has_no_cells(pipeline: Pipeline, failing: set[str]) -> None:
+    assert not failing
+    long = b'"' + b"x" * (MAX_RECORD_BYTES + 1) + b'",1\n'
+    rows = exported(pipeline, b"name,count\na,1\n" + long + b"b,2\n")[1:]
+    assert [row[:3] for row in rows] == [["a", "1", "succeeded"], ["", "", "rejected"], ["b", "2", "succeeded"]]
+    assert sum(part["without_bytes"] for part in manifest(pipeline)["parts"]) == 0
 
 
 def test_rows_of_a_deleted_object_have_no_cells(pipeline: Pipeline, failing: set[str]) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from chalicelib.store.exports import Export, Exports
 from tally import results
-from tally.errors import OperatorError
+from tally.cli import run
+from tally.errors import ExitCode, OperatorError
 from tally.exported import single
 from tally.exported.fetch import Fetched, fetch, require_export
 from tally.exported.show import show_fetched
@@ -202,3 +203,9 @@ def test_parts_in_either_form_are_whole_until_a_row_is_changed(
     assert any("comes twice" in problem for problem in verify(folder).problems)
     second.write_bytes(gzip.compress(b"".join(lines)[:-9], mtime=0))
     assert any("cannot be read" in problem for problem in verify(folder).problems)
+
+
+def test_one_file_is_no_folder_to_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out.csv").write_text("a\n")
+    assert run(["verify", str(tmp_path / "out.csv")]) is ExitCode.USAGE
+    assert "out.csv is one file, which has no manifest" in capsys.readouterr().err

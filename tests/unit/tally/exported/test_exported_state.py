@@ -1,12 +1,11 @@
 """What is said of results, and of those that are not there: how far they are, why not, and what to do."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from chalicelib.files.form import Form
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
 from tally.batch.failures import Top
@@ -17,25 +16,7 @@ from tally.exported.fetch import require_export
 from tally.exported.state import Results, State
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
-from tests.support.exports import silent_output
-from tests.unit.tally.finished_batch import BATCH
-
-NOW = datetime(2026, 11, 26, 8, 30, tzinfo=UTC)
-ENDED = replace(BATCH, published_attempt=1, expires_at=int(datetime(2026, 12, 26, 8, tzinfo=UTC).timestamp()))
-EXPORT = Export(
-    batch_id="b",
-    attempt=1,
-    prefix="results/transactions/b/attempt-1/",
-    form=Form.JSONL,
-    status="completed",
-    completed_at="2026-11-26T08:00:00.000000+00:00",
-    counts=BATCH.counts,
-    chunks=300,
-    chunks_per_part=50,
-    results_expire_at="2027-02-24T08:00:00.000000+00:00",
-    written=3,
-)
-WRITTEN = replace(EXPORT, written=7, exported_at="2026-11-26T08:12:40.000000+00:00")
+from tests.support.exports import ENDED, EXPORT, NOW, WRITTEN, Found, silent_output
 
 
 @pytest.mark.parametrize(
@@ -121,16 +102,6 @@ def test_the_reader_finds_the_export_of_the_last_attempt(pipeline: Pipeline) -> 
     shown = progress.as_json(clock=lambda: NOW)["results"]
     assert (shown["state"], shown["files"], shown["files_written"]) == ("written", 2, 2)
     assert shown["place"] == f"s3://inbox/results/offices/{batch_id}/attempt-1/"
-
-
-class Found:
-    """Stands for the table, which has an export or none."""
-
-    def __init__(self, export: Export | None) -> None:
-        self.export = export
-
-    def find(self, _batch_id: str, _attempt: int) -> Export | None:
-        return self.export
 
 
 def require(exports: Any, batch: Batch = ENDED, attempt: int | None = None) -> Export:
