@@ -40,6 +40,7 @@ FUNCTIONS = (
     "finish",
     "settle",
     "export",
+    "save",
     "dead_letters",
     "reconcile",
 )

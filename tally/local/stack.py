@@ -31,7 +31,7 @@ from tally.tools.subprocess import Runner
 
 VARIABLES_FILE = "stage.auto.tfvars.json"
 """What Terraform was told of a local stage, in its copy of ``infra/``."""
-_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export")
+_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export", "save")
 """Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
 

@@ -160,7 +160,7 @@ class Stage:
     def where_to_look(self) -> str:
         """Where to look when a batch is stuck."""
         if self.server:
-            others = "ingest, process, process_heavy, finish, dispatch, settle, export, dead_letters, reconcile"
+            others = "ingest, process, process_heavy, finish, dispatch, settle, export, save, dead_letters, reconcile"
             return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
         return (
             f"the alarms and dead letter queues of tally-{self.name} and the log groups "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.retry import Retry
+    from chalicelib.steps.begin_save import SaveStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ExportMessage
 
@@ -69,6 +70,7 @@ class Exporter:
     bucket: str
     retry: "Retry"
     retention: timedelta
+    saves: "SaveStarter"
     settling: timedelta = SETTLING
     clock: Clock = utc_now
 
@@ -225,6 +227,7 @@ class Exporter:
         """Write the manifest and announce it if every piece is there; tells whether it did.
 
         Dying before the note writes and announces it again: the same bytes, and an event with the same ``event_id``.
+        Likewise the results are asked to be saved once more, which changes nothing.
         """
         export = self._exports.require(message.batch, message.attempt)
         if not export.complete or export.exported_at:
@@ -241,6 +244,7 @@ class Exporter:
         writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         stored = writer.complete()
         self.retry(self._announce, batch, export, stored)
+        self.saves.begin(batch, export)
         self._exports.finish(export, timestamp(self.clock()))
         return True
 

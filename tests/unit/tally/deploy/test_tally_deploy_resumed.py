@@ -226,7 +226,7 @@ def _check_whole(world: World, workspace: Workspace) -> None:
     assert not (workspace.home / "aws" / f"{STAGE}.tfplan").exists()
 
 
-MOMENTS = 35
+MOMENTS = 37
 """At which a first deployment may be cut short: before and in each change that it makes."""
 BEFORE_THE_FIRST_CHANGE = 2
 """The moments of `terraform init` and of the plan come before it."""
