@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from chalicelib.clients import client
 from chalicelib.errors import SettingsError
+from chalicelib.events.bus import EventBus
 from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
@@ -255,9 +256,7 @@ class Services:
         """What the second handler of the stream calls."""
         return Settler(
             table=self._table,
-            events=self.client("events"),
-            event_bus=self.settings.event_bus,
-            retry=self.retry,
+            bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
             metrics=self.metrics,
         )
@@ -268,8 +267,7 @@ class Services:
         return Exporter(
             table=self._table,
             s3=self.client("s3"),
-            events=self.client("events"),
-            event_bus=self.settings.event_bus,
+            bus=self._event_bus,
             bucket=self.settings.inbox_bucket,
             retry=self.retry,
             retention=self._retention,
@@ -351,6 +349,10 @@ class Services:
         return timedelta(minutes=self.settings.object_settling_minutes)
 
     @property
+    def _event_bus(self) -> EventBus:
+        return EventBus(events=self.client("events"), name=self.settings.event_bus, retry=self.retry)
+
+    @property
     def _retention(self) -> timedelta:
         return timedelta(days=self.settings.retention_days)
 
@@ -362,10 +364,10 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "process": lambda services: services.processor,
     "process_heavy": lambda services: services.heavy_processor,
     "finish": lambda services: services.finisher,
+    "export": lambda services: services.exporter,
     "dead_letters": lambda services: services.dead_letter_handler,
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,
-    "export": lambda services: services.exporter,
     "save": lambda services: services._save_starter,  # noqa: SLF001  the saver's clients, also without its table
 }
 """What the handler of each function calls."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from chalicelib.services import HANDLERS
-from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage
 from tally.errors import ExitCode, OperatorError
 from tally.testing import configuration
 
@@ -20,11 +20,13 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "work": WorkMessage,
     "heavy": WorkMessage,
     "finished": FinishedMessage,
+    "export": ExportMessage,
 }
 """What the messages of each queue are."""
 
 FAILED_PLANS = "plan-failures"
 DEAD_LETTERS = "dead_letters"
+EXPORT = "export"
 _STREAM = "settle", "dispatch"
 _DLQ = "-dlq"
 

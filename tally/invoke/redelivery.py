@@ -1,17 +1,16 @@
 """The event of a real batch: one that a handler has had, or is about to have. All of them take it twice."""
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
-from uuid import uuid4
 
 from chalicelib.settings import Settings
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
+from chalicelib.store.exports import Exports, export_sk
 from chalicelib.store.items import (
     BATCH_SK,
     CHUNK_SK,
@@ -26,11 +25,19 @@ from chalicelib.store.items import (
     text,
 )
 from chalicelib.store.table import Table
-from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, encode, outcome_groups
+from chalicelib.transport.messages import (
+    ChunkMessage,
+    ExportMessage,
+    FinishedMessage,
+    WorkMessage,
+    encode,
+    outcome_groups,
+)
 from tally.batch.names import resolve
 from tally.batch.reader import Reader
 from tally.errors import ExitCode, OperatorError
-from tally.invoke.handlers import DEAD_LETTERS, Handler, Source
+from tally.invoke.handlers import DEAD_LETTERS, EXPORT, Handler, Source
+from tally.invoke.records import Records
 
 _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
 
@@ -76,7 +83,10 @@ class Redelivery:
             return Built(event=self._uploaded(batch), about=f"the upload of {batch.id}", items=forgotten)
         chunks = self.reader.chunks(batch)
         if handler.name == "settle" and named["chunk"] is None and batch.status.final:
-            return Built(event=_records(self._batch_record(batch)), about=f"the end of {batch.id}")
+            no_export = {(batch_pk(batch.id), export_sk(batch.attempt)): None} if self.again else {}
+            return Built(event=self._batch_record(batch), about=f"the end of {batch.id}", items=no_export)
+        if handler.name == EXPORT:
+            return self._exported(batch, int(named["chunk"]) if named["chunk"] else None)
         chunk, idle = _chosen(handler, batch, chunks, named["chunk"])
         items: dict[tuple[str, str], Item | None] = {}
         if self.again and idle:
@@ -120,7 +130,7 @@ class Redelivery:
         record = {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
-            "awsRegion": self._region,
+            "awsRegion": self._records.region,
             "eventTime": batch.created_at,
             "eventName": "ObjectCreated:Put",
             "s3": {"bucket": {"name": source.bucket, "arn": f"arn:aws:s3:::{source.bucket}"}, "object": found},
@@ -130,28 +140,28 @@ class Redelivery:
     def _dispatched(self, chunk: Chunk, item: Item) -> dict[str, Any]:
         """Return the image of the chunk if it asks for something, else the one with which it was planned."""
         if chunk.state in {ChunkState.PLANNED, ChunkState.READY}:
-            return _records(self._record(item, {}))
-        return _records(self._record(replace(chunk, version=0).to_item(), {}))
+            return self._records.change(item, {})
+        return self._records.change(replace(chunk, version=0).to_item(), {})
 
     def _settled(self, chunk: Chunk, item: Item) -> dict[str, Any]:
         """Return the image with which nothing remained of the chunk: of a closed one, the one before it was closed."""
         image = _unclosed(chunk, item)
-        return _records(self._record(image, {**image, "remaining": number(1)}))
+        return self._records.change(image, {**image, "remaining": number(1)})
 
     def _batch_record(self, batch: Batch) -> dict[str, Any]:
         item = self._require(batch_pk(batch.id), BATCH_SK)
-        return self._record(item, {**item, "status": text(BatchStatus.RUNNING)})
+        return self._records.change(item, {**item, "status": text(BatchStatus.RUNNING)})
 
     def _ingested(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
         key = chunk.key
-        return self._messages("ingest", encode(ChunkMessage(key.batch_id, key.number, chunk.generation)))
+        return self._records.messages("ingest", encode(ChunkMessage(key.batch_id, key.number, chunk.generation)))
 
     def _processed(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
-        return self._messages("work", _work(chunk))
+        return self._records.messages("work", _work(chunk))
 
     def _heavy(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
         row = min((chunk.undone & chunk.heavy) or chunk.heavy)
-        return self._messages("heavy", _work(chunk, [row]))
+        return self._records.messages("heavy", _work(chunk, [row]))
 
     def _finished(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
         """Return the outcomes that were counted of the chunk, as they come a second time."""
@@ -175,7 +185,7 @@ class Redelivery:
                 f"finish has counted nothing of chunk {key.number} of {key.batch_id}: `tally invoke process --of "
                 f"{key.batch_id}:{key.number} --dry-run` shows what it would get"
             )
-        return self._messages("finished", *bodies)
+        return self._records.messages("finished", *bodies)
 
     def _dead(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
         """Return the letter that stands for what the chunk waits for."""
@@ -185,38 +195,31 @@ class Redelivery:
             queue, body = "heavy", _work(chunk, [min(chunk.undone)])
         else:
             queue, body = "work", _work(chunk)
-        return self._messages(f"{queue}-dlq", body)
+        return self._records.messages(f"{queue}-dlq", body)
 
-    def _messages(self, queue: str, *bodies: str) -> dict[str, Any]:
-        known = self.settings.queues
-        arn = known[queue].arn if queue in known else f"{known['work-dlq'].arn.removesuffix('-work-dlq')}-{queue}"
-        records = [
-            {
-                "messageId": str(uuid4()),
-                "receiptHandle": "none: this is no delivery of the queue's",
-                "body": body,
-                "attributes": {"ApproximateReceiveCount": "1"},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": arn,
-                "awsRegion": self._region,
-            }
-            for body in bodies
-        ]
-        return {"Records": records}
-
-    def _record(self, new: Item, old: Item) -> dict[str, Any]:
-        change = {"Keys": {name: new[name] for name in ("pk", "sk")}, "NewImage": _image(new)}
-        change |= {"OldImage": _image(old)} if old else {}
-        return {
-            "eventID": uuid4().hex,
-            "eventName": "MODIFY" if old else "INSERT",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": self._region,
-            "dynamodb": change | {"StreamViewType": "NEW_AND_OLD_IMAGES"},
-            "eventSourceARN": self.settings.stream_arn,
-        }
+    def _exported(self, batch: Batch, chunk: int | None) -> Built:
+        """Return the message of all pieces of a batch's results, or of the part that a chunk is in."""
+        exports = Exports(table=self.table)
+        export = exports.find(batch.id, batch.attempt)
+        if export is None:
+            raise _usage(f"{batch.id} is {batch.status}, and attempt {batch.attempt} of it has no export")
+        if chunk is not None and chunk >= export.chunks:
+            raise _usage(f"{batch.id} has no chunk {chunk}, its chunks are 0 to {export.chunks - 1}")
+        asked = list(export.pieces) if chunk is None else [export.piece_of(chunk)]
+        written = {piece.number for piece in exports.pieces(export)}
+        items: dict[tuple[str, str], Item | None] = {}
+        if self.again:
+            pk = batch_pk(batch.id)
+            items = dict.fromkeys((pk, export_sk(export.attempt, piece)) for piece in asked)
+            written -= set(asked)
+            items[pk, export_sk(export.attempt)] = replace(export, written=len(written)).to_item()
+        body = encode(ExportMessage(batch=batch.id, attempt=export.attempt, pieces=asked))
+        return Built(
+            event=self._records.messages("export", body),
+            about=f"the results of {batch.id}" if chunk is None else f"results-{asked[0]:06d} of {batch.id}",
+            idle="its files are written already" if written.issuperset(asked) else "",
+            items=items,
+        )
 
     def _item(self, chunk: Chunk) -> Item:
         return self._require(chunk.key.pk, CHUNK_SK)
@@ -228,8 +231,8 @@ class Redelivery:
         return item
 
     @property
-    def _region(self) -> str:
-        return self.settings.stream_arn.split(":")[3]
+    def _records(self) -> Records:
+        return Records(self.settings)
 
 
 def _chosen(handler: Handler, batch: Batch, chunks: Mapping[int, Chunk], asked: str | None) -> tuple[Chunk, str]:
@@ -283,18 +286,6 @@ def _unclosed(chunk: Chunk, item: Item) -> Item:
     if not chunk.closed:
         return item
     return {**item, "state": text(ChunkState.COUNTING), "version": number(chunk.version - 1)}
-
-
-def _image(item: Item) -> dict[str, Any]:
-    """Return an item as an event has it, with binary attributes in base64."""
-    return {
-        name: {"B": b64encode(value["B"]).decode()} if isinstance(value.get("B"), bytes) else value
-        for name, value in item.items()
-    }
-
-
-def _records(*records: dict[str, Any]) -> dict[str, Any]:
-    return {"Records": list(records)}
 
 
 def _usage(message: str) -> OperatorError:

@@ -17,13 +17,16 @@ from chalicelib.errors import FatalError, TallyError
 from chalicelib.retry import Retry
 from chalicelib.services import Services
 from chalicelib.settings import Settings
-from chalicelib.store.batch import BatchStatus
+from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.batch import Source as ObjectVersion
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, batch_pk, binary_of, number, text
+from chalicelib.store.exports import Exports
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, Outcome, batch_pk, binary_of, number, text
+from chalicelib.store.ledger import Finished, Seen
+from chalicelib.store.marker import RowOutcome
 from chalicelib.store.starts import Starts
 from chalicelib.store.table import Table
-from chalicelib.transport.messages import ChunkMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage, decode
 from chalicelib.transport.uploads import Upload, uploads
 from tally.errors import ExitCode, OperatorError
 from tally.invoke.events import queue_of
@@ -113,6 +116,9 @@ class SampleStage:
             self._upload(msgspec.json.decode(record["body"])["requestPayload"])
             return
         message: Any = decode(record["body"], MESSAGES[message_queue(queue)])
+        if isinstance(message, ExportMessage):
+            self._end(message)
+            return
         key = ChunkKey(message.batch, message.chunk)
         self._plan(key)
         rows: Iterable[int] = ()
@@ -161,7 +167,7 @@ class SampleStage:
         self._services.ingester.ingest(ChunkMessage(key.batch_id, key.number))
         item = self.dynamodb.items[key.pk, CHUNK_SK]
         item["generation"] = number(generation)
-        chunk = Chunk.from_item(item)
+        chunk = self._chunk(key)
         beyond = [row for row in rows if row >= (chunk.rows or 0)]
         if beyond:
             job = key.batch_id.rpartition("-")[0]
@@ -170,6 +176,37 @@ class SampleStage:
                 hint="put more rows into that file, or run the event on its stage: --stage NAME.",
                 code=ExitCode.USAGE,
             )
+
+    def _end(self, message: ExportMessage) -> None:
+        """Bring a batch of one chunk to the end of the attempt, of which the results are asked for.
+
+        No job runs for it: every row succeeds without a result.
+        """
+        key = ChunkKey(message.batch, 0)
+        self._plan(key)
+        self._ingest(key, 1, ())
+        services = self._services
+        self.dynamodb.items[batch_pk(key.batch_id), BATCH_SK]["attempt"] = number(message.attempt)
+        chunk = self._chunk(key)
+        outcomes = [RowOutcome(row=row, outcome=Outcome.SUCCEEDED) for row in chunk.undone]
+        services.ledger.record(key, [Finished(chunk.generation, outcome) for outcome in outcomes], Seen.of(chunk))
+        services.settler.close(key.batch_id, [self._chunk(key)])
+        services.settler.complete(self._batch(key.batch_id))
+        services.settler.publish([self._batch(key.batch_id)])
+        export = Exports(table=self._table).require(key.batch_id, message.attempt)
+        beyond = [piece for piece in message.pieces if piece not in export.pieces]
+        if beyond:
+            raise OperatorError(
+                f"The event asks for piece {beyond[0]} of the results, and those of the sample have the pieces 0 and 1",
+                hint="run the event on its stage: --stage NAME.",
+                code=ExitCode.USAGE,
+            )
+
+    def _batch(self, batch_id: str) -> Batch:
+        return Batch.from_item(self.dynamodb.items[batch_pk(batch_id), BATCH_SK])
+
+    def _chunk(self, key: ChunkKey) -> Chunk:
+        return Chunk.from_item(self.dynamodb.items[key.pk, CHUNK_SK])
 
     def _put_images(self, event: Any) -> None:
         """Put the items as the images have them, each chunk with a batch of which it is the last."""
@@ -216,14 +253,18 @@ class SampleStage:
         return found[0] if exists else SAMPLES / (found[0].name if found else f"{job}.csv")
 
     def _starts(self) -> Starts:
-        table = Table(dynamodb=self.dynamodb, name=environment.VARIABLES["TALLY_TABLE"], retry=Retry())  # type: ignore[arg-type]
-        return Starts(table=table, run=uuid4().hex)
+        return Starts(table=self._table, run=uuid4().hex)
+
+    @property
+    def _table(self) -> Table:
+        dynamodb: Any = self.dynamodb
+        return Table(dynamodb=dynamodb, name=environment.VARIABLES["TALLY_TABLE"], retry=Retry())
 
     @property
     def _services(self) -> Services:
         """The pipeline's own services over this stage, which make what a handler finds."""
         settings = Settings.from_env(environment.VARIABLES)
-        whole = msgspec.structs.replace(settings, chunk_rows=_MAX_ROWS, chunk_bytes=_MAX_BYTES)
+        whole = msgspec.structs.replace(settings, chunk_rows=_MAX_ROWS, chunk_bytes=_MAX_BYTES, export=True)
         client: Callable[[str], Any] = self.client
         return Services(whole, Retry(), client=client)
 

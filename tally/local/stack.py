@@ -25,7 +25,7 @@ from tally.local.localaws import Server
 from tally.output import Output
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import SOURCES, StageFolder, Workspace, exclusive, fingerprint, mirror
-from tally.tools import terraform
+from tally.tools import causes, terraform
 from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
@@ -205,14 +205,25 @@ class LocalStack:
 
     @contextlib.contextmanager
     def _marked_unfinished(self) -> Iterator[None]:
-        """Leave a mark unless the block ends well or with an error of Terraform, whose state continues from there."""
+        """Leave a mark unless the block ends well or with an error of Terraform, whose state continues from there.
+
+        A Terraform that was killed has made what its state does not know. A local stage keeps nothing, so that the
+        next bring-up, which finds the mark, need not take it over.
+        """
         mark = self.folder.unfinished
         mark.write_text(f"{os.getpid()}\n", encoding="utf-8")
         with contextlib.suppress(FileNotFoundError):
             self.folder.fingerprint.unlink()
         try:
             yield
-        except TerraformError:
+        except TerraformError as error:
+            if causes.exists_already(error.detail):
+                raise TerraformError(
+                    f"An earlier bring-up of the local stage {self.name} was killed, and Terraform does not know all "
+                    "that it made",
+                    hint="run this again, and it starts afresh",
+                    detail=error.detail,
+                ) from error
             mark.unlink()
             raise
         mark.unlink()

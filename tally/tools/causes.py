@@ -38,6 +38,12 @@ def _denied(found: re.Match[str]) -> str:
     )
 
 
+_EXISTS = (
+    r"BucketAlreadyOwnedByYou|EntityAlreadyExists|Table already exists|ResourceAlreadyExistsException|"
+    r"QueueAlreadyExists|QueueNameExists|AlreadyExistsException|ResourceConflictException: "
+    r"(?:The event source arn|An event source mapping|Function already exist)"
+)
+
 _CAUSES = [
     _cause(
         r"Error acquiring the state lock.*?ID:\s+(?P<id>\S+).*?Who:\s+(?P<who>\S+).*?Created:\s+(?P<created>[^\n]+)",
@@ -74,9 +80,7 @@ _CAUSES = [
         "Another AWS account has a bucket of this name. Choose another --stage",
     ),
     _cause(
-        r"BucketAlreadyOwnedByYou|EntityAlreadyExists|Table already exists|ResourceAlreadyExistsException|"
-        r"QueueAlreadyExists|QueueNameExists|AlreadyExistsException|ResourceConflictException: "
-        r"(?:The event source arn|An event source mapping|Function already exist)",
+        _EXISTS,
         "Something of this stage exists that Terraform's state does not know. A deployment on another machine was "
         "cut short, or it used another state. Use the same state backend; if there is no other state, "
         "`tally deploy --adopt` takes over what exists",
@@ -140,6 +144,11 @@ def failure(returncode: int, text: str) -> str:
     if returncode < 0:
         return f"Something killed it (signal {-returncode}), perhaps for want of memory"
     return explain(text) or "Correct what it says below"
+
+
+def exists_already(text: str) -> bool:
+    """Tell whether a tool failed because something exists of which Terraform's state does not know."""
+    return bool(re.search(_EXISTS, text))
 
 
 def explain(text: str) -> str:

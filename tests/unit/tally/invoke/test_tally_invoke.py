@@ -56,6 +56,8 @@ SHOWN = {
         ("dynamodb", "put_item"),
     ],
     "finish": [("dynamodb", "transact_write_items")],
+    "export": [("s3", "put_object"), ("dynamodb", "transact_write_items")] * 2
+    + [("s3", "put_object"), ("events", "put_events"), ("dynamodb", "update_item")],
     "dead_letters": [("dynamodb", "transact_write_items"), ("sqs", "send_message")],
     "settle": [("dynamodb", "transact_write_items"), ("events", "put_events"), ("dynamodb", "update_item")],
     "reconcile": [

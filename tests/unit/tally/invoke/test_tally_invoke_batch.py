@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from chalicelib import services
 from chalicelib.services import HANDLERS
 from chalicelib.settings import Settings
 from chalicelib.store.items import Outcome
@@ -20,6 +22,7 @@ from tally.invoke.events import check
 from tally.invoke.redelivery import Built, Redelivery
 from tally.invoke.runner import Ran, Runner
 from tally.invoke.watched import CHANGES, Log
+from tally.testing import environment
 from tally.testing.environment import VARIABLES
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import RETRY
@@ -43,6 +46,10 @@ COUNTS = {"succeeded": 4, "failed": 1, "rejected": 1}
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return a stage that writes files of results, as stages do unless they are told otherwise."""
+    environment.handlers()
+    exporting = msgspec.structs.replace(services.settings(), export=True)
+    monkeypatch.setattr(services, "settings", lambda: exporting)
     return Pipeline(monkeypatch)
 
 
@@ -76,7 +83,7 @@ def built(pipeline: Pipeline, name: str, of: str, *, again: bool = False) -> Bui
 def states(pipeline: Pipeline) -> Iterator[str]:
     """Take a batch to its end, a delivery at a time; yields its id after each, so often as a plain batch has any."""
     batch = pipeline.upload("inbox/documents/a.csv", CONTENT)
-    for _ in range(30):
+    for _ in range(60):
         if work := pipeline.work():
             pipeline.deliver(work[0], most=1)
             yield batch
@@ -114,7 +121,7 @@ def test_an_event_of_a_batch_is_taken_at_any_time_and_every_row_counts_once(name
     assert taken > 1
     assert {outcome: getattr(counts, outcome) for outcome in COUNTS} == COUNTS
     assert len(pipeline.outcomes(batch)) == 6
-    assert {detail["event_id"] for detail in pipeline.events.details} == {f"{batch}#1"}
+    assert {detail["event_id"] for detail in pipeline.events.details} == {f"{batch}#1", f"{batch}#1#exported"}
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -167,6 +174,7 @@ AGAIN = {
     "process": ["update_item", "send_message_batch"],
     "process_heavy": ["put_item", "change_message_visibility", "send_message_batch", "put_item"],
     "finish": ["transact_write_items"],
+    "export": ["put_object", "transact_write_items", "put_object", "put_events", "update_item"],
     "settle": ["transact_write_items"],
     "dead_letters": ["send_message_batch"],
 }
@@ -256,6 +264,7 @@ def test_what_a_handler_does_not_get_yet_says_what_is_next(pipeline: Pipeline) -
         "process": "is planned, its rows are not read yet: ingest is next",
         "settle": "is planned, its rows are not read yet: settle gets a chunk of which nothing remains",
         "finish": "finish has counted nothing of chunk 0",
+        "export": "is running, and attempt 1 of it has no export",
     }
     for name, why in said.items():
         with pytest.raises(OperatorError, match=re.escape(why)):

@@ -77,6 +77,19 @@ def test_an_error_of_terraform_leaves_no_mark_for_its_state_goes_on_from_there(s
     assert not stack.folder.unfinished.exists()
 
 
+def test_what_terraform_does_not_know_of_is_started_afresh_next_time(stack: LocalStack) -> None:
+    """To take it over, as a deployment to AWS would be told, is no command of a local stage."""
+    error = TerraformError("run `tally deploy --adopt`", detail="Error: creating S3 Bucket: BucketAlreadyOwnedByYou")
+    with (
+        pytest.raises(TerraformError, match="run this again, and it starts afresh") as raised,
+        stack._marked_unfinished(),
+    ):
+        raise error
+    assert "--adopt" not in f"{raised.value}"
+    assert stack._usable_server() is None
+    assert not stack.folder.infra.exists()
+
+
 @pytest.mark.parametrize("error", [ChaliceError("no"), KeyboardInterrupt()])
 def test_an_error_of_chalice_and_an_interrupt_leave_the_mark(stack: LocalStack, error: BaseException) -> None:
     with pytest.raises(type(error)), stack._marked_unfinished():
