@@ -365,10 +365,10 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "process_heavy": lambda services: services.heavy_processor,
     "finish": lambda services: services.finisher,
     "export": lambda services: services.exporter,
+    "save": lambda services: services._save_starter,  # noqa: SLF001  the saver's clients, also without its table
     "dead_letters": lambda services: services.dead_letter_handler,
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,
-    "save": lambda services: services._save_starter,  # noqa: SLF001  the saver's clients, also without its table
 }
 """What the handler of each function calls."""
 

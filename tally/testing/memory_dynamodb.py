@@ -159,8 +159,13 @@ def item_at(client: MemoryDynamoDB, key: Wire) -> Wire | None:
     return (client.items if "pk" in key else client.results).get(_key(key))
 
 
+def key_names(key: Wire) -> tuple[str, str]:
+    """Return what the keys of the table are called that has an item, or a key: this one, or the results table."""
+    return ("pk", "sk") if "pk" in key else ("key", "job")
+
+
 def _key(key: Wire) -> tuple[str, str]:
-    partition, sort = ("pk", "sk") if "pk" in key else ("key", "job")
+    partition, sort = key_names(key)
     return key[partition]["S"], key[sort]["S"]
 
 
