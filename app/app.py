@@ -7,7 +7,7 @@ from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, 
 
 from chalicelib.logs import logger
 from chalicelib.services import Services, prepare, settings
-from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes
 from chalicelib.transport.uploads import INBOX_PREFIX, uploads
@@ -121,6 +121,19 @@ def export(event: SQSEvent) -> dict[str, Any]:
         logger.info(
             "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced
         )
+
+    return services.partial_batch_response.each(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("save", "save"))
+def save(event: SQSEvent) -> dict[str, Any]:
+    """Put the results of batches whose job says KEY into the results table."""
+    services = Services.of(event.context)
+
+    def handle(message: Message) -> None:
+        asked = decode(message.body, SaveMessage)
+        saved = services.saver.save(asked)
+        logger.info("results.saved", extra={"batch_id": asked.batch, **saved.sizes})
 
     return services.partial_batch_response.each(event.to_dict(), handle)
 

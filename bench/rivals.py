@@ -19,7 +19,7 @@ from tally.stages.stage import Stage
 AMBIGUOUS = 0.02
 """Share of the counting writes that are applied and answered with a 500."""
 _TEXTBOOK = "textbook-work"
-_POLLED = ("ingest", "process", "process_heavy", "finish", "export", "dead_letters")
+_POLLED = ("ingest", "process", "process_heavy", "finish", "export", "save", "dead_letters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,22 @@ locals {
       },
       { sid = "WriteResults", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/results/*"] },
       { sid = "AnnounceResults", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
+      { sid = "AskForSaves", actions = ["sqs:SendMessage"], resources = [module.queue["save"].arn] },
     ])
+
+    save = concat(local.consume_queue["save"], [
+      # The whole partition of each chunk; how far the save is, whether its attempt still stands, and the lease that one saver has at a time.
+      {
+        sid       = "ReadOutcomesAndNoteProgress"
+        actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
+      # What a run had no time for, and what waits for another saver.
+      { sid = "AskForTheRest", actions = ["sqs:SendMessage"], resources = [module.queue["save"].arn] },
+      ],
+      [for table in module.results_table : { sid = "WriteResultsByKey", actions = ["dynamodb:PutItem"], resources = [table.arn] }],
+      [for table in module.results_table : { sid = "SeeCapacity", actions = ["dynamodb:DescribeTable"], resources = [table.arn] } if table.write_share > 0],
+    )
 
     # A plan that died is continued, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [

@@ -42,6 +42,7 @@ FUNCTIONS = (
     "finish",
     "settle",
     "export",
+    "save",
     "dead_letters",
     "reconcile",
 )

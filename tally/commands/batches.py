@@ -15,6 +15,7 @@ from tally.batch import idle
 from tally.batch import repair as repairing
 from tally.batch import rows as row_reading
 from tally.batch.reader import Progress
+from tally.batch.saving import saving_of, show_saving
 from tally.batch.submit import send
 from tally.batch.watch import follow, show, verdict
 from tally.commands.current import current_stage, job_for, say_what_is_not_deployed
@@ -98,9 +99,10 @@ def status(
     if progress is not None:
         top = failure_reading.Sampler(reader(found)).top(progress)
         show(output, progress, top, utc_now())
+        saving = _saving(output, found, progress)
         say_what_is_not_deployed(output, found, [progress.batch])
         output.result(
-            progress.as_json() | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
+            progress.as_json() | saving | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
         )
     return None
 
@@ -128,8 +130,16 @@ def _follow(
     progress = follow(output, reader(stage), stage, batch, interval=interval, timeout=timeout)
     say_what_is_not_deployed(output, stage, [progress.batch])
     top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
-    output.result(progress.as_json() | {"reasons": top.as_json()} | (_cost(output, stage, progress) if cost else {}))
+    found = progress.as_json() | _saving(output, stage, progress) | {"reasons": top.as_json()}
+    output.result(found | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
+
+
+def _saving(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
+    """Print how far the results of a batch are saved by key; returns what ``--json`` shows of it."""
+    saving = saving_of(reader(stage), progress.batch)
+    show_saving(output, saving)
+    return {"saving": saving.as_json() if saving else None}
 
 
 def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:

@@ -221,9 +221,50 @@ class Failures(Result):
     groups: list[ReasonGroup]
 
 
-class Status(Progress):
-    """`tally status`, and `tally submit --watch`. `cost` is null until the end, left out with --no-cost."""
+class UnsavedRow(Result):
+    """A row that succeeded and is not in the results table."""
 
+    id: Row
+    line: Line
+    code: Annotated[str, Meta(description="no_key, key_not_text, key_too_long, too_large or not_storable.")]
+    reason: Annotated[str, Meta(description="Why, for people.")]
+
+
+class Saving(Result):
+    """How far the results of a batch's last attempt are put into the results table."""
+
+    key: Annotated[str, Meta(description="The column, or field of the result, that the job's KEY names.")]
+    rows: Annotated[int, Meta(description="That succeeded, and are to be saved.")]
+    saved: int
+    superseded: Annotated[int, Meta(description="Whose key is in a newer row, of the file or of a newer one.")]
+    unsaved: Annotated[int, Meta(description="That the table cannot take.")]
+    write_units: Annotated[int, Meta(description="Of the results table, that saving has taken.")]
+    begun_at: Time
+    saved_at: Annotated[str, Meta(description="Empty until all of them are.")]
+    unsaved_rows: Annotated[list[UnsavedRow], Meta(description="At most 1,000 of those that are not saved.")]
+
+
+class KeyedResult(Result):
+    """`tally result`."""
+
+    job: str
+    key: str
+    result: Annotated[Any, Meta(description="What the job returned.")]
+    batch: Id
+    attempt: int
+    line: Line
+    created_at: Annotated[str, Meta(description="When the batch of its file was made: ISO 8601, UTC.")]
+    age_seconds: Annotated[float, Meta(description="Since then.")]
+    expires_at: Annotated[int | None, Meta(description="In seconds since 1970; null for never.")]
+
+
+class Status(Progress):
+    """`tally status`, and `tally submit --watch`. `cost` is null until the end, left out with --no-cost.
+
+    `saving` is null where no results are saved by key.
+    """
+
+    saving: Saving | None
     reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
     cost: Cost | UnsetType | None = UNSET
 

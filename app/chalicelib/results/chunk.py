@@ -63,11 +63,15 @@ class ChunkResults:
     @property
     def unsuccessful(self) -> RowBits:
         """The rows that failed or were rejected."""
-        bits = [_summary(item).rows for item in self.markers]
-        return RowBits.of(row for found in bits for kind in (Outcome.FAILED, Outcome.REJECTED) for row in found[kind])
+        return self._with(Outcome.FAILED, Outcome.REJECTED)
 
-    def outcomes(self, wanted: RowBits | None = None) -> Iterator[RowOutcome]:
-        """Return the outcomes of all rows, or of those that are ``wanted``, in their order; some markers in memory."""
+    @property
+    def succeeded(self) -> RowBits:
+        """The rows that succeeded."""
+        return self._with(Outcome.SUCCEEDED)
+
+    def outcomes(self, wanted: Iterable[int] | None = None) -> Iterator[RowOutcome]:
+        """Return the outcomes of all rows, or of those ``wanted``, in their order; some markers are in memory."""
         place = {row: position for position, item in enumerate(self.markers) for row in _summary(item).every_row}
 
         @lru_cache(maxsize=_MAX_DECODED)
@@ -90,6 +94,10 @@ class ChunkResults:
 
     def _corrected_line(self, row: int) -> int:
         return next((each.lines[row] for each in self.corrections if row in each.lines), 0)
+
+    def _with(self, *outcomes: Outcome) -> RowBits:
+        bits = [_summary(item).rows for item in self.markers]
+        return RowBits.of(row for found in bits for outcome in outcomes for row in found[outcome])
 
     def _require_complete(self) -> None:
         total, every = 0, RowBits()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from chalicelib.events.bus import EventBus
     from chalicelib.retry import Retry
+    from chalicelib.steps.begin_save import SaveStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ExportMessage
 
@@ -71,6 +72,7 @@ class Exporter:
     bucket: str
     retry: "Retry"
     retention: timedelta
+    saves: "SaveStarter"
     settling: timedelta = SETTLING
     clock: Clock = utc_now
 
@@ -277,6 +279,7 @@ class Exporter:
         """Write the manifest and announce it if every piece is there; tells whether it did.
 
         Dying before the note writes and announces it again: the same bytes, and an event with the same ``event_id``.
+        Likewise the results are asked to be saved once more, which changes nothing.
         """
         export = self._exports.require(message.batch, message.attempt)
         if not export.complete or export.exported_at:
@@ -294,6 +297,7 @@ class Exporter:
         writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         stored = writer.complete()
         self.bus.put([exported(batch, export, stored.sha256)])
+        self.saves.begin(batch, export)
         self._exports.finish(export, timestamp(self.clock()), stored.sha256)
         return True
 

@@ -20,7 +20,8 @@ COMMANDS = sorted(set(re.findall(r"(?:^|`|\|\s)(tally [a-z][^`|\n]*)", RUNBOOK, 
 def test_there_is_a_section_for_every_alarm_and_for_what_no_alarm_tells() -> None:
     assert SECTIONS == [
         "dead-letters", "dead-letters-ingest", "dead-letters-work", "dead-letters-heavy", "dead-letters-finished",
-        "dead-letters-export", "plan-failures", "stream-failures", "completions-dead-letters", "queue-behind",
+        "dead-letters-export", "dead-letters-save", "plan-failures", "stream-failures", "completions-dead-letters",
+        "queue-behind",
         "completions-waiting", "stream-behind", "function-errors", "function-throttles", "batch-without-progress",
         "too-many-failures", "overcount-suspected", "correct-and-run-again",
     ]  # fmt: skip
