@@ -112,11 +112,14 @@ def finish(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(**_queue("export", "export"))
 def export(event: SQSEvent) -> dict[str, Any]:
-    """Write the results of batches that have ended."""
+    """Write the results of batches that have ended, as files or as the next job's input."""
     services = Services.of(event.context)
 
     def handle(message: Message) -> None:
         asked = decode(message.body, ExportMessage)
+        if asked.chain:
+            services.chainer.chain(asked)  # it logs what it decides, with the reason
+            return
         done = services.exporter.export(asked)
         logger.info(
             "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced

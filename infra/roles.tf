@@ -150,6 +150,8 @@ locals {
         resources = [module.table.arn]
       },
       { sid = "WriteResults", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/results/*"] },
+      # The results of a job that says THEN become a file of the next job, in this folder of its prefix and nowhere else in the inbox.
+      { sid = "UploadForNextJob", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/inbox/*/chained/*"] },
       { sid = "AnnounceResults", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
       { sid = "AskForSaves", actions = ["sqs:SendMessage"], resources = [module.queue["save"].arn] },
     ])

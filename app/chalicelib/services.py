@@ -17,8 +17,10 @@ from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
 from chalicelib.settings import ResultsTable as ResultsTableSettings
 from chalicelib.settings import Settings
+from chalicelib.steps.begin_chain import ChainStarter
 from chalicelib.steps.begin_export import ExportStarter
 from chalicelib.steps.begin_save import SaveStarter
+from chalicelib.steps.chain import Chainer
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.export import Exporter
@@ -258,6 +260,7 @@ class Services:
             table=self._table,
             bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
+            chains=self._chain_starter if "export" in self.settings.queues else None,  # `tally try` has no such queue
             metrics=self.metrics,
         )
 
@@ -293,6 +296,17 @@ class Services:
         )
 
     @property
+    def chainer(self) -> Chainer:
+        """What the handler of the export queue calls for the next job."""
+        return Chainer(
+            table=self._table,
+            s3=self.client("s3"),
+            bucket=self.settings.inbox_bucket,
+            retry=self.retry,
+            settling=self._settling,
+        )
+
+    @property
     def partial_batch_response(self) -> PartialBatchResponse:
         """What a queue handler answers with."""
         return PartialBatchResponse(
@@ -318,6 +332,10 @@ class Services:
             retry=self.retry,
             has_table=self.settings.results_table is not None,
         )
+
+    @property
+    def _chain_starter(self) -> ChainStarter:
+        return ChainStarter(sqs=self.client("sqs"), queue_url=self.settings.queues["export"].url, retry=self.retry)
 
     @property
     def _upload_notes(self) -> UploadNotes:

@@ -207,8 +207,8 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/*" }
-    error_message = "Only what was unpacked and results are written, beside the inbox, each by one function."
+    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/* ${module.inbox.arn}/inbox/*/chained/*" }
+    error_message = "Only what was unpacked and results are written, each by one function, and in the inbox nothing but the files of chained jobs."
   }
 }
 

@@ -16,6 +16,7 @@ from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
 from chalicelib.store.waiting import Waiting
+from tally.batch import chains
 from tally.errors import ExitCode, OperatorError
 from tally.exported.state import Results
 
@@ -97,6 +98,7 @@ class Progress:
             "completed_at": batch.completed_at,
             "results": results.as_json(),
             "rows_expire_at": results.rows_expire_at.isoformat(),
+            **chains.as_json(batch),
         }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
+from tally.batch import chains
 from tally.batch.failures import Sampler, Top
 from tally.batch.picture import Picture, short_status
 from tally.batch.reader import Progress, Reader
@@ -92,6 +93,7 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
         *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
         *progress.results(now).table_rows(),
+        *chains.described(batch),
     ]
     output.table("", ("", ""), rows)
     for line in top.lines:

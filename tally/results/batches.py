@@ -14,6 +14,17 @@ OutcomeName = Annotated[str, Meta(description="succeeded, failed or rejected.")]
 Pattern = Annotated[str, Meta(description="A reason whose values are taken out; * stands for one.")]
 HoldName = Annotated[str, Meta(description="paused, cancelled, threshold, or empty.")]
 
+Parent = Annotated[str, Meta(description="The batch of whose results it is made, or empty.")]
+Then = Annotated[str, Meta(description="The job that takes its results, or should have; empty until that is decided.")]
+Child = Annotated[str, Meta(description="The batch that its results became, or empty.")]
+NotChained = Annotated[
+    str,
+    Meta(
+        description="Why they became none, or empty: "
+        "failures, stopped, no_results, no_job, unfit, too_deep or file_gone."
+    ),
+]
+
 
 class Result(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a command prints: nothing but these fields, all of them unless they say when they are left out."""
@@ -185,6 +196,11 @@ class Progress(Result):
     completed_at: Annotated[str, Meta(description="Empty while it runs.")]
     results: ResultsState
     rows_expire_at: Annotated[str, Meta(description="When rows and their outcomes may be deleted. ISO 8601, UTC.")]
+    parent: Parent
+    parent_attempt: Annotated[int | None, Meta(description="The attempt whose results they are; null without parent.")]
+    then: Then
+    child: Child
+    not_chained: NotChained
 
 
 class TopReason(Result):
@@ -341,6 +357,11 @@ class Listed(Result):
     created: Annotated[str, Meta(description="To the second, UTC.")]
     file: Annotated[str, Meta(description="The key in the inbox.")]
     reason: str
+    parent: Parent
+    parent_attempt: int | None
+    then: Then
+    child: Child
+    not_chained: NotChained
 
 
 class ListedRow(Result):

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from chalicelib.errors import FormatError
 from chalicelib.files.dialect import PLAIN, Format, Layout
+from chalicelib.store.chains import Chained, Parent
 from chalicelib.store.items import (
     BATCH_SK,
     FORMAT,
@@ -167,6 +168,8 @@ class Batch:
     unpacking: Unpacking | None = None
     unpacked: Source | None = None
     unpacked_size: int = 0
+    parent: Parent | None = None
+    chained: Chained | None = None
 
     @property
     def content(self) -> Source:
@@ -203,6 +206,7 @@ class Batch:
             "attempt": number(self.attempt),
             "rows": number(0),
             **{outcome.value: number(0) for outcome in Outcome},
+            **(self.parent.to_item() if self.parent else {}),
         }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
@@ -251,6 +255,8 @@ class Batch:
             unpacking=Unpacking.from_item(item),
             unpacked=_unpacked(item),
             unpacked_size=number_of(item, "unpacked_size"),
+            parent=Parent.from_item(item),
+            chained=Chained.from_item(item),
         )
 
 
