@@ -19,6 +19,7 @@ from chalicelib.transport.uploads import Upload
 
 if TYPE_CHECKING:
     from chalicelib.steps.dispatch import Dispatcher
+    from chalicelib.steps.lost_exports import LostExports
     from chalicelib.steps.plan import Planner
     from chalicelib.steps.settle import Settler
     from chalicelib.store.table import Table
@@ -36,6 +37,7 @@ class Repairs:
     chunks_closed: int = 0
     completed: bool = False
     events_published: int = 0
+    pieces_sent: int = 0
 
     @property
     def any(self) -> bool:
@@ -48,6 +50,7 @@ class Repairs:
             or self.chunks_closed
             or self.completed
             or self.events_published
+            or self.pieces_sent
         )
 
 
@@ -60,6 +63,8 @@ class Reconciler:
     dispatcher: "Dispatcher"
     settler: "Settler"
     patience: timedelta
+    exports: "LostExports | None" = None
+    """None in a stage that writes no files of results."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -125,7 +130,9 @@ class Reconciler:
             self._repair_batch(batch_id, repairs)
             batch = self._repository.require_batch(batch_id)
         if batch.status.final and batch.published_attempt != batch.attempt:
-            repairs.events_published = self.settler.publish([batch])
+            repairs.events_published = self.settler.publish([batch])  # which asks for all of its results
+        elif batch.status.final and self.exports:
+            repairs.pieces_sent = self.exports.send_missing(batch)
         return repairs
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
