@@ -44,8 +44,8 @@ def export_sk(attempt: int, piece: int | None = None) -> str:
 class Export:
     """The export of one attempt: how the batch ended, and how it is cut.
 
-    ``written`` counts the pieces that are there. ``exported_at`` is set once the manifest is, ``results_expire_at`` is
-    when the files are deleted, empty for never.
+    ``written`` counts the pieces that are there. ``exported_at`` and ``manifest_sha256`` are set once the manifest was
+    announced. ``results_expire_at`` is when the files are deleted, empty for never.
     """
 
     batch_id: str
@@ -60,6 +60,7 @@ class Export:
     results_expire_at: str = ""
     written: int = 0
     exported_at: str = ""
+    manifest_sha256: str = ""
 
     @property
     def parts(self) -> int:
@@ -124,6 +125,7 @@ class Export:
             results_expire_at=text_of(item, "results_expire_at"),
             written=number_of(item, "written"),
             exported_at=text_of(item, "exported_at"),
+            manifest_sha256=text_of(item, "manifest_sha256"),
         )
 
 
@@ -243,9 +245,13 @@ class Exports:
         there = {piece.number for piece in self.pieces(export)}
         return [piece for piece in export.pieces if piece not in there]
 
-    def finish(self, export: Export, now: str) -> None:
+    def finish(self, export: Export, now: str, manifest_sha256: str) -> None:
         """Note that the manifest is there and was announced."""
-        self._update(export, "SET exported_at = :now REMOVE listing", {":now": text(now)})
+        self._update(
+            export,
+            "SET exported_at = :now, manifest_sha256 = :sha256 REMOVE listing",
+            {":now": text(now), ":sha256": text(manifest_sha256)},
+        )
 
     def give_up(self, export: Export) -> None:
         """Note that an export will never have a manifest; safe to repeat."""
