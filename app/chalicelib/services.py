@@ -28,6 +28,7 @@ from chalicelib.steps.failed_plans import FailedPlans
 from chalicelib.steps.finish import Finisher
 from chalicelib.steps.heavy import HeavyProcessor
 from chalicelib.steps.ingest import Ingester
+from chalicelib.steps.lost_exports import LostExports
 from chalicelib.steps.lost_uploads import LostUploads
 from chalicelib.steps.plan import Planner
 from chalicelib.steps.process import Processor
@@ -234,6 +235,19 @@ class Services:
             planner=self.planner,
             dispatcher=self.dispatcher,
             settler=self.settler,
+            patience=self._reconcile_period,
+            exports=self.lost_exports,
+            metrics=self.metrics,
+        )
+
+    @property
+    def lost_exports(self) -> LostExports | None:
+        """What the schedule calls for results that were asked for and are not written; None in a stage without."""
+        if not self.settings.export:
+            return None
+        return LostExports(
+            table=self._table,
+            starter=self._export_starter,
             patience=self._reconcile_period,
             metrics=self.metrics,
         )

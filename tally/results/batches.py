@@ -425,6 +425,7 @@ class Repairs(Result):
     chunks_closed: int
     completed: bool
     events_published: int
+    pieces_sent: Annotated[int, Meta(description="How many files of the results were asked for again.")]
 
 
 class Audited(Result):

@@ -1,5 +1,6 @@
 """Begin export: what settle does so that the results of a batch that has ended become files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 RESULTS_PREFIX = "results/"
 CHUNKS_PER_PART = 50
 """Up to 50,000 rows: some megabytes, which a function writes in seconds."""
+_ONE_MESSAGE = 2
+"""So many pieces are written by one worker: a part, and failed.csv."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +68,26 @@ class ExportStarter:
         exports = Exports(table=self.table)
         exports.begin(export)
         export = exports.require(batch.id, batch.attempt)  # an earlier call may have cut it in another way
-        parts = [number for number in export.pieces if number != FAILED_PIECE]
-        # A batch of one part is one message: most batches are small.
-        groups = [[*parts, FAILED_PIECE]] if len(parts) <= 1 else [[number] for number in [FAILED_PIECE, *parts]]
-        bodies = (encode(ExportMessage(batch=batch.id, attempt=batch.attempt, pieces=group)) for group in groups)
-        send(self.sqs, self.queue_url, bodies, self.retry)
+        self._ask(export, export.pieces)
         return len(export.pieces)
+
+    def ask_again(self, export: Export) -> int:
+        """Ask for what is missing of an export; returns how many pieces.
+
+        If only its manifest is missing, for a piece that is there: who finds it looks whether all are.
+        """
+        missing = Exports(table=self.table).missing(export) or [FAILED_PIECE]
+        self._ask(export, missing)
+        return len(missing)
+
+    def _ask(self, export: Export, pieces: Sequence[int]) -> None:
+        # A batch of one part is one message: most batches are small.
+        alone = len(export.pieces) <= _ONE_MESSAGE
+        groups = [sorted(pieces, reverse=True)] if alone else [[number] for number in pieces]
+        bodies = (
+            encode(ExportMessage(batch=export.batch_id, attempt=export.attempt, pieces=group)) for group in groups
+        )
+        send(self.sqs, self.queue_url, bodies, self.retry)
 
     def _expiry(self, batch: Batch) -> str:
         if not self.results_days:

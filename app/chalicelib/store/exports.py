@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EXPORT_PREFIX = "export#"
 FAILED_PIECE = 0
 """failed.csv; the parts are numbered from 1."""
+EXPORTING = "exporting"
+"""The list of the sparse index with the exports that have no manifest yet, beside the lists of batches."""
 
 IS_NEW = "attribute_not_exists(pk)"
 """The export was not begun before, or the piece not marked: what stands is never written over."""
@@ -110,6 +112,8 @@ class Export:
             "results_expire_at": text(self.results_expire_at),
             "written": number(self.written),
             **{outcome.value: number(getattr(self.counts, outcome.value)) for outcome in Outcome},
+            "listing": text(EXPORTING),
+            "created_at": text(self.completed_at),  # by which the index sorts
         }
 
     @classmethod
@@ -240,14 +244,35 @@ class Exports:
         for item in self.table.query(batch_pk(export.batch_id), f"{export_sk(export.attempt)}#"):
             yield Piece.from_item(item)
 
+    def unwritten(self) -> list[Export]:
+        """Return the exports that were begun and have no manifest, the oldest first."""
+        found = self.table.get_all(reversed(self.table.newest(EXPORTING)))
+        return sorted(map(Export.from_item, found), key=lambda export: (export.completed_at, export.batch_id))
+
+    def missing(self, export: Export) -> list[int]:
+        """Return the numbers of the pieces that are not there."""
+        there = {piece.number for piece in self.pieces(export)}
+        return [piece for piece in export.pieces if piece not in there]
+
     def finish(self, export: Export, now: str, manifest_sha256: str) -> None:
         """Note that the manifest is there and was announced."""
+        self._update(
+            export,
+            "SET exported_at = :now, manifest_sha256 = :sha256 REMOVE listing",
+            {":now": text(now), ":sha256": text(manifest_sha256)},
+        )
+
+    def give_up(self, export: Export) -> None:
+        """Note that an export will never have a manifest; safe to repeat."""
+        self._update(export, "REMOVE listing")
+
+    def _update(self, export: Export, expression: str, values: dict[str, Any] | None = None) -> None:
         self.table.update(
             Update(
                 pk=batch_pk(export.batch_id),
                 sk=export_sk(export.attempt),
-                expression="SET exported_at = :now, manifest_sha256 = :sha256",
+                expression=expression,
                 condition=IS_BEGUN,
-                values={":now": text(now), ":sha256": text(manifest_sha256)},
+                values=values or {},
             )
         )
