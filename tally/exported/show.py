@@ -1,4 +1,4 @@
-"""What is said of results that were fetched, and of those that were verified."""
+"""Sentences about results that were fetched, and about those that were verified."""
 
 from pathlib import Path
 

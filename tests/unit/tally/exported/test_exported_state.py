@@ -1,4 +1,4 @@
-"""What is said of results, and of those that are not there: how far they are, why not, and what to do."""
+"""What Tally says of results, and of those that are not there: how far they are, why not, and what to do."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

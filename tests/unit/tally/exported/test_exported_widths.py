@@ -1,4 +1,4 @@
-"""What is said of results on terminals of several widths: no number, no id and no command is cut or broken."""
+"""Sentences about results on terminals of several widths: no number, no id and no command is cut or broken."""
 
 import io
 import os
