@@ -23,6 +23,7 @@ from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX, Outcome
 from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
+from chalicelib.store.saves import Saves
 from chalicelib.transport.messages import outcome_size
 from tally.batch import prices
 from tally.batch.prices import Use
@@ -167,6 +168,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     # chunks or took them back.
     moved = max(0, batch.version - 1 - batch.attempt)
     stored = sum(each.stored for each in found) * of
+    save = Saves(table=reader.repository.table).find(batch.id, batch.attempt)
     return Cost(
         rows=rows,
         chunks=len(chunks),
@@ -175,7 +177,8 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         + _PLANNED * len(chunks)
         + messages  # marked as begun, but for those of a single row
         + _IN_TRANSACTION * moved
-        + _BATCH_WRITES,
+        + _BATCH_WRITES
+        + (save.done.units if save else 0),
         read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
         # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
         # chunks are closed together.
