@@ -24,6 +24,7 @@ from chalicelib.store.exports import Exports
 from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX, Outcome
 from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
+from chalicelib.store.saves import Saves
 from chalicelib.transport.messages import outcome_size
 from tally.batch import prices
 from tally.batch.export_use import NO_EXPORT, ExportUse, of_batch
@@ -188,6 +189,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         list(chunks.values()),
         _mean([each.partition for each in found]),
     )
+    save = Saves(table=reader.repository.table).find(batch.id, batch.attempt)
     return Cost(
         rows=rows,
         chunks=len(chunks),
@@ -197,7 +199,8 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         + messages  # marked as begun, but for those of a single row
         + _IN_TRANSACTION * moved
         + _BATCH_WRITES
-        + exported.write_units,
+        + exported.write_units
+        + (save.done.units if save else 0),
         read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages + exported.read_units,
         # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
         # chunks are closed together.
