@@ -215,7 +215,7 @@ def test_the_same_file_again_takes_back_only_what_has_failed_of_it(pipeline: Pip
     assert len([key for key, _ in pipeline.s3.objects if key.startswith("corrections/")]) == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.TIMEOUT_AFTER])
 def test_a_command_that_dies_anywhere_is_finished_by_the_next(
     fault: Fault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

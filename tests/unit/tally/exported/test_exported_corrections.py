@@ -156,3 +156,32 @@ def test_nothing_is_to_correct_where_all_rows_succeeded(pipeline: Pipeline, tmp_
     pipeline.drain()
     fetched(pipeline, batch_id, tmp_path / "results")
     assert not (tmp_path / "results" / "to-correct.jsonl").exists()
+
+
+def test_results_as_csv_have_the_corrected_cells_and_say_where_they_came_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Beside the result of the corrected row; the others have the cells of the upload."""
+    folder = tmp_path / "csv jobs"
+    folder.mkdir()
+    more = '\nEXPORT = "csv"\n\nclass Result(__import__("msgspec").Struct):\n    doubled: int\n\n'
+    more += "def process(row) -> Result:\n    return Result(doubled=2 * row.size)\n"
+    with deployed_job(monkeypatch, folder, "sizes", JOB + more):
+        pipeline = exporting(monkeypatch)
+        batch_id = pipeline.upload("inbox/sizes/day.csv", CONTENT)
+        pipeline.drain()
+        corrected(pipeline, batch_id, written(tmp_path, "3,,b,20", "6,,e,50"))
+        pipeline.drain()
+        fetched(pipeline, batch_id, tmp_path / "results")
+        (part,) = (tmp_path / "results").glob("results-*.csv.gz")
+        rows = list(csv.DictReader(io.StringIO(gzip.decompress(part.read_bytes()).decode(), newline="")))
+        (file,) = files(tmp_path / "results")
+        assert [(row["kind"], row["size"], row["doubled"], row["tally_corrected"]) for row in rows] == [
+            ("a", "1", "2", ""),
+            ("b", "20", "40", file.name),
+            ("broken", "3", "6", ""),
+            ("d", "4", "8", ""),
+            ("e", "50", "100", file.name),
+        ]
+        (tmp_path / "day.csv").write_bytes(CONTENT)
+        assert verify(tmp_path / "results", tmp_path / "day.csv").problems == []
