@@ -123,12 +123,14 @@ docs: venv ## Write what is generated in the pages, and build the site of all pa
 	@$(BIN)/python -m tools.terraform_readmes
 	@$(BIN)/python -m tools.schemas
 	@$(BIN)/python -m tools.cli_reference
+	@$(BIN)/python -m tools.settings_page
 	@$(MAKE) --no-print-directory site
 
 docs-check: venv site
 	@$(BIN)/python -m tools.terraform_readmes --check
 	@$(BIN)/python -m tools.schemas --check
 	@$(BIN)/python -m tools.cli_reference --check
+	@$(BIN)/python -m tools.settings_page --check
 
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site

@@ -1,11 +1,20 @@
-"""The pages that are generated are current, and no command, option, setting, metric or alarm is without a line in one."""
+"""Pages that are generated are current; every command, option, setting, metric and alarm has a line in one."""
+
+import re
+from pathlib import Path
 
 import click
 import pytest
 
+from chalicelib.files import dialect
+from chalicelib.metrics import Metric
 from tally.cli import tally
-from tools import cli_reference
+from tally.testing import configuration
+from tools import cli_reference, settings_page
 from tools.generated import stale
+
+REPO = Path(__file__).parents[2]
+DOCS = REPO / "docs"
 
 
 def _options() -> list[tuple[str, str]]:
@@ -27,3 +36,24 @@ def test_every_option_has_a_help_text(command: str, option: str) -> None:
     found = next(one for one in tally.commands[command].params if option in one.opts)
     assert isinstance(found, click.Option)
     assert found.help
+
+
+def test_the_page_of_settings_is_current() -> None:
+    """It is written from the code and from Terraform, so that no default on it can differ."""
+    assert stale({settings_page.PAGE: settings_page.page()}) == []
+
+
+def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
+    source = (REPO / "app" / "chalicelib" / "jobs" / "__init__.py").read_text(encoding="utf-8")
+    asked = set(re.findall(r'getattr\(module, "(\w+)"', source)) | set(dialect.ATTRIBUTES)
+    assert asked - {"Row", "process"} == set(settings_page.job_settings())
+
+
+def test_every_metric_is_described() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [metric for metric in Metric if f"`{metric}`" not in page] == []
+
+
+def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in configuration.functions() if f"`{name}`" not in page] == []

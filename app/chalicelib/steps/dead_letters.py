@@ -38,7 +38,7 @@ _DEADLY_RUNS = 2
 All queues allow five deliveries or more, so what is deadly comes to this number."""
 MAX_RETURNS = 5
 """How often a letter that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
-_RETURN_SECONDS = 60
+RETURN_SECONDS = 60
 """What a letter waits before it comes again, for what throttled it to pass."""
 
 
@@ -133,7 +133,7 @@ class DeadLetterHandler:
         return HandledDeadLetter(rows=len(message.rows) if message.rows is not None else len(rows), counted=counted)
 
     def _send_again(self, queue: str, messages: "Sequence[ChunkMessage | WorkMessage]") -> None:
-        send(self.sqs, self.queue_urls[queue], map(encode, messages), self.retry, delay_seconds=_RETURN_SECONDS)
+        send(self.sqs, self.queue_urls[queue], map(encode, messages), self.retry, delay_seconds=RETURN_SECONDS)
 
     def _refuse_while_leased(self, chunk: ChunkKey, rows: "RowBits") -> None:
         """Leave a heavy row alone whose worker lives: the letter is a second delivery that was put back too often."""
