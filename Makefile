@@ -124,6 +124,7 @@ docs: venv ## Write what is generated in the pages, and build the site of all pa
 	@$(BIN)/python -m tools.schemas
 	@$(BIN)/python -m tools.cli_reference
 	@$(BIN)/python -m tools.settings_page
+	@$(BIN)/python -m tools.pictures
 	@$(MAKE) --no-print-directory site
 
 docs-check: venv site
@@ -131,6 +132,7 @@ docs-check: venv site
 	@$(BIN)/python -m tools.schemas --check
 	@$(BIN)/python -m tools.cli_reference --check
 	@$(BIN)/python -m tools.settings_page --check
+	@$(BIN)/python -m tools.pictures --check
 
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site

@@ -42,7 +42,7 @@ _RETRIES = """## Retries, layer by layer
 Each layer handles what the one before it gave up on. No layer can count a row twice.
 """
 _RETRIES_END = """An outcome that comes late, or twice, finds the row's bit set and does nothing: see
-[how it stays exact](architecture.md).
+[how it stays exact](how-it-stays-exact.md).
 """
 _JOB_SETTING = re.compile(r"^- ``(\w+)[^`]*``: (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL)
 _FUNCTION_SETTINGS = (

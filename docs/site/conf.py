@@ -9,8 +9,8 @@ REPO = Path(__file__).parents[2]
 
 NAVIGATION = {
     "Begin": ["docs/jobs", "docs/deploy"],
-    "Understand": ["docs/architecture", "docs/proof"],
-    "Look up": ["docs/bad-input", "docs/failures", "docs/json", "docs/performance"],
+    "Understand": ["docs/concepts", "docs/glossary", "docs/how-it-stays-exact", "docs/architecture", "docs/proof"],
+    "Look up": ["docs/cli", "docs/settings", "docs/bad-input", "docs/failures", "docs/json", "docs/performance"],
     "Operate": ["docs/runbook", "docs/adopting", "docs/debugging"],
     "Infrastructure": ["infra/README", "infra/modules/*/README", "infra/examples/*/README"],
     "Project": ["CHANGELOG", "CONTRIBUTING", "docs/adr/*"],
