@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 REPO = Path(__file__).parents[2]
 
 NAVIGATION = {
-    "Begin": ["docs/jobs", "docs/deploy"],
+    "Begin": ["docs/tutorial", "docs/jobs", "docs/deploy"],
     "Understand": ["docs/concepts", "docs/glossary", "docs/how-it-stays-exact", "docs/architecture", "docs/proof"],
     "Look up": ["docs/cli", "docs/settings", "docs/bad-input", "docs/failures", "docs/json", "docs/performance"],
     "Operate": ["docs/runbook", "docs/adopting", "docs/debugging"],
