@@ -1,5 +1,6 @@
 """The site of the pages: Sphinx reads the repository's own Markdown. ``make docs-site`` builds it into build/site."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,15 @@ REPO = Path(__file__).parents[2]
 NAVIGATION = {
     "Begin": ["docs/tutorial", "docs/jobs", "docs/deploy"],
     "Understand": ["docs/concepts", "docs/glossary", "docs/how-it-stays-exact", "docs/architecture", "docs/proof"],
-    "Look up": ["docs/cli", "docs/settings", "docs/bad-input", "docs/failures", "docs/json", "docs/performance"],
+    "Look up": [
+        "docs/cli",
+        "docs/settings",
+        "docs/events",
+        "docs/bad-input",
+        "docs/failures",
+        "docs/json",
+        "docs/performance",
+    ],
     "Operate": ["docs/runbook", "docs/adopting", "docs/debugging"],
     "Infrastructure": ["infra/README", "infra/modules/*/README", "infra/examples/*/README"],
     "Project": ["CHANGELOG", "CONTRIBUTING", "docs/adr/*"],
@@ -25,6 +34,8 @@ project = "Tally"
 author = "Tally's authors"
 project_copyright = author
 version = release = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+_LINK = re.compile(r"(?P<text>\[[^\]\n]*\])\((?P<target>[^)#:\s]+)\)")
 
 extensions = ["myst_parser"]
 root_doc = "README"
@@ -49,6 +60,24 @@ def _add_navigation(_app: Sphinx, page: str, content: list[str]) -> None:
         )
 
 
+def _link_folders(_app: Sphinx, page: str, content: list[str]) -> None:
+    """Lead links to folders, which a forge shows, to the folder's README; of one without, keep the text alone."""
+    folder = (REPO / page).parent
+
+    def led(found: re.Match[str]) -> str:
+        target = folder / found["target"]
+        if not target.is_dir():
+            return found[0]
+        return (
+            f"{found['text']}({found['target'].rstrip('/')}/README.md)"
+            if (target / "README.md").exists()
+            else found["text"]
+        )
+
+    content[0] = _LINK.sub(led, content[0])
+
+
 def setup(app: Sphinx) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("source-read", _add_navigation)
+    app.connect("source-read", _link_folders)
