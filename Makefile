@@ -125,6 +125,7 @@ docs: venv ## Write what is generated in the pages, and build the site of all pa
 	@$(BIN)/python -m tools.cli_reference
 	@$(BIN)/python -m tools.settings_page
 	@$(BIN)/python -m tools.pictures
+	@$(BIN)/python -m tools.price_table
 	@$(MAKE) --no-print-directory site
 
 docs-check: venv site
@@ -133,6 +134,7 @@ docs-check: venv site
 	@$(BIN)/python -m tools.cli_reference --check
 	@$(BIN)/python -m tools.settings_page --check
 	@$(BIN)/python -m tools.pictures --check
+	@$(BIN)/python -m tools.price_table --check
 
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site

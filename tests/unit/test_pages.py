@@ -10,7 +10,7 @@ from chalicelib.files import dialect
 from chalicelib.metrics import Metric
 from tally.cli import tally
 from tally.testing import configuration
-from tools import cli_reference, settings_page
+from tools import cli_reference, price_table, settings_page
 from tools.generated import stale
 
 REPO = Path(__file__).parents[2]
@@ -57,3 +57,14 @@ def test_every_metric_is_described() -> None:
 def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     assert [name for name in configuration.functions() if f"`{name}`" not in page] == []
+
+
+def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
+    assert stale({price_table.PAGE: price_table.current()}) == []
+
+
+def test_glue_and_batch_bill_a_minute_at_least() -> None:
+    assert price_table.glue(1) == price_table.glue(400)
+    assert price_table.glue(1000) > price_table.glue(400)
+    assert price_table.fargate(1) == price_table.fargate(60)
+    assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
