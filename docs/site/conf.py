@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 REPO = Path(__file__).parents[2]
 
 NAVIGATION = {
-    "Begin": ["docs/tutorial", "docs/jobs", "docs/deploy", "docs/comparison"],
+    "Begin": ["docs/tutorial", "docs/jobs", "docs/deploy", "docs/comparison", "docs/faq"],
     "Understand": ["docs/concepts", "docs/glossary", "docs/how-it-stays-exact", "docs/architecture", "docs/proof"],
     "Look up": [
         "docs/cli",
