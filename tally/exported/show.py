@@ -1,4 +1,4 @@
-"""What is said of results that were fetched, and of those that were verified."""
+"""The lines about results that were fetched or verified."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Process: what becomes of a work message: its rows are run, wait, fail, or go back in pieces."""
+"""Process: a work message: its rows are run, wait, fail, or go back in pieces."""
 
 import random
 import time
