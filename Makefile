@@ -10,6 +10,7 @@ JOB ?= transactions
 PORT ?=
 SEED ?=
 SUITE ?=
+VERSION ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -30,10 +31,12 @@ SITE_STAMP := $(SITE_ENV)/.installed
 ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
+# The tools that write parts of the pages; with --check each only compares.
+GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
 # Tests on stages wait more than they work: two files at a time.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
-.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check site tf-fmt tf-validate tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check generated generated-check site release tf-fmt tf-validate tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -119,22 +122,15 @@ tf-fmt:
 	@command -v terraform >/dev/null || { echo "terraform not found: https://developer.hashicorp.com/terraform/install (1.9 or newer)"; exit 1; }
 	@terraform fmt -check -recursive infra
 
-docs: venv ## Write what is generated in the pages, and build the site of all pages into build/site
-	@$(BIN)/python -m tools.terraform_readmes
-	@$(BIN)/python -m tools.schemas
-	@$(BIN)/python -m tools.cli_reference
-	@$(BIN)/python -m tools.settings_page
-	@$(BIN)/python -m tools.pictures
-	@$(BIN)/python -m tools.price_table
-	@$(MAKE) --no-print-directory site
+docs: venv generated site ## Write what is generated in the pages, and build the site of all pages into build/site
 
-docs-check: venv site
-	@$(BIN)/python -m tools.terraform_readmes --check
-	@$(BIN)/python -m tools.schemas --check
-	@$(BIN)/python -m tools.cli_reference --check
-	@$(BIN)/python -m tools.settings_page --check
-	@$(BIN)/python -m tools.pictures --check
-	@$(BIN)/python -m tools.price_table --check
+docs-check: generated-check site
+
+generated: venv ## Write what is generated in the pages: commands, settings, schemas, modules, pictures, prices
+	@for tool in $(GENERATED); do $(BIN)/python -m tools.$$tool || exit 1; done
+
+generated-check: venv
+	@for tool in $(GENERATED); do $(BIN)/python -m tools.$$tool --check || exit 1; done
 
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site
@@ -171,6 +167,10 @@ lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
 	  uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
+
+release: venv ## Cut VERSION here: check it, close the changelog, commit and tag (docs/releasing.md)
+	@test -n "$(VERSION)" || { echo "Which one? make release VERSION=0.2.0"; exit 1; }
+	@$(BIN)/python -m tools.release "$(VERSION)"
 
 clean: ## Stop every local stage; remove what was built, .venv too
 	@test ! -x $(BIN)/tally || $(BIN)/tally down --all

@@ -22,7 +22,7 @@ NAVIGATION = {
     ],
     "Operate": ["docs/runbook", "docs/adopting", "docs/debugging"],
     "Infrastructure": ["infra/README", "infra/modules/*/README", "infra/examples/*/README"],
-    "Project": ["CHANGELOG", "CONTRIBUTING", "docs/adr/*"],
+    "Project": ["CHANGELOG", "CONTRIBUTING", "SECURITY", "docs/releasing", "docs/adr/*"],
 }
 """The site's menu. Pages of docs/ that it does not name are in "Look up", after those that it names."""
 

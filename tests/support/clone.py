@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _REPO = Path(__file__).parents[2]
-_COPIED = ("app", "docs", "examples", "infra", "tally", "tests", "tools", "pyproject.toml", "README.md")
+_COPIED = ("app", "docs", "examples", "infra", "tally", "tests", "tools", "pyproject.toml", "README.md", "CHANGELOG.md")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".chalice", ".terraform*", "terraform.tfstate*")
 
 
