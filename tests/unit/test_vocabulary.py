@@ -21,6 +21,7 @@ OLD = {
     r"(?-i:[Hh]andovers?)": "continuation",
     r"bur(y|ied)": "dead letter, dead-letter handler",
     r"packs": "message",
+    r"not to wait for it": "to do it now, run",
     r"(the|its|these|such|that) letters?": "dead letter",
 }
 """Words that must not be used, and what to write instead: docs/glossary.md has the words."""
