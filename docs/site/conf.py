@@ -47,6 +47,7 @@ nitpicky = True
 
 html_theme = "furo"
 html_title = f"Tally {release}"
+html_extra_path = ["extra"]  # index.html, which leads to the first page
 html_copy_source = False
 html_show_sphinx = False
 

@@ -18,6 +18,7 @@ class Block:
     text: str
     note: str
     page: str
+    folder: str
     line: int
 
     @property
@@ -27,7 +28,7 @@ class Block:
 
     def __str__(self) -> str:
         """Name the block as a test's parameter."""
-        return f"{self.page}:{self.line}"
+        return f"{Path(self.folder).name}/{self.page}:{self.line}"
 
 
 def blocks(page: Path) -> list[Block]:
@@ -39,6 +40,7 @@ def blocks(page: Path) -> list[Block]:
             text=found["text"],
             note=found["note"] or "",
             page=page.name,
+            folder=page.parent.as_posix(),
             line=text.count("\n", 0, found.start()) + 1,
         )
         for found in _BLOCK.finditer(text)

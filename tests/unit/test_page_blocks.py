@@ -25,6 +25,25 @@ LANGUAGES = {"sh", "python", "json", "hcl", "yaml", "text", ""}
 BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
 PLACEHOLDERS = {"ID": "@", "ID:CHUNK": "@:0", "CHUNK:ROW": "0:0", "QUEUE": "work-dlq", "LETTER": "0123"}
 
+ON_AWS = "acts on a stage in AWS: only held to the command line"
+ON_FILES = "acts on files and batches of the reader: only held to the command line"
+SHELL = {
+    "README.md": "its parts are make targets that other tests run: tests/e2e",
+    "adopting.md": ON_AWS,
+    "architecture.md": ON_FILES,
+    "capacity.md": ON_AWS,
+    "debugging.md": "tests/e2e/test_debugging.py",
+    "deploy.md": ON_AWS,
+    "events.md": ON_AWS,
+    "failures.md": ON_FILES,
+    "jobs.md": ON_FILES,
+    "releasing.md": "tests/unit/test_release.py",
+    "results.md": ON_FILES,
+    "runbook.md": ON_AWS,
+    "tutorial.md": "tests/e2e/test_tutorial.py",
+}
+"""How the shell blocks of a page are tested, beside that each command can be typed: by a test, or why by none."""
+
 
 def of(language: str) -> list[Block]:
     return [block for block in BLOCKS if block.language == language]
@@ -40,6 +59,14 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def test_every_block_is_of_a_language_that_is_checked() -> None:
     assert {block.language for block in BLOCKS} <= LANGUAGES
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_it_is_stated_how_a_shell_block_is_tested(block: Block) -> None:
+    """By the page, or above the block."""
+    how = SHELL.get(block.page, "")
+    assert block.not_run or how or "infra" in block.folder
+    assert not how.startswith("tests/") or (REPO / how).is_file()
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)

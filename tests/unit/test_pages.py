@@ -68,3 +68,43 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.glue(1000) > price_table.glue(400)
     assert price_table.fargate(1) == price_table.fargate(60)
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "variables"),
+    [
+        ("docs/faq.md", "They stay for {} days", ["results_retention_days"]),
+        ("docs/faq.md", "| rows, markers | kept for {} days | `retention_days` |", ["retention_days"]),
+        ("docs/faq.md", "Wait for `reconcile_minutes` ({})", ["reconcile_minutes"]),
+        ("docs/concepts.md", "| **chunk** | Up to {:,} rows of the file", ["chunk_rows"]),
+        ("docs/glossary.md", "at most {:,} rows", ["chunk_rows"]),
+    ],
+)
+def test_a_default_in_a_sentence_is_that_of_terraform(page: str, sentence: str, variables: list[str]) -> None:
+    text = (REPO / page).read_text(encoding="utf-8")
+    assert sentence.format(*(configuration.default(name) for name in variables)) in text
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    """Rounded: the table of the bench has them in full."""
+    bench = (DOCS / "performance.md").read_text(encoding="utf-8")
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    dollars, small, large, counted, rows = (
+        re.search(pattern, bench)
+        for pattern in (
+            r"dollars a million rows: Tally \| ([0-9.]+) \$",
+            r"1,000 rows, warm, upload to event \| ([0-9.]+) s",
+            r"pipeline / the job alone, 100,000 rows .*pipeline s ([0-9.]+)",
+            r"textbook's count under faults.*counted ([0-9,]*[0-9])",
+            r"textbook's count under faults.*rows ([0-9,]*[0-9]), counted",
+        )
+    )
+    assert dollars
+    assert small
+    assert large
+    assert counted
+    assert rows
+    assert f"${float(dollars[1]):.2f} a million rows" in readme
+    assert f"1,000 rows in {float(small[1]):.1f} s" in readme
+    assert f"100,000 in {float(large[1]):.0f} s" in readme
+    assert f"counts {counted[1]} of {rows[1]}" in readme
