@@ -99,12 +99,32 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
             r"textbook's count under faults.*rows ([0-9,]*[0-9]), counted",
         )
     )
+    month = re.search(r"\*\*in all\*\* \| by default \| ([0-9.]+) ", (DOCS / "deploy.md").read_text(encoding="utf-8"))
+    assert month
     assert dollars
     assert small
     assert large
     assert counted
     assert rows
     assert f"${float(dollars[1]):.2f} a million rows" in readme
+    assert f"about ${float(month[1]):.0f} a month" in readme
     assert f"1,000 rows in {float(small[1]):.1f} s" in readme
     assert f"100,000 in {float(large[1]):.0f} s" in readme
     assert f"counts {counted[1]} of {rows[1]}" in readme
+
+
+def test_every_variable_that_the_command_line_reads_is_on_the_page_of_settings() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tally").rglob("*.py"))
+    read = set(re.findall(r'(?:envvar=|environ\.get\()"([A-Z_]+)"', sources))
+    assert {name for name in read if name.startswith("TALLY_")} >= {"TALLY_STAGE", "TALLY_HOME"}
+    assert [name for name in sorted(read) if name.startswith("TALLY_") and name not in page] == []
+
+
+def test_every_alarm_leads_to_the_runbook() -> None:
+    """Its description is what an operator gets at night."""
+    text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
+    descriptions = re.findall(r'\bdescription\s*= ("[^\n]*")|\w+_description\s*= [^"\n]*("[^\n]*")', text)
+    found = [first or second for first, second in descriptions]
+    assert len(found) > 10
+    assert [each for each in found if "${local.runbook}" not in each] == []
