@@ -8,6 +8,8 @@ import pytest
 
 from chalicelib.files import dialect
 from chalicelib.metrics import Metric
+from chalicelib.store.batch import Hold
+from chalicelib.store.items import Outcome
 from tally.cli import tally
 from tally.testing import configuration
 from tools import cli_reference, price_table, settings_page
@@ -128,3 +130,12 @@ def test_every_alarm_leads_to_the_runbook() -> None:
     found = [first or second for first, second in descriptions]
     assert len(found) > 10
     assert [each for each in found if "${local.runbook}" not in each] == []
+
+
+def test_the_glossary_defines_each_word_once_in_order() -> None:
+    """And has a word for each outcome of a row, and for what stops a batch."""
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\*\*([^*]+)\*\*: ", page, re.MULTILINE)
+    assert len(words) > 30
+    assert words == sorted(set(words))
+    assert [each for each in (*Outcome, *Hold) if f"`{each}`" not in page] == []
