@@ -10,7 +10,7 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
-  # A plan whose time does not suffice has another invocation continue it; a lost or failed one begins in another.
+  # A plan whose time does not suffice has another invocation go on with it; a lost or failed one begins in another.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
   ]

@@ -92,7 +92,7 @@ def tables(module: Module, version: str) -> str:
         parts.append(_table("| resource |", ((f"`{resource}`",) for resource in module.resources)))
     children = sorted((module.folder / "modules").glob("*/README.md"))
     if children:
-        rows = ((f"[`{path.parent.name}`](modules/{path.parent.name}/README.md)", _purpose(path)) for path in children)
+        rows = ((f"[`{path.parent.name}`](modules/{path.parent.name})", _purpose(path)) for path in children)
         parts.append(_table("| module | |", rows))
     return "\n\n".join(parts)
 

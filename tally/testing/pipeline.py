@@ -162,7 +162,7 @@ class Pipeline:
 
     def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
         bodies = self.waiting(queue)
-        # As Terraform has it: messages come one at a time.
+        # As Terraform has it: packs come one at a time.
         most = 1 if queue in {"work", "heavy", "export"} else min(most, 10)
         chosen = list(range(start % len(bodies), len(bodies)))[:most]
         arn = services.settings().queues[queue].arn

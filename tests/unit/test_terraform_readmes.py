@@ -83,7 +83,7 @@ def test_a_readme_tells_inputs_rules_outputs_and_resources(root: Path) -> None:
 
 def test_the_roots_readme_lists_the_modules(root: Path) -> None:
     run(root)
-    assert "| [`queue`](modules/queue/README.md) | What it is for. |" in (root / "README.md").read_text()
+    assert "| [`queue`](modules/queue) | What it is for. |" in (root / "README.md").read_text()
 
 
 def test_an_example_that_stands_alone_has_tables_too(root: Path) -> None:
