@@ -73,8 +73,8 @@ conformance: venv ## Ask a public suite how the local AWS differs from DynamoDB;
 bench: venv ## Measure Tally against its limits and the textbook (about ten minutes; nothing else should run)
 	@$(BIN)/python -m bench
 
-bench-scale: venv ## Measure how a million rows compare with ten thousand (half an hour)
-	@$(BIN)/python -m bench --part speed --rows 10000 --rows 1000000
+bench-scale: venv ## Measure how a million rows, and their results, compare with ten thousand (half an hour)
+	@$(BIN)/python -m bench --part speed --part exports --rows 10000 --rows 1000000
 
 bench-contention: venv ## Simulate finishers that meet on counters, and writers of a small table (seconds, no AWS)
 	@$(BIN)/python -m bench.contention

@@ -46,8 +46,9 @@ def test_the_page_of_settings_is_current() -> None:
 
 
 def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
-    source = (REPO / "app" / "chalicelib" / "jobs" / "__init__.py").read_text(encoding="utf-8")
-    asked = set(re.findall(r'getattr\(module, "(\w+)"', source)) | set(dialect.ATTRIBUTES)
+    """Wherever the attributes of its module are read."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "app" / "chalicelib").rglob("*.py"))
+    asked = set(re.findall(r'(?:getattr\(module, |attributes\.get\()"(\w+)"', sources)) | set(dialect.ATTRIBUTES)
     assert asked - {"Row", "process"} == set(settings_page.job_settings())
 
 
