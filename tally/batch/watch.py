@@ -92,6 +92,7 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         ("elapsed", duration(seconds) + ("" if batch.status.final else ", not ended")),
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
         *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
+        *progress.results(now).table_rows(),
         *chains.described(batch),
     ]
     output.table("", ("", ""), rows)
@@ -99,6 +100,8 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         output.say(line)
     if top.groups:
         output.say(f"All reasons, and how to run a group again: tally failures {batch.id}")
+    if step := progress.results(now).next_step():
+        output.say(step)
 
 
 def _planned_chunks(progress: Progress) -> str:

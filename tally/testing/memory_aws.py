@@ -121,7 +121,9 @@ class MemoryS3:
         versions = [version for key, version in self.objects if key == Key]
         if not versions or (Key, versions[-1]) in self.deletions:
             raise client_error("404", 404)
-        return {"VersionId": versions[-1], "ETag": f'"{etag(versions[-1])}"'}
+        version = versions[-1]
+        size = len(self.objects[Key, version])
+        return {"VersionId": version, "ETag": f'"{etag(version)}"', "ContentLength": size}
 
     def list_object_versions(
         self,

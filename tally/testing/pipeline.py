@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib import services
 from chalicelib.retry import Retry
-from chalicelib.steps import export
+from chalicelib.steps import export, save
 from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
@@ -20,7 +20,14 @@ from tally.testing.faults import Fault, FaultyClient, Killed
 from tally.testing.memory_aws import MemoryEvents, MemoryLambda, MemoryS3, MemorySQS, etag
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 
-HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish", "export": "export"}
+HANDLERS = {
+    "ingest": "ingest",
+    "work": "process",
+    "heavy": "process_heavy",
+    "finished": "finish",
+    "export": "export",
+    "save": "save",
+}
 QUEUES = tuple(HANDLERS)
 
 
@@ -64,7 +71,8 @@ class Pipeline:
         )
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
-        monkeypatch.setattr(export, "READERS", 1)  # what meets a fault must not depend on luck
+        for step, threads in ((export, "READERS"), (save, "WRITERS")):
+            monkeypatch.setattr(step, threads, 1)  # what meets a fault must not depend on luck
 
     def _next_fault(self, operation: str) -> Fault:
         return self.faults(operation)
@@ -131,7 +139,7 @@ class Pipeline:
 
     def expire_leases(self) -> None:
         """Let the time pass after which a worker that is not heard of has lost its row."""
-        for key in [key for key in self.dynamodb.items if key[1].startswith("lease#")]:
+        for key in [key for key in self.dynamodb.items if key[1].startswith("lease#") or key[1] == "saver"]:
             del self.dynamodb.items[key]
 
     def drain_uploads(self) -> None:
@@ -172,7 +180,7 @@ class Pipeline:
     def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
         bodies = self.waiting(queue)
         # As Terraform has it: packs come one at a time.
-        most = 1 if queue in {"work", "heavy", "export"} else min(most, 10)
+        most = 1 if queue in {"work", "heavy", "export", "save"} else min(most, 10)
         chosen = list(range(start % len(bodies), len(bodies)))[:most]
         arn = services.settings().queues[queue].arn
         received = self.received[queue]

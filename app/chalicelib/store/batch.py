@@ -21,6 +21,7 @@ from chalicelib.store.items import (
     text,
     text_of,
     texts,
+    texts_of,
 )
 
 AS_READ = "#version = :version"
@@ -238,7 +239,7 @@ class Batch:
             chunk_rows=number_of(item, "chunk_rows"),
             chunk_bytes=number_of(item, "chunk_bytes"),
             layout=_layout(item),
-            header=tuple(cell["S"] for cell in item["header"]["L"]),
+            header=texts_of(item, "header"),
             reason=text_of(item, "reason"),
             chunks=number_or_none_of(item, "chunks"),
             remaining=number_of(item, "remaining"),

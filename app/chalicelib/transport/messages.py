@@ -80,6 +80,17 @@ class ExportMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     chain: bool = False
 
 
+class SaveMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Asks ``save`` to put the results of a batch, as that attempt ended, into the results table.
+
+    ``stalls`` is how many runs in a row have got no further.
+    """
+
+    batch: str
+    attempt: int
+    stalls: int = 0
+
+
 M = TypeVar("M")
 
 

@@ -39,7 +39,7 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
     """Nothing is left beside them: bytecode would enter the package."""
     _write(checkout, "shelves", JOB)
     _write(checkout, "plants", JOB)
-    assert preflight.require_jobs(checkout) == "plants, shelves"
+    assert str(preflight.require_jobs(checkout)) == "plants, shelves"
     assert not list((checkout.repo / "app").rglob("__pycache__"))
 
 
@@ -121,7 +121,7 @@ def test_jobs_that_hand_their_results_to_each_other_stop_a_deployment(checkout: 
 
 def test_what_a_job_prints_is_not_taken_for_a_name(checkout: Workspace) -> None:
     _write(checkout, "shelves", f"print('hello, world')\n{JOB}")
-    assert preflight.require_jobs(checkout) == "shelves"
+    assert str(preflight.require_jobs(checkout)) == "shelves"
 
 
 def test_the_tools_that_deploy_are_named(checkout: Workspace) -> None:
@@ -184,3 +184,33 @@ def test_credentials_and_a_region_that_are_wrong_say_what_to_do(
     sts(error)
     with pytest.raises(OperatorError, match=what):
         preflight.require_account({"AWS_REGION": "eu-wst-1"})
+
+
+KEYED = JOB + "\n\nKEY = 'NAME'\n"
+
+
+def test_a_job_with_a_key_is_refused_on_a_stage_without_a_results_table(checkout: Workspace) -> None:
+    """With its place, before anything is changed. Terraform is told too, for it alone reads files of variables."""
+    _write(checkout, "plants", JOB)
+    _write(checkout, "shelves", KEYED.replace("NAME", "name"))
+    jobs = preflight.require_jobs(checkout)
+    assert jobs.variables == {"jobs_with_key": ["shelves"]}
+    for variables in ({}, {"results_table": None}):
+        with pytest.raises(OperatorError, match=r"KEY needs a results table.*jobs/shelves\.py:\d+") as refused:
+            jobs.require_results_table(variables)
+        assert "--var 'results_table={}'" in refused.value.hint
+    jobs.require_results_table({"results_table": {}})
+
+
+def test_a_key_that_names_nothing_is_refused_with_its_line(checkout: Workspace) -> None:
+    _write(checkout, "shelves", KEYED)
+    line = KEYED.splitlines().index("KEY = 'NAME'") + 1
+    with pytest.raises(OperatorError, match=rf"jobs/shelves\.py:{line}: FatalError: .*KEY is 'NAME', which is neither"):
+        preflight.require_jobs(checkout)
+
+
+def test_jobs_without_a_key_tell_terraform_nothing(checkout: Workspace) -> None:
+    _write(checkout, "shelves", JOB)
+    jobs = preflight.require_jobs(checkout)
+    assert jobs.variables == {}
+    jobs.require_results_table({})
