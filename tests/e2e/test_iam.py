@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from botocore.exceptions import ClientError
 
 from chalicelib.retry import Retry
 from chalicelib.store.batch import BatchStatus
-from chalicelib.store.items import ChunkKey, Counts, Outcome
+from chalicelib.store.chains import Chain, Chains, Parent
+from chalicelib.store.items import ChunkKey, Counts, Outcome, timestamp
 from chalicelib.store.leases import Leases
 from chalicelib.store.marker import RowOutcome
 from chalicelib.store.table import Table
-from chalicelib.transport.messages import FinishedMessage, encode
+from chalicelib.transport.messages import ExportMessage, FinishedMessage, encode
 from chalicelib.transport.uploads import Upload, event_of
 from tests.e2e.account import ASKED_OF_ANYTHING, FRAGILE, REPOSITORY, Account
 from tests.e2e.conftest import VARIABLES, wait_for
@@ -49,6 +51,7 @@ UNSEEN = {
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
     "*/ReadCorrections/s3:GetObjectVersion": "likewise; the same reader as for uploads",
     "export/WriteResults/s3:AbortMultipartUpload": "a redrive that overtakes an export; unit tests have one",
+    "export/UploadForNextJob/s3:AbortMultipartUpload": "a redrive that overtakes a chain; unit tests have one",
     "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
 }
 NO_NARROWER_RESOURCE = {
@@ -443,6 +446,28 @@ def test_the_role_that_deploys_reaches_nothing_else(
     for service, call in [*own, *more]:
         with pytest.raises(ClientError, match=f"{role}/.* is not authorized to perform"):
             call(account.client(service, credentials))
+
+
+def test_results_become_a_file_of_the_next_job(enforced: Enforced) -> None:
+    """``export`` may write to that folder of the inbox. No job here says ``THEN``, so it is decided by hand."""
+    stage = enforced.stage
+    parent = enforced.submit("chained.csv", CONTENT)
+    enforced.tally.ended(parent)
+    decided = Chain(batch_id=parent, attempt=1, then="documents", depth=1, decided_at=timestamp(datetime.now(UTC)))
+    begun = stage.s3.create_multipart_upload(
+        Bucket=stage.resources.inbox_bucket, Key=decided.key, ChecksumAlgorithm="CRC32"
+    )
+    table = Table(dynamodb=stage.dynamodb, name=stage.resources.table, retry=Retry())
+    Chains(table=table).decide(replace(decided, upload_id=begun["UploadId"]))
+    asked = encode(ExportMessage(batch=parent, attempt=1, chain=True))
+    stage.client("sqs").send_message(QueueUrl=enforced.queue("export"), MessageBody=asked)
+    child = wait_for(lambda: enforced.tally.json("status", parent, "--no-cost")["child"], what="the child")
+    ended = enforced.tally.ended(child)
+    assert ended.parent == Parent(batch_id=parent, attempt=1, depth=1)
+    assert ended.status is BatchStatus.REJECTED  # documents are CSV
+    (right,) = [each for each in enforced.roles.granted() if each.path == "export/UploadForNextJob/s3:PutObject"]
+    trail = Trail(cloudtrail=stage.client("cloudtrail"), since=enforced.began)
+    assert trail.shows(enforced.roles.key("export"), right)
 
 
 def test_every_right_is_used(enforced: Enforced) -> None:
