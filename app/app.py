@@ -112,11 +112,14 @@ def finish(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(**_queue("export", "export"))
 def export(event: SQSEvent) -> dict[str, Any]:
-    """Write the results of batches that have ended."""
+    """Write the results of batches that have ended, as files or as the next job's input."""
     services = Services.of(event.context)
 
     def handle(message: Message) -> None:
         asked = decode(message.body, ExportMessage)
+        if asked.chain:
+            services.chainer.chain(asked)  # it logs what it decides, with the reason
+            return
         done = services.exporter.export(asked)
         logger.info(
             "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced
@@ -158,7 +161,7 @@ def dead_letters(event: SQSEvent) -> dict[str, Any]:
 
 @app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))
 def reconcile(event: CloudWatchEvent) -> None:
-    """Plan uploads whose event was lost, and push on batches that stand still."""
+    """Plan uploads whose event was lost, and push on batches that stand still and results that were not written."""
     with Services.metered(event.context) as services:
         try:
             swept = services.lost_uploads.sweep()
@@ -166,7 +169,8 @@ def reconcile(event: CloudWatchEvent) -> None:
         finally:  # the batches must not wait until the inbox can be listed
             reconciler = services.reconciler
             repaired = reconciler.sweep(reconciler.open_batches())
-    logger.info("batches.reconciled", repaired=len(repaired))
+            pieces = services.lost_exports.sweep() if services.lost_exports else 0
+    logger.info("batches.reconciled", repaired=len(repaired), pieces_sent=pieces)
 
 
 @app.on_dynamodb_record(**_stream("settle"))

@@ -17,8 +17,10 @@ from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
 from chalicelib.settings import ResultsTable as ResultsTableSettings
 from chalicelib.settings import Settings
+from chalicelib.steps.begin_chain import ChainStarter
 from chalicelib.steps.begin_export import ExportStarter
 from chalicelib.steps.begin_save import SaveStarter
+from chalicelib.steps.chain import Chainer
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.export import Exporter
@@ -26,6 +28,7 @@ from chalicelib.steps.failed_plans import FailedPlans
 from chalicelib.steps.finish import Finisher
 from chalicelib.steps.heavy import HeavyProcessor
 from chalicelib.steps.ingest import Ingester
+from chalicelib.steps.lost_exports import LostExports
 from chalicelib.steps.lost_uploads import LostUploads
 from chalicelib.steps.plan import Planner
 from chalicelib.steps.process import Processor
@@ -233,6 +236,19 @@ class Services:
             dispatcher=self.dispatcher,
             settler=self.settler,
             patience=self._reconcile_period,
+            exports=self.lost_exports,
+            metrics=self.metrics,
+        )
+
+    @property
+    def lost_exports(self) -> LostExports | None:
+        """What the schedule calls for results that were asked for and are not written; None in a stage without."""
+        if not self.settings.export:
+            return None
+        return LostExports(
+            table=self._table,
+            starter=self._export_starter,
+            patience=self._reconcile_period,
             metrics=self.metrics,
         )
 
@@ -258,6 +274,7 @@ class Services:
             table=self._table,
             bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
+            chains=self._chain_starter if "export" in self.settings.queues else None,  # `tally try` has no such queue
             metrics=self.metrics,
         )
 
@@ -293,6 +310,17 @@ class Services:
         )
 
     @property
+    def chainer(self) -> Chainer:
+        """What the handler of the export queue calls for the next job."""
+        return Chainer(
+            table=self._table,
+            s3=self.client("s3"),
+            bucket=self.settings.inbox_bucket,
+            retry=self.retry,
+            settling=self._settling,
+        )
+
+    @property
     def partial_batch_response(self) -> PartialBatchResponse:
         """What a queue handler answers with."""
         return PartialBatchResponse(
@@ -318,6 +346,10 @@ class Services:
             retry=self.retry,
             has_table=self.settings.results_table is not None,
         )
+
+    @property
+    def _chain_starter(self) -> ChainStarter:
+        return ChainStarter(sqs=self.client("sqs"), queue_url=self.settings.queues["export"].url, retry=self.retry)
 
     @property
     def _upload_notes(self) -> UploadNotes:

@@ -207,8 +207,22 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/*" }
-    error_message = "Only what was unpacked and results are written, beside the inbox, each by one function."
+    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/* ${module.inbox.arn}/inbox/*/chained/*" }
+    error_message = "Only what was unpacked and results are written, each by one function, and in the inbox nothing but the files of chained jobs."
+  }
+}
+
+run "lets_only_ingest_and_export_read_corrected_rows" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.actions if contains(s.resources, "${module.inbox.arn}/corrections/*")]))
+      if contains(flatten(statements[*].resources), "${module.inbox.arn}/corrections/*")
+    } == { ingest = "s3:GetObject s3:GetObjectVersion", export = "s3:GetObject s3:GetObjectVersion" }
+    error_message = "Corrections are written by an operator, and read where rows are."
   }
 }
 
@@ -225,7 +239,7 @@ run "lets_only_process_heavy_and_save_delete_from_the_table" {
   }
 }
 
-run "lets_nothing_query_but_reconcile_dead_letters_export_and_save" {
+run "lets_nothing_query_but_ingest_reconcile_dead_letters_export_and_save" {
   variables {
     stage = "alpha"
   }
@@ -237,10 +251,11 @@ run "lets_nothing_query_but_reconcile_dead_letters_export_and_save" {
       } == {
       dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       export       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       save         = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export and save read whole chunks; the others know the keys of what they read."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export and save read whole chunks, ingest the corrections of one; the others know the keys of what they read."
   }
 }
 
@@ -257,7 +272,7 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       } == {
       plan          = "GetItem PutItem UpdateItem"
       dispatch      = ""
-      ingest        = "BatchGetItem BatchWriteItem PutItem UpdateItem"
+      ingest        = "BatchGetItem BatchWriteItem GetItem PutItem Query UpdateItem"
       process       = "BatchGetItem UpdateItem"
       process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
       finish        = "PutItem UpdateItem"

@@ -23,7 +23,7 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
     faulthandler.enable()
     sys.path.insert(0, str(app))
     os._exit = _exit  # type: ignore[assignment]  # ending without a word would not name the file
-    from chalicelib import jobs  # noqa: PLC0415  of the checkout
+    from chalicelib import chaining, jobs  # noqa: PLC0415  of the checkout
 
     folder = app / "chalicelib" / "jobs"
     with result.open("w", encoding="utf-8") as written:
@@ -40,7 +40,9 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
             faulthandler.dump_traceback_later(seconds, exit=True)
             key = None
             try:
-                if jobs.require(name).key:
+                job = jobs.require(name)
+                chaining.require_sound(job, jobs.find)
+                if job.key:
                     key = _defined(_file(folder, name)).get("KEY", 1)
             except BaseException as error:  # noqa: BLE001  whatever its module raises, and if it exits
                 path, line, what = broken(_file(folder, name), error)

@@ -13,7 +13,7 @@ from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
 from chalicelib.store.marker import Marker, RowOutcome
-from chalicelib.transport.uploads import Upload, event_of
+from chalicelib.transport.uploads import INBOX_PREFIX, Upload, event_of
 from tally.testing.configuration import delivers
 from tally.testing.environment import handlers
 from tally.testing.faults import Fault, FaultyClient, Killed
@@ -49,6 +49,7 @@ class Pipeline:
         self.sqs = MemorySQS()
         self.events = MemoryEvents()
         self.s3 = MemoryS3()
+        self.s3.on_put = self._arrived
         self.lambda_ = MemoryLambda()
         self.uploads = self.lambda_.uploads
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
@@ -79,10 +80,18 @@ class Pipeline:
     def upload(self, key: str, content: bytes, version: str = "v1") -> str:
         """Put an object and let its event wait; returns the id that its batch will have."""
         self.s3.objects[key, version] = content
+        return batch_id_of(self._notify(key, version))
+
+    def _arrived(self, key: str, version: str) -> None:
+        """Let the event of an object wait that Tally itself put into the inbox."""
+        if key.startswith(INBOX_PREFIX):
+            self._notify(key, version)
+
+    def _notify(self, key: str, version: str) -> Upload:
         source = Source(bucket="inbox", key=key, version_id=version, etag=etag(version))
-        upload = Upload(source=source, size=len(content))
+        upload = Upload(source=source, size=len(self.s3.objects[key, version]))
         self.uploads.append(event_of(upload))
-        return batch_id_of(upload)
+        return upload
 
     def waiting(self, queue: str) -> list[str]:
         """Return the bodies in a queue."""

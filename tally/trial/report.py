@@ -108,7 +108,7 @@ def _show_key(output: Output, trial: Trial) -> None:
 
 def _show_estimate(output: Output, estimate: Estimate) -> None:
     found, rows = estimate.cost, estimate.cost.rows or 1
-    requests = found.dynamodb_requests + found.sqs_requests + found.s3_requests
+    requests = found.dynamodb_requests + found.sqs_requests + found.s3_requests + found.exported.s3_puts
     dollars = sum(found.dollars.values())
     workers = ", ".join(f"{count} {name}" for name, count in concurrency().items())
     scaled = f", scaled from {estimate.share:.1%} of it" if estimate.scaled else ""

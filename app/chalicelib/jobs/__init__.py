@@ -16,8 +16,11 @@ It may also define
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
   ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header,
-- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``),
-- ``KEY``: the column, or the field of the result, by which results are put into the stage's results table.
+- ``EXPORT``: ``"csv"`` writes results as CSV, with the cells of the file and the fields of the type that ``process``
+  says it returns; ``False`` writes no files of results when a batch ends (default ``"jsonl"``),
+- ``KEY``: the column, or the field of the result, by which results are put into the stage's results table,
+- ``THEN``: the job that takes the results of a batch as its own file when the batch completes, such as ``"letters"``,
+- ``THEN_WITH_FAILURES``: ``True`` hands on the results of the other rows also if rows failed or were rejected.
 """
 
 import builtins
@@ -31,6 +34,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from chalicelib.chaining import Then
 from chalicelib.errors import FatalError
 from chalicelib.files.dialect import Dialect
 from chalicelib.files.form import Form
@@ -63,6 +67,7 @@ class Job:
     chunk_rows: int | None = None
     export: Form | None = Form.JSONL
     key: Key | None = None
+    then: Then | None = None
 
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
@@ -102,6 +107,7 @@ def job_of(name: str, module: ModuleType) -> Job:
         chunk_rows=getattr(module, "CHUNK_ROWS", None),
         export=_form(name, getattr(module, "EXPORT", True)),
         key=_key(name, getattr(module, "KEY", None), schema, process),
+        then=Then.of(name, vars(module)),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
         raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")

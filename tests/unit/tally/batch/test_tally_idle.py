@@ -25,7 +25,12 @@ DEFAULT = msgspec.json.decode(PLANNED, type=Standing)
 
 
 def test_an_idle_stage_costs_a_little_over_four_dollars_a_month() -> None:
-    """By default, free tiers not counted, with every alarm that it has."""
+    """By default, free tiers not counted, with every alarm that it has.
+
+    $0.20 of it is the export: two pollers of its queue, for a part takes up to minutes, in which nothing else may wait
+    behind it; and the alarm on its dead letters, which nothing else tells of: no row waits for a file. An alarm that
+    adds up several queues costs as much as one for each. As much is for save, likewise.
+    """
     assert as_json(DEFAULT)["dollars_a_month"] <= 4.35
     assert DEFAULT.alarms > 20
 

@@ -55,6 +55,8 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
         (f"{JOB}CHUNK_ROWS = 0\n", 5, "CHUNK_ROWS must be"),
         (f"{JOB}heavy = 3\n", 5, "heavy a function of a row"),
         (f"{JOB}DELIMITER = 'ab'\n", 5, "DELIMITER"),
+        (f"{JOB}THEN = 'shelves'\n", 5, "THEN is the job itself"),
+        (f"{JOB}THEN = 'plants'\n", 5, "THEN is 'plants', and there is no such job"),
         (JOB.replace("name: str", "a: str\n    A: str"), 2, "two fields match the same column"),
         ("x = 1\nraise SystemExit(1)\n", 2, "SystemExit: 1"),
         ("import os\nos._exit(3)\n", 2, "SystemExit: 3"),
@@ -106,6 +108,15 @@ def test_every_broken_job_is_named_at_once(checkout: Workspace) -> None:
     _write(checkout, "tools", JOB)
     with pytest.raises(OperatorError, match=r"2 jobs do not load: .*plants\.py:1: .*; .*shelves\.py:1: "):
         preflight.require_jobs(checkout)
+
+
+def test_jobs_that_hand_their_results_to_each_other_stop_a_deployment(checkout: Workspace) -> None:
+    _write(checkout, "plants", f"{JOB}THEN = 'shelves'\n")
+    _write(checkout, "shelves", f"{JOB}THEN = 'plants'\n")
+    with pytest.raises(OperatorError) as refused:
+        preflight.require_jobs(checkout)
+    assert "plants.py:5: FatalError: jobs/plants.py: THEN leads back to the job" in str(refused.value)
+    assert "shelves.py:5: FatalError: jobs/shelves.py: THEN leads back to the job" in str(refused.value)
 
 
 def test_what_a_job_prints_is_not_taken_for_a_name(checkout: Workspace) -> None:

@@ -314,6 +314,8 @@ def test_memory_is_bounded_whatever_the_size_of_the_file(
         ("from chalicelib import rows\n\nclass Row(rows.Row):\n    a: int\n", "must define Row"),
         ("\n\nraise SystemExit(3)\n", "broken.py:3: SystemExit: 3"),
         ("ATTEMPTS = 0\n" + JOB.replace("ATTEMPTS = 2", ""), "ATTEMPTS must be a number from 1"),
+        (f"{JOB}THEN = 'nothing'\n", "THEN is 'nothing', and there is no such job"),
+        (f"{JOB}THEN = 'transactions'\n", "jobs/transactions.py reads CSV, while results are JSON lines"),
     ],
 )
 def test_a_broken_job_is_an_error_with_file_and_line(
