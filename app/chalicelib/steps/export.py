@@ -145,18 +145,23 @@ class Exporter:
     def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
         writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
-        for found in ahead(lambda number: self._read(batch, number), wanted, at_once=READERS):
-            for piece in self._failed_rows(batch, found, counted):
+        for found, rows in ahead(lambda number: self._read_with_source(batch, number), wanted, at_once=READERS):
+            for piece in self._failed_rows(batch, found, rows, counted):
                 writer.write(piece)
 
-    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "_Counted") -> Iterator[bytes]:
+    def _read_with_source(self, batch: Batch, number: int) -> tuple[ChunkResults, list[failed.SourceRow]]:
+        found = self._read(batch, number)
+        return found, [] if found.chunk.unreadable else self._source_rows(batch, found.chunk)
+
+    def _failed_rows(
+        self, batch: Batch, found: ChunkResults, rows: list[failed.SourceRow], counted: "_Counted"
+    ) -> Iterator[bytes]:
         if found.chunk.unreadable:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
             yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
             yield from self._whole(batch, found.chunk, counted)
             return
-        rows = self._source_rows(batch, found.chunk)
         for outcome in found.outcomes(found.unsuccessful):
             row = rows[outcome.row] if outcome.row < len(rows) else None
             line = row.line if row else found.line(outcome)
