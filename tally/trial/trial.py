@@ -18,8 +18,9 @@ from tally.batch.row_names import row_name
 from tally.batch.rows import read_partition
 from tally.testing.jobs import in_place
 from tally.trial.disk import DiskS3
+from tally.trial.export import TrialExport
 from tally.trial.planning import NOTHING_CUT, Cut, Planning, Record
-from tally.trial.stage import MAX_TOGETHER, TABLE, MemoryStage
+from tally.trial.stage import MAX_TOGETHER, SETTINGS, TABLE, MemoryStage
 from tally.trial.watch import Watch
 
 MAX_RESULTS = 5
@@ -92,6 +93,7 @@ class Trial:
         self.seen = Seen()
         self.s3 = DiskS3(file, scratch)
         self.stage = MemoryStage(self.s3, lambda: watch.stopped)
+        self.export = TrialExport(watch.of, SETTINGS, self.stage.unmetered, DiskS3(file, scratch))
         self.reader = Reader(dynamodb=self.stage.unmetered, table=TABLE)
         source = Source(
             bucket="inbox", key=f"{INBOX_PREFIX}{watch.of.name}/{name or file.name}", version_id="", etag="1"
@@ -165,6 +167,7 @@ class Trial:
         """Take what became of the rows of chunks that were read, and forget those."""
         for chunk in self.stage.chunks():
             self._take(chunk)
+            self.export.take(self.reader.require(chunk.key.batch_id), chunk)
             self.stage.forget(chunk.key)
 
     @property

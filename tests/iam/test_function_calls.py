@@ -38,6 +38,7 @@ OFFICES = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,8,10\n" % of
 _ACTIONS = {
     "s3:CompleteMultipartUpload": ["s3:PutObject"],
     "s3:CreateMultipartUpload": ["s3:PutObject"],
+    "s3:HeadObject": ["s3:GetObject"],
     "s3:ListObjectVersions": ["s3:ListBucketVersions"],
     "s3:ListParts": ["s3:ListMultipartUploadParts"],
     "s3:UploadPart": ["s3:PutObject"],

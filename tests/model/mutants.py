@@ -86,6 +86,10 @@ def _without_generations(finished: Any, seen: Seen) -> Any:
     return ledger_fresh(finished, replace(seen, generation=0))
 
 
+def _without_corrections(seen: Seen, finished: ledger.Finished) -> bool:
+    return seen_is_past(replace(seen, corrected=type(seen.corrected)()), finished)
+
+
 def _without_bits(finished: Any, seen: Seen) -> Any:
     return ledger_fresh(finished, replace(seen, done=type(seen.done)()))
 
@@ -117,6 +121,7 @@ give_up = ingest.Ingester.give_up
 outcomes = results.ChunkResults.outcomes
 standing = export.Exporter._standing
 ledger_fresh = ledger.fresh
+seen_is_past = Seen.is_past
 pieces_wanted = pieces.wanted_rows
 
 MUTANTS = (
@@ -151,6 +156,14 @@ MUTANTS = (
         attribute="fresh",
         instead=_without_generations,
         found_by=(COPIES, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="count: outcomes of a row from before it was corrected are dropped",
+        protects="a corrected row from the result of the uploaded one",
+        module=Seen,
+        attribute="is_past",
+        instead=_without_corrections,
+        test="tests/unit/steps/test_redrive_corrected.py -k came_of_the_uploaded_row",
     ),
     Mutant(
         name="count: raises the version",
@@ -191,6 +204,22 @@ MUTANTS = (
         attribute="NO_SUCH_MARKER",
         instead="",
         test="tests/unit/steps/test_ingest.py -k never_overwritten",
+    ),
+    Mutant(
+        name="ingest: pages with corrected rows are in the transaction",
+        protects="a corrected row from what another reading writes late",
+        module=ingest,
+        attribute="_is_guarded",
+        instead=lambda chunk: bool(chunk.rereads),
+        test="tests/unit/steps/test_redrive_corrected.py -k slept_through_another_correction",
+    ),
+    Mutant(
+        name="ingest: pages with corrected rows are behind those of the upload",
+        protects="a corrected row from a first reading that slept",
+        module=ingest,
+        attribute="_first_page",
+        instead=lambda chunk: chunk.pages,
+        test="tests/unit/steps/test_redrive_corrected.py -k first_reading_that_slept",
     ),
     Mutant(
         name="close: the chunk has the version of the image",

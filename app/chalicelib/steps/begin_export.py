@@ -6,8 +6,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib import jobs
+from chalicelib.files.dialect import Format
 from chalicelib.files.form import Form
+from chalicelib.jobs import Job
 from chalicelib.logs import logger
+from chalicelib.results.fields import input_columns, result_fields
+from chalicelib.results.table import Columns
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import FAILED_PIECE, Export, Exports
 from chalicelib.store.items import timestamp
@@ -46,6 +50,7 @@ class ExportStarter:
         form = _form(batch)
         if form is None or not batch.status.final or batch.status is BatchStatus.REJECTED:
             return 0
+        columns = columns_of(jobs.require(batch.job), batch) if form is Form.CSV else Columns()
         export = Export(
             batch_id=batch.id,
             attempt=batch.attempt,
@@ -56,6 +61,8 @@ class ExportStarter:
             counts=batch.counts,
             chunks=batch.chunks or 0,
             chunks_per_part=CHUNKS_PER_PART,
+            inputs=columns.inputs,
+            fields=columns.fields,
             results_expire_at=self._expiry(batch),
         )
         exports = Exports(table=self.table)
@@ -96,3 +103,9 @@ def _form(batch: Batch) -> Form | None:
         logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
         return Form.JSONL
     return job.export if job else Form.JSONL
+
+
+def columns_of(job: Job, batch: Batch) -> Columns:
+    """Return the columns of CSV as a job says them now: a deployment between two parts must not change them."""
+    header = job.schema.columns if batch.layout.format is Format.JSONL else batch.header
+    return Columns(input_columns(header), result_fields(job.process))

@@ -17,6 +17,8 @@ from chalicelib.store.items import (
     number_or_none_of,
     text,
     text_of,
+    texts,
+    texts_of,
 )
 from chalicelib.store.table import Put, Update
 
@@ -44,6 +46,7 @@ def export_sk(attempt: int, piece: int | None = None) -> str:
 class Export:
     """The export of one attempt: how the batch ended, and how it is cut.
 
+    ``inputs`` and ``fields`` are the columns of CSV: those of the file, and what the job said then that results have.
     ``written`` counts the pieces that are there. ``exported_at`` and ``manifest_sha256`` are set once the manifest was
     announced. ``results_expire_at`` is when the files are deleted, empty for never.
     """
@@ -57,6 +60,8 @@ class Export:
     counts: Counts
     chunks: int
     chunks_per_part: int
+    inputs: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     results_expire_at: str = ""
     written: int = 0
     exported_at: str = ""
@@ -102,6 +107,8 @@ class Export:
             "completed_at": text(self.completed_at),
             "chunks": number(self.chunks),
             "chunks_per_part": number(self.chunks_per_part),
+            "inputs": texts(self.inputs),
+            "fields": texts(self.fields),
             "results_expire_at": text(self.results_expire_at),
             "written": number(self.written),
             **{outcome.value: number(getattr(self.counts, outcome.value)) for outcome in Outcome},
@@ -122,6 +129,8 @@ class Export:
             counts=Counts.from_item(item),
             chunks=number_of(item, "chunks"),
             chunks_per_part=number_of(item, "chunks_per_part"),
+            inputs=texts_of(item, "inputs"),
+            fields=texts_of(item, "fields"),
             results_expire_at=text_of(item, "results_expire_at"),
             written=number_of(item, "written"),
             exported_at=text_of(item, "exported_at"),
@@ -133,8 +142,8 @@ class Export:
 class Piece:
     """One file of an export as it was written: ``size`` in bytes, ``sha256`` in hexadecimal, of the object.
 
-    ``version_id`` is empty in a bucket that keeps no versions. ``formula_rows`` and ``without_bytes`` are of failed.csv
-    alone, see the manifest.
+    ``version_id`` is empty in a bucket that keeps no versions. ``formula_rows`` and ``without_bytes`` are 0 for JSON
+    lines, see the manifest.
     """
 
     number: int

@@ -129,6 +129,11 @@ def text_of(item: Item, name: str) -> str:
     return str(item[name]["S"]) if name in item else ""
 
 
+def texts_of(item: Item, name: str) -> tuple[str, ...]:
+    """Read a list of strings; empty if it is not there."""
+    return tuple(value["S"] for value in item[name]["L"]) if name in item else ()
+
+
 def number_of(item: Item, name: str) -> int:
     """Read a number attribute; 0 if it is not there."""
     return int(item[name]["N"]) if name in item else 0

@@ -2,14 +2,16 @@
 
 import tracemalloc
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chalicelib.files import sink
+from chalicelib.files.form import Form
 from chalicelib.files.sink import ObjectWriter
 from chalicelib.results.chunk import ChunkResults
-from chalicelib.steps.export import Exporter, _Counted
+from chalicelib.steps.export import Counted, Exporter
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import CHUNK_SK, ChunkKey, batch_pk, text
@@ -59,18 +61,22 @@ def _peak(dynamodb: MemoryDynamoDB, monkeypatch: pytest.MonkeyPatch, piece: str,
     s3: Any = MemoryS3()
     s3.objects["inbox/offices/day.csv", "v1"] = content(CHUNK)
     unused: Any = None
-    exporter = _Repeated(table=table(dynamodb), s3=s3, bus=unused, bucket="inbox", retry=RETRY, retention=RETENTION)
+    exporter = _Repeated(
+        table=table(dynamodb), s3=s3, bus=unused, saves=unused, bucket="inbox", retry=RETRY, retention=RETENTION
+    )
     batch = Batch.from_item(dynamodb.items[batch_pk(BATCH), "batch"])
     parts: Any = _Parts()
     writer = ObjectWriter(s3=parts, bucket="inbox", key="k", content_type="text/plain", retry=RETRY)
-    counted = _Counted()
+    counted = Counted()
     tracemalloc.start()
     try:
         if piece == "failed.csv":
             count: Any = chunks
             exporter._write_failed(batch, count, writer, counted)
         else:
-            exporter._write_results(batch, range(chunks), writer, counted)
+            export: Any = SimpleNamespace(form=Form.JSONL, chunks_of=lambda _: range(chunks))
+            for data in exporter.part(batch, export, 1, counted):
+                writer.write(data)
         writer.complete()
         assert counted.failed == chunks * ROWS
         return tracemalloc.get_traced_memory()[1]
