@@ -85,7 +85,7 @@ module "alarms" {
     name              = local.prefix
     stage             = var.stage
     reconcile_minutes = var.reconcile_minutes
-    description       = "Batches stand still, and reconcile could not mend them. ${local.runbook}batch-without-progress."
+    description       = "Batches stand still, and reconcile could not repair them. ${local.runbook}batch-without-progress."
   }
 }
 

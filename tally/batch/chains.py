@@ -59,7 +59,7 @@ def as_json(batch: Batch) -> dict[str, Any]:
 
 
 def _current(batch: Batch) -> Chained | None:
-    """Return what became of the results; why an earlier attempt has no child says nothing about this one."""
+    """Return the fate of the results; why an earlier attempt has no child says nothing about this one."""
     chained = batch.chained
     if chained and (chained.child or (batch.status.final and chained.attempt == batch.attempt)):
         return chained

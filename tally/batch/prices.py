@@ -37,6 +37,10 @@ TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
 EXPRESS_GB_SECOND = 0.00001667
+GLUE_DPU_HOUR = 0.44
+FARGATE_VCPU_HOUR = 0.04048
+FARGATE_GB_HOUR = 0.004445
+"""Of what docs/comparison.md compares with."""
 
 MILLION = 1_000_000
 GB = 10**9

@@ -156,7 +156,11 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
     return {"cost": took.as_json()}
 
 
-@command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
+@command(
+    "list",
+    click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many at most."),
+    *RESOURCES,
+)
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
     found = find_stage(stage, table, bucket)
@@ -282,9 +286,9 @@ def audit(
 
 @command(
     "sample",
-    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True),
-    click.option("--seed", type=int, default=1, show_default=True),
+    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True, help="How many to write."),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write."),
+    click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same file."),
 )
 def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int) -> None:
     """Write made-up transactions, one in a hundred bad, and say what must come of them."""

@@ -192,7 +192,7 @@ class Redelivery:
         return self._records.messages("finished", *bodies)
 
     def _dead(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
-        """Return the letter that stands for what the chunk waits for."""
+        """Return the dead letter that stands for what the chunk waits for."""
         if chunk.to_be_read:
             queue, body = "ingest", encode(ChunkMessage(chunk.key.batch_id, chunk.key.number, chunk.generation))
         elif chunk.undone and not chunk.undone - chunk.heavy:

@@ -142,7 +142,7 @@ class Chainer:
         return self._repository.require_batch(chain.batch_id).attempt == chain.attempt
 
     def _ended(self, chain: Chain) -> Chain | None:
-        """Return what became of an upload that is no more: it was completed and nobody heard of it, or aborted."""
+        """Return how an upload ended that is no more: it was completed and nobody heard of it, or aborted."""
         try:
             found = self.retry(self.s3.head_object, Bucket=self.bucket, Key=chain.key)
         except SourceGoneError as error:

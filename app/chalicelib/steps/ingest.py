@@ -50,7 +50,7 @@ _FIRST = Message(id="", body="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of the rows that were to be read; all zero when another delivery had read them."""
+    """The outcomes of the rows that were to be read; all zero when another delivery had read them."""
 
     rows: int = 0
     rejected: int = 0

@@ -43,7 +43,7 @@ IS_BEING_PLANNED = "#status = :planning"
 IS_STILL_PLANNED = "(#status = :unpacking OR #status = :planning)"
 """A plan that gives a file up is not to undo one that came to its end."""
 IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
-"""A plan that is behind, or began anew, takes nothing back from one that is ahead."""
+"""A plan that is behind, or began again, takes nothing back from one that is ahead."""
 
 _MAX_REASON_CHARACTERS = 1_000
 _SHOWN_CHARACTERS = 100

@@ -92,7 +92,7 @@ def repair_chunk(batch: Batch, chunk: Chunk, found: Recount) -> list[Update]:
 def repair_batch(batch: Batch, chunks: Sequence[Chunk]) -> Update | None:
     """Return the update that sets a batch to what its closed chunks add up to, None if it says so already.
 
-    The end of a batch that has ended is set with its counters; if one of its chunks is open, it goes on.
+    The end of a batch that has ended is set with its counters; if one of its chunks is open, it runs again.
     """
     closed = [chunk for chunk in chunks if chunk.closed]
     counts = sum((chunk.counts for chunk in closed), Counts())

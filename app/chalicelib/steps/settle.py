@@ -142,7 +142,7 @@ class Settler:
     def publish(self, batches: Iterable[Batch]) -> int:
         """Ask for the results of every batch that has ended, and put its event; returns how many events.
 
-        At least once: dying after the put and before the stream is acknowledged puts it again, with the same
+        At least once: dying after the put and before the stream moves on puts it again, with the same
         ``event_id`` in its detail, by which a subscriber tells.
         """
         waiting = iter(batches)

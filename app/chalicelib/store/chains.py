@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 IS_NEW = "attribute_not_exists(pk)"
 """Which job takes the results, in which multipart upload, or why none does, is decided once an attempt."""
 IS_BEGUN = "attribute_exists(pk)"
-"""What became of an upload is noted where it was begun."""
+"""How an upload ended is noted where it was begun."""
 IS_THE_LATEST = "attribute_exists(pk) AND (attribute_not_exists(chained_attempt) OR chained_attempt < :attempt)"
 """The batch is there, and says nothing of this attempt or a later one: an old message takes nothing back."""
 

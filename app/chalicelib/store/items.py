@@ -28,7 +28,7 @@ STARTED_PREFIX = "started#"
 
 
 class Outcome(StrEnum):
-    """What became of a row."""
+    """How a row ended."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the job's function raised, or the row could not be brought to it

@@ -1,6 +1,6 @@
 """The marker-item transaction: every row is counted exactly once, whatever the network says.
 
-A transaction puts a marker, which has the outcomes of a set of rows, and in the same breath sets the bits of these rows
+A transaction puts a marker, which has the outcomes of a set of rows, and sets the bits of these rows
 in the chunk and moves its counters by as many. It holds only for the version of the chunk that it was decided on, and
 raises it. So a transaction that was applied but not heard of cannot be applied again, and its retry learns from the
 bits which rows are done.

@@ -1,4 +1,4 @@
-# What it takes to apply infra/ and to deploy app/. Names are said in full wherever data, code or rights are behind them: with
+# What it takes to apply infra/ and to deploy app/. Names are written in full wherever data, code or rights are behind them: with
 # tally-prod-* the role of a stage prod would reach into a stage prod-eu.
 locals {
   prefix    = "tally-${var.stage}"
