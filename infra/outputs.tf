@@ -86,7 +86,7 @@ output "inbox_bucket" {
 }
 
 output "event_bus_name" {
-  description = "Name of the bus that carries Batch Completed and Batch Rejected."
+  description = "Name of the bus that carries Batch Completed, Batch Stopped, Batch Rejected and Batch Exported."
   value       = module.completion.bus_name
 }
 

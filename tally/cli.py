@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
+from tally.commands import announced as announced_commands
 from tally.commands import batches as batch_commands
 from tally.commands import doctor as doctor_commands
 from tally.commands import invoke as invoke_commands
@@ -37,6 +38,7 @@ _WHERE = "--debug shows where"
         *batch_commands.COMMANDS,
         *operation_commands.COMMANDS,
         *result_commands.COMMANDS,
+        *announced_commands.COMMANDS,
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
         *new_commands.COMMANDS,

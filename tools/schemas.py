@@ -1,4 +1,6 @@
-"""The JSON Schemas of what commands print with ``--json``, written from ``tally.results``.
+"""The JSON Schemas of what commands print with ``--json``, and of the events, written from their types.
+
+The tables of fields in docs/events.md are written from the types of the events, too.
 
 ``python -m tools.schemas`` writes them; with ``--check`` it names those that are not current, and exits with 1 if there
 are any.
@@ -11,19 +13,24 @@ from pathlib import Path
 import click
 
 from tally.results import RESULTS, schema
+from tools import event_fields
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+EVENTS = FOLDER / "events"
 
 
 def files() -> dict[Path, str]:
     """Return what each file is to contain."""
-    return {FOLDER / f"{name}.json": json.dumps(schema(name), indent=2) + "\n" for name in RESULTS}
+    results = {FOLDER / f"{name}.json": schema(name) for name in RESULTS}
+    events = {EVENTS / f"{event_fields.slug(event)}.json": event_fields.schema(event) for event in event_fields.EVENTS}
+    texts = {path: json.dumps(found, indent=2) + "\n" for path, found in (results | events).items()}
+    return texts | {event_fields.PAGE: event_fields.with_tables(event_fields.PAGE.read_text(encoding="utf-8"))}
 
 
 def stale() -> list[Path]:
     """Return the files that are not what they should be, those too that nothing asks for."""
     wanted = files()
-    present = set(FOLDER.glob("*.json"))
+    present = {*FOLDER.rglob("*.json"), event_fields.PAGE}
     changed = {path for path, text in wanted.items() if path not in present or path.read_text(encoding="utf-8") != text}
     return sorted(changed | (present - set(wanted)))
 
@@ -31,13 +38,13 @@ def stale() -> list[Path]:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a file is not current.")
 def main(*, check: bool) -> None:
-    """Write the schemas."""
+    """Write the schemas and the tables."""
     found = stale()
     for path in found:
         click.echo(path.relative_to(FOLDER.parents[1]))
     if check:
         sys.exit(1 if found else 0)
-    FOLDER.mkdir(exist_ok=True)
+    EVENTS.mkdir(parents=True, exist_ok=True)
     wanted = files()
     for path in found:
         if path in wanted:

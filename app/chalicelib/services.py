@@ -10,6 +10,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from chalicelib.clients import client
+from chalicelib.events.bus import EventBus
 from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
@@ -239,9 +240,7 @@ class Services:
         """What the second handler of the stream calls."""
         return Settler(
             table=self._table,
-            events=self.client("events"),
-            event_bus=self.settings.event_bus,
-            retry=self.retry,
+            bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
             metrics=self.metrics,
         )
@@ -252,8 +251,7 @@ class Services:
         return Exporter(
             table=self._table,
             s3=self.client("s3"),
-            events=self.client("events"),
-            event_bus=self.settings.event_bus,
+            bus=self._event_bus,
             bucket=self.settings.inbox_bucket,
             retry=self.retry,
             retention=self._retention,
@@ -305,6 +303,10 @@ class Services:
     @property
     def _settling(self) -> timedelta:
         return timedelta(minutes=self.settings.object_settling_minutes)
+
+    @property
+    def _event_bus(self) -> EventBus:
+        return EventBus(events=self.client("events"), name=self.settings.event_bus, retry=self.retry)
 
     @property
     def _retention(self) -> timedelta:

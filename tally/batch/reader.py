@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.retry import Retry
 from chalicelib.store.batch import Batch, Listing, is_known
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import CHUNK_SK, ChunkKey, Counts, batch_pk, waiting_sk
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, Counts, Item, batch_pk, waiting_sk
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
@@ -150,9 +150,21 @@ class Reader:
         newest = sorted(batches, key=lambda batch: batch.created_at, reverse=True)[:limit]
         return Newest(newest, of_other_versions=len(items) - len(batches))
 
-    def ids(self) -> list[str]:
-        """Return the id of every batch that is kept, newest first of the open ones, then of the ended ones."""
-        keys = (pk for listing in Listing for pk, _ in self._table.newest(listing))
+    def batches(self, batch_ids: Iterable[str]) -> list[Batch]:
+        """Return those of the batches that there are, and that this version of Tally made."""
+        items = self.items((batch_pk(batch_id), BATCH_SK) for batch_id in dict.fromkeys(batch_ids))
+        return [Batch.from_item(item) for item in items if is_known(item)]
+
+    def items(self, keys: Iterable[tuple[str, str]]) -> list[Item]:
+        """Return the items that there are of these keys, in any order."""
+        return self._table.get_all(keys)
+
+    def ids(self, *listings: Listing) -> list[str]:
+        """Return the id of every batch that is kept, newest first of the open ones, then of the ended ones.
+
+        With ``listings`` only of those that are in these lists.
+        """
+        keys = (pk for listing in listings or Listing for pk, _ in self._table.newest(listing))
         return list(dict.fromkeys(pk.removeprefix(batch_pk("")) for pk in keys))
 
     def outcomes(self, chunk: ChunkKey) -> list[tuple[Marker, RowOutcome]]:

@@ -83,7 +83,8 @@ class Redelivery:
             return Built(event=self._uploaded(batch), about=f"the upload of {batch.id}", items=forgotten)
         chunks = self.reader.chunks(batch)
         if handler.name == "settle" and named["chunk"] is None and batch.status.final:
-            return Built(event=self._batch_record(batch), about=f"the end of {batch.id}")
+            no_export = {(batch_pk(batch.id), export_sk(batch.attempt)): None} if self.again else {}
+            return Built(event=self._batch_record(batch), about=f"the end of {batch.id}", items=no_export)
         if handler.name == EXPORT:
             return self._exported(batch, int(named["chunk"]) if named["chunk"] else None)
         chunk, idle = _chosen(handler, batch, chunks, named["chunk"])

@@ -18,6 +18,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "down": (list[stages.Removed],),
     "env": (stages.Environment,),
     "error": (operations.Failed,),
+    "events": (list[batches.Announced],),
     "failures": (batches.Failures,),
     "invoke": (stages.Invoked, list[stages.Handler]),
     "list": (list[batches.Listed],),
@@ -38,6 +39,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "tune": (batches.Tuned,),
     "up": (stages.Up,),
     "verify": (batches.Verified,),
+    "wait": (batches.Waited,),
 }
 """The result of each command by its name, one of these, and ``error`` for what any command prints when it fails."""
 

@@ -122,6 +122,14 @@ class Fetched(Result):
     expires_at: Annotated[str | None, Meta(description="When the stage deletes its files; null for never.")]
 
 
+class Announced(Result):
+    """`tally events`: an event; with --follow each is a document of its own, one a line of the output."""
+
+    at: Annotated[str, Meta(description="When what it tells of was done: ISO 8601, UTC.")]
+    detail_type: Annotated[str, Meta(description="Batch Completed, Batch Stopped, Batch Rejected or Batch Exported.")]
+    detail: Annotated[dict[str, Any], Meta(description="As subscribers got it: docs/schemas/events has what is in it.")]
+
+
 class Verified(Result):
     """`tally verify`."""
 
@@ -197,6 +205,21 @@ class Status(Progress):
 
     reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
     cost: Cost | UnsetType | None = UNSET
+
+
+class Exported(Result):
+    """Where the files of results are."""
+
+    bucket: str
+    prefix: Annotated[str, Meta(description="What the keys of all files begin with.")]
+    manifest: Annotated[str, Meta(description="The key of manifest.json, which names the others.")]
+    expires_at: Annotated[str | None, Meta(description="When the stage deletes them; null for never.")]
+
+
+class Waited(Progress):
+    """`tally wait`; `exported` is null without --exported, and for a file that was rejected."""
+
+    exported: Exported | None
 
 
 class Redriven(Result):

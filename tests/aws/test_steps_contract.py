@@ -20,7 +20,7 @@ from chalicelib.store.table import Table, Update
 from tally.testing.faults import Fault
 from tally.testing.memory_aws import MemoryEvents, MemoryS3
 from tests.support import builders
-from tests.support.builders import NOW, RETRY, Time
+from tests.support.builders import NOW, Time
 
 KEY = ChunkKey("offices-1", 0)
 SUCCEEDED, FAILED, RAISED = Outcome.SUCCEEDED, Outcome.FAILED, ReasonCode.RAISED
@@ -112,7 +112,7 @@ def test_the_ledger_overwrites_no_marker(table: Table, dynamodb: Any) -> None:
 def settler(dynamodb: Any) -> Settler:
     """Give a settler over the table."""
     events: Any = MemoryEvents()
-    return Settler(table=builders.table(dynamodb), events=events, event_bus="bus", retry=RETRY, clock=lambda: NOW)
+    return Settler(table=builders.table(dynamodb), bus=builders.bus_of(events), clock=lambda: NOW)
 
 
 def _counted(table: Table, dynamodb: Any, position: int) -> Chunk:

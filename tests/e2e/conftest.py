@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,6 +128,18 @@ def wait_for(condition: Callable[[], T | None], *, what: str, seconds: float = _
             return found
         time.sleep(0.2)
     raise AssertionError(f"waited {seconds} s for {what}")
+
+
+@contextmanager
+def standstill(tally: Tally) -> Iterator[None]:
+    """Let no row be processed during the block."""
+    functions = tally.stage.functions
+    (mapping,) = functions.list_event_source_mappings(FunctionName=f"tally-{tally.name}-process")["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_a_dry_run_of_a_real_batch_shows_what_was_done_and_changes_nothing(tally
 def test_a_real_run_is_a_delivery_that_came_twice(tally: Tally) -> None:
     batch = tally.submit("twice.csv", CONTENT)
     tally.ended(batch)
-    for handler in ("plan", "dispatch", "ingest", "process", "finish", "settle"):
+    for handler in ("plan", "dispatch", "ingest", "process", "finish", "settle", "export"):
         shown = tally.json("invoke", handler, "--of", batch[-20:])
         assert (shown["dry_run"], shown["error"]) == (False, "")
     assert tally.run("audit", batch).returncode == 0

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from chalicelib.services import HANDLERS
 from tally.local import localaws
 from tally.stages.workspace import StageFolder
 from tests.e2e.conftest import OVERRIDES, Tally, wait_for
@@ -217,7 +218,7 @@ def _kill_with_queues_in_the_making(stage: Deployments) -> None:
     """Kill Terraform while its provider waits for queues that it has made, and everything else is there."""
     sqs, logs = stage.client("sqs"), stage.client("logs")
     wait_for(lambda: len(sqs.list_queues().get("QueueUrls", [])) >= 2, what="queues", seconds=120)
-    wait_for(lambda: len(logs.describe_log_groups()["logGroups"]) == 9, what="log groups", seconds=60)
+    wait_for(lambda: len(logs.describe_log_groups()["logGroups"]) == len(HANDLERS), what="log groups", seconds=60)
     wait_for(lambda: "module.inbox.aws_s3_bucket.this" in stage.terraform("state", "list").stdout, what="a bucket")
     stage.kill_terraform()
 
@@ -312,11 +313,13 @@ def test_a_lost_record_costs_no_mapping(stage: Deployments) -> None:
 def test_a_stage_is_destroyed_when_told_so_twice_and_after_a_kill(stage: Deployments) -> None:
     """Data is protected until it is said that it goes too; a destruction that was killed is continued."""
     refused = stage.run("destroy", "--yes")
-    assert (refused.returncode, len(stage.functions())) == (2, 9), refused.stdout
+    assert (refused.returncode, len(stage.functions())) == (2, len(HANDLERS)), refused.stdout
     assert f"the table tally-{STAGE} is protected from deletion" in refused.stderr
     assert f"the bucket tally-{STAGE}-inbox-000000000000 is not empty" in refused.stderr
     killed = stage.start("destroy", "--yes", "--delete-data")
-    wait_for(lambda: len(stage.functions()) < 9 or killed.poll() is not None, what="a deletion", seconds=300)
+    wait_for(
+        lambda: len(stage.functions()) < len(HANDLERS) or killed.poll() is not None, what="a deletion", seconds=300
+    )
     killed.kill()
     said, errors = killed.communicate()
     assert killed.returncode == -signal.SIGKILL, f"{said}\n{errors}"

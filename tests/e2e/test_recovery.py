@@ -3,8 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,23 +11,11 @@ import pytest
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.items import Counts
 from tests.chaos.workers import workers
-from tests.e2e.conftest import STAGE, Tally, wait_for
+from tests.e2e.conftest import STAGE, Tally, standstill, wait_for
 
 pytestmark = pytest.mark.e2e
 ROWS = 2_000
 CONTENT = b"office_id,user_count,contract_count\n" + b"A,1,2\n" * ROWS
-
-
-@contextmanager
-def _standstill(tally: Tally) -> Iterator[None]:
-    """Let no row be processed during the block."""
-    functions = tally.stage.functions
-    (mapping,) = functions.list_event_source_mappings(FunctionName=f"tally-{STAGE}-process")["EventSourceMappings"]
-    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    try:
-        yield
-    finally:
-        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
 def _client(tally: Tally, service: str) -> Any:
@@ -54,7 +41,7 @@ def _depth(tally: Tally) -> int:
 
 def test_lost_messages_are_sent_again_by_a_repair(tally: Tally) -> None:
     """The work queue is emptied in mid-run: nothing would ever bring those rows back but a recount."""
-    with _standstill(tally):
+    with standstill(tally):
         batch_id = tally.submit("lost.csv", CONTENT)
         wait_for(lambda: _depth(tally) >= 1, what="work")
         _client(tally, "sqs").purge_queue(QueueUrl=_work_queue(tally))
@@ -68,7 +55,7 @@ def test_killed_workers_and_lost_messages_are_repaired_by_the_schedule(tally: Ta
     rules = _client(tally, "events").list_rules(NamePrefix=f"tally-{STAGE}-reconcile")["Rules"]
     assert [(rule["State"], rule["ScheduleExpression"]) for rule in rules] == [("ENABLED", "rate(5 minutes)")]
     _impatient(tally)
-    with _standstill(tally):
+    with standstill(tally):
         batch_id = tally.submit("killed.csv", CONTENT)
         sqs, url = _client(tally, "sqs"), _work_queue(tally)
         wait_for(lambda: _depth(tally) >= 1, what="work")
@@ -114,7 +101,7 @@ def _reconciled(tally: Tally, batch_id: str) -> Any:
 
 def test_a_paused_batch_stands_still_and_a_cancelled_one_ends(tally: Tally) -> None:
     """Both take hold with the next message; what was paused continues to its exact end."""
-    with _standstill(tally):
+    with standstill(tally):
         paused, cancelled = (tally.submit(f"{name}.csv", CONTENT) for name in ("paused", "cancelled"))
         wait_for(lambda: _depth(tally) >= 2, what="work")
         tally.json("pause", paused)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from chalicelib import jobs
+from chalicelib.events.bus import EventBus
 from chalicelib.retry import Retry
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.plan import Planner
@@ -44,6 +45,11 @@ _RUNS = itertools.count(1)
 def table(client: Any) -> Table:
     """Return a table over any client."""
     return Table(dynamodb=client, name="tally-test", retry=RETRY)
+
+
+def bus_of(client: Any) -> EventBus:
+    """Return the bus ``bus`` over any client."""
+    return EventBus(events=client, name="bus", retry=RETRY)
 
 
 def starts(client: Any) -> Starts:

@@ -13,7 +13,7 @@ from chalicelib.transport.streams import changes
 from tally.testing.configuration import INFRA, delivers, stream_patterns
 from tally.testing.memory_aws import MemoryEvents, MemorySQS
 from tally.testing.memory_dynamodb import MemoryDynamoDB
-from tests.support.builders import RETRY, Requests, dispatcher, table
+from tests.support.builders import Requests, bus_of, dispatcher, table
 
 SAMPLES = json.loads((INFRA / "tests" / "fixtures" / "stream.json").read_text(encoding="utf-8"))
 
@@ -25,7 +25,7 @@ def _calls(function: str, record: Mapping[str, Any]) -> list[str]:
     if function == "dispatch":
         dispatcher(sqs).dispatch(found)
     else:
-        Settler(table=table(dynamodb), events=events, event_bus="bus", retry=RETRY).settle(found)  # type: ignore[arg-type]
+        Settler(table=table(dynamodb), bus=bus_of(events)).settle(found)
     return [operation for client in (sqs, dynamodb, events) for operation, _ in client.made]
 
 

@@ -4,13 +4,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from chalicelib.ahead import ahead
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import SourceGoneError, ThrottledError
+from chalicelib.errors import SourceGoneError
+from chalicelib.events.detail import exported
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.sink import ObjectWriter, Stored
 from chalicelib.files.source import SETTLING, ObjectReader
@@ -28,16 +29,13 @@ from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS
 
 if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
+    from chalicelib.events.bus import EventBus
     from chalicelib.retry import Retry
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ExportMessage
 
-EVENT_SOURCE = "tally"
-EXPORTED = "Batch Exported"
-EVENT_SCHEMA_VERSION = 1
 READERS = 4
 """Chunks that are read at once: a query takes milliseconds, of which the function would wait for most."""
 _LEVEL = 6
@@ -64,8 +62,7 @@ class Exporter:
 
     table: "Table"
     s3: "S3Client"
-    events: "EventBridgeClient"
-    event_bus: str
+    bus: "EventBus"
     bucket: str
     retry: "Retry"
     retention: timedelta
@@ -240,37 +237,9 @@ class Exporter:
         )
         writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         stored = writer.complete()
-        self.retry(self._announce, batch, export, stored)
-        self._exports.finish(export, timestamp(self.clock()))
+        self.bus.put([exported(batch, export, stored.sha256)])
+        self._exports.finish(export, timestamp(self.clock()), stored.sha256)
         return True
-
-    def _announce(self, batch: Batch, export: Export, stored: Stored) -> None:
-        detail: dict[str, Any] = {
-            "schema_version": EVENT_SCHEMA_VERSION,
-            "event_id": f"{batch.id}#{export.attempt}#exported",
-            "batch_id": batch.id,
-            "job": batch.job,
-            "attempt": export.attempt,
-            "status": export.status,
-            "bucket": self.bucket,
-            "prefix": export.prefix,
-            "manifest": export.manifest_key,
-            "manifest_sha256": stored.sha256,
-            "rows": export.counts.total,
-            "succeeded": export.counts.succeeded,
-            "failed": export.counts.failed,
-            "rejected": export.counts.rejected,
-            "expires_at": export.results_expire_at or None,
-        }
-        entry: Any = {
-            "Source": EVENT_SOURCE,
-            "DetailType": EXPORTED,
-            "Detail": msgspec.json.encode(detail).decode(),
-            "EventBusName": self.event_bus,
-        }
-        (result,) = self.events.put_events(Entries=[entry])["Entries"]
-        if "ErrorCode" in result:
-            raise ThrottledError(f"the event was not taken: {result['ErrorCode']}")
 
 
 @dataclass(slots=True)

@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import ThrottledError
+from chalicelib.events.bus import MAX_ENTRIES
+from chalicelib.events.detail import ended
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics
 from chalicelib.store.batch import AS_READ as BATCH_AS_READ
@@ -25,20 +24,13 @@ from chalicelib.store.items import BATCH_SK, CHUNK_SK, Counts, batch_pk, number,
 from chalicelib.store.table import MAX_ACTIONS, Update
 
 if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
-
-    from chalicelib.retry import Retry
+    from chalicelib.events.bus import EventBus
     from chalicelib.steps.begin_export import ExportStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.streams import Change
 
-EVENT_SOURCE = "tally"
-COMPLETED = "Batch Completed"
-REJECTED = "Batch Rejected"
 _MAX_CHUNKS = MAX_ACTIONS - 1
 """One action of each transaction is the batch's counter."""
-_MAX_EVENTS = 10
-"""Entries of one PutEvents."""
 
 IS_IN_ATTEMPT = "attempt = :attempt"
 """A redrive may have begun the next attempt meanwhile, which will have an event of its own."""
@@ -59,9 +51,7 @@ class Settler:
     """Closes chunks and batches and announces batches that have ended."""
 
     table: "Table"
-    events: "EventBridgeClient"
-    event_bus: str
-    retry: "Retry"
+    bus: "EventBus"
     exports: "ExportStarter | None" = None
     """None in a stage that writes no files of results."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -71,7 +61,7 @@ class Settler:
         """Do what the changes call for; safe to repeat, and the stream does repeat all of them when this raises."""
         done: dict[str, dict[int, Chunk]] = defaultdict(dict)
         batches: dict[str, Batch] = {}
-        ended: dict[tuple[str, int], Batch] = {}
+        final: dict[tuple[str, int], Batch] = {}
         seen: set[str] = set()
         for change in changes:
             if is_chunk(change.new):
@@ -85,10 +75,10 @@ class Settler:
                 if batch.counts.failed > Counts.from_item(change.old).failed:
                     self._stop_at_limit(batch)
                 if batch.status.final and change.old.get("status") != change.new["status"]:
-                    ended[batch.id, batch.attempt] = batch
+                    final[batch.id, batch.attempt] = batch
         closed = sum(self.close(batch_id, chunks.values()) for batch_id, chunks in done.items())
         completed = sum(self.complete(batch) for batch in batches.values())
-        published = self.publish(ended.values())
+        published = self.publish(final.values())
         return Settled(chunks=closed, batches=completed, events=published, seen=sorted(seen | batches.keys()))
 
     def _stop_at_limit(self, batch: Batch) -> None:
@@ -128,7 +118,7 @@ class Settler:
             return False
         # Nothing remains, so no counter moves any more in this attempt: the image holds the final counts.
         status = BatchStatus.ended(flawless=batch.counts.succeeded == batch.rows)
-        ended = self.table.update(
+        completed = self.table.update(
             Update(
                 pk=batch_pk(batch.id),
                 sk=BATCH_SK,
@@ -142,9 +132,9 @@ class Settler:
                 },
             )
         )
-        if ended:
+        if completed:
             self.metrics.add(Metric.BATCHES_COMPLETED, 1)
-        return ended
+        return completed
 
     def publish(self, batches: Iterable[Batch]) -> int:
         """Ask for the results of every batch that has ended, and put its event; returns how many events.
@@ -154,50 +144,15 @@ class Settler:
         """
         waiting = iter(batches)
         published = 0
-        while group := list(islice(waiting, _MAX_EVENTS)):
+        while group := list(islice(waiting, MAX_ENTRIES)):
             if self.exports:
                 for batch in group:
                     self.exports.begin(batch)  # before the event is noted: until then the end comes again
-            entries: list[Any] = [self._entry(batch) for batch in group]
-            self.retry(self._put_events, entries)
+            self.bus.put([ended(batch) for batch in group])
             for batch in group:
                 self._remember(batch)
             published += len(group)
         return published
-
-    def _entry(self, batch: Batch) -> dict[str, Any]:
-        detail = {
-            "event_id": f"{batch.id}#{batch.attempt}",
-            "batch_id": batch.id,
-            "job": batch.job,
-            "bucket": batch.source.bucket,
-            "key": batch.source.key,
-            "version": batch.source.version,
-            "status": batch.status,
-            "attempt": batch.attempt,
-            "rows": batch.rows,
-            "succeeded": batch.counts.succeeded,
-            "failed": batch.counts.failed,
-            "rejected": batch.counts.rejected,
-            "reason": batch.reason,
-            "created_at": batch.created_at,
-            "completed_at": batch.completed_at,
-        }
-        return {
-            "Source": EVENT_SOURCE,
-            "DetailType": REJECTED if batch.status is BatchStatus.REJECTED else COMPLETED,
-            "Detail": msgspec.json.encode(detail).decode(),
-            "EventBusName": self.event_bus,
-        }
-
-    def _put_events(self, entries: list[Any]) -> None:
-        """Put what is left in ``entries`` and leave in it only what EventBridge did not take."""
-        answer = self.events.put_events(Entries=entries)
-        left = [entry for entry, result in zip(entries, answer["Entries"], strict=True) if "ErrorCode" in result]
-        entries[:] = left
-        if left:
-            codes = sorted({result["ErrorCode"] for result in answer["Entries"] if "ErrorCode" in result})
-            raise ThrottledError(f"{len(left)} events were not taken: {codes}")
 
     def _remember(self, batch: Batch) -> None:
         """Note on the batch that its event went out, so that one that did not is found."""

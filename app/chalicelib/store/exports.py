@@ -42,8 +42,8 @@ def export_sk(attempt: int, piece: int | None = None) -> str:
 class Export:
     """The export of one attempt: how the batch ended, and how it is cut.
 
-    ``written`` counts the pieces that are there. ``exported_at`` is set once the manifest is, ``results_expire_at`` is
-    when the files are deleted, empty for never.
+    ``written`` counts the pieces that are there. ``exported_at`` and ``manifest_sha256`` are set once the manifest was
+    announced. ``results_expire_at`` is when the files are deleted, empty for never.
     """
 
     batch_id: str
@@ -58,6 +58,7 @@ class Export:
     results_expire_at: str = ""
     written: int = 0
     exported_at: str = ""
+    manifest_sha256: str = ""
 
     @property
     def parts(self) -> int:
@@ -120,6 +121,7 @@ class Export:
             results_expire_at=text_of(item, "results_expire_at"),
             written=number_of(item, "written"),
             exported_at=text_of(item, "exported_at"),
+            manifest_sha256=text_of(item, "manifest_sha256"),
         )
 
 
@@ -229,14 +231,14 @@ class Exports:
         for item in self.table.query(batch_pk(export.batch_id), f"{export_sk(export.attempt)}#"):
             yield Piece.from_item(item)
 
-    def finish(self, export: Export, now: str) -> None:
+    def finish(self, export: Export, now: str, manifest_sha256: str) -> None:
         """Note that the manifest is there and was announced."""
         self.table.update(
             Update(
                 pk=batch_pk(export.batch_id),
                 sk=export_sk(export.attempt),
-                expression="SET exported_at = :now",
+                expression="SET exported_at = :now, manifest_sha256 = :sha256",
                 condition=IS_BEGUN,
-                values={":now": text(now)},
+                values={":now": text(now), ":sha256": text(manifest_sha256)},
             )
         )

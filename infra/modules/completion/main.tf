@@ -15,7 +15,7 @@ resource "aws_cloudwatch_event_rule" "this" {
 
   event_pattern = jsonencode({
     source      = ["tally"]
-    detail-type = ["Batch Completed", "Batch Rejected"]
+    detail-type = ["Batch Completed", "Batch Stopped", "Batch Rejected"]
   })
 }
 

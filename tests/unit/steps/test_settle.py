@@ -20,9 +20,9 @@ from tally.testing.memory_aws import MemoryEvents
 from tally.testing.memory_dynamodb import MemoryDynamoDB, client_error
 from tests.support.builders import (
     NOW,
-    RETRY,
     Requests,
     at_call,
+    bus_of,
     calls_of,
     changed_since,
     chunk_of,
@@ -85,9 +85,7 @@ class World:
     def settle(self, changes: list[Change], faults: Faults = _no_fault) -> Settled:
         """Settle changes, with faults at any call to either service."""
         events: Any = faulty(self.events, faults)
-        settler = Settler(
-            table=table(faulty(self.dynamodb, faults)), events=events, event_bus="bus", retry=RETRY, clock=lambda: NOW
-        )
+        settler = Settler(table=table(faulty(self.dynamodb, faults)), bus=bus_of(events), clock=lambda: NOW)
         return settler.settle(changes)
 
     def chunk_images(self) -> list[Change]:
@@ -140,7 +138,7 @@ def test_counted_chunks_are_closed_and_their_counts_added_to_the_batch() -> None
     """In one transaction: a closed chunk that was not added up, or one added up twice, cannot be."""
     world = World()
     requests = Requests(world.dynamodb)
-    settler = Settler(table=table(requests), events=faulty(world.events, _no_fault), event_bus="bus", retry=RETRY)
+    settler = Settler(table=table(requests), bus=bus_of(faulty(world.events, _no_fault)))
     assert settler.settle(world.chunk_images()) == Settled(chunks=3)
     assert [operation for operation, _ in requests.made] == ["transact_write_items"]
     assert world.closed() == [0, 1, 2]
@@ -273,7 +271,7 @@ def test_99_chunks_and_their_batch_fill_a_transaction() -> None:
     """A hundred actions are all that DynamoDB takes."""
     world = World(200)
     requests = Requests(world.dynamodb)
-    settler = Settler(table=table(requests), events=faulty(world.events, _no_fault), event_bus="bus", retry=RETRY)
+    settler = Settler(table=table(requests), bus=bus_of(faulty(world.events, _no_fault)))
     assert settler.settle(world.chunk_images()) == Settled(chunks=200)
     assert [len(request["TransactItems"]) for request in requests.of("transact_write_items")] == [100, 100, 3]
     assert (world.batch().remaining, world.batch().rows) == (0, 400)
@@ -393,6 +391,7 @@ def test_the_event_says_what_became_of_the_batch() -> None:
     assert world.settle([_ended(world)]) == Settled(events=1)
     assert world.events.details == [
         {
+            "schema_version": 1,
             "type": "Batch Completed",
             "event_id": "offices-1#1",
             "batch_id": BATCH,
@@ -420,7 +419,7 @@ def test_the_event_goes_to_the_bus_of_the_stage_as_tallys() -> None:
     ended = _ended(world)
     requests = Requests(world.events)
     events: Any = requests
-    Settler(table=table(world.dynamodb), events=events, event_bus="bus", retry=RETRY).settle([ended])
+    Settler(table=table(world.dynamodb), bus=bus_of(events)).settle([ended])
     (entry,) = requests.of("put_events")[0]["Entries"]
     assert (entry["Source"], entry["DetailType"], entry["EventBusName"]) == ("tally", "Batch Completed", "bus")
 
@@ -469,6 +468,24 @@ def test_a_batch_that_is_rejected_from_the_start_puts_batch_rejected() -> None:
     assert world.settle([Change(old={}, new=rejected)]) == Settled(events=1)
     (detail,) = world.events.details
     assert (detail["type"], detail["status"], detail["reason"]) == ("Batch Rejected", "rejected", "empty")
+
+
+@pytest.mark.parametrize("hold", ["cancelled", "threshold"])
+def test_a_batch_that_was_stopped_puts_batch_stopped_with_what_stopped_it(hold: str) -> None:
+    world = World()
+    ended = _ended(world)
+    world.settle([replace(ended, new={**ended.new, "hold": text(hold)})])
+    (detail,) = world.events.details
+    assert (detail["type"], detail["stopped_by"], detail["event_id"]) == ("Batch Stopped", hold, "offices-1#1")
+
+
+@pytest.mark.parametrize("change", [{"hold": text("paused")}, {"hold": text("cancelled"), "failed": number(0)}])
+def test_a_batch_that_no_stop_kept_from_its_end_puts_batch_completed(change: dict[str, Any]) -> None:
+    """Paused after its last row, or cancelled too late to fail any."""
+    world = World()
+    ended = _ended(world)
+    world.settle([replace(ended, new={**ended.new, **change})])
+    assert [detail["type"] for detail in world.events.details] == ["Batch Completed"]
 
 
 class Refusing(MemoryEvents):

@@ -102,11 +102,12 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
     offices = tmp_path / "offices.csv"
     offices.write_text("office_id,user_count,contract_count\nA,2,5\nB,x,1\n", encoding="utf-8")
     batch = [["audit"], ["pause"], ["resume"], ["cancel"], ["redrive"], ["status"], ["status", "--no-cost"], ["tune"]]
-    batch += [["cost"], ["rows"], ["failures"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
+    batch += [["wait"], ["cost"], ["rows"], ["failures"], ["row", "--row", "0:0"], ["row", "--row", "0:1"]]
     every = [[name, "b", *more] for name, *more in batch]
     every += [
         ["submit", str(file), "--job", "transactions"],
         ["list"],
+        ["events"],
         ["cost"],
         ["doctor"],
         ["prove"],

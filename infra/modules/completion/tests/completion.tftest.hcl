@@ -18,13 +18,13 @@ variables {
   dlq_arn    = "arn:aws:sqs:us-east-1:123456789012:tally-test-completions-dlq"
 }
 
-run "matches_the_two_ends_of_a_batch_and_nothing_else" {
+run "matches_the_three_ends_of_a_batch_and_nothing_else" {
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.this.event_pattern) == {
       source      = ["tally"]
-      detail-type = ["Batch Completed", "Batch Rejected"]
+      detail-type = ["Batch Completed", "Batch Stopped", "Batch Rejected"]
     }
-    error_message = "The rule must match Tally's two closing events."
+    error_message = "The rule must match Tally's three closing events."
   }
 }
 

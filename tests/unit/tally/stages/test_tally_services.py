@@ -62,7 +62,7 @@ def test_the_services_write_with_the_operators_own_clients(workspace: Workspace,
     assert reconciler.table.dynamodb is clients["dynamodb"]
     assert reconciler.planner.s3 is clients["s3"]
     assert reconciler.dispatcher.work_queue_url == "http://127.0.0.1/work"
-    assert reconciler.settler.event_bus == "tally-test"
+    assert reconciler.settler.bus.name == "tally-test"
 
 
 @pytest.mark.parametrize(

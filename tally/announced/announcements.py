@@ -1,0 +1,114 @@
+"""The events of batches, read from the table: the same details, by the same ids, as the event bus carried."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from chalicelib.events.detail import Detail, DetailType, Ended, ended, exported
+from chalicelib.store.batch import Batch, Listing
+from chalicelib.store.exports import Export, export_sk
+from chalicelib.store.items import batch_pk
+from tally.batch.reader import Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """An event that was put: ``at`` is when what it tells of was done, mostly less than a second before."""
+
+    at: datetime
+    detail: Detail
+
+    @property
+    def kind(self) -> DetailType:
+        """What has happened."""
+        return self.detail.TYPE
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` shows."""
+        return {"at": self.at.isoformat(), "detail_type": self.kind.value, "detail": msgspec.to_builtins(self.detail)}
+
+    @property
+    def line(self) -> str:
+        """What people read."""
+        said = self.detail
+        parts = [f"{said.succeeded:,} succeeded", f"{said.failed:,} failed", f"{said.rejected:,} rejected"]
+        counts = f"{said.rows:,} rows: {', '.join(parts)}"
+        match self.kind:
+            case DetailType.REJECTED if isinstance(said, Ended):
+                counts = said.reason
+            case DetailType.STOPPED:
+                counts = f"{getattr(said, 'stopped_by', '')}; {counts}"
+            case DetailType.EXPORTED:
+                counts = f"{counts}; {getattr(said, 'prefix', '')}"
+        attempt = f" attempt {said.attempt}" if said.attempt > 1 else ""
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind.value} {said.batch_id}{attempt}: {counts}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcements:
+    """Reads what was announced; ``job`` and ``batch`` leave out what is of others."""
+
+    reader: Reader
+    job: str = ""
+    batch: str = ""
+    sleep: Callable[[float], None] = time.sleep
+    _awaited: dict[str, Batch] = field(default_factory=dict)
+    """Batches that will announce something, as they were read last: old ones too, which no list of the newest has."""
+
+    def newest(self, limit: int) -> list[Announcement]:
+        """Return what was announced of the newest batches, oldest first, ``limit`` of each list.
+
+        Of a batch that was redriven it is the end of its last attempt, and every export that is complete.
+        """
+        return self._of(self._batches(limit))
+
+    def follow(self, shown: Iterable[Announcement], interval: float, limit: int) -> Iterator[Announcement]:
+        """Return what is announced beside what was ``shown``, as it comes; never ends by itself."""
+        seen = {each.detail.event_id for each in shown}
+        while True:
+            self.sleep(interval)
+            for each in self.newest(limit):
+                if each.detail.event_id not in seen:
+                    seen.add(each.detail.event_id)
+                    yield each
+
+    def _batches(self, limit: int) -> list[Batch]:
+        if self.batch:
+            return [self.reader.require(self.batch)]
+        newest = {batch.id: batch for batch in self.reader.newest(limit).batches}
+        others = self.reader.batches([*self.reader.ids(Listing.OPEN), *self._awaited])
+        found = newest | {batch.id: batch for batch in others}
+        return [batch for batch in found.values() if self.job in {"", batch.job}]
+
+    def _of(self, batches: list[Batch]) -> list[Announcement]:
+        exports = self._exports(batches)
+        self._awaited.clear()
+        found: list[Announcement] = []
+        for batch in batches:
+            announced = batch.status.final and batch.published_attempt == batch.attempt
+            if announced:
+                found.append(Announcement(at=datetime.fromisoformat(batch.completed_at), detail=ended(batch)))
+            unfinished = not announced
+            for export in exports.get(batch.id, []):
+                if export.exported_at:
+                    detail = exported(batch, export, export.manifest_sha256)
+                    found.append(Announcement(at=datetime.fromisoformat(export.exported_at), detail=detail))
+                unfinished |= not export.exported_at and export.attempt == batch.attempt
+            if unfinished:
+                self._awaited[batch.id] = batch
+        return sorted(found, key=lambda each: (each.at, each.detail.event_id))
+
+    def _exports(self, batches: Iterable[Batch]) -> dict[str, list[Export]]:
+        """Return the exports of batches: a read of a hundred keys for some hundred attempts."""
+        keys = [
+            (batch_pk(batch.id), export_sk(attempt)) for batch in batches for attempt in range(1, batch.attempt + 1)
+        ]
+        found: dict[str, list[Export]] = {}
+        for item in self.reader.items(keys):
+            export = Export.from_item(item)
+            found.setdefault(export.batch_id, []).append(export)
+        return found
