@@ -68,6 +68,11 @@ class ListFeed:
         self._stepped_at = float("-inf")
 
     @property
+    def listed(self) -> bool:
+        """Tell whether it is known which batches there are."""
+        return self._stepped_at > float("-inf")
+
+    @property
     def total(self) -> int:
         """How many batches there are, known or not."""
         return len(self._order) - len(self._of_other_versions)
