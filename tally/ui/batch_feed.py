@@ -134,11 +134,19 @@ class BatchFeed:
             self._read_at |= dict.fromkeys(numbers, self._step)
         if not self._stale(batch):
             self._meter.add(self.clock(), self._view_progress(batch).counts.total)
-        # One thing beside the counters at a time; each takes its turn.
-        turns = (self._read_sample, self._read_reasons, self._read_waiting, self._read_export)
-        for turn in range(len(turns)):
-            if turns[(self._step + turn) % len(turns)](batch):
-                break
+        self._read_aside(batch, 1 if numbers else 2)
+
+    def _read_aside(self, batch: Batch, left: int) -> None:
+        """Make so many requests beside those for counters: samples and reasons by turns, now and then the others."""
+        now_and_then = {0: self._read_export, 2: self._read_waiting}.get(self._step % 5)
+        if now_and_then is not None and now_and_then(batch):
+            left -= 1
+        by_turns = [self._read_sample, self._read_reasons]
+        if self._step % 2:
+            by_turns.reverse()
+        for read in (*by_turns, *by_turns):
+            if left and read(batch):
+                left -= 1
 
     def _pending(self) -> bool:
         batch = self._batch
@@ -222,8 +230,6 @@ class BatchFeed:
 
     def _read_export(self, batch: Batch) -> bool:
         if not batch.status.final or (self._export and self._export.exported_at):
-            return False
-        if self._export is None and batch.published_attempt >= batch.attempt and self._step % 5:
             return False
         self._export = Exports(table=self.reader.repository.table).find(batch.id, batch.attempt)
         return True

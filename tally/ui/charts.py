@@ -74,7 +74,7 @@ def rows_over_time(view: View) -> dict[str, Any]:
         )
     axis = {"type": "value", "axisLabel": {"color": _INK}, "splitLine": {"lineStyle": {"opacity": 0.2}}}
     return base() | {
-        "legend": {"textStyle": {"color": _INK}},
+        "legend": {"top": 0, "textStyle": {"color": _INK}},
         "xAxis": {"type": "time", "axisLabel": {"color": _INK, "hideOverlap": True}},
         "yAxis": axis,
         "series": series,

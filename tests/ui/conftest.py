@@ -20,7 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tally.local import localaws
-from tally.stages.stage import Resources
+from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
 from tests.support.tables import make_table
 from tests.unit.tally import finished_batch
@@ -38,7 +38,7 @@ def programs() -> tuple[str, str]:
     if browser and driver:
         return browser, driver
     message = "no browser: `apt-get install chromium chromium-driver` has the tests of the console run"
-    if "CI" in os.environ:
+    if os.environ.get("TALLY_BROWSER") == "required":
         pytest.fail(message)
     pytest.skip(message)
 
@@ -48,7 +48,18 @@ class Local:
     """A local AWS with a table and an inbox, which `tally` takes for the stage ``ui``."""
 
     home: Path
-    endpoint: str
+    server: localaws.Server
+
+    @property
+    def endpoint(self) -> str:
+        return self.server.endpoint
+
+    @property
+    def stage(self) -> Stage:
+        """The stage, with clients of its own."""
+        return Stage(
+            name=STAGE, resources=Resources(table=finished_batch.TABLE, inbox_bucket=BUCKET), server=self.server
+        )
 
     @property
     def environ(self) -> dict[str, str]:
@@ -80,7 +91,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     folder.root.mkdir(parents=True, exist_ok=True)
     server = localaws.start(folder, port=None)
     try:
-        made = Local(home=home, endpoint=server.endpoint)
+        made = Local(home=home, server=server)
         make_table(made.client("dynamodb"), finished_batch.TABLE)
         made.client("s3").create_bucket(Bucket=BUCKET)
         Resources(table=finished_batch.TABLE, inbox_bucket=BUCKET).save(folder.outputs)
@@ -181,6 +192,17 @@ class Browser:
     def run(self, script: str) -> Any:
         return self.driver.execute_script(script)
 
+    def confirm(self, label: str) -> None:
+        """Click a button that asks, and confirm."""
+        self.click(label)
+        self.says("The same on the command line:")
+        self.click("Confirm")
+
+    def size(self, width: int, height: int = 1000) -> None:
+        """Emulate a window, also one that is narrower than Chromium lets its own be."""
+        shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+
     def chart(self, name: str) -> str:
         """Return what ECharts says that it has drawn: the description that it makes of the data for screen readers."""
         drawn = self.driver.find_elements(By.CSS_SELECTOR, f".chart-{name} canvas")
@@ -211,5 +233,5 @@ def browser(driver: webdriver.Chrome) -> Browser:
 
 @pytest.fixture(scope="session")
 def console(serve: Callable[..., Served]) -> Served:
-    """The console that most tests share."""
+    """Start the console that most tests share."""
     return serve()
