@@ -10,6 +10,7 @@ JOB ?= transactions
 PORT ?=
 SEED ?=
 SUITE ?=
+VERSION ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -23,14 +24,19 @@ CHAOS_STAMP := $(CHAOS_ENV)/.installed
 # Likewise checkov.
 CHECKOV_ENV := .tally/check/checkov
 CHECKOV_STAMP := $(CHECKOV_ENV)/.installed
+# Likewise the site's generator.
+SITE_ENV := .tally/check/sphinx
+SITE_STAMP := $(SITE_ENV)/.installed
 # A module is checked from a copy of its folder alone, so that none can lean on the rest of the repository.
 ALONE := $(CHECK_DATA)/alone
 # One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
+# The tools that write parts of the pages; with --check each only compares.
+GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
 # Tests on stages wait more than they work: two files at a time.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
-.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check tf-fmt tf-validate tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check generated generated-check site release tf-fmt tf-validate tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +58,7 @@ demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a
 chaos: venv $(CHAOS_STAMP) ## Prove exactness under injected faults (ROWS, SEED), beside eight other counters
 	@$(BIN)/python -m tests.chaos --rows "$(ROWS)" $(if $(SEED),--seed "$(SEED)")
 
-$(CHAOS_STAMP) $(CHECKOV_STAMP): .tally/check/%/.installed: requirements/%.txt
+$(CHAOS_STAMP) $(CHECKOV_STAMP) $(SITE_STAMP): .tally/check/%/.installed: requirements/%.txt
 	@mkdir -p $(@D)
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $<
@@ -67,8 +73,8 @@ conformance: venv ## Ask a public suite how the local AWS differs from DynamoDB;
 bench: venv ## Measure Tally against its limits and the textbook (about ten minutes; nothing else should run)
 	@$(BIN)/python -m bench
 
-bench-scale: venv ## Measure how a million rows compare with ten thousand (half an hour)
-	@$(BIN)/python -m bench --part speed --rows 10000 --rows 1000000
+bench-scale: venv ## Measure how a million rows, and their results, compare with ten thousand (half an hour)
+	@$(BIN)/python -m bench --part speed --part exports --rows 10000 --rows 1000000
 
 bench-contention: venv ## Simulate finishers that meet on counters, and writers of a small table (seconds, no AWS)
 	@$(BIN)/python -m bench.contention
@@ -116,13 +122,18 @@ tf-fmt:
 	@command -v terraform >/dev/null || { echo "terraform not found: https://developer.hashicorp.com/terraform/install (1.9 or newer)"; exit 1; }
 	@terraform fmt -check -recursive infra
 
-docs: venv ## Write the tables in the READMEs of the modules, and the schemas of --json
-	@$(BIN)/python -m tools.terraform_readmes
-	@$(BIN)/python -m tools.schemas
+docs: venv generated site ## Write what is generated in the pages, and build the site of all pages into build/site
 
-docs-check: venv
-	@$(BIN)/python -m tools.terraform_readmes --check
-	@$(BIN)/python -m tools.schemas --check
+docs-check: generated-check site
+
+generated: venv ## Write what is generated in the pages: commands, settings, schemas, modules, pictures, prices
+	@for tool in $(GENERATED); do $(BIN)/python -m tools.$$tool || exit 1; done
+
+generated-check: venv
+	@for tool in $(GENERATED); do $(BIN)/python -m tools.$$tool --check || exit 1; done
+
+site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
+	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site
 
 tf-validate: tf-fmt ## Validate the root module, and each module alone
 	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"
@@ -152,10 +163,14 @@ tf-scan: $(CHECKOV_STAMP) ## Scan the root module, its modules and their example
 	@$(CHECKOV_ENV)/bin/checkov --directory infra --framework terraform --skip-download --quiet --compact
 
 lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
-	for name in dev mitmproxy checkov; do \
+	for name in dev mitmproxy checkov sphinx; do \
 	  uv pip compile --universal --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11 \
 	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
 	done
+
+release: venv ## Cut VERSION here: check it, close the changelog, commit and tag (docs/releasing.md)
+	@test -n "$(VERSION)" || { echo "Which one? make release VERSION=0.2.0"; exit 1; }
+	@$(BIN)/python -m tools.release "$(VERSION)"
 
 clean: ## Stop every local stage; remove what was built, .venv too
 	@test ! -x $(BIN)/tally || $(BIN)/tally down --all

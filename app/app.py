@@ -7,7 +7,7 @@ from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, 
 
 from chalicelib.logs import logger
 from chalicelib.services import Services, prepare, settings
-from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes
 from chalicelib.transport.uploads import INBOX_PREFIX, uploads
@@ -112,15 +112,31 @@ def finish(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(**_queue("export", "export"))
 def export(event: SQSEvent) -> dict[str, Any]:
-    """Write the results of batches that have ended."""
+    """Write the results of batches that have ended, as files or as the next job's input."""
     services = Services.of(event.context)
 
     def handle(message: Message) -> None:
         asked = decode(message.body, ExportMessage)
+        if asked.chain:
+            services.chainer.chain(asked)  # it logs what it decides, with the reason
+            return
         done = services.exporter.export(asked)
         logger.info(
             "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced
         )
+
+    return services.partial_batch_response.each(event.to_dict(), handle)
+
+
+@app.on_sqs_message(**_queue("save", "save"))
+def save(event: SQSEvent) -> dict[str, Any]:
+    """Put the results of batches whose job says KEY into the results table."""
+    services = Services.of(event.context)
+
+    def handle(message: Message) -> None:
+        asked = decode(message.body, SaveMessage)
+        saved = services.saver.save(asked)
+        logger.info("results.saved", extra={"batch_id": asked.batch, **saved.sizes})
 
     return services.partial_batch_response.each(event.to_dict(), handle)
 
@@ -145,7 +161,7 @@ def dead_letters(event: SQSEvent) -> dict[str, Any]:
 
 @app.schedule(Rate(_settings.reconcile_minutes, unit=Rate.MINUTES))
 def reconcile(event: CloudWatchEvent) -> None:
-    """Plan uploads whose event was lost, and push on batches that stand still."""
+    """Plan uploads whose event was lost, and push on batches that stand still and results that were not written."""
     with Services.metered(event.context) as services:
         try:
             swept = services.lost_uploads.sweep()
@@ -153,7 +169,8 @@ def reconcile(event: CloudWatchEvent) -> None:
         finally:  # the batches must not wait until the inbox can be listed
             reconciler = services.reconciler
             repaired = reconciler.sweep(reconciler.open_batches())
-    logger.info("batches.reconciled", repaired=len(repaired))
+            pieces = services.lost_exports.sweep() if services.lost_exports else 0
+    logger.info("batches.reconciled", repaired=len(repaired), pieces_sent=pieces)
 
 
 @app.on_dynamodb_record(**_stream("settle"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench import counts, floor, growth, local, memory, rivals, samples
+from bench import counts, exports, floor, growth, local, memory, rivals, samples
 from bench.line import Line, with_table
 from bench.pipeline import Run, audit_seconds, process, running, until_event
 from bench.samples import Sample
@@ -21,7 +21,7 @@ from tally.stages.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PARTS = ("local", "speed", "counts", "textbook")
+PARTS = ("local", "speed", "exports", "counts", "textbook")
 _STAGE = "bench"
 _PARSED_ROWS = 100_000
 _PLANNED_ROWS = 500_000
@@ -112,6 +112,17 @@ class Bench:
         with self.output.step(f"pipeline: {rows:,} rows"):
             return alone, bare, process(stage, sample)
 
+    def exports(self, stage: Stage, sizes: tuple[int, ...]) -> None:
+        """Measure the results of a file of each size, and what the larger ones take."""
+        runs: dict[int, Run] = {}
+        for rows in sorted(sizes):
+            with self.output.step(f"results: {rows:,} rows, fetched and verified"):
+                runs[rows], lines = exports.measure(stage, self.output, self.sample(rows), self.folder)
+            self.add(*lines)
+        smallest, largest = min(runs), max(runs)
+        if smallest != largest:
+            self.add(exports.memory(runs[smallest], runs[largest]))
+
     def counts(self, stage: Stage, rows: int) -> None:
         """Count units and requests of a file of each shape."""
         for shape in samples.SHAPES:
@@ -171,6 +182,7 @@ def bench(
         steps: dict[str, Callable[[], None]] = {
             "local": lambda: run.local(stage),
             "speed": lambda: run.speed(stage, timed_rows),
+            "exports": lambda: run.exports(stage, timed_rows),
             "counts": lambda: run.counts(stage, count_rows),
             "textbook": lambda: run.textbook(stage, count_rows),
         }

@@ -15,7 +15,7 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib.retry import _BASE_SECONDS, _CAP_SECONDS
+from chalicelib.retry import BASE_SECONDS, CAP_SECONDS
 from chalicelib.store.pacing import Pacer
 
 CHUNKS = 1_000
@@ -83,7 +83,7 @@ class _World:
         attempt = 1
         while not self._take(units):
             self.result.refused[who] += 1
-            yield self.env.timeout(self.rng.uniform(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt)))
+            yield self.env.timeout(self.rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
             attempt += 1
         self.result.taken[int(self.env.now)] += units
 

@@ -246,8 +246,9 @@ def _imports(environ: dict[str, str]) -> list[float]:
 
 def _settings() -> dict[str, str]:
     queue = {"url": "http://127.0.0.1/queue", "arn": "arn:aws:sqs:us-east-1:000000000000:queue"}
-    names = ("ingest", "work", "heavy", "finished", "export", "work-dlq", "dead-letters")
-    functions = ("ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export")
+    names = ("ingest", "work", "heavy", "finished", "export", "save", "work-dlq", "dead-letters")
+    consumers = ("ingest", "process", "process_heavy", "finish", "dead_letters", "export", "save")
+    functions = (*consumers, "dispatch", "settle")
     return {
         "TALLY_STAGE": "bench",
         "TALLY_TABLE": "tally-bench",

@@ -13,7 +13,7 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
-from chalicelib.retry import _ATTEMPTS, _BASE_SECONDS, _CAP_SECONDS
+from chalicelib.retry import ATTEMPTS, BASE_SECONDS, CAP_SECONDS
 from chalicelib.store.pacing import Pacer, item_size, write_units
 
 REPORTS = 1_000
@@ -108,8 +108,8 @@ def backoff(world: _World, _share: float) -> Steps:
     """Put with full jitter, as Tally tries anything again."""
     for _ in range(REPORTS // WRITERS):
         attempt = 1
-        while not (saved := (yield from world.put())) and attempt < _ATTEMPTS:
-            yield world.env.timeout(world.rng.uniform(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt)))
+        while not (saved := (yield from world.put())) and attempt < ATTEMPTS:
+            yield world.env.timeout(world.rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt)))
             attempt += 1
         world.done(saved)
 

@@ -1,4 +1,4 @@
-"""The pipeline under a clock: a deployed local stage, from the upload to the batch's end."""
+"""The pipeline under a clock: a deployed local stage, from the upload to the batch's end, and to its results."""
 
 import json
 import os
@@ -12,8 +12,11 @@ from typing import Any
 import psutil
 
 from bench.samples import Sample
+from chalicelib.retry import Retry
 from chalicelib.steps.plan import batch_id
 from chalicelib.store.batch import Batch
+from chalicelib.store.exports import Export, Exports
+from chalicelib.store.table import Table
 from tally.batch.audit import audit
 from tally.batch.reader import Reader
 from tally.batch.submit import inbox_key, upload
@@ -31,11 +34,16 @@ _EVENT_POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One file through the pipeline; ``megabytes`` is the largest resident size of each function's processes."""
+    """One file through the pipeline: ``seconds`` until its end, and ``export_seconds`` more until its manifest.
+
+    ``megabytes`` is the largest resident size of each function's processes.
+    """
 
     batch: Batch
+    export: Export
     rows: int
     seconds: float
+    export_seconds: float
     megabytes: dict[str, int]
 
 
@@ -51,16 +59,27 @@ def running(workspace: Workspace, output: Output, *, name: str, keep: bool, **va
 
 
 def process(stage: Stage, sample: Sample) -> Run:
-    """Upload a sample and wait for its end; raises when its outcomes are not the sample's."""
+    """Upload a sample and wait for its end and its results; raises when its outcomes are not the sample's."""
     began = datetime.now(UTC)
-    batch, megabytes = _await(stage, _upload(stage, sample))
+    megabytes: dict[str, int] = {}
+    batch = _await(stage, _upload(stage, sample), megabytes)
+    export = _await_results(stage, batch, megabytes)
     # By the clock of this machine, which is the functions' too: the polling is not in it.
-    seconds = (datetime.fromisoformat(batch.completed_at) - began).total_seconds()
+    ended = datetime.fromisoformat(batch.completed_at)
+    seconds = (ended - began).total_seconds()
+    export_seconds = (datetime.fromisoformat(export.exported_at) - ended).total_seconds()
     counts = batch.counts
     found = Expected(rows=batch.rows, succeeded=counts.succeeded, failed=counts.failed, rejected=counts.rejected)
     if found != sample.expected:
         raise OperatorError(f"{batch.id} ended with {found}: the sample must give {sample.expected}.")
-    return Run(batch=batch, rows=sample.rows, seconds=seconds, megabytes=megabytes)
+    return Run(
+        batch=batch,
+        export=export,
+        rows=sample.rows,
+        seconds=seconds,
+        export_seconds=export_seconds,
+        megabytes=megabytes,
+    )
 
 
 def until_event(stage: Stage, sample: Sample) -> float:
@@ -96,19 +115,32 @@ def _upload(stage: Stage, sample: Sample) -> str:
     return batch_id("transactions", source)
 
 
-def _await(stage: Stage, batch: str) -> tuple[Batch, dict[str, int]]:
+def _await(stage: Stage, batch: str, megabytes: dict[str, int]) -> Batch:
     reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
-    megabytes: dict[str, int] = {}
     moved, before = time.monotonic(), None
     while time.monotonic() - moved < _STALL_SECONDS:
         found = reader.batch(batch)
         if found and found.status.final:
-            return found, megabytes
+            return found
         if found != before:
             moved, before = time.monotonic(), found
         _weigh(stage, megabytes)
         time.sleep(_POLL_SECONDS)
     raise OperatorError(f"{batch} has not moved for {_STALL_SECONDS:.0f} s: {stage.where_to_look}.")
+
+
+def _await_results(stage: Stage, batch: Batch, megabytes: dict[str, int]) -> Export:
+    exports = Exports(table=Table(dynamodb=stage.dynamodb, name=stage.resources.table, retry=Retry()))
+    moved, before = time.monotonic(), None
+    while time.monotonic() - moved < _STALL_SECONDS:
+        found = exports.find(batch.id, batch.attempt)
+        if found and found.exported_at:
+            return found
+        if found != before:
+            moved, before = time.monotonic(), found
+        _weigh(stage, megabytes)
+        time.sleep(_POLL_SECONDS)
+    raise OperatorError(f"No result of {batch.id} came for {_STALL_SECONDS:.0f} s: {stage.where_to_look}.")
 
 
 def _weigh(stage: Stage, megabytes: dict[str, int]) -> None:

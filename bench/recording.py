@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -73,14 +73,16 @@ def functions_of(stage: "Stage") -> list[str]:
     return [name for name in names if name.startswith(f"tally-{stage.name}-")]
 
 
-def read(log: Path) -> Traffic:
-    """Add up a log."""
+def read(log: Path, wanted: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> Traffic:
+    """Add up a log, or those of its requests that are wanted."""
     writes: Counter[str] = Counter()
     reads: Counter[str] = Counter()
     requests: Counter[str] = Counter()
     billed = messages = 0
     for line in log.read_text(encoding="utf-8").splitlines():
         request = json.loads(line)
+        if not wanted(request):
+            continue
         kind = _kind(request)
         requests[kind] += 1
         (writes if request.get("write") else reads)[kind] += request.get("units", 0.0)

@@ -19,7 +19,7 @@ from tally.stages.stage import Stage
 AMBIGUOUS = 0.02
 """Share of the counting writes that are applied and answered with a 500."""
 _TEXTBOOK = "textbook-work"
-_POLLED = ("ingest", "process", "process_heavy", "finish", "export", "dead_letters")
+_POLLED = ("ingest", "process", "process_heavy", "finish", "export", "save", "dead_letters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def _exactness(stage: Stage, sample: Sample, folder: Path, repo: Path, *, clean:
 
 
 def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]:
-    """Return what a million rows cost, all-in: Tally's storage for the retention and its logs are in it."""
+    """Return what a million rows cost, all-in: Tally's storage, of results too, and its logs are in it."""
     assert theirs.traffic is not None
     batch, rows = ours.run.batch, ours.run.rows
     kept = cost.of(stage, batch, datetime.now(UTC))
@@ -116,6 +116,8 @@ def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]
         invocations=sum(each.count for each in ours.invocations.values()) / rows,
         gb_seconds=sum(each.gb_seconds for each in ours.invocations.values()) / rows,
         s3_gets=ours.traffic.requests["s3 GET"] / rows,
+        s3_puts=ours.traffic.requests["s3 PUT"] / rows,
+        results_gb_months=kept.exported.kept_gb_months / rows,
         stored_gb_months=kept.stored_gb_months / rows,
         log_gb=kept.log_bytes / prices.GB / rows,
     )

@@ -94,9 +94,9 @@ resource "aws_lambda_function_event_invoke_config" "plan" {
 
 # Lambda takes a function that one event has led to some sixteen times for a loop, and stops it: these go round on purpose, and come to an
 # end. A plan hands over what is left of its file; a worker sends rows again that wait for their next attempt, that a deadline left over,
-# or that are paused, each minute.
+# or that are paused, each minute; a saver asks for the rest of its rows.
 resource "aws_lambda_function_recursion_config" "this" {
-  for_each = setintersection(local.deployed_functions, ["plan", "process", "process_heavy"])
+  for_each = setintersection(local.deployed_functions, ["plan", "process", "process_heavy", "save"])
 
   function_name  = local.function_names[each.key]
   recursive_loop = "Allow"

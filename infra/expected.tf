@@ -37,6 +37,7 @@ output "expected" {
     region               = data.aws_region.current.id
     table_name           = module.table.name
     stream_arn           = module.table.stream_arn
+    results_table_name   = one(module.results_table[*].name)
     inbox_bucket         = module.inbox.name
     alarm_topic_arn      = one(module.alarms[*].topic_arn)
     reconcile_minutes    = var.reconcile_minutes

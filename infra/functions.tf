@@ -29,6 +29,9 @@ locals {
     # A part of the results a message, seconds mostly; failed.csv takes minutes where millions of rows failed. A whole processor, for it compresses.
     # What comes in are a few messages a batch, so a limit would protect the reads of a provisioned table alone.
     export = { timeout_seconds = 300, memory_mb = 1769, batch_size = 1, window_seconds = 0, maximum_concurrency = var.provisioned_capacity == null ? null : 4 }
+    # A batch a message. It waits for the results table's capacity mostly, and asks for the rest in time; one whose worker died comes again after six
+    # timeouts, so they are no longer than that. One works at a time, by a lease, so a limit would protect nothing.
+    save = { timeout_seconds = 300, memory_mb = 512, batch_size = 1, window_seconds = 0, maximum_concurrency = null }
   }
 
   # The defaults with var.function_overrides laid over them; what a function has no use for is null.
@@ -40,11 +43,11 @@ locals {
   }
 
   # Who consumes which queue, and which functions read the table's stream.
-  queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish", export = "export" }
+  queue_consumers  = { ingest = "ingest", work = "process", heavy = "process_heavy", finished = "finish", export = "export", save = "save" }
   stream_consumers = ["dispatch", "settle"]
 
-  # An export's dead letter is about no row that lacks an outcome: an operator has it sent again, once its reason is gone.
-  queues_of_rows = setsubtract(keys(local.queue_consumers), ["export"])
+  # A dead letter of these is about no row that lacks an outcome: an operator has it sent again, once its reason is gone.
+  queues_of_rows = setsubtract(keys(local.queue_consumers), ["export", "save"])
 
   # dead_letters consumes the dead-letter queue of every queue of rows, and what plan gave up on. Chalice maps it to the first, for a
   # decorator names one queue.

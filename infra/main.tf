@@ -43,6 +43,20 @@ module "table" {
   kms_key_arn = var.kms_key_arn
 }
 
+# Results by their key, for the jobs that say KEY.
+module "results_table" {
+  source = "./modules/results_table"
+  count  = var.results_table == null ? 0 : 1
+
+  name                   = "${local.prefix}-results"
+  deletion_protection    = !var.force_destroy
+  point_in_time_recovery = var.point_in_time_recovery
+  provisioned_capacity   = var.results_table.provisioned_capacity
+  write_share            = var.results_table.write_share
+  writer_seconds         = local.functions["save"].timeout_seconds - local.reserve_seconds
+  kms_key_arn            = var.kms_key_arn
+}
+
 module "queue" {
   source   = "./modules/queue"
   for_each = local.queue_consumers

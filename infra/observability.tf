@@ -6,7 +6,7 @@ locals {
   #   errors of plan                   the upload comes to plan-failures within minutes, and dead_letters runs
   #   errors of dispatch and settle    the stream stands still, and they fall behind
   #   errors of finish                 its batches stand still; then its dead letters
-  #   errors of export                 its dead letters; no row waits for it
+  #   errors of export and save        their dead letters; no row waits for them
   #   throttles of all but the three   they wait, which is the same alarm as above; no row is given up for it
   #   age of ingest and finished       their batches stand still
   # tests/observability.tftest.hcl has the whole list.
@@ -85,7 +85,7 @@ module "alarms" {
     name              = local.prefix
     stage             = var.stage
     reconcile_minutes = var.reconcile_minutes
-    description       = "Batches stand still, and reconcile could not mend them. ${local.runbook}batch-without-progress."
+    description       = "Batches stand still, and reconcile could not repair them. ${local.runbook}batch-without-progress."
   }
 }
 
@@ -97,6 +97,7 @@ module "dashboard" {
   region           = data.aws_region.current.id
   stage            = var.stage
   table_name       = module.table.name
+  results_table    = one(module.results_table[*].name)
   queues           = concat([for queue in module.queue : queue.name], [module.completions.name])
   failure_queues   = keys(local.failure_queues)
   functions        = values(local.function_names)

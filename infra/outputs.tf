@@ -8,7 +8,7 @@ output "chalice_config" {
         automatic_layer = false
         xray            = false
 
-        environment_variables = {
+        environment_variables = merge({
           TALLY_STAGE                   = var.stage
           TALLY_TABLE                   = module.table.name
           TALLY_STREAM_ARN              = module.table.stream_arn
@@ -47,7 +47,13 @@ output "chalice_config" {
           })
 
           POWERTOOLS_SERVICE_NAME = "tally"
-        }
+          }, {
+          for table in module.results_table : "TALLY_RESULTS_TABLE" => jsonencode({
+            name           = table.name
+            write_share    = table.write_share
+            retention_days = var.results_table.retention_days
+          })
+        })
 
         lambda_functions = {
           for name, f in local.functions : name => {
@@ -78,6 +84,16 @@ output "region" {
 output "table_name" {
   description = "Name of the table."
   value       = module.table.name
+}
+
+output "results_table_name" {
+  description = "Name of the table of results by key. Null without one."
+  value       = one(module.results_table[*].name)
+}
+
+output "results_table_arn" {
+  description = "ARN of that table: who reads results needs dynamodb:GetItem on it. Null without one."
+  value       = one(module.results_table[*].arn)
 }
 
 output "inbox_bucket" {
@@ -121,6 +137,6 @@ output "dashboard_name" {
 }
 
 output "adopted_mappings" {
-  description = "Event source mappings Terraform has adopted from Chalice; 8 once it is done."
+  description = "Event source mappings Terraform has adopted from Chalice; 9 once it is done."
   value       = length(local.mappings)
 }

@@ -10,6 +10,11 @@ locals {
     { sid = "TellMissingFromForbidden", actions = ["s3:ListBucket"], resources = [module.inbox.arn] },
   ]
 
+  # Rows that an operator has corrected, in place of those of the upload.
+  read_corrections = [
+    { sid = "ReadCorrections", actions = ["s3:GetObject", "s3:GetObjectVersion"], resources = ["${module.inbox.arn}/corrections/*"] },
+  ]
+
   # A plan whose time does not suffice has another invocation go on with it; a lost or failed one begins in another.
   hand_over_plan = [
     { sid = "HandOverPlan", actions = ["lambda:InvokeFunction"], resources = ["${local.function_arn_prefix}:${local.function_names["plan"]}"] },
@@ -63,8 +68,10 @@ locals {
       { sid = "KeepFailedUploads", actions = ["sqs:SendMessage"], resources = [module.plan_failures.arn] },
     ], local.hand_over_plan)
 
-    ingest = concat(local.read_upload, local.see_capacity, local.consume_queue["ingest"], [
+    ingest = concat(local.read_upload, local.read_corrections, local.see_capacity, local.consume_queue["ingest"], [
       { sid = "ReadBatchAndChunk", actions = ["dynamodb:BatchGetItem"], resources = [module.table.arn] },
+      # How the chunk is once some of its rows were read again, and what rows of it were corrected by.
+      { sid = "ReadChunkAgain", actions = ["dynamodb:GetItem", "dynamodb:Query"], resources = [module.table.arn] },
       # Rows are written first. Then the chunk gets its totals, in a transaction with the marker of those rows that have an outcome already.
       {
         sid       = "WriteRowsAndTotals"
@@ -135,7 +142,7 @@ locals {
       },
     ])
 
-    export = concat(local.read_upload, local.consume_queue["export"], [
+    export = concat(local.read_upload, local.read_corrections, local.consume_queue["export"], [
       # The whole partition of each chunk, and the items of the pieces; how far the export is, and whether its attempt still stands.
       {
         sid       = "ReadOutcomesAndMarkPieces"
@@ -143,8 +150,25 @@ locals {
         resources = [module.table.arn]
       },
       { sid = "WriteResults", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/results/*"] },
+      # The results of a job that says THEN become a file of the next job, in this folder of its prefix and nowhere else in the inbox.
+      { sid = "UploadForNextJob", actions = ["s3:PutObject", "s3:AbortMultipartUpload"], resources = ["${module.inbox.arn}/inbox/*/chained/*"] },
       { sid = "AnnounceResults", actions = ["events:PutEvents"], resources = [module.completion.bus_arn] },
+      { sid = "AskForSaves", actions = ["sqs:SendMessage"], resources = [module.queue["save"].arn] },
     ])
+
+    save = concat(local.consume_queue["save"], [
+      # The whole partition of each chunk; how far the save is, whether its attempt still stands, and the lease that one saver has at a time.
+      {
+        sid       = "ReadOutcomesAndNoteProgress"
+        actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+        resources = [module.table.arn]
+      },
+      # What a run had no time for, and what waits for another saver.
+      { sid = "AskForTheRest", actions = ["sqs:SendMessage"], resources = [module.queue["save"].arn] },
+      ],
+      [for table in module.results_table : { sid = "WriteResultsByKey", actions = ["dynamodb:PutItem"], resources = [table.arn] }],
+      [for table in module.results_table : { sid = "SeeCapacity", actions = ["dynamodb:DescribeTable"], resources = [table.arn] } if table.write_share > 0],
+    )
 
     # A plan that died is continued, so the object is read again; unpacking a gzip one is left to plan.
     reconcile = concat(local.read_upload, local.hand_over_plan, [

@@ -18,9 +18,9 @@ locals {
     stream_readers     = length(local.stream_consumers)
     reconcile_minutes  = var.reconcile_minutes
     reconcile_mb       = local.functions["reconcile"].memory_mb
-    read_units         = module.table.least_read_units
-    write_units        = module.table.least_write_units
-    scaled             = module.table.scaled
+    read_units         = sum(concat([module.table.least_read_units], module.results_table[*].least_read_units))
+    write_units        = sum(concat([module.table.least_write_units], module.results_table[*].least_write_units))
+    scaled             = sum(concat([module.table.scaled], module.results_table[*].scaled))
   }
 }
 

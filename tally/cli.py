@@ -20,6 +20,7 @@ from tally.commands import new as new_commands
 from tally.commands import operations as operation_commands
 from tally.commands import prove as prove_commands
 from tally.commands import queues as queue_commands
+from tally.commands import result as keyed_commands
 from tally.commands import results as result_commands
 from tally.commands import stages as stack_commands
 from tally.commands import trial as trial_commands
@@ -39,6 +40,7 @@ _WHERE = "--debug shows where"
         *batch_commands.COMMANDS,
         *operation_commands.COMMANDS,
         *result_commands.COMMANDS,
+        *keyed_commands.COMMANDS,
         *announced_commands.COMMANDS,
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,

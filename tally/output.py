@@ -34,9 +34,9 @@ class Output:
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def make(cls, *, as_json: bool) -> Self:
-        """Return the output of this process."""
-        return cls(console=make_console(stderr=as_json), as_json=as_json)
+    def make(cls, *, as_json: bool, data_on_stdout: bool = False) -> Self:
+        """Return the output of this process; with ``data_on_stdout`` all of it goes to stderr."""
+        return cls(console=make_console(stderr=as_json or data_on_stdout), as_json=as_json)
 
     @property
     def live(self) -> bool:

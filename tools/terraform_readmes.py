@@ -81,13 +81,13 @@ def tables(module: Module, version: str) -> str:
     parts.append(
         _table(
             "| input | type | default | |",
-            ((f"`{i.name}`", f"`{i.type}`", i.default, _cell(i.description)) for i in module.inputs),
+            ((f"`{i.name}`", f"`{i.type}`", i.default, cell(i.description)) for i in module.inputs),
         )
     )
-    rules = [f"- {_cell(rule)}" for i in module.inputs for rule in i.rules]
+    rules = [f"- {cell(rule)}" for i in module.inputs for rule in i.rules]
     if rules:
         parts.append("A plan fails unless:\n\n" + "\n".join(rules))
-    parts.append(_table("| output | |", ((f"`{name}`", _cell(description)) for name, description in module.outputs)))
+    parts.append(_table("| output | |", ((f"`{name}`", cell(description)) for name, description in module.outputs)))
     if module.resources:
         parts.append(_table("| resource |", ((f"`{resource}`",) for resource in module.resources)))
     children = sorted((module.folder / "modules").glob("*/README.md"))
@@ -172,7 +172,8 @@ def _unquoted(value: Any) -> Any:
     return _text(value) if isinstance(value, str) else value
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as it may stand in a cell of a table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
 
 

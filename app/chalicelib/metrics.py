@@ -52,7 +52,7 @@ class Metrics:
             self._rows[Metric.ROW_SECONDS] = self._rows.get(Metric.ROW_SECONDS, 0) + rows
 
     def flush(self, stage: str) -> None:
-        """Write what was collected, in one line, and begin anew; nothing if there was nothing."""
+        """Write what was collected, in one line, and begin again; nothing if there was nothing."""
         if not self._totals:
             return
         # No service: it would be a second dimension.

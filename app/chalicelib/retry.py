@@ -14,9 +14,9 @@ from chalicelib.logs import logger
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ATTEMPTS = 8
-_BASE_SECONDS = 0.05
-_CAP_SECONDS = 5.0
+ATTEMPTS = 8
+BASE_SECONDS = 0.05
+CAP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ class Retry:
                 error = caught if isinstance(caught, RetryableError) else translate(caught)
                 _notice_quota(caught)
                 attempt += 1
-                delay = self.random(0, min(_CAP_SECONDS, _BASE_SECONDS * 2**attempt))
-                may_wait = attempt < _ATTEMPTS and delay < self.remaining_seconds()
+                delay = self.random(0, min(CAP_SECONDS, BASE_SECONDS * 2**attempt))
+                may_wait = attempt < ATTEMPTS and delay < self.remaining_seconds()
                 if not (isinstance(error, RetryableError) and may_wait):
                     raise error from (None if error is caught else caught)
             self.sleep(delay)

@@ -14,13 +14,11 @@ from chalicelib.files.cells import read_cells
 from chalicelib.files.cleaning import clean
 from chalicelib.files.dialect import DELIMITERS, Dialect, Extra, Format, Layout
 from chalicelib.files.encodings import NO_CHARACTER, undecodable
-from chalicelib.files.form import LINE_COLUMN, REASON_COLUMN
+from chalicelib.files.form import OUR_COLUMNS
 from chalicelib.files.json_lines import read_objects
 from chalicelib.files.records import NEVER_CLOSED
 from chalicelib.objects import ObjectReader
 
-_OURS = (LINE_COLUMN, REASON_COLUMN)
-"""Of a failed.csv that was corrected and uploaded: no column of the job's."""
 _KEY, _EXTRA = "idempotency_key", "extra"
 _MAX_HEADER_BYTES = 65_536
 """A header is kept in the batch's item, and read with it for every chunk."""
@@ -143,7 +141,7 @@ class Schema:
         unknown = [
             f"'{shown(header[column - 1])}' (column {column})"
             for column, name in enumerate(found, start=1)
-            if name is None and self.dialect.extra is Extra.REJECT and header[column - 1] not in _OURS
+            if name is None and self.dialect.extra is Extra.REJECT and header[column - 1] not in OUR_COLUMNS
         ]
         if missing or unknown:
             parts = [f"lacks {listed(missing, ', ')}"] if missing else []

@@ -10,12 +10,17 @@ from typing import Any, Self
 from uuid import uuid4
 
 from chalicelib.clients import client
+from chalicelib.errors import SettingsError
 from chalicelib.events.bus import EventBus
 from chalicelib.logs import logger
 from chalicelib.metrics import Metrics
 from chalicelib.retry import Retry
+from chalicelib.settings import ResultsTable as ResultsTableSettings
 from chalicelib.settings import Settings
+from chalicelib.steps.begin_chain import ChainStarter
 from chalicelib.steps.begin_export import ExportStarter
+from chalicelib.steps.begin_save import SaveStarter
+from chalicelib.steps.chain import Chainer
 from chalicelib.steps.dead_letters import DeadLetterHandler
 from chalicelib.steps.dispatch import Dispatcher
 from chalicelib.steps.export import Exporter
@@ -23,14 +28,17 @@ from chalicelib.steps.failed_plans import FailedPlans
 from chalicelib.steps.finish import Finisher
 from chalicelib.steps.heavy import HeavyProcessor
 from chalicelib.steps.ingest import Ingester
+from chalicelib.steps.lost_exports import LostExports
 from chalicelib.steps.lost_uploads import LostUploads
 from chalicelib.steps.plan import Planner
 from chalicelib.steps.process import Processor
 from chalicelib.steps.reconcile import Reconciler
+from chalicelib.steps.save import Saver
 from chalicelib.steps.settle import Settler
-from chalicelib.store.leases import Leases
+from chalicelib.store.leases import Leases, SaverLease
 from chalicelib.store.ledger import Ledger
 from chalicelib.store.pacing import Pacer, Share
+from chalicelib.store.results_table import ResultsTable
 from chalicelib.store.starts import Starts
 from chalicelib.store.table import Table
 from chalicelib.store.uploads import UploadNotes
@@ -52,6 +60,7 @@ def settings() -> Settings:
 
 
 _paced: list[Pacer] = []
+_saving: list[Pacer] = []
 
 
 def _part(settings: Settings, function: str) -> float:
@@ -73,6 +82,16 @@ def _pacer(services: "Services") -> Pacer:
         )
         _paced.append(Pacer(units_per_second=share.units_per_second))
     return _paced[0]
+
+
+def _saving_pacer(services: "Services", results: ResultsTableSettings) -> Pacer:
+    """Return the pacer of this process on the results table: one saver works at a time, so the share is its own."""
+    if not _saving:
+        share = Share(
+            dynamodb=services.client("dynamodb"), table=results.name, share=results.write_share, retry=Retry()
+        )
+        _saving.append(Pacer(units_per_second=share.units_per_second if results.write_share else lambda: float("inf")))
+    return _saving[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +236,19 @@ class Services:
             dispatcher=self.dispatcher,
             settler=self.settler,
             patience=self._reconcile_period,
+            exports=self.lost_exports,
+            metrics=self.metrics,
+        )
+
+    @property
+    def lost_exports(self) -> LostExports | None:
+        """What the schedule calls for results that were asked for and are not written; None in a stage without."""
+        if not self.settings.export:
+            return None
+        return LostExports(
+            table=self._table,
+            starter=self._export_starter,
+            patience=self._reconcile_period,
             metrics=self.metrics,
         )
 
@@ -242,6 +274,7 @@ class Services:
             table=self._table,
             bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
+            chains=self._chain_starter if "export" in self.settings.queues else None,  # `tally try` has no such queue
             metrics=self.metrics,
         )
 
@@ -255,6 +288,35 @@ class Services:
             bucket=self.settings.inbox_bucket,
             retry=self.retry,
             retention=self._retention,
+            settling=self._settling,
+            saves=self._save_starter,
+        )
+
+    @property
+    def saver(self) -> Saver:
+        """What the handler of the save queue calls; raises SettingsError in a stage without a results table."""
+        results = self.settings.results_table
+        if results is None:
+            raise SettingsError("the stage has no results table: deploy it with the variable results_table")
+        return Saver(
+            table=self._table,
+            results=ResultsTable(table=replace(self._table, name=results.name)),
+            pacer=_saving_pacer(self, results),
+            lease=SaverLease(table=self._table, owner=uuid4().hex),
+            sqs=self.client("sqs"),
+            queue_url=self.settings.queues["save"].url,
+            retry=self.retry,
+            retention=timedelta(days=results.retention_days) if results.retention_days else None,
+        )
+
+    @property
+    def chainer(self) -> Chainer:
+        """What the handler of the export queue calls for the next job."""
+        return Chainer(
+            table=self._table,
+            s3=self.client("s3"),
+            bucket=self.settings.inbox_bucket,
+            retry=self.retry,
             settling=self._settling,
         )
 
@@ -274,6 +336,20 @@ class Services:
             results_days=self.settings.results_retention_days,
             retry=self.retry,
         )
+
+    @property
+    def _save_starter(self) -> SaveStarter:
+        return SaveStarter(
+            table=self._table,
+            sqs=self.client("sqs"),
+            queue_url=self.settings.queues["save"].url,
+            retry=self.retry,
+            has_table=self.settings.results_table is not None,
+        )
+
+    @property
+    def _chain_starter(self) -> ChainStarter:
+        return ChainStarter(sqs=self.client("sqs"), queue_url=self.settings.queues["export"].url, retry=self.retry)
 
     @property
     def _upload_notes(self) -> UploadNotes:
@@ -321,6 +397,7 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "process_heavy": lambda services: services.heavy_processor,
     "finish": lambda services: services.finisher,
     "export": lambda services: services.exporter,
+    "save": lambda services: services._save_starter,  # noqa: SLF001  the saver's clients, also without its table
     "dead_letters": lambda services: services.dead_letter_handler,
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,

@@ -35,6 +35,17 @@ class Trigger(msgspec.Struct, frozen=True):
         return (self.maximum_concurrency or 1) * self.mappings
 
 
+class ResultsTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The results table: ``write_share`` is the part of its write units that ``save`` takes, 0 where it has none.
+
+    ``retention_days`` is how long an item stays, 0 for ever.
+    """
+
+    name: str
+    write_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
+    retention_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation.
 
@@ -42,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``object_settling_minutes`` is how old an object must be for a 404 to mean that it was deleted.
     ``write_share`` is the part of a provisioned table's write capacity that rows may take; 0 does without pacing.
+    ``results_table`` is None in a stage that has none.
     """
 
     stage: str
@@ -59,11 +71,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reconcile_minutes: int
     object_settling_minutes: Annotated[int, msgspec.Meta(ge=0)]
     write_share: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    results_table: ResultsTable | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``TALLY_*``; raises SettingsError that names the variable and how to get it."""
-        values: dict[str, object] = {name: environ.get(f"TALLY_{name.upper()}") for name in cls.__struct_fields__}
+        fields = msgspec.structs.fields(cls)
+        values: dict[str, object] = {
+            field.name: environ.get(f"TALLY_{field.name.upper()}")
+            for field in fields
+            if field.required or f"TALLY_{field.name.upper()}" in environ
+        }
         missing = [f"TALLY_{name.upper()}" for name, value in values.items() if not value]
         if missing:
             raise SettingsError(
@@ -71,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "`terraform -chdir=infra output -raw chalice_config > app/.chalice/config.json`, "
                 "and name its stage to chalice (an unknown --stage deploys without settings)."
             )
-        for name in ("queues", "functions"):
+        for name in {"queues", "functions", "results_table"} & values.keys():
             values[name] = _decoded(name, str(values[name]))
         try:
             return msgspec.convert(values, cls, strict=False)

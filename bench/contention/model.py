@@ -15,7 +15,7 @@ from typing import Any
 
 import simpy
 
-from chalicelib.retry import _ATTEMPTS, _BASE_SECONDS, _CAP_SECONDS
+from chalicelib.retry import ATTEMPTS, BASE_SECONDS, CAP_SECONDS
 
 TRANSACTION_SECONDS = (0.010, 0.025)
 REFUSAL_SECONDS = (0.003, 0.008)
@@ -96,14 +96,14 @@ class _Table:
         self.outcome.transactions += 1
         return answer
 
-    def retried(self, items: Sequence[Hashable], version: int | None = None, *, attempts: float = _ATTEMPTS) -> Steps:
+    def retried(self, items: Sequence[Hashable], version: int | None = None, *, attempts: float = ATTEMPTS) -> Steps:
         """Transact with Tally's own full jitter over conflicts; returns the last Answer."""
         attempt = 0
         while (answer := (yield from self.transact(items, version))) is Answer.CONFLICT:
             attempt += 1
             if attempt >= attempts:
                 break
-            yield self.env.timeout(self.rng.uniform(0, min(_CAP_SECONDS, _BASE_SECONDS * 2 ** min(attempt, 20))))
+            yield self.env.timeout(self.rng.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt, 20))))
         return answer
 
 

@@ -39,9 +39,9 @@ def _recorded(self, request):  # noqa: ANN001, ANN202  the SDK's own signature
     if target.startswith("DynamoDB"):
         line |= _cost(target.partition(".")[2], asked, answer)
     elif "SendMessageBatch" in target:
-        line |= {"messages": len(asked["Entries"]), "bytes": len(request.body)}
+        line |= {"messages": len(asked["Entries"]), "bytes": len(request.body), "queue": asked["QueueUrl"]}
     elif "SendMessage" in target:
-        line |= {"messages": 1, "bytes": len(request.body)}
+        line |= {"messages": 1, "bytes": len(request.body), "queue": asked["QueueUrl"]}
     os.write(_log, (json.dumps(line) + "\n").encode())
     # The idempotency store of the textbook would answer a lost write with a wait of its own: its counter alone is hit,
     # and of Tally the transaction that counts.

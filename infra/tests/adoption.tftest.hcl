@@ -45,6 +45,11 @@ override_resource {
   override_during = plan
 }
 
+override_resource {
+  target          = module.mapping["save:00000000-0000-4000-8000-000000000009"].aws_lambda_event_source_mapping.this
+  override_during = plan
+}
+
 variables {
   stage         = "alpha"
   deployed_file = "tests/fixtures/deployed.json"
@@ -54,8 +59,8 @@ run "adopts_every_mapping_chalice_created" {
   command = plan
 
   assert {
-    condition     = output.adopted_mappings == 8 && length(module.mapping) == 8
-    error_message = "Eight functions have a mapping."
+    condition     = output.adopted_mappings == 9 && length(module.mapping) == 9
+    error_message = "Nine functions have a mapping."
   }
 }
 
@@ -110,7 +115,7 @@ run "limits_every_writer_of_a_table_with_provisioned_capacity" {
 
   assert {
     condition = (
-      local.standing.limited_mappings == 10 && local.standing.unlimited_mappings == 0 && local.standing.scaled == 4
+      local.standing.limited_mappings == 10 && local.standing.unlimited_mappings == 1 && local.standing.scaled == 4
       && local.standing.read_units == 51 && local.standing.write_units == 1505
     )
     error_message = "Provisioned units, and the alarms of auto scaling, cost while nothing runs."
@@ -193,6 +198,7 @@ run "lets_functions_go_round_that_do_so_on_purpose" {
       plan          = "tally-alpha-plan Allow"
       process       = "tally-alpha-process Allow"
       process_heavy = "tally-alpha-process_heavy Allow"
+      save          = "tally-alpha-save Allow"
     }
     error_message = "Lambda would stop a plan, a paused row or a row's next attempt after some sixteen rounds, and no other function goes round."
   }

@@ -23,6 +23,7 @@ run "alarms_on_what_no_other_alarm_tells" {
       heavy-dlq-waiting       = "dead-letters-heavy"
       finished-dlq-waiting    = "dead-letters-finished"
       export-dlq-waiting      = "dead-letters-export"
+      save-dlq-waiting        = "dead-letters-save"
       plan-failures-waiting   = "plan-failures"
       stream-failures-waiting = "stream-failures"
       completions-dlq-waiting = "completions-dead-letters"
@@ -90,6 +91,19 @@ run "shows_every_queue_and_function" {
       ) : strcontains(module.dashboard[0].body, "\"${name}\"")
     ])
     error_message = "The dashboard must show every queue, every function and the table."
+  }
+}
+
+run "shows_the_results_table_where_there_is_one" {
+  variables {
+    stage         = "alpha"
+    dashboard     = true
+    results_table = {}
+  }
+
+  assert {
+    condition     = strcontains(module.dashboard[0].body, "\"tally-alpha-results\"")
+    error_message = "The dashboard must show the results table."
   }
 }
 

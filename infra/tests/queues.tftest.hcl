@@ -15,8 +15,8 @@ run "hides_a_message_for_six_timeouts_of_its_consumer" {
   assert {
     condition = {
       for name, queue in module.queue : name => queue.visibility_timeout_seconds
-    } == { ingest = 360, work = 360, heavy = 5400, finished = 180, export = 1800 }
-    error_message = "ingest and process run for 60 s, process_heavy for 900 s, finish for 30 s, export for 300 s."
+    } == { ingest = 360, work = 360, heavy = 5400, finished = 180, export = 1800, save = 1800 }
+    error_message = "ingest and process run for 60 s, process_heavy for 900 s, finish for 30 s, export and save for 300 s."
   }
 
   assert {
@@ -80,7 +80,7 @@ run "delivers_a_heavy_row_ten_times" {
   }
 
   assert {
-    condition     = { for name, queue in module.queue : name => queue.max_receive_count } == { ingest = 5, work = 5, heavy = 10, finished = 5, export = 5 }
+    condition     = { for name, queue in module.queue : name => queue.max_receive_count } == { ingest = 5, work = 5, heavy = 10, finished = 5, export = 5, save = 5 }
     error_message = "A heavy row that waits for its lease is received without having failed."
   }
 }

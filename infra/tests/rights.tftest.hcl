@@ -52,7 +52,8 @@ run "lets_each_function_send_only_where_its_work_goes" {
       settle        = "export stream-failures"
       dead_letters  = "dead-letters heavy ingest work"
       reconcile     = "export heavy ingest work"
-      export        = ""
+      export        = "save"
+      save          = "save"
     }
     error_message = "Each function sends along its own arrow of the flow only."
   }
@@ -133,6 +134,7 @@ run "lets_each_function_consume_only_its_own_queue" {
       dead_letters  = "finished-dlq heavy-dlq ingest-dlq plan-failures work-dlq"
       reconcile     = ""
       export        = "export"
+      save          = "save"
     }
     error_message = "Each queue has one consumer."
   }
@@ -205,12 +207,26 @@ run "lets_nothing_scan_the_table_or_write_uploads" {
     condition = {
       for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.resources if contains(s.actions, "s3:PutObject")]))
       if anytrue([for s in statements : contains(s.actions, "s3:PutObject")])
-    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/*" }
-    error_message = "Only what was unpacked and results are written, beside the inbox, each by one function."
+    } == { plan = "${module.inbox.arn}/unpacked/*", export = "${module.inbox.arn}/results/* ${module.inbox.arn}/inbox/*/chained/*" }
+    error_message = "Only what was unpacked and results are written, each by one function, and in the inbox nothing but the files of chained jobs."
   }
 }
 
-run "lets_only_process_heavy_delete_from_the_table" {
+run "lets_only_ingest_and_export_read_corrected_rows" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => join(" ", flatten([for s in statements : s.actions if contains(s.resources, "${module.inbox.arn}/corrections/*")]))
+      if contains(flatten(statements[*].resources), "${module.inbox.arn}/corrections/*")
+    } == { ingest = "s3:GetObject s3:GetObjectVersion", export = "s3:GetObject s3:GetObjectVersion" }
+    error_message = "Corrections are written by an operator, and read where rows are."
+  }
+}
+
+run "lets_only_process_heavy_and_save_delete_from_the_table" {
   variables {
     stage = "alpha"
   }
@@ -218,12 +234,12 @@ run "lets_only_process_heavy_delete_from_the_table" {
   assert {
     condition = [
       for name, statements in local.statements : name if contains(flatten(statements[*].actions), "dynamodb:DeleteItem")
-    ] == ["process_heavy"]
+    ] == ["process_heavy", "save"]
     error_message = "Leases are given back; nothing else is ever deleted."
   }
 }
 
-run "lets_nothing_query_but_reconcile_dead_letters_and_export" {
+run "lets_nothing_query_but_ingest_reconcile_dead_letters_export_and_save" {
   variables {
     stage = "alpha"
   }
@@ -235,9 +251,11 @@ run "lets_nothing_query_but_reconcile_dead_letters_and_export" {
       } == {
       dead_letters = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       export       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      ingest       = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
       reconcile    = ["arn:aws:dynamodb:us-east-1:123456789012:table/t/index/batches", "arn:aws:dynamodb:us-east-1:123456789012:table/t"]
+      save         = ["arn:aws:dynamodb:us-east-1:123456789012:table/t"]
     }
-    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export reads whole chunks; the others know the keys of what they read."
+    error_message = "reconcile lists batches by the index and reads the markers of a chunk, dead_letters counts the failed plans of an upload, export and save read whole chunks, ingest the corrections of one; the others know the keys of what they read."
   }
 }
 
@@ -254,7 +272,7 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       } == {
       plan          = "GetItem PutItem UpdateItem"
       dispatch      = ""
-      ingest        = "BatchGetItem BatchWriteItem PutItem UpdateItem"
+      ingest        = "BatchGetItem BatchWriteItem GetItem PutItem Query UpdateItem"
       process       = "BatchGetItem UpdateItem"
       process_heavy = "BatchGetItem DeleteItem GetItem PutItem UpdateItem"
       finish        = "PutItem UpdateItem"
@@ -262,8 +280,46 @@ run "gives_each_function_the_calls_of_its_work_on_the_table" {
       dead_letters  = "GetItem PutItem Query UpdateItem"
       reconcile     = "BatchGetItem GetItem PutItem Query UpdateItem"
       export        = "BatchGetItem GetItem PutItem Query UpdateItem"
+      save          = "DeleteItem GetItem PutItem Query UpdateItem"
     }
     error_message = "A function must have the calls that its code makes, and no other."
+  }
+}
+
+run "lets_only_save_write_results_by_key" {
+  variables {
+    stage         = "alpha"
+    results_table = { provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 5, max = 50 } } }
+  }
+
+  override_resource {
+    target = module.results_table[0].aws_dynamodb_table.this
+    values = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/r" }
+  }
+
+  assert {
+    condition = {
+      for name, statements in local.statements : name => flatten([for s in statements : s.actions if contains(s.resources, module.results_table[0].arn)])
+      if contains(flatten(statements[*].resources), module.results_table[0].arn)
+    } == { save = ["dynamodb:PutItem", "dynamodb:DescribeTable"] }
+    error_message = "save puts results there and asks for the capacity; nothing else may touch the table."
+  }
+}
+
+run "lets_save_see_no_capacity_of_a_table_that_has_none" {
+  variables {
+    stage         = "alpha"
+    results_table = {}
+  }
+
+  override_resource {
+    target = module.results_table[0].aws_dynamodb_table.this
+    values = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/r" }
+  }
+
+  assert {
+    condition     = flatten([for s in local.statements.save : s.actions if contains(s.resources, module.results_table[0].arn)]) == ["dynamodb:PutItem"]
+    error_message = "A table that is paid by request has nothing to be paced by."
   }
 }
 

@@ -113,13 +113,13 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition = {
       for name, q in jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_QUEUES) : name => reverse(split(":", q.arn))[0]
-    } == { for name in ["ingest", "work", "heavy", "finished", "export", "work-dlq", "dead-letters"] : name => name }
+    } == { for name in ["ingest", "work", "heavy", "finished", "export", "save", "work-dlq", "dead-letters"] : name => name }
     error_message = "Every queue must be told under its own name."
   }
 
   assert {
     condition = toset(keys(jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_FUNCTIONS))) == toset([
-      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export",
+      "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "export", "save",
     ])
     error_message = "Every function with a mapping must be told its settings, and no other."
   }
@@ -127,6 +127,52 @@ run "renders_every_variable_the_functions_read" {
   assert {
     condition     = jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_RECONCILE_MINUTES == "5"
     error_message = "reconcile runs every five minutes."
+  }
+}
+
+run "has_no_results_table_unless_told" {
+  variables {
+    stage = "alpha"
+  }
+
+  assert {
+    condition     = length(module.results_table) == 0 && output.results_table_name == null && output.results_table_arn == null
+    error_message = "A table that no job puts anything into must be a choice."
+  }
+}
+
+run "tells_the_functions_of_the_results_table" {
+  variables {
+    stage         = "alpha"
+    force_destroy = true
+    jobs_with_key = ["reports"]
+    kms_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/customer"
+    results_table = {
+      provisioned_capacity = { read = { min = 5, max = 50 }, write = { min = 5, max = 50 } }
+      retention_days       = 400
+    }
+  }
+
+  assert {
+    condition = jsondecode(jsondecode(output.chalice_config).stages.alpha.environment_variables.TALLY_RESULTS_TABLE) == {
+      name = "tally-alpha-results", write_share = 0.95, retention_days = 400
+    }
+    error_message = "save must know the table, its share and how long an item stays."
+  }
+
+  assert {
+    condition     = output.results_table_name == "tally-alpha-results" && !module.results_table[0].deletion_protection
+    error_message = "Its name must be known; force_destroy is what turns protection off."
+  }
+
+  assert {
+    condition     = local.standing.write_units == 5 && local.standing.read_units == 5 && local.standing.scaled == 2
+    error_message = "What it costs while nothing runs must be counted."
+  }
+
+  assert {
+    condition     = jsondecode(output.expected).results_table_name == "tally-alpha-results"
+    error_message = "tally doctor must know it."
   }
 }
 
@@ -138,7 +184,7 @@ run "gives_functions_the_callers_own_variables_and_chalice_none" {
 
   assert {
     condition = (
-      length(jsondecode(output.chalice_config).stages.alpha.lambda_functions) == 10
+      length(jsondecode(output.chalice_config).stages.alpha.lambda_functions) == 11
       && alltrue([
         for f in values(jsondecode(output.chalice_config).stages.alpha.lambda_functions) :
         f.environment_variables == { AWS_ENDPOINT_URL = "http://127.0.0.1:8080", POWERTOOLS_SERVICE_NAME = "other" }

@@ -393,3 +393,37 @@ run "rejects_a_variable_lambda_would_refuse" {
 
   expect_failures = [var.function_environment]
 }
+
+run "rejects_results_by_key_without_an_export" {
+  command = plan
+
+  variables {
+    stage         = "alpha"
+    export        = false
+    results_table = {}
+  }
+
+  expect_failures = [var.results_table]
+}
+
+run "rejects_half_a_day_of_results_by_key" {
+  command = plan
+
+  variables {
+    stage         = "alpha"
+    results_table = { retention_days = 0.5 }
+  }
+
+  expect_failures = [var.results_table]
+}
+
+run "rejects_a_job_with_a_key_without_a_results_table" {
+  command = plan
+
+  variables {
+    stage         = "alpha"
+    jobs_with_key = ["reports"]
+  }
+
+  expect_failures = [var.jobs_with_key]
+}

@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.corrections import corrections_of
 from chalicelib.store.items import ChunkKey, Counts, Outcome
 from tally.batch.reader import Reader
 from tally.batch.watch import status_of
@@ -116,7 +117,7 @@ def audit(reader: Reader, batch: Batch, on_chunk: Callable[[], None]) -> Audit:
 
 def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
     found = recount(reader, chunk.key)
-    return chunk, found, compare_chunk(chunk, found, ended=True)
+    return chunk, found, compare_chunk(chunk, found, ended=True) + compare_corrections(reader, chunk)
 
 
 def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
@@ -124,7 +125,7 @@ def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, li
     for _ in range(_MAX_READS):
         found, now = recount(reader, chunk.key), reader.repository.require_chunk(chunk.key)
         if now == chunk:
-            return chunk, found, compare_chunk(chunk, found, ended=False)
+            return chunk, found, compare_chunk(chunk, found, ended=False) + compare_corrections(reader, chunk)
         chunk = now
     return chunk, found, []
 
@@ -176,6 +177,18 @@ def compare_chunk(chunk: Chunk, found: Recount, *, ended: bool) -> list[Differen
     ]
     differences += [Difference(where, f"rows {_rows(rows)} {what}") for what, rows in named if rows]
     return differences + ([Difference(where, "not closed")] if ended and not chunk.closed else [])
+
+
+def compare_corrections(reader: Reader, chunk: Chunk) -> list[Difference]:
+    """Return what does not agree between the rows that a chunk says were corrected and its corrections."""
+    if not chunk.corrected:
+        return []
+    found = RowBits.of(row for each in corrections_of(reader.repository.table, chunk.key) for row in each.lines)
+    named = [
+        ("corrected without a correction", chunk.corrected - found),
+        ("in a correction but not corrected", found - chunk.corrected),
+    ]
+    return [Difference(f"chunk {chunk.key.number}", f"rows {_rows(rows)} {what}") for what, rows in named if rows]
 
 
 def compare_batch_under_way(before: Batch, batch: Batch, chunks: Iterable[Chunk]) -> list[Difference]:

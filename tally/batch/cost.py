@@ -5,8 +5,8 @@ evenly, and stand for the others; what goes with chunks and messages follows fro
 work messages, which are counted in the logs. Seconds of functions are those that Lambda reports of the invocations
 whose own lines name the batch; one that worked for several counts for each in equal parts.
 
-Dollars are all-in: they have the table's storage for as long as the items are kept, and the logs, in them. What a stage
-costs while it is idle is not in them (``idle``), nor is the uploaded object, which is the user's.
+Dollars are all-in: they have the table's storage and that of results in them, for as long as they are kept, and the
+logs. What a stage costs while it is idle is not in them (``idle``), nor is the uploaded object, which is the user's.
 
 What is not seen: requests that failed or were made twice, and invocations that died before they wrote a line.
 """
@@ -20,11 +20,14 @@ from typing import Any
 
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.exports import Exports
 from chalicelib.store.items import MARKER_PREFIX, ROWS_PREFIX, Outcome
 from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
+from chalicelib.store.saves import Saves
 from chalicelib.transport.messages import outcome_size
 from tally.batch import prices
+from tally.batch.export_use import NO_EXPORT, ExportUse, of_batch
 from tally.batch.prices import Use
 from tally.batch.reader import Reader
 from tally.output import Output
@@ -40,6 +43,7 @@ FUNCTIONS = (
     "finish",
     "settle",
     "export",
+    "save",
     "dead_letters",
     "reconcile",
 )
@@ -58,12 +62,16 @@ _PLANNED = 2
 _IN_TRANSACTION = 2
 """Units of an item that a transaction changes: each that counts, redrives or closes changes a chunk or the batch."""
 _READ_UNIT_BYTES = 4096
+_CHUNK_BYTES = 500
+"""About what a chunk's own item takes."""
 _DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one batch took; ``functions`` is invocations and GB-seconds, empty where no log is left.
+
+    Units and requests are all of them, those of ``exported`` too. ``s3_requests`` are those that read.
 
     ``messages`` are the work messages, counted in the logs or, where they are gone, ``estimated``.
     """
@@ -82,6 +90,7 @@ class Cost:
     messages: int = 0
     messages_estimated: bool = True
     stored_gb_months: float = 0.0
+    exported: ExportUse = NO_EXPORT
     log_bytes: int = 0
 
     @property
@@ -95,6 +104,8 @@ class Cost:
             invocations=sum(count for count, _ in self.functions.values()) * each,
             gb_seconds=sum(seconds for _, seconds in self.functions.values()) * each,
             s3_gets=self.s3_requests * each,
+            s3_puts=self.exported.s3_puts * each,
+            results_gb_months=self.exported.kept_gb_months * each,
             stored_gb_months=self.stored_gb_months * each,
             log_gb=self.log_bytes / prices.GB * each,
         )
@@ -104,7 +115,7 @@ class Cost:
     def summary(self) -> str:
         """The cost in one line."""
         rows = self.rows or 1
-        requests = self.dynamodb_requests + self.sqs_requests + self.s3_requests
+        requests = self.dynamodb_requests + self.sqs_requests + self.s3_requests + self.exported.s3_puts
         gb_seconds = sum(seconds for _, seconds in self.functions.values())
         dollars = sum(self.dollars.values())
         return (
@@ -127,8 +138,9 @@ class Cost:
             "requests": {
                 "dynamodb": self.dynamodb_requests,
                 "sqs": self.sqs_requests,
-                "s3": self.s3_requests,
+                "s3": self.s3_requests + self.exported.s3_puts,
             },
+            "results_bytes": self.exported.kept_bytes,
             "redriven_rows": self.redriven,
             "work_messages": {"count": self.messages, "estimated": self.messages_estimated},
             "job_seconds": round(self.job_seconds, 3),
@@ -147,7 +159,11 @@ def of(stage: Stage, batch: Batch, now: datetime) -> Cost:
     """Return what a batch of a stage has cost so far."""
     names = {name: f"tally-{stage.name}-{name}" for name in FUNCTIONS}
     reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
-    return estimate(reader, batch, used(stage.logs, names, batch, now))
+    export = Exports(table=reader.repository.table).find(batch.id, batch.attempt)
+    # The files of the last attempt are written after its end.
+    ended = export.exported_at if export else batch.completed_at
+    until = datetime.fromisoformat(ended) if ended else now
+    return estimate(reader, batch, used(stage.logs, names, batch, until))
 
 
 def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
@@ -166,6 +182,14 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     # chunks or took them back.
     moved = max(0, batch.version - 1 - batch.attempt)
     stored = sum(each.stored for each in found) * of
+    exported = of_batch(
+        Exports(table=reader.repository.table),
+        batch.id,
+        batch.attempt,
+        list(chunks.values()),
+        _mean([each.partition for each in found]),
+    )
+    save = Saves(table=reader.repository.table).find(batch.id, batch.attempt)
     return Cost(
         rows=rows,
         chunks=len(chunks),
@@ -174,14 +198,17 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         + _PLANNED * len(chunks)
         + messages  # marked as begun, but for those of a single row
         + _IN_TRANSACTION * moved
-        + _BATCH_WRITES,
-        read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages,
+        + _BATCH_WRITES
+        + exported.write_units
+        + (save.done.units if save else 0),
+        read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages + exported.read_units,
         # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
         # chunks are closed together.
-        dynamodb_requests=round(2 * len(chunks) + 2 * messages + sum(each.counted for each in found) * of + moved),
+        dynamodb_requests=round(2 * len(chunks) + 2 * messages + sum(each.counted for each in found) * of + moved)
+        + exported.dynamodb_requests,
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
-        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages),
-        s3_requests=len(chunks) + 2,
+        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages) + exported.sqs_requests,
+        s3_requests=len(chunks) + 2 + exported.s3_gets,
         job_seconds=sum(each.milliseconds for each in found) * of / 1000,
         functions=worked.functions,
         redriven=sum(chunk.redriven for chunk in chunks.values()),
@@ -189,15 +216,20 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         messages_estimated=not worked.messages,
         stored_gb_months=stored / prices.GB * max(0.0, kept_days) / prices.MONTH_DAYS,
         log_bytes=worked.log_bytes,
+        exported=exported,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chunk:
-    """What one chunk took: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes."""
+    """What one chunk took: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes.
+
+    ``read`` are the units of its rows, ``partition`` those of all its items in one query.
+    """
 
     written: int
     read: int
+    partition: int
     counted: int
     stored: int
     steps: int
@@ -220,6 +252,7 @@ def _of_chunk(reader: Reader, chunk: Chunk) -> _Chunk:
     return _Chunk(
         written=written,
         read=sum(-(-size // _READ_UNIT_BYTES) for size in pages),
+        partition=-(-(_CHUNK_BYTES + sum(pages) + sum(map(item_size, items))) // _READ_UNIT_BYTES),
         counted=chunk.version - chunk.closed,
         stored=sum(size + prices.ITEM_OVERHEAD_BYTES for size in [*pages, *map(item_size, items)]),
         steps=-(-sum(map(outcome_size, travelled)) // prices.SQS_STEP_BYTES) or 1,
@@ -234,13 +267,15 @@ def _mean(values: Sequence[int]) -> float:
 def show(output: Output, cost: Cost) -> None:
     """Write what a batch cost, in all and a row."""
     rows = cost.rows or 1
+    s3_requests, results = cost.s3_requests + cost.exported.s3_puts, cost.exported.kept_bytes
     seconds = {name: f"{took:.2f} GB-s in {count:,.0f} invocations" for name, (count, took) in cost.functions.items()}
     lines = [
         ("write units", f"{cost.write_units:,.0f}", f"{cost.write_units / rows:.3f}"),
         ("read units", f"{cost.read_units:,.0f}", f"{cost.read_units / rows:.3f}"),
         ("requests to DynamoDB", f"{cost.dynamodb_requests:,}", f"{cost.dynamodb_requests / rows:.3f}"),
         ("requests to SQS", f"{cost.sqs_requests:,}", f"{cost.sqs_requests / rows:.3f}"),
-        ("requests to S3", f"{cost.s3_requests:,}", f"{cost.s3_requests / rows:.4f}"),
+        ("requests to S3", f"{s3_requests:,}", f"{s3_requests / rows:.4f}"),
+        *([("bytes of results", f"{results:,}", f"{results / rows:.1f}")] if results else []),
         ("seconds in the job's own code", f"{cost.job_seconds:,.2f}", f"{cost.job_seconds / rows:.6f}"),
         *((f"function {name}", took, "") for name, took in seconds.items()),
         *((f"dollars, {name}", f"{dollars:.6f}", "") for name, dollars in cost.dollars.items()),
@@ -266,10 +301,9 @@ class Worked:
     log_bytes: int = 0
 
 
-def used(logs: Any, names: Mapping[str, str], batch: Batch, now: datetime) -> Worked:
-    """Return what functions did for a batch; ``names`` maps what to show to functions."""
-    since = datetime.fromisoformat(batch.created_at) - _AROUND
-    until = (datetime.fromisoformat(batch.completed_at) if batch.completed_at else now) + _AROUND
+def used(logs: Any, names: Mapping[str, str], batch: Batch, until: datetime) -> Worked:
+    """Return what functions did for a batch until its end; ``names`` maps what to show to functions."""
+    since, until = datetime.fromisoformat(batch.created_at) - _AROUND, until + _AROUND
     functions: dict[str, tuple[float, float]] = {}
     messages = log_bytes = 0
     for shown, function in names.items():

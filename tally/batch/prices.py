@@ -17,6 +17,8 @@ LAMBDA_REQUEST = 0.20e-6
 LAMBDA_GB_SECOND = 0.0000166667
 S3_GET = 0.0004e-3
 S3_LIST = 0.005e-3
+S3_PUT = 0.005e-3
+S3_GB_MONTH = 0.023
 TABLE_GB_MONTH = 0.25
 WRITE_UNIT_HOUR = 0.00065
 READ_UNIT_HOUR = 0.00013
@@ -35,6 +37,10 @@ TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
 EXPRESS_GB_SECOND = 0.00001667
+GLUE_DPU_HOUR = 0.44
+FARGATE_VCPU_HOUR = 0.04048
+FARGATE_GB_HOUR = 0.004445
+"""Of what docs/comparison.md compares with."""
 
 MILLION = 1_000_000
 GB = 10**9
@@ -60,6 +66,8 @@ class Use:
     invocations: float
     gb_seconds: float
     s3_gets: float = 0.0
+    s3_puts: float = 0.0
+    results_gb_months: float = 0.0
     stored_gb_months: float = 0.0
     log_gb: float = 0.0
 
@@ -70,7 +78,7 @@ class Use:
             "DynamoDB storage": MILLION * self.stored_gb_months * TABLE_GB_MONTH,
             "SQS": MILLION * self.sqs_requests * SQS_REQUEST,
             "Lambda": MILLION * (self.invocations * LAMBDA_REQUEST + self.gb_seconds * LAMBDA_GB_SECOND),
-            "S3": MILLION * self.s3_gets * S3_GET,
+            "S3": MILLION * (self.s3_gets * S3_GET + self.s3_puts * S3_PUT + self.results_gb_months * S3_GB_MONTH),
             "logs": MILLION * self.log_gb * LOG_GB,
         }
 

@@ -3,17 +3,22 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.clock import Clock, utc_now
 from chalicelib.retry import Retry
 from chalicelib.store.batch import Batch, Listing, is_known
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.exports import Export, Exports
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, Counts, Item, batch_pk, waiting_sk
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
 from chalicelib.store.table import MAX_KEYS, Table
 from chalicelib.store.waiting import Waiting
+from tally.batch import chains
 from tally.errors import ExitCode, OperatorError
+from tally.exported.state import Results
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,6 +36,8 @@ class Progress:
     chunks: Mapping[int, Chunk]
     waiting: Mapping[int, Waiting] = field(default_factory=dict)
     """Rows that raised and wait for their next try, by chunk."""
+    export: Export | None = None
+    """Of the attempt that has ended, if it has and was begun."""
 
     @property
     def found(self) -> int:
@@ -62,9 +69,13 @@ class Progress:
             return self.batch.chunks or 0
         return sum(chunk.closed for chunk in self.chunks.values())
 
-    def as_json(self) -> dict[str, Any]:
+    def results(self, now: datetime) -> Results:
+        """Return where the batch's results are."""
+        return Results(self.batch, self.export, now)
+
+    def as_json(self, clock: Clock = utc_now) -> dict[str, Any]:
         """Return what ``--json`` shows."""
-        batch = self.batch
+        batch, results = self.batch, self.results(clock())
         return {
             "id": batch.id,
             "job": batch.job,
@@ -85,6 +96,9 @@ class Progress:
             "attempt": batch.attempt,
             "created_at": batch.created_at,
             "completed_at": batch.completed_at,
+            "results": results.as_json(),
+            "rows_expire_at": results.rows_expire_at.isoformat(),
+            **chains.as_json(batch),
         }
 
 
@@ -129,7 +143,8 @@ class Reader:
         if before is not None and not batch.status.final and not reopened(before.batch, batch):
             settled = [chunk for chunk in before.chunks.values() if chunk.closed]
         (progress,) = self.progress_of([batch], settled)
-        return replace(progress, waiting=self.waiting(progress.chunks.values()))
+        export = Exports(table=self._table).find(batch_id, batch.attempt) if batch.status.final else None
+        return replace(progress, waiting=self.waiting(progress.chunks.values()), export=export)
 
     def progress_of(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> list[Progress]:
         """Return where batches stand, in their order; reads the chunks of those under way that are not ``settled``."""

@@ -10,6 +10,7 @@ from chalicelib.files.source import ObjectReader
 from chalicelib.retry import Retry
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import Batch, BatchStatus, Hold
+from chalicelib.store.corrections import files_of
 from chalicelib.store.items import Outcome
 from tally.batch import failures
 from tally.batch.reader import Reader
@@ -92,7 +93,7 @@ def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "
     chunks = check_batch(before, which.rows)
     outcome, in_group = _group(output, reader, before, which)
     if outcome is Outcome.REJECTED:
-        _require_object(reader, s3, before)
+        _require_object(output, reader, s3, before, table)
     pattern = re.compile(which.error)
 
     def wanted(reason: str) -> bool:
@@ -107,12 +108,18 @@ def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "
     return redriven
 
 
-def _require_object(reader: Reader, s3: "S3Client", batch: Batch) -> None:
-    """Raise OperatorError if the object that has the rows is gone: taken back, they could not be read."""
+def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch, table: "Table") -> None:
+    """Raise OperatorError if the object that has the rows is gone: taken back, they could not be read.
+
+    Rows that were corrected can, from the corrections.
+    """
     file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
     try:
         file.read(0, 1)
     except SourceGoneError as error:
+        if any(files_of(table, batch.id, batch.attempt)):
+            output.warn("the upload is gone: only rows that were corrected can be read, the others stay rejected.")
+            return
         raise OperatorError(
             f"Rejected rows are read again from s3://{batch.content.bucket}/{batch.content.key}, and the version of it "
             "that this batch was made of is gone: upload the file again. Nothing was changed.",
@@ -161,13 +168,23 @@ def _report(output: Output, before: Batch, redriven: Redriven, outcome: Outcome)
             )
             output.say(f"{rejected} again, by the job as it is deployed now.")
         return
-    if redriven.lifted:
-        why = "cancelled" if redriven.lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
-        too = "" if before.status.final else "; those that are not stopped yet run too"
-        output.say(f"Batch {batch.id} was {why}: that is lifted, so that its rows may run{too}.")
+    say_lifted(output, before, redriven.lifted)
     one = "is read" if outcome is Outcome.REJECTED else "runs"
     again = f"1 row {one}" if redriven.rows == 1 else f"{redriven.rows:,} rows {does}"
     output.say(f"{again} again, in attempt {batch.attempt}.")
+    warn_of_hold(output, batch)
+
+
+def say_lifted(output: Output, before: Batch, lifted: Hold | None) -> None:
+    """Say what had stopped a batch and does no more, if anything had."""
+    if lifted:
+        why = "cancelled" if lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
+        too = "" if before.status.final else "; those that are not stopped yet run too"
+        output.say(f"Batch {before.id} was {why}: that is lifted, so that its rows may run{too}.")
+
+
+def warn_of_hold(output: Output, batch: Batch) -> None:
+    """Warn that something keeps rows from running that were taken back."""
     if batch.hold is Hold.PAUSED:
         output.warn(f"the batch is paused: they wait until `tally resume {batch.id}`.")
     elif batch.hold:

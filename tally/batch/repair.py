@@ -38,6 +38,7 @@ def described(repairs: "Repairs") -> list[str]:
         (repairs.chunks_closed, f"{repairs.chunks_closed:,} chunks closed that were done"),
         (repairs.completed, "ended: every chunk of it was closed"),
         (repairs.events_published, f"completion published: {repairs.events_published}"),
+        (repairs.pieces_sent, f"{repairs.pieces_sent:,} files of the results asked for again"),
     ]
     return [f"repaired: {what}" for happened, what in done if happened] or ["nothing to repair"]
 
@@ -52,4 +53,5 @@ def as_json(repairs: "Repairs") -> dict[str, Any]:
         "chunks_closed": repairs.chunks_closed,
         "completed": repairs.completed,
         "events_published": repairs.events_published,
+        "pieces_sent": repairs.pieces_sent,
     }

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
+from tally.batch import chains
 from tally.batch.failures import Sampler, Top
 from tally.batch.picture import Picture, short_status
 from tally.batch.reader import Progress, Reader
@@ -91,12 +92,16 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         ("elapsed", duration(seconds) + ("" if batch.status.final else ", not ended")),
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
         *([("attempt", str(batch.attempt))] if batch.attempt > 1 else []),
+        *progress.results(now).table_rows(),
+        *chains.described(batch),
     ]
     output.table("", ("", ""), rows)
     for line in top.lines:
         output.say(line)
     if top.groups:
         output.say(f"All reasons, and how to run a group again: tally failures {batch.id}")
+    if step := progress.results(now).next_step():
+        output.say(step)
 
 
 def _planned_chunks(progress: Progress) -> str:

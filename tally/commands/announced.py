@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import click
 
@@ -114,6 +115,7 @@ def wait(
     if exported and progress.batch.status is not BatchStatus.REJECTED:
         left = float("inf") if timeout is None else max(0.0, timeout - (time.monotonic() - began))
         export = require_export(Exports(table=table(found)), progress.batch, None, timeout=left)
+        progress = replace(progress, export=export)  # further than when the batch ended
         bucket = progress.batch.source.bucket
         output.command(f"results: s3://{bucket}/{export.prefix}")
         place = {

@@ -7,14 +7,16 @@ import click
 from botocore.exceptions import ClientError
 
 from chalicelib.clock import utc_now
+from chalicelib.store.batch import Batch
 from chalicelib.store.items import Outcome
 from tally.batch import audit as auditing
+from tally.batch import chains, idle
 from tally.batch import cost as costing
 from tally.batch import failures as failure_reading
-from tally.batch import idle
 from tally.batch import repair as repairing
 from tally.batch import rows as row_reading
 from tally.batch.reader import Progress
+from tally.batch.saving import saving_of, show_saving
 from tally.batch.submit import send
 from tally.batch.watch import follow, show, verdict
 from tally.commands.current import current_stage, job_for, say_what_is_not_deployed
@@ -98,9 +100,10 @@ def status(
     if progress is not None:
         top = failure_reading.Sampler(reader(found)).top(progress)
         show(output, progress, top, utc_now())
+        saving = _saving(output, found, progress)
         say_what_is_not_deployed(output, found, [progress.batch])
         output.result(
-            progress.as_json() | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
+            progress.as_json() | saving | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
         )
     return None
 
@@ -128,8 +131,16 @@ def _follow(
     progress = follow(output, reader(stage), stage, batch, interval=interval, timeout=timeout)
     say_what_is_not_deployed(output, stage, [progress.batch])
     top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
-    output.result(progress.as_json() | {"reasons": top.as_json()} | (_cost(output, stage, progress) if cost else {}))
+    found = progress.as_json() | _saving(output, stage, progress) | {"reasons": top.as_json()}
+    output.result(found | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
+
+
+def _saving(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
+    """Print how far the results of a batch are saved by key; returns what ``--json`` shows of it."""
+    saving = saving_of(reader(stage), progress.batch)
+    show_saving(output, saving)
+    return {"saving": saving.as_json() if saving else None}
 
 
 def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
@@ -145,7 +156,11 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
     return {"cost": took.as_json()}
 
 
-@command("list", click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True), *RESOURCES)
+@command(
+    "list",
+    click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many at most."),
+    *RESOURCES,
+)
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
     """Show the newest batches, newest first."""
     found = find_stage(stage, table, bucket)
@@ -168,15 +183,22 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
         for progress in read.progress_of(newest.batches)
     ]
     if listed:
-        columns = [Column(name, _KINDS.get(name, Kind.WORDS)) for name in listed[0]]
-        output.table("", columns, [tuple(row.values()) for row in listed])
+        shown = _with_chains(listed, newest.batches)
+        columns = [Column(name, _KINDS.get(name, Kind.WORDS)) for name in shown[0]]
+        output.table("", columns, [tuple(row.values()) for row in shown])
     else:
         output.say("no batch yet")
     if newest.of_other_versions:
         batches = "1 batch is" if newest.of_other_versions == 1 else f"{newest.of_other_versions:,} batches are"
         output.say(f"{batches} not shown: another version of Tally made them.")
     say_what_is_not_deployed(output, found, newest.batches)
-    output.result(listed)
+    output.result([row | chains.as_json(batch) for row, batch in zip(listed, newest.batches, strict=True)])
+
+
+def _with_chains(listed: list[dict[str, Any]], batches: list[Batch]) -> list[dict[str, Any]]:
+    """Return the rows of the table: with what batches have to do with each other, if any of them has."""
+    short = list(map(chains.in_short, batches))
+    return [row | {"results": cell} for row, cell in zip(listed, short, strict=True)] if any(short) else listed
 
 
 @command(
@@ -264,9 +286,9 @@ def audit(
 
 @command(
     "sample",
-    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True),
-    click.option("--seed", type=int, default=1, show_default=True),
+    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True, help="How many to write."),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write."),
+    click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same file."),
 )
 def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int) -> None:
     """Write made-up transactions, one in a hundred bad, and say what must come of them."""

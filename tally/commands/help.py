@@ -37,6 +37,7 @@ ENTRIES = {
     "rows": Entry(Group.LOOK, "tally rows @ --outcome rejected"),
     "row": Entry(Group.LOOK, "tally row @ --line 4711"),
     "results": Entry(Group.LOOK, "tally results @ -o results"),
+    "result": Entry(Group.LOOK, "tally result reports office-17"),
     "verify": Entry(Group.LOOK, "tally verify results --source offices.csv"),
     "events": Entry(Group.LOOK, "tally events --follow --json"),
     "cost": Entry(Group.LOOK, "tally cost @"),

@@ -1,5 +1,7 @@
 """The commands that act on a batch: redrive, pause, resume, cancel, and tune, which only advises; each thin."""
 
+from pathlib import Path
+
 import click
 
 from chalicelib.store.batch import Hold
@@ -8,6 +10,7 @@ from tally.batch import hold, redrive, tune
 from tally.batch.row_names import parse_rows
 from tally.batch.watch import follow, verdict
 from tally.commands.options import BATCH, RESOURCES, WATCH, command, find_stage, reader
+from tally.corrections.run import Corrected, Corrector
 from tally.errors import ExitCode
 from tally.output import Output
 from tally.stages.services import table
@@ -24,6 +27,14 @@ from tally.stages.stage import Stage
         "--group", type=click.IntRange(min=1), metavar="N", help="Only the group of `tally failures` with this number."
     ),
     click.option("--rows", metavar="CHUNK:ROW,...", help="Only these, as `tally rows` shows them."),
+    click.option(
+        "--from",
+        "file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Only the rows of a corrected failed.csv, as it has them; nothing unless all of its lines can run.",
+    ),
+    click.option("--skip-invalid", is_flag=True, help="With --from: leave out lines that cannot run."),
+    click.option("--dry-run", is_flag=True, help="With --from: check all of it and change nothing."),
     *WATCH,
     *RESOURCES,
 )
@@ -37,22 +48,38 @@ def redrive_rows(
     reason: str | None,
     group: int | None,
     rows: str | None,
+    file: Path | None,
+    skip_invalid: bool,
+    dry_run: bool,
     watch: bool,
     interval: float,
     timeout: float | None,
     **resources: str,
 ) -> ExitCode | None:
-    """Run failed rows of a batch again, or read rejected ones again.
+    """Run failed rows of a batch again, or read rejected ones again, or replace either by corrected ones.
 
     Safe to repeat, to interrupt, and while the batch is running. Rows that are read again and still do not fit the job
     stay rejected, with the reason of now.
     """
-    chosen = parse_rows(rows) if rows is not None else frozenset()
-    outcome = Outcome.REJECTED if rejected else Outcome.FAILED
-    which = redrive.Which(outcome=outcome, error=error, reason=reason, group=group, rows=chosen)
     found = find_stage(stage, **resources)
     read = reader(found)
-    redriven = redrive.run(output, read, batch, which, table=table(found), s3=found.s3)
+    redriven: redrive.Redriven | Corrected
+    if file is not None:
+        _refuse_others(rejected=rejected or None, error=error or None, reason=reason, group=group, rows=rows)
+        corrector = Corrector(
+            output=output, reader=read, table=table(found), s3=found.s3, skips=skip_invalid, dry_run=dry_run
+        )
+        redriven = corrector.run(batch, file)
+    else:
+        if skip_invalid or dry_run:
+            raise click.UsageError("--skip-invalid and --dry-run are for --from FILE")
+        chosen = parse_rows(rows) if rows is not None else frozenset()
+        outcome = Outcome.REJECTED if rejected else Outcome.FAILED
+        which = redrive.Which(outcome=outcome, error=error, reason=reason, group=group, rows=chosen)
+        redriven = redrive.run(output, read, batch, which, table=table(found), s3=found.s3)
+    if dry_run:
+        output.result(redriven.as_json())
+        return None
     if watch and not redriven.batch.status.final:
         progress = follow(output, read, found, batch, interval=interval, timeout=timeout)
         output.result(progress.as_json() | redriven.as_json())
@@ -61,6 +88,13 @@ def redrive_rows(
         output.command(f"Next: {found.watch_command(batch)}")
     output.result(redriven.as_json())
     return None
+
+
+def _refuse_others(**choices: object) -> None:
+    """Raise UsageError for an option beside --from that would say which rows run, too."""
+    given = [f"--{name}" for name, value in choices.items() if value is not None]
+    if given:
+        raise click.UsageError(f"--from says by itself which rows run: leave out {', '.join(given)}")
 
 
 @command("pause", BATCH, *RESOURCES)

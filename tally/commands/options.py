@@ -58,7 +58,7 @@ def command(name: str, *options: Decorator) -> Callable[[Function], click.Comman
         @functools.wraps(function)
         def run(*, as_json: bool, debug: bool, **arguments: Any) -> ExitCode | None:
             del debug  # read from the arguments where an error is shown
-            output = Output.make(as_json=as_json)
+            output = Output.make(as_json=as_json, data_on_stdout=str(arguments.get("out")) == "-")
             if arguments.get("batch"):
                 arguments["batch"] = _batch_id(output, **arguments)
             return function(output=output, **arguments)

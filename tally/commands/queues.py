@@ -36,10 +36,10 @@ def queues(*, output: Output, stage: str) -> None:
 @command(
     "dead",
     click.argument("queue", required=False),
-    click.option("--show", "shown", is_flag=True, help="Show the letters too; they stay where they are."),
-    click.option("--redrive", is_flag=True, help="Send the letters to where they came from."),
+    click.option("--show", "shown", is_flag=True, help="Show the dead letters too; they stay where they are."),
+    click.option("--redrive", is_flag=True, help="Send the dead letters to where they came from."),
     click.option(
-        "--discard", metavar="LETTER", multiple=True, help="Delete the letter of this id, as --show names it."
+        "--discard", metavar="LETTER", multiple=True, help="Delete the dead letter of this id, as --show names it."
     ),
     click.option(
         "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many of a queue."
@@ -57,12 +57,12 @@ def dead(
 ) -> None:
     """Show where dead letters wait, of one QUEUE or all: how many, and what to do about them.
 
-    Safe to repeat: no row counts twice because its letter came twice.
+    Safe to repeat: no row counts twice because its message came twice.
     """
     if shown + redrive + bool(discard) > 1:
         raise click.UsageError("--show, --redrive and --discard exclude each other")
     if discard and queue is None:
-        raise click.UsageError("--discard needs the QUEUE that the letter is in")
+        raise click.UsageError("--discard needs the QUEUE that the dead letter is in")
     found = find_stage(stage)
     sqs = found.client("sqs")
     looked_at = [_Looked(queue=each, waiting=_waiting(sqs, each)) for each in _chosen(found, sqs, queue)]
@@ -80,7 +80,7 @@ def dead(
 
 @dataclass(kw_only=True)
 class _Looked:
-    """A queue, and what was done about its letters; ``waiting`` is None where it does not exist."""
+    """A queue, and what was done about its dead letters; ``waiting`` is None where it does not exist."""
 
     queue: DeadQueue
     waiting: int | None
@@ -157,7 +157,7 @@ def _redrive(output: Output, sqs: Any, looked: _Looked) -> None:
     if not queue.source_url:
         output.warn(f"{queue.name} has no redrive: {queue.instead}")
         return
-    with output.progress(f"sending the letters of {queue.name}", waiting) as advance:
+    with output.progress(f"sending the dead letters of {queue.name}", waiting) as advance:
         # No more than waited at first: one that fails at once comes back, and must not be sent for ever.
         looked.redriven = letters.send_again(sqs, queue, waiting, advance)
     left = waiting - looked.redriven
@@ -170,7 +170,7 @@ def _discard(output: Output, sqs: Any, looked: _Looked, ids: set[str]) -> None:
     missing = sorted(ids - set(looked.discarded))
     if missing:
         raise OperatorError(
-            f"No letter {', '.join(missing)} in {looked.queue.name}",
+            f"No dead letter {', '.join(missing)} in {looked.queue.name}",
             hint=f"`tally dead {looked.queue.name} --show` names them; one in flight comes back within minutes.",
             code=ExitCode.USAGE,
         )

@@ -6,20 +6,26 @@ import click
 
 from chalicelib.store.exports import Exports
 from tally.commands.options import BATCH, RESOURCES, command, find_stage, reader
-from tally.errors import ExitCode
+from tally.errors import ExitCode, OperatorError
 from tally.exported.fetch import fetch, require_export
 from tally.exported.show import show_fetched, show_verified
+from tally.exported.single import PIPE, fetch_file, pipe, require_free, target_of
 from tally.exported.verify import verify as verifying
 from tally.output import Output
 from tally.stages.services import table
-
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @command(
     "results",
     BATCH,
-    click.option("-o", "--out", "folder", type=_FOLDER, help="The folder; ID-attempt-N by default."),
+    click.option(
+        "-o",
+        "--out",
+        type=click.Path(path_type=Path),
+        help="A folder, or one file that ends in .csv, .jsonl, .csv.gz or .jsonl.gz, or - for stdout; ID-attempt-N by"
+        " default.",
+    ),
+    click.option("--force", is_flag=True, help="Replace the file if it is there."),
     click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt; the last one by default."),
     click.option(
         "--timeout",
@@ -35,24 +41,34 @@ def results(
     output: Output,
     stage: str,
     batch: str,
-    folder: Path | None,
+    out: Path | None,
+    force: bool,
     attempt: int | None,
     timeout: float,
     **resources: str,
 ) -> None:
-    """Fetch the results of a batch: a line for each row, in the order of the file. Run again, it fetches the rest."""
+    """Fetch the results of a batch: a row each, in the order of the file. Run again, it fetches the rest."""
+    if out == PIPE and output.as_json:
+        raise click.UsageError("-o - writes results to stdout, where --json has its own: leave one of them out")
+    if out:
+        require_free(out, force=force)
     found = find_stage(stage, **resources)
     export = require_export(Exports(table=table(found)), reader(found).require(batch), attempt, timeout=timeout)
-    place = folder or Path(f"{batch}-attempt-{export.attempt}")
-    fetched = fetch(output, found.s3, found.resources.inbox_bucket, export, place)
+    bucket = found.resources.inbox_bucket
+    if out == PIPE:
+        pipe(output, found.s3, bucket, export)
+        return
+    place = out or Path(f"{batch}-attempt-{export.attempt}")
+    fetched = (fetch_file if target_of(place) else fetch)(output, found.s3, bucket, export, place)
     show_fetched(output, fetched)
-    output.say(f"Next: tally verify {place}")
+    if not fetched.one_file:
+        output.command(f"Next: tally verify {place}")
     output.result(fetched.as_json())
 
 
 @command(
     "verify",
-    click.argument("folder", type=_FOLDER),
+    click.argument("folder", type=click.Path(path_type=Path)),
     click.option(
         "--source",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -61,6 +77,12 @@ def results(
 )
 def verify(*, output: Output, stage: str, folder: Path, source: Path | None) -> ExitCode:  # noqa: ARG001  no stage is asked
     """Prove offline that fetched results are whole: every row once, in order, counted right, nothing changed."""
+    if folder.is_file():
+        raise OperatorError(
+            f"{folder} is one file, which has no manifest to be held to",
+            hint="`tally results ID` fetches a folder, whose files are those that were written.",
+            code=ExitCode.USAGE,
+        )
     with output.step(f"verify {folder}"):
         verified = verifying(folder, source)
     show_verified(output, verified, source)

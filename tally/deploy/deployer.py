@@ -259,9 +259,11 @@ def _planning(
             code=ExitCode.USAGE,
         )
     with output.step("preflight: jobs") as step:
-        step.note = preflight.require_jobs(workspace)
+        jobs = preflight.require_jobs(workspace)
+        step.note = str(jobs)
+    variables = {**told.variables, **jobs.variables}
     with aws_deployer(
-        workspace, name, variables=told.variables, output=output, environ=environ, var_files=told.var_files
+        workspace, name, variables=variables, output=output, environ=environ, var_files=told.var_files
     ) as (deployer, account):
         mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=clock)
         (deployer.infra / unfinished.IMPORTS).unlink(missing_ok=True)  # of a plan that was killed

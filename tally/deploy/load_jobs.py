@@ -1,7 +1,7 @@
 """Load every job of a checkout, in a process of its own: ``python load_jobs.py APP RESULT SECONDS``.
 
 A job may raise, print, exit or never return while it is imported. What is wrong is written to ``RESULT``, a line of
-JSON each: the file, the line in it, and what it is.
+JSON each: the file, the line in it, and what it is. Of a job that says ``KEY`` it is written where.
 """
 
 import ast
@@ -23,7 +23,7 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
     faulthandler.enable()
     sys.path.insert(0, str(app))
     os._exit = _exit  # type: ignore[assignment]  # ending without a word would not name the file
-    from chalicelib import jobs  # noqa: PLC0415  of the checkout
+    from chalicelib import chaining, jobs  # noqa: PLC0415  of the checkout
 
     folder = app / "chalicelib" / "jobs"
     with result.open("w", encoding="utf-8") as written:
@@ -38,14 +38,18 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
         for name in jobs.names():
             write(loading=_file(folder, name).name)
             faulthandler.dump_traceback_later(seconds, exit=True)
+            key = None
             try:
-                jobs.require(name)
+                job = jobs.require(name)
+                chaining.require_sound(job, jobs.find)
+                if job.key:
+                    key = _defined(_file(folder, name)).get("KEY", 1)
             except BaseException as error:  # noqa: BLE001  whatever its module raises, and if it exits
                 path, line, what = broken(_file(folder, name), error)
                 write(file=path.name, line=line, what=what)
             finally:
                 faulthandler.cancel_dump_traceback_later()
-            write(loaded=name)
+            write(loaded=name, key=key)
 
 
 def misnamed(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,6 +62,31 @@ class Tools:
         return f"Terraform {self.terraform}, Chalice {self.chalice}, Python {self.python}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """The jobs that load; ``keyed`` are those that say KEY, each with the place where."""
+
+    names: tuple[str, ...]
+    keyed: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return them as the operator reads them."""
+        return ", ".join(self.names)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What Terraform is told of them: it refuses jobs that say KEY for a stage without a results table."""
+        return {"jobs_with_key": sorted(self.keyed)} if self.keyed else {}
+
+    def require_results_table(self, variables: Mapping[str, Any]) -> None:
+        """Raise when a job says KEY and these variables of Terraform's ask for no results table."""
+        if self.keyed and variables.get("results_table") is None:
+            raise OperatorError(
+                f"KEY needs a results table, and the stage has none: {', '.join(self.keyed.values())}",
+                hint="add --var 'results_table={}' (docs/jobs.md), or take KEY out of the job.",
+            )
+
+
 def require_tools(workspace: Workspace, environ: Mapping[str, str]) -> Tools:
     """Return what deploys; raises when the sources or a tool are missing, or when a state was not saved."""
     workspace.require_sources()
@@ -95,8 +120,8 @@ def require_account(environ: Mapping[str, str]) -> Account:
     return Account(id=identity["Account"], region=region)
 
 
-def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> str:
-    """Return the names of the jobs; raises when one does not load, for no function would start with it.
+def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> Jobs:
+    """Return the jobs; raises when one does not load, for no function would start with it.
 
     A process of its own loads them from the sources that are deployed, with this interpreter. The error names each job
     that is broken, with file and line.
@@ -117,7 +142,9 @@ def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> s
             f"{jobs}: {'; '.join(broken)}",
             hint="correct it, or add what it imports to app/requirements.txt and to this environment.",
         )
-    return ", ".join(each["loaded"] for each in lines if "loaded" in each)
+    loaded_jobs = {each["loaded"]: each["key"] for each in lines if "loaded" in each}
+    keyed = {name: f"{_JOBS}/{name}.py:{line}" for name, line in loaded_jobs.items() if line is not None}
+    return Jobs(names=tuple(loaded_jobs), keyed=keyed)
 
 
 def _ended(lines: Sequence[Mapping[str, Any]], loaded: subprocess.CompletedProcess[str], seconds: float) -> str:

@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-_CONSUMERS = ("ingest", "process", "process_heavy", "finish")
-"""Have a queue each, and rows wait for them: theirs are the numbers to lower."""
+_CONSUMERS = ("ingest", "process", "process_heavy", "finish", "export")
+"""Have a queue each, and rows or results wait for them: theirs are the numbers to lower."""
 _DEAD_LETTER_QUEUES = 5
 """Each has a mapping of its own to ``dead_letters``, and each mapping its maximum."""
 _OTHERS = 5

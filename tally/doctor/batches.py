@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from chalicelib.retry import Retry
-from chalicelib.steps.reconcile import WATCH_SK
+from chalicelib.steps.standstill import WATCH_SK
 from chalicelib.store.batch import Batch, Hold, Listing, is_known
 from chalicelib.store.items import batch_pk
 from chalicelib.store.table import Table

@@ -45,6 +45,7 @@ GROUPS = (
     Group("inbox.public_access", storage.public_access),
     Group("table", storage.table),
     Group("table.expiry", storage.expiry),
+    Group("results_table", storage.results_table),
     Group("stream.age", storage.iterator_age),
     Group("queue", queues.redrive),
     Group("queue.backlog", queues.backlog),

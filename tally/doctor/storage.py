@@ -106,6 +106,24 @@ def expiry(patient: Patient) -> Iterator[Finding]:
         yield ok("table.expiry", name, f"on {ttl.get('AttributeName')}")
 
 
+def results_table(patient: Patient) -> Iterator[Finding]:
+    """Check that the table of results by key is there, where the stage has one."""
+    name = patient.expected.results_table_name
+    if not name:
+        return
+    dynamodb = patient.clients["dynamodb"]
+    try:
+        status = dynamodb.describe_table(TableName=name)["Table"]["TableStatus"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        status = "gone"
+    if status not in {"ACTIVE", "UPDATING"}:
+        yield failed("results_table.status", name, f"it is {status}: results are not saved by key", patient.apply)
+    else:
+        yield ok("results_table.status", name, status)
+
+
 def iterator_age(patient: Patient) -> Iterator[Finding]:
     """Check that the readers of the stream keep up with it."""
     most = patient.expected.iterator_age_seconds

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import ClientError
 
-from chalicelib.results.manifest import Manifest, ManifestPart
+from chalicelib.files.dialect import Format
+from chalicelib.results.manifest import Manifest, ManifestCorrections, ManifestPart
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export, Exports
+from chalicelib.store.repository import Repository
 from tally.errors import ExitCode, OperatorError
+from tally.exported.to_correct import TO_CORRECT, write_to_correct
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -27,11 +30,24 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The files of an export, and where they are."""
+    """The files of an export, and where they are: in a folder, or in ``one_file`` without failed.csv."""
 
     manifest: Manifest
-    folder: Path
+    place: Path
     files: int
+    one_file: bool = False
+
+    @property
+    def formula_rows(self) -> int:
+        """Rows with a cell that a spreadsheet takes for a formula: of CSV all, of JSON lines those of failed.csv."""
+        parts = sum(part.formula_rows for part in self.manifest.parts)
+        return max(parts, 0 if self.one_file else self.manifest.failed.formula_rows)
+
+    @property
+    def to_correct(self) -> Path:
+        """The file whose rows are to be corrected, if any did not succeed."""
+        is_json = self.manifest.source.format == Format.JSONL
+        return self.place / (TO_CORRECT if is_json else self.manifest.failed.name)
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
@@ -39,13 +55,14 @@ class Fetched:
         return {
             "id": self.manifest.batch_id,
             "attempt": self.manifest.attempt,
-            "folder": str(self.folder),
+            "folder": None if self.one_file else str(self.place),
+            "file": str(self.place) if self.one_file else None,
             "files": self.files,
             "rows": counts.rows,
             "succeeded": counts.succeeded,
             "failed": counts.failed,
             "rejected": counts.rejected,
-            "formula_rows": self.manifest.failed.formula_rows,
+            "formula_rows": self.formula_rows,
             "expires_at": self.manifest.expires_at,
         }
 
@@ -60,52 +77,88 @@ def require_export(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Export:
     """Return an export that is complete, waiting for it so many seconds; raises OperatorError."""
-    if batch.status is BatchStatus.REJECTED:
-        raise OperatorError(f"{batch.id} was rejected as a file, it has no results", code=ExitCode.USAGE)
-    wanted = attempt or batch.attempt
-    if wanted == batch.attempt and not batch.status.final:
-        raise OperatorError(
-            f"{batch.id} has not ended", hint=f"`tally status {batch.id} --watch` waits for it.", code=ExitCode.USAGE
-        )
     until = clock() + timeout
+    wanted = attempt or batch.attempt
     while True:
         export = exports.find(batch.id, wanted)
         if export and export.exported_at:
             return export
-        if export is None and batch.published_attempt >= wanted:
-            raise OperatorError(
-                f"the results of attempt {wanted} of {batch.id} were not exported",
-                hint="the job says EXPORT = False, or the stage is deployed with export = false.",
-                code=ExitCode.USAGE,
-            )
+        _require_coming(batch, wanted, export)
         if clock() >= until:
             progress = f"{export.written:,} of {len(export.pieces):,} files" if export else "nothing"
             raise OperatorError(
                 f"the results of {batch.id} are still being written, {progress} so far",
-                hint="run it again; `tally logs export` says what is wrong.",
+                hint=f"`tally results {batch.id} --timeout 600` waits for them, `tally logs export` says why not.",
                 code=ExitCode.TIMED_OUT,
             )
         sleep(_POLL_SECONDS)
+        batch = Repository(table=exports.table).require_batch(batch.id)  # its end may be announced only now
 
 
-def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path) -> Fetched:
+def _require_coming(batch: Batch, wanted: int, export: Export | None) -> None:
+    """Raise OperatorError, which says why, if the results of an attempt will never be there, or not soon."""
+    why = hint = ""
+    if batch.status is BatchStatus.REJECTED:
+        why, hint = f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
+    elif wanted > batch.attempt:
+        attempts = "1 attempt" if batch.attempt == 1 else f"{batch.attempt} attempts"
+        why, hint = f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
+    elif wanted == batch.attempt and not batch.status.final:
+        why, hint = f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
+    elif export is None and batch.published_attempt >= wanted:
+        why = f"the results of attempt {wanted} of {batch.id} were not exported"
+        hint = f"the job says EXPORT = False, or the stage has export = false; `tally rows {batch.id}` shows rows."
+    elif wanted < batch.attempt and not (export and export.complete):
+        why = f"attempt {wanted} of {batch.id} was redriven before its results were written"
+        hint = "without --attempt those of the last one are fetched."
+    if why:
+        raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
+
+
+def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
-    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError.
+    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError. With
+    them come the corrected rows that the export was made of, if they are there still, and a file to correct of JSON
+    lines, which is made here.
     """
-    body = _read(s3, bucket, export.manifest_key)
-    manifest = msgspec.json.decode(body, type=Manifest)
+    manifest, body = read_manifest(s3, bucket, export)
     folder.mkdir(parents=True, exist_ok=True)
-    parts: list[ManifestPart] = [*manifest.parts, manifest.failed]
+    parts: list[ManifestPart | ManifestCorrections] = list(manifest.parts)
+    if failed:
+        parts += [manifest.failed, *manifest.corrections]
+    gone = []
     with output.progress("results", sum(part.bytes for part in parts), in_bytes=True) as advance:
         for part in parts:
             place = folder / part.name
             if place.is_file() and place.stat().st_size == part.bytes and digest(place) == part.sha256:
                 advance(part.bytes)
                 continue
-            _fetch_part(s3, bucket, export.prefix, part, place, advance)
+            if not isinstance(part, ManifestCorrections):
+                fetch_result(s3, bucket, export, part, place, advance)
+                continue
+            try:
+                fetch_part(s3, bucket, part.key, part, place, advance)
+            except ClientError as error:
+                if not _is_gone(error):
+                    raise
+                gone.append(part.key)
+    for key in gone:
+        what = f"s3://{bucket}/{key} is gone: uploads expire"
+        output.warn(f"{what}. The results have its rows; `tally verify` misses the file.")
+    if failed:
+        write_to_correct(folder, manifest)
     _replace(folder / MANIFEST, [body])
-    return Fetched(manifest=manifest, folder=folder, files=len(parts) + 1)
+    return Fetched(manifest=manifest, place=folder, files=len(parts) - len(gone) + 1)
+
+
+def read_manifest(s3: "S3Client", bucket: str, export: Export) -> tuple[Manifest, bytes]:
+    """Return the manifest of an export, and its bytes; raises OperatorError if it has expired."""
+    try:
+        body = s3.get_object(Bucket=bucket, Key=export.manifest_key)["Body"].read()
+    except ClientError as error:
+        raise _gone(error, bucket, export, export.manifest_key) from error
+    return msgspec.json.decode(body, type=Manifest), body
 
 
 def digest(path: Path) -> str:
@@ -114,18 +167,28 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_part(  # noqa: PLR0917  what, from where, to where
-    s3: "S3Client", bucket: str, prefix: str, part: ManifestPart, place: Path, advance: Callable[[int], None]
+def fetch_result(  # noqa: PLR0917  what, from where, to where
+    s3: "S3Client", bucket: str, export: Export, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
-    which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
+    """Fetch a file of results; raises OperatorError if it has expired, or is not what the manifest says."""
+    key = export.prefix + part.name
     try:
-        answer = s3.get_object(Bucket=bucket, Key=prefix + part.name, **which)
+        fetch_part(s3, bucket, key, part, place, advance)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "NoSuchVersion", "404"}:
-            raise OperatorError(
-                f"s3://{bucket}/{prefix}{part.name} is gone: results expire", code=ExitCode.USAGE
-            ) from error
-        raise
+        raise _gone(error, bucket, export, key) from error
+
+
+def fetch_part(  # noqa: PLR0917  what, from where, to where
+    s3: "S3Client",
+    bucket: str,
+    key: str,
+    part: ManifestPart | ManifestCorrections,
+    place: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Fetch one file; raises OperatorError if it is not what the manifest says, and what S3 answers."""
+    which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
+    answer = s3.get_object(Bucket=bucket, Key=key, **which)
     found = hashlib.sha256()
 
     def blocks() -> Any:
@@ -149,10 +212,17 @@ def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True)
     os.replace(beside, place)  # noqa: PTH105  the same on every system
 
 
-def _read(s3: "S3Client", bucket: str, key: str) -> bytes:
-    try:
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
-            raise OperatorError(f"s3://{bucket}/{key} is gone: results expire", code=ExitCode.USAGE) from error
-        raise
+def _is_gone(error: ClientError) -> bool:
+    return error.response.get("Error", {}).get("Code") in {"NoSuchKey", "NoSuchVersion", "404"}
+
+
+def _gone(error: ClientError, bucket: str, export: Export, key: str) -> Exception:
+    """Return what to raise for a file that cannot be read: that it is gone, if it is."""
+    if not _is_gone(error):
+        return error
+    until = f"results were kept until {export.results_expire_at[:10]}" if export.results_expire_at else "it was deleted"
+    return OperatorError(
+        f"s3://{bucket}/{key} is gone: {until}",
+        hint=f"`tally rows {export.batch_id}` shows rows as long as the table has them.",
+        code=ExitCode.USAGE,
+    )

@@ -1,4 +1,4 @@
-"""What is said of results that were fetched, and of those that were verified."""
+"""Sentences about results that were fetched, and about those that were verified."""
 
 from pathlib import Path
 
@@ -9,16 +9,23 @@ from tally.output import Output
 
 def show_fetched(output: Output, fetched: Fetched) -> None:
     """Say what was fetched, and how long it stays in the bucket."""
-    counts, failed = fetched.manifest.counts, fetched.manifest.failed
-    output.say(f"{counts.rows:,} rows in {fetched.files:,} files: {fetched.folder}")
-    if failed.rows:
-        output.say(
-            f"{failed.rows:,} rows did not succeed: correct them in {fetched.folder / failed.name} and upload it"
+    manifest = fetched.manifest
+    files = "" if fetched.one_file else f" in {fetched.files:,} files"
+    output.say(f"{manifest.counts.rows:,} rows{files}: {fetched.place}")
+    if fetched.one_file and fetched.place.name.removesuffix(".gz").endswith(".csv") and not manifest.columns:
+        output.say('Without the cells of the file, which results have whose job says EXPORT = "csv"')
+    if failed := manifest.failed.rows:
+        rows = "1 row" if failed == 1 else f"{failed:,} rows"
+        where = f"`tally results {manifest.batch_id}` fetches {manifest.failed.name}, to correct them in"
+        if not fetched.one_file:
+            where = f"correct a copy of {fetched.to_correct}, then `tally redrive {manifest.batch_id} --from` it"
+        output.say(f"{rows} did not succeed: {where}")
+    if fetched.formula_rows:
+        output.warn(
+            f"{fetched.formula_rows:,} rows have a cell that a spreadsheet takes for a formula: import it as text"
         )
-    if failed.formula_rows:
-        output.warn(f"{failed.formula_rows:,} rows of {failed.name} have a cell that a spreadsheet takes for a formula")
-    if fetched.manifest.expires_at:
-        output.say(f"The stage deletes its files after {fetched.manifest.expires_at[:10]}")
+    if manifest.expires_at:
+        output.say(f"The stage deletes its files after {manifest.expires_at[:10]}")
 
 
 def show_verified(output: Output, verified: Verified, source: Path | None) -> None:

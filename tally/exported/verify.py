@@ -1,9 +1,8 @@
 """Verifying an export offline: every row once, in order, with the counts of the manifest, and nothing changed."""
 
 import gzip
-import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -16,16 +15,17 @@ from chalicelib.files.encodings import marked
 from chalicelib.files.ranges import ranges
 from chalicelib.results.failed import source_rows
 from chalicelib.results.lines import ResultLine
-from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestPart, ManifestSource
+from chalicelib.results.manifest import SCHEMA_VERSION, Manifest, ManifestCorrections, ManifestPart, ManifestSource
 from chalicelib.store.items import Outcome
 from tally.errors import ExitCode, OperatorError
+from tally.exported.corrections import against_corrections
 from tally.exported.fetch import MANIFEST, digest
+from tally.exported.parts import UNREADABLE, rows_of
 
 _BLOCK_BYTES = 2 * 1_048_576
 _GZIP_MAGIC = b"\x1f\x8b"
 _NO_ROW = 0
 """Lines are counted from 1."""
-_decode = msgspec.json.Decoder(ResultLine).decode
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +60,7 @@ class _Rows:
     lines: list[int | None] = field(default_factory=list)
     counts: Counter[Outcome] = field(default_factory=Counter)
     last: tuple[int, int] = (-1, 0)
+    corrected: dict[str, list[int | None]] = field(default_factory=dict)
 
     def add(self, name: str, row: ResultLine) -> None:
         place = (row.chunk, row.row)
@@ -72,6 +73,8 @@ class _Rows:
             self.problems.append(f"{name}: rows are missing before {where}")
         self.last = max(self.last, place)
         self.lines.append(row.line)
+        if row.corrected:
+            self.corrected.setdefault(row.corrected, []).append(row.line)
         self.counts[row.outcome] += 1
 
 
@@ -87,7 +90,10 @@ def verify(folder: Path, source: Path | None = None) -> Verified:
         if not _is_as_written(folder, part, found.problems):
             continue
         if part is not manifest.failed:
-            _follow(folder, part, rows)
+            _follow(folder, part, manifest.columns, rows)
+    are_there = [_is_as_written(folder, file, found.problems) for file in manifest.corrections]
+    if all(are_there):
+        found.problems += against_corrections(folder, manifest, rows.corrected)
     found.rows = sum(rows.counts.values())
     counted = {outcome: rows.counts[outcome] for outcome in Outcome}
     said = {outcome: getattr(manifest.counts, outcome) for outcome in Outcome}
@@ -116,7 +122,7 @@ def _manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _is_as_written(folder: Path, part: ManifestPart, problems: list[str]) -> bool:
+def _is_as_written(folder: Path, part: ManifestPart | ManifestCorrections, problems: list[str]) -> bool:
     path = folder / part.name
     if not path.is_file():
         problems.append(f"{part.name}: is missing")
@@ -127,14 +133,13 @@ def _is_as_written(folder: Path, part: ManifestPart, problems: list[str]) -> boo
     return path.is_file()
 
 
-def _follow(folder: Path, part: ManifestPart, rows: _Rows) -> None:
+def _follow(folder: Path, part: ManifestPart, columns: Sequence[str], rows: _Rows) -> None:
     """Read a part, also one that was changed, to name the rows that are wrong in it."""
     before = len(rows.lines)
     try:
-        with gzip.open(folder / part.name, "rb") as file:
-            for text in file:
-                rows.add(part.name, _decode(text))
-    except (OSError, EOFError, zlib.error, msgspec.DecodeError) as error:
+        for row in rows_of(folder / part.name, columns):
+            rows.add(part.name, row)
+    except UNREADABLE as error:
         rows.problems.append(f"{part.name}: row {len(rows.lines) - before + 1} cannot be read: {error}")
         return
     lines = rows.lines[before:]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tally.errors import ExitCode, OperatorError
 from tally.testing.memory_aws import MemoryS3
-from tally.testing.memory_dynamodb import MemoryDynamoDB
+from tally.testing.memory_dynamodb import MemoryDynamoDB, key_names
 
 Wire = dict[str, Any]
 
@@ -141,13 +141,14 @@ class DryDynamoDB(_Reading):
 
     def _bring(self, table: str, keys: Iterable[Wire]) -> None:
         for key in keys:
-            name = key["pk"]["S"], key["sk"]["S"]
+            wanted = {part: key[part] for part in key_names(key)}
+            first, second = (value["S"] for value in wanted.values())
+            name = first, second
             if name in self._known:
                 continue
-            wanted = {"pk": key["pk"], "sk": key["sk"]}
             item = self._client.get_item(TableName=table, Key=wanted, ConsistentRead=True).get("Item")
             if item:
-                self._kept.items[name] = item
+                (self._kept.items if "pk" in wanted else self._kept.results)[name] = item
             self._known.add(name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from chalicelib.services import HANDLERS
-from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage
+from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage
 from tally.errors import ExitCode, OperatorError
 from tally.testing import configuration
 
@@ -21,12 +21,14 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "heavy": WorkMessage,
     "finished": FinishedMessage,
     "export": ExportMessage,
+    "save": SaveMessage,
 }
 """What the messages of each queue are."""
 
 FAILED_PLANS = "plan-failures"
 DEAD_LETTERS = "dead_letters"
 EXPORT = "export"
+SAVE = "save"
 _STREAM = "settle", "dispatch"
 _DLQ = "-dlq"
 

@@ -24,11 +24,13 @@ from chalicelib.store.items import (
     number,
     text,
 )
+from chalicelib.store.saves import Place, Saves, save_sk
 from chalicelib.store.table import Table
 from chalicelib.transport.messages import (
     ChunkMessage,
     ExportMessage,
     FinishedMessage,
+    SaveMessage,
     WorkMessage,
     encode,
     outcome_groups,
@@ -36,7 +38,7 @@ from chalicelib.transport.messages import (
 from tally.batch.names import resolve
 from tally.batch.reader import Reader
 from tally.errors import ExitCode, OperatorError
-from tally.invoke.handlers import DEAD_LETTERS, EXPORT, Handler, Source
+from tally.invoke.handlers import DEAD_LETTERS, EXPORT, SAVE, Handler, Source
 from tally.invoke.records import Records
 
 _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
@@ -87,6 +89,8 @@ class Redelivery:
             return Built(event=self._batch_record(batch), about=f"the end of {batch.id}", items=no_export)
         if handler.name == EXPORT:
             return self._exported(batch, int(named["chunk"]) if named["chunk"] else None)
+        if handler.name == SAVE:
+            return self._saved(batch)
         chunk, idle = _chosen(handler, batch, chunks, named["chunk"])
         items: dict[tuple[str, str], Item | None] = {}
         if self.again and idle:
@@ -188,7 +192,7 @@ class Redelivery:
         return self._records.messages("finished", *bodies)
 
     def _dead(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
-        """Return the letter that stands for what the chunk waits for."""
+        """Return the dead letter that stands for what the chunk waits for."""
         if chunk.to_be_read:
             queue, body = "ingest", encode(ChunkMessage(chunk.key.batch_id, chunk.key.number, chunk.generation))
         elif chunk.undone and not chunk.undone - chunk.heavy:
@@ -219,6 +223,20 @@ class Redelivery:
             about=f"the results of {batch.id}" if chunk is None else f"results-{asked[0]:06d} of {batch.id}",
             idle="its files are written already" if written.issuperset(asked) else "",
             items=items,
+        )
+
+    def _saved(self, batch: Batch) -> Built:
+        """Return the message of a batch's results by key, which are saved as a whole."""
+        save = Saves(table=self.table).find(batch.id, batch.attempt)
+        export = Exports(table=self.table).find(batch.id, batch.attempt)
+        if save is None or export is None:
+            raise _usage(f"{batch.id} is {batch.status}, and nothing of its attempt {batch.attempt} is saved by key")
+        begun = replace(save, place=Place(chunks_left=export.chunks)).to_item()
+        return Built(
+            event=self._records.messages("save", encode(SaveMessage(batch=batch.id, attempt=batch.attempt))),
+            about=f"the results of {batch.id} by key",
+            idle="they are saved already" if save.saved_at and not self.again else "",
+            items={(batch_pk(batch.id), save_sk(batch.attempt)): begun} if self.again else {},
         )
 
     def _item(self, chunk: Chunk) -> Item:

@@ -14,6 +14,7 @@ import msgspec
 from chalicelib import jobs
 from chalicelib.clock import utc_now
 from chalicelib.errors import FatalError, TallyError
+from chalicelib.keys import Key, KeySource
 from chalicelib.retry import Retry
 from chalicelib.services import Services
 from chalicelib.settings import Settings
@@ -24,9 +25,17 @@ from chalicelib.store.exports import Exports
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, Outcome, batch_pk, binary_of, number, text
 from chalicelib.store.ledger import Finished, Seen
 from chalicelib.store.marker import RowOutcome
+from chalicelib.store.saves import Place, Save, Saves
 from chalicelib.store.starts import Starts
 from chalicelib.store.table import Table
-from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, WorkMessage, decode
+from chalicelib.transport.messages import (
+    ChunkMessage,
+    ExportMessage,
+    FinishedMessage,
+    SaveMessage,
+    WorkMessage,
+    decode,
+)
 from chalicelib.transport.uploads import Upload, uploads
 from tally.errors import ExitCode, OperatorError
 from tally.invoke.events import queue_of
@@ -119,6 +128,9 @@ class SampleStage:
         if isinstance(message, ExportMessage):
             self._end(message)
             return
+        if isinstance(message, SaveMessage):
+            self._begin_save(message)
+            return
         key = ChunkKey(message.batch, message.chunk)
         self._plan(key)
         rows: Iterable[int] = ()
@@ -201,6 +213,21 @@ class SampleStage:
                 hint="run the event on its stage: --stage NAME.",
                 code=ExitCode.USAGE,
             )
+
+    def _begin_save(self, message: SaveMessage) -> None:
+        """Bring a batch to where its results are asked to be saved, by the first column of its job."""
+        self._end(ExportMessage(batch=message.batch, attempt=message.attempt, pieces=[]))
+        batch = self._batch(message.batch)
+        save = Save(
+            batch_id=batch.id,
+            attempt=message.attempt,
+            key=Key(name=jobs.require(batch.job).schema.columns[0], source=KeySource.ROW),
+            rows=batch.counts.succeeded,
+            completed_at=batch.completed_at,
+            begun_at=batch.completed_at,
+            place=Place(chunks_left=batch.chunks or 0),
+        )
+        Saves(table=self._table).begin(save)
 
     def _batch(self, batch_id: str) -> Batch:
         return Batch.from_item(self.dynamodb.items[batch_pk(batch_id), BATCH_SK])

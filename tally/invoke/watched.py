@@ -12,6 +12,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tally.testing.memory_dynamodb import key_names
+
 CHANGES: dict[str, frozenset[str]] = {
     "dynamodb": frozenset({"put_item", "update_item", "delete_item", "batch_write_item", "transact_write_items"}),
     "sqs": frozenset({"send_message", "send_message_batch", "change_message_visibility"}),
@@ -31,7 +33,6 @@ CHANGES: dict[str, frozenset[str]] = {
 
 _MAX_SHOWN = 200
 """Characters of one value in a line; ``--json`` has all of it."""
-_KEY = {"pk", "sk"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,8 @@ def _lines(service: str, operation: str, request: Mapping[str, Any]) -> Iterator
 
 def _write(kind: str, action: Mapping[str, Any]) -> str:
     item = action.get("Item") or action["Key"]
-    place = f"{kind:<6} {item['pk']['S']} {item['sk']['S']}"
+    keys = key_names(item)
+    place = f"{kind:<6} {' '.join(item[name]['S'] for name in keys)}"
     names: Mapping[str, str] = action.get("ExpressionAttributeNames", {})
     values: Mapping[str, Any] = action.get("ExpressionAttributeValues", {})
 
@@ -162,7 +164,7 @@ def _write(kind: str, action: Mapping[str, Any]) -> str:
     if "UpdateExpression" in action:
         what = f": {spoken(action['UpdateExpression'])}"
     elif "Item" in action:
-        what = ": " + ", ".join(f"{name} = {_value(item[name])}" for name in item if name not in _KEY)
+        what = ": " + ", ".join(f"{name} = {_value(item[name])}" for name in item if name not in keys)
     condition = f" if {spoken(action['ConditionExpression'])}" if "ConditionExpression" in action else ""
     return f"{place}{what}{condition}"
 

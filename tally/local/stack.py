@@ -31,7 +31,7 @@ from tally.tools.subprocess import Runner
 
 VARIABLES_FILE = "stage.auto.tfvars.json"
 """What Terraform was told of a local stage, in its copy of ``infra/``."""
-_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export")
+_QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export", "save")
 """Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
 
@@ -60,7 +60,9 @@ class LocalStack:
         self.workspace.require_sources()
         terraform.require(self.environ)
         with self.output.step("preflight: jobs") as step:
-            step.note = preflight.require_jobs(self.workspace)
+            jobs = preflight.require_jobs(self.workspace)
+            jobs.require_results_table(self.variables)
+            step.note = str(jobs)
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
             return self._up(port, held)

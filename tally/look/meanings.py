@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Meaning(StrEnum):
-    """What is said of a word or a number; the value is its style."""
+    """What a word or a number means; the value is its style."""
 
     AS_HOPED = "green"
     FAILED = "red"

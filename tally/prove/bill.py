@@ -25,7 +25,7 @@ def compare(world: World, batch: Batch, expected: float) -> str:
         world.wait(alike, "CloudWatch", seconds=_SETTLED_SECONDS)
     except DisprovedError as error:
         raise DisprovedError(
-            f"{seen:,.0f} write units were measured {_SETTLED_SECONDS / 60:.0f} minutes later, {expected:,.0f} are said"
+            f"{seen:,.0f} write units were measured {_SETTLED_SECONDS / 60:.0f} minutes later, {expected:,.0f} expected"
         ) from error
     return f"{seen:,.0f} write units measured, {expected:,.0f} said ({seen / expected - 1:+.0%})"
 

@@ -18,7 +18,7 @@ from tally.stages.stage import Stage
 
 
 class Verdict(StrEnum):
-    """What became of a probe."""
+    """How a probe ended."""
 
     PASSED = "passed"
     FAILED = "failed"

@@ -1,18 +1,30 @@
 """The probes, in the order in which they run: the first upload must meet a stage that is seconds old."""
 
 import gzip
+import io
 import json
 import random
+import tempfile
 import time
+from pathlib import Path
+
+from rich.console import Console
 
 from chalicelib.clock import utc_now
 from chalicelib.steps.redrive import Redriver
+from chalicelib.store.exports import Exports
 from chalicelib.store.items import Counts
 from tally.batch import cost
+from tally.errors import OperatorError
+from tally.exported.fetch import fetch, require_export
+from tally.exported.verify import verify
+from tally.output import Output
 from tally.prove import bill, injected, mailbox
 from tally.prove.probe import DisprovedError, Probe, RefusedError, World, csv
 
 _PLAIN = ("number", "text")
+_SILENT = Output(console=Console(file=io.StringIO()), as_json=False)
+"""The probe says what it saw; how far a fetch is nobody needs to see."""
 _PARTS_ROWS = 160_000
 """Two parts of a multipart upload, of 8 MiB each, and a little more."""
 _KEYS = (
@@ -109,6 +121,25 @@ def _redrive(world: World) -> str:
     return f"{before}; {taken.rows} redriven; {after}"
 
 
+def _results(world: World) -> str:
+    content = csv(_PLAIN, [(number, "t") for number in range(world.rows)] + [("x", "rejected")])
+    ended = world.end(world.upload("prove_plain", "results.csv", content))
+    with tempfile.TemporaryDirectory() as name:
+        folder, source = Path(name) / "results", Path(name) / "results.csv"
+        source.write_bytes(content)
+        try:
+            export = require_export(
+                Exports(table=world.table), ended, None, timeout=world.patience, clock=world.clock, sleep=world.sleep
+            )
+            fetched = fetch(_SILENT, world.stage.s3, world.stage.resources.inbox_bucket, export, folder)
+            found = verify(folder, source)
+        except OperatorError as error:
+            raise DisprovedError(str(error)) from error
+    if found.problems:
+        raise DisprovedError(f"{len(found.problems)} problems, of which the first is: {found.problems[0]}")
+    return f"{found.rows:,} rows in {fetched.files} files, each once and in order, as in the file that was uploaded"
+
+
 def _events(world: World) -> str:
     wanted, seen = set(world.ended), set[str]()
     sqs, url = world.stage.client("sqs"), world.stage.resources.completions_queue_url
@@ -197,6 +228,9 @@ PROBES = (
         begin=_upload_poison,
     ),
     Probe(name="redrive", expected="failed rows run again, and are counted once", run=_redrive),
+    Probe(
+        name="results", expected="results are files that have every row once, in the order of the file", run=_results
+    ),
     Probe(name="throttled", expected="one worker at a time loses no row and fails none", run=_throttled),
     Probe(name="bill", expected="AWS measures the write units that `tally cost` says, within a fifth", run=_bill),
     Probe(name="events", expected="every attempt that ended was announced on the bus", run=_events),

@@ -21,7 +21,7 @@ _ENTRY = {"StringValue", "BinaryValue", "DataType"}
 class DeadQueue:
     """A queue of dead letters; ``section`` is that of docs/runbook.md.
 
-    Its letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
+    Its dead letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
     """
 
     name: str
@@ -32,7 +32,7 @@ class DeadQueue:
 
 
 def dead_queues(expected: Expected) -> list[DeadQueue]:
-    """Return the queues in which a letter is something that was not done."""
+    """Return the queues in which a dead letter is something that was not done."""
     found = [
         DeadQueue(
             name=f"{name}-dlq",
@@ -44,7 +44,7 @@ def dead_queues(expected: Expected) -> list[DeadQueue]:
     ]
     instead = {
         "plan-failures": "`dead_letters` has each upload planned again by itself; `tally invoke plan` does so now",
-        "stream-failures": "its letters name places in the stream: `tally audit --repair ID` sends what they asked for",
+        "stream-failures": "they name places in the stream: `tally audit --repair ID` sends what they asked for",
     }
     return found + [
         DeadQueue(name=name, url=url, section=name, instead=instead.get(name, "see the runbook"))
@@ -53,12 +53,12 @@ def dead_queues(expected: Expected) -> list[DeadQueue]:
 
 
 def copies(sqs: Any, stage: str) -> DeadQueue:
-    """Return the queue of the letters that `dead_letters` has dealt with."""
+    """Return the queue of the dead letters that `dead_letters` has dealt with."""
     return DeadQueue(
         name="dead-letters",
         url=sqs.get_queue_url(QueueName=f"tally-{stage}-dead-letters")["QueueUrl"],
         section="dead-letters",
-        instead="its letters are copies, their rows have failed: `tally redrive ID` runs those again",
+        instead="its dead letters are copies, their rows have failed: `tally redrive ID` runs those again",
     )
 
 
@@ -124,7 +124,7 @@ class Letter:
 
 
 def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
-    """Return up to ``limit`` letters of a queue, and leave them in it.
+    """Return up to ``limit`` dead letters of a queue, and leave them in it.
 
     They are hidden while they are read, so that each is read once, and then shown again.
     """
@@ -134,9 +134,9 @@ def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
 
 
 def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None] = lambda _count: None) -> int:
-    """Send up to ``most`` letters to where they came from, and return how many.
+    """Send up to ``most`` dead letters to where they came from, and return how many.
 
-    Dying between sending a letter and deleting it means that it is sent twice: no row counts twice for that.
+    Dying between sending a dead letter and deleting it means that it is sent twice: no row counts twice for that.
     """
     count = 0
     for letter in chain.from_iterable(_received(sqs, queue, most)):
@@ -153,7 +153,7 @@ def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None
 
 
 def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
-    """Delete the letters of these ids, looking at up to ``most`` letters, and return the ids that were found."""
+    """Delete the dead letters of these ids, looking at up to ``most``, and return the ids that were found."""
     found: set[str] = set()
     others: list[Letter] = []
     for group in _received(sqs, queue, most):
@@ -170,7 +170,7 @@ def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
 
 
 def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
-    """Receive letters, each once and up to ``most``, until there are none; the caller deletes or shows them again."""
+    """Receive dead letters, each once and up to ``most``; the caller deletes or shows them again."""
     seen: set[str] = set()
     while len(seen) < most:
         answer = sqs.receive_message(
@@ -189,7 +189,7 @@ def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
 
 
 def _show_again(sqs: Any, queue: DeadQueue, letters: Sequence[Letter]) -> None:
-    """Make letters visible that were read; one that cannot be comes back by itself."""
+    """Make dead letters visible that were read; one that cannot be comes back by itself."""
     for start in range(0, len(letters), _MAX_ENTRIES):
         entries = [
             {"Id": str(position), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}

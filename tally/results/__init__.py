@@ -28,6 +28,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "prove": (operations.Proved, operations.Cleaned),
     "queues": (operations.Queues,),
     "redrive": (batches.Redriven, batches.Followed),
+    "result": (batches.KeyedResult,),
     "results": (batches.Fetched,),
     "resume": (batches.Held,),
     "row": (batches.FoundRow,),

@@ -1,6 +1,6 @@
 """Results of the commands about batches."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -13,6 +13,17 @@ Code = Annotated[str, Meta(description="Why the row failed, for programs; empty 
 OutcomeName = Annotated[str, Meta(description="succeeded, failed or rejected.")]
 Pattern = Annotated[str, Meta(description="A reason whose values are taken out; * stands for one.")]
 HoldName = Annotated[str, Meta(description="paused, cancelled, threshold, or empty.")]
+
+Parent = Annotated[str, Meta(description="The batch of whose results it is made, or empty.")]
+Then = Annotated[str, Meta(description="The job that takes its results, or should have; empty until that is decided.")]
+Child = Annotated[str, Meta(description="The batch that its results became, or empty.")]
+NotChained = Annotated[
+    str,
+    Meta(
+        description="Why they became none, or empty: "
+        "failures, stopped, no_results, no_job, unfit, too_deep or file_gone."
+    ),
+]
 
 
 class Result(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +75,7 @@ class Cost(Result):
     write_units_per_row: float
     read_units: float
     requests: Annotated[dict[str, float], Meta(description="Requests by service.")]
+    results_bytes: Annotated[int, Meta(description="Of the files of results of all attempts, 0 where there are none.")]
     redriven_rows: int
     work_messages: Messages
     job_seconds: float
@@ -109,7 +121,8 @@ class Fetched(Result):
 
     id: Id
     attempt: int
-    folder: Annotated[str, Meta(description="The folder that they are in now.")]
+    folder: Annotated[str | None, Meta(description="The folder that they are in now; null for one file.")]
+    file: Annotated[str | None, Meta(description="The one file that has all results; null for a folder.")]
     files: int
     rows: int
     succeeded: int
@@ -117,7 +130,7 @@ class Fetched(Result):
     rejected: int
     formula_rows: Annotated[
         int,
-        Meta(description="Rows of failed.csv with a cell of the uploader's that a spreadsheet takes for a formula."),
+        Meta(description="Rows of CSV files with a cell that a spreadsheet takes for a formula."),
     ]
     expires_at: Annotated[str | None, Meta(description="When the stage deletes its files; null for never.")]
 
@@ -138,6 +151,23 @@ class Verified(Result):
     rows: int
     whole: Annotated[bool, Meta(description="Whether every row is there once and in order, and nothing was changed.")]
     problems: Annotated[list[str], Meta(description="What is wrong, a sentence each, with the name of its file.")]
+
+
+class ResultsState(Result):
+    """Where the results of a batch's last attempt are."""
+
+    state: Annotated[
+        str,
+        Meta(
+            description="later (the batch has not ended), none (rejected, or results are turned off), writing, written "
+            "or expired."
+        ),
+    ]
+    files: Annotated[int, Meta(description="How many there will be beside the manifest; 0 where none is begun.")]
+    files_written: int
+    exported_at: Annotated[str, Meta(description="When the manifest was announced; empty before.")]
+    place: Annotated[str, Meta(description="The folder as s3://bucket/prefix/; empty where there is none.")]
+    expires_at: Annotated[str | None, Meta(description="When the files are deleted; null for never, or none.")]
 
 
 class Progress(Result):
@@ -164,6 +194,13 @@ class Progress(Result):
     attempt: Annotated[int, Meta(description="1, and one more with each redrive.")]
     created_at: Time
     completed_at: Annotated[str, Meta(description="Empty while it runs.")]
+    results: ResultsState
+    rows_expire_at: Annotated[str, Meta(description="When rows and their outcomes may be deleted. ISO 8601, UTC.")]
+    parent: Parent
+    parent_attempt: Annotated[int | None, Meta(description="The attempt whose results they are; null without parent.")]
+    then: Then
+    child: Child
+    not_chained: NotChained
 
 
 class TopReason(Result):
@@ -200,9 +237,50 @@ class Failures(Result):
     groups: list[ReasonGroup]
 
 
-class Status(Progress):
-    """`tally status`, and `tally submit --watch`. `cost` is null until the end, left out with --no-cost."""
+class UnsavedRow(Result):
+    """A row that succeeded and is not in the results table."""
 
+    id: Row
+    line: Line
+    code: Annotated[str, Meta(description="no_key, key_not_text, key_too_long, too_large or not_storable.")]
+    reason: Annotated[str, Meta(description="Why, for people.")]
+
+
+class Saving(Result):
+    """How far the results of a batch's last attempt are put into the results table."""
+
+    key: Annotated[str, Meta(description="The column, or field of the result, that the job's KEY names.")]
+    rows: Annotated[int, Meta(description="That succeeded, and are to be saved.")]
+    saved: int
+    superseded: Annotated[int, Meta(description="Whose key is in a newer row, of the file or of a newer one.")]
+    unsaved: Annotated[int, Meta(description="That the table cannot take.")]
+    write_units: Annotated[int, Meta(description="Of the results table, that saving has taken.")]
+    begun_at: Time
+    saved_at: Annotated[str, Meta(description="Empty until all of them are.")]
+    unsaved_rows: Annotated[list[UnsavedRow], Meta(description="At most 1,000 of those that are not saved.")]
+
+
+class KeyedResult(Result):
+    """`tally result`."""
+
+    job: str
+    key: str
+    result: Annotated[Any, Meta(description="What the job returned.")]
+    batch: Id
+    attempt: int
+    line: Line
+    created_at: Annotated[str, Meta(description="When the batch of its file was made: ISO 8601, UTC.")]
+    age_seconds: Annotated[float, Meta(description="Since then.")]
+    expires_at: Annotated[int | None, Meta(description="In seconds since 1970; null for never.")]
+
+
+class Status(Progress):
+    """`tally status`, and `tally submit --watch`. `cost` is null until the end, left out with --no-cost.
+
+    `saving` is null where no results are saved by key.
+    """
+
+    saving: Saving | None
     reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
     cost: Cost | UnsetType | None = UNSET
 
@@ -222,6 +300,29 @@ class Waited(Progress):
     exported: Exported | None
 
 
+class LeftOut(Result):
+    """A line of a corrected file that cannot run."""
+
+    line: Annotated[int, Meta(description="Where it begins in that file.")]
+    kind: Annotated[
+        Literal["unreadable", "unnamed", "invalid", "twice", "too_large", "unknown", "succeeded", "pending"],
+        Meta(description="Why, for programs: docs/failures.md says what each means."),
+    ]
+    what: Annotated[str, Meta(description="Why, for people.")]
+
+
+class Corrections(Result):
+    """What `tally redrive --from` found in the file."""
+
+    dry_run: Annotated[bool, Meta(description="Nothing was changed: `rows` would run.")]
+    rows: Annotated[int, Meta(description="Rows that run again as they were corrected.")]
+    already: Annotated[int, Meta(description="Rows that an earlier run with this file took back.")]
+    left_out: Annotated[int, Meta(description="Lines that cannot run, with --skip-invalid.")]
+    problems: Annotated[list[LeftOut], Meta(description="The first 50 of these.")]
+    key: Annotated[str, Meta(description="The object with the corrected rows in the inbox, empty without one.")]
+    sha256: str
+
+
 class Redriven(Result):
     """`tally redrive`."""
 
@@ -229,6 +330,8 @@ class Redriven(Result):
     redriven: Annotated[int, Meta(description="Rows that run, or are read, again.")]
     attempt: int
     lifted: Annotated[str, Meta(description="The hold that was lifted, or empty.")]
+    corrected: Corrections | UnsetType = UNSET
+    """With --from."""
 
 
 class Followed(Progress):
@@ -236,6 +339,8 @@ class Followed(Progress):
 
     redriven: int
     lifted: str
+    corrected: Corrections | UnsetType = UNSET
+    """With --from."""
 
 
 class Listed(Result):
@@ -252,6 +357,11 @@ class Listed(Result):
     created: Annotated[str, Meta(description="To the second, UTC.")]
     file: Annotated[str, Meta(description="The key in the inbox.")]
     reason: str
+    parent: Parent
+    parent_attempt: int | None
+    then: Then
+    child: Child
+    not_chained: NotChained
 
 
 class ListedRow(Result):
@@ -315,6 +425,7 @@ class Repairs(Result):
     chunks_closed: int
     completed: bool
     events_published: int
+    pieces_sent: Annotated[int, Meta(description="How many files of the results were asked for again.")]
 
 
 class Audited(Result):

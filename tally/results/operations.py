@@ -57,7 +57,7 @@ class DeadQueue(Result):
     section: Annotated[str, Meta(description="The section of docs/runbook.md that says what to do.")]
     letters: Annotated[list[Letter], Meta(description="With --show.")]
     redriven: int
-    discarded: Annotated[list[str], Meta(description="The ids of the letters that were deleted.")]
+    discarded: Annotated[list[str], Meta(description="The ids of the dead letters that were deleted.")]
 
 
 class Dead(Result):

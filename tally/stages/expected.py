@@ -71,6 +71,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     mappings: list[Mapping]
     queues: dict[str, Queue]
     failure_queues: dict[str, str]
+    results_table_name: str | None = None
 
     @classmethod
     def read(cls, text: str) -> Self | None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a function's log; ``event_id`` tells it apart from all others."""
+    """A line of a function's log; ``event_id`` tells it apart from all others of its function."""
 
     event_id: str
     at: datetime
@@ -38,11 +38,11 @@ class Line:
     text: str
 
     @classmethod
-    def of(cls, function: str, event: dict[str, Any]) -> "Line":
+    def of(cls, function: str, event: dict[str, Any], event_id: str) -> "Line":
         """Read what CloudWatch Logs gives."""
         text = event["message"].rstrip()
         return cls(
-            event_id=event["eventId"],
+            event_id=event_id,
             at=datetime.fromtimestamp(event["timestamp"] / 1000, UTC),
             function=function,
             level=level_of(text),
@@ -74,6 +74,25 @@ def level_of(text: str) -> Level:
     if text.startswith(_PLATFORM):
         return Level.ERROR if any(bad in text for bad in _BAD_REPORTS) else Level.INFO
     return Level.ERROR
+
+
+@dataclass(slots=True)
+class _EventIds:
+    """Names the events of one reading, the same in the next one.
+
+    ``eventId`` need not be there: the local AWS gives none to what its functions log. Then an event is the n-th of its
+    stream, millisecond and text: a function may log the same line twice at once.
+    """
+
+    _found: Counter[str] = field(default_factory=Counter)
+
+    def of(self, event: dict[str, Any]) -> str:
+        known: str | None = event.get("eventId")
+        if known:
+            return known
+        same = f"{event.get('logStreamName', '')} {event['timestamp']} {event['message']}"
+        self._found[same] += 1
+        return f"{same} {self._found[same]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +149,10 @@ class Logs:
         if self.batch:
             request["filterPattern"] = f'"{self.batch}"'
         try:
+            ids = _EventIds()
             for page in self.client.get_paginator("filter_log_events").paginate(**request):
                 for event in page["events"]:
-                    line = Line.of(function, event)
+                    line = Line.of(function, event, ids.of(event))
                     if line.level >= self.level and self.batch in line.text:
                         yield line
         except ClientError as error:

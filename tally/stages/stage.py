@@ -43,6 +43,8 @@ class Resources:
     """What ``tally doctor`` compares the stage with, as JSON."""
     standing: str = ""
     """What costs by the month while nothing runs, as JSON: see ``tally.batch.idle``."""
+    results_table: str = ""
+    """The table of results by key; empty also for a stage that has none."""
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
@@ -56,6 +58,7 @@ class Resources:
             region=str(outputs.get("region") or ""),
             expected=str(outputs.get("expected") or ""),
             standing=str(outputs.get("standing") or ""),
+            results_table=str(outputs.get("results_table_name") or ""),
         )
 
     def save(self, path: Path) -> None:
@@ -160,7 +163,7 @@ class Stage:
     def where_to_look(self) -> str:
         """Where to look when a batch is stuck."""
         if self.server:
-            others = "ingest, process, process_heavy, finish, dispatch, settle, export, dead_letters, reconcile"
+            others = "ingest, process, process_heavy, finish, dispatch, settle, export, save, dead_letters, reconcile"
             return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
         return (
             f"the alarms and dead letter queues of tally-{self.name} and the log groups "

@@ -1,6 +1,6 @@
 r"""Tally in memory: the real handlers over AWS in this process, for the tests of a job and of Tally itself.
 
-``run`` processes a file with a job and says what became of every row, whatever goes wrong in between::
+``run`` processes a file with a job and returns the outcome of every row, whatever goes wrong in between::
 
     from tally import testing
 

@@ -37,6 +37,7 @@ VARIABLES = {
     "TALLY_RECONCILE_MINUTES": "5",
     "TALLY_OBJECT_SETTLING_MINUTES": "0",
     "TALLY_WRITE_SHARE": "0",
+    "TALLY_RESULTS_TABLE": json.dumps({"name": "tally-test-results"}),
     "TALLY_LOG_LEVEL": "CRITICAL",
 }
 """Chunks are small, so that a few rows make several."""

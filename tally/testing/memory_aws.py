@@ -6,10 +6,13 @@ import json
 import zlib
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tally.testing.memory_dynamodb import client_error
 from tally.testing.strict import as_strict_as_aws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @as_strict_as_aws("sqs")
@@ -58,6 +61,8 @@ class MemoryS3:
         self.deletions: set[tuple[str, str]] = set()
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.uploads_begun = 0
+        self.on_put: Callable[[str, str], None] = lambda _key, _version: None
+        """Hears of each object that a call put, by key and version id."""
 
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
         return self._put(Key, Body)
@@ -65,6 +70,7 @@ class MemoryS3:
     def _put(self, key: str, body: bytes) -> dict[str, Any]:
         version = f"v{1 + sum(name == key for name, _ in self.objects)}"
         self.objects[key, version] = body
+        self.on_put(key, version)
         return {"VersionId": version, "ETag": f'"{etag(version)}"'}
 
     def create_multipart_upload(self, *, ChecksumAlgorithm: str, **_: Any) -> dict[str, Any]:  # noqa: N803
@@ -110,6 +116,14 @@ class MemoryS3:
         first, last = Range.removeprefix("bytes=").split("-")
         data = self.objects[Key, VersionId or versions[-1]][int(first) : int(last) + 1]
         return {"Body": io.BytesIO(data), "ContentRange": f"bytes {Range}/*"}
+
+    def head_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        versions = [version for key, version in self.objects if key == Key]
+        if not versions or (Key, versions[-1]) in self.deletions:
+            raise client_error("404", 404)
+        version = versions[-1]
+        size = len(self.objects[Key, version])
+        return {"VersionId": version, "ETag": f'"{etag(version)}"', "ContentLength": size}
 
     def list_object_versions(
         self,

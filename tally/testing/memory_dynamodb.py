@@ -27,10 +27,12 @@ def client_error(code: str, status: int = 400, **extra: Any) -> ClientError:
 
 @as_strict_as_aws("dynamodb")
 class MemoryDynamoDB:
-    """One table, any name; ``stream`` is every change in order, as Lambda would be given it."""
+    """The table and the results table, any names; ``stream`` is every change of the first, as Lambda would get it."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Wire] = {}
+        self.results: dict[tuple[str, str], Wire] = {}
+        """The items of the results table: its keys are called otherwise, which tells the two apart."""
         self.stream: list[Wire] = []
         self.tokens: dict[str, list[Wire]] = {}
 
@@ -38,7 +40,7 @@ class MemoryDynamoDB:
         return {"Table": {"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}}
 
     def get_item(self, *, Key: Wire, **_: Any) -> Wire:  # noqa: N803
-        item = self.items.get(_key(Key))
+        item = item_at(self, Key)
         return {"Item": copy.deepcopy(item)} if item else {}
 
     def batch_get_item(self, *, RequestItems: Wire) -> Wire:  # noqa: N803
@@ -106,7 +108,7 @@ class MemoryDynamoDB:
         return {"Items": copy.deepcopy(items), **last}
 
     def _reason(self, action: Wire) -> Wire:
-        item = self.items.get(_target(action))
+        item = item_at(self, _key_of(action))
         asked = action.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
         return {"Code": "ConditionalCheckFailed"} | ({"Item": copy.deepcopy(item)} if asked and item else {})
 
@@ -118,12 +120,15 @@ class MemoryDynamoDB:
         return {}
 
     def _holds(self, action: Wire) -> bool:
-        item = self.items.get(_target(action), {})
+        item = item_at(self, _key_of(action)) or {}
         names, values = action.get("ExpressionAttributeNames", {}), action.get("ExpressionAttributeValues", {})
         return _condition_holds(action.get("ConditionExpression", ""), item, names, values)
 
     def _apply(self, action: Wire) -> None:
         key = _target(action)
+        if "pk" not in _key_of(action):
+            self.results[key] = copy.deepcopy(action["Item"])
+            return
         old = self.items.get(key)
         if "Delete" in action:
             if self.items.pop(key, None):
@@ -149,19 +154,35 @@ def _image(item: Wire | None) -> Wire:
     return image
 
 
+def item_at(client: MemoryDynamoDB, key: Wire) -> Wire | None:
+    """Return an item of either table by its key, or by an item that has the key; None if there is none."""
+    return (client.items if "pk" in key else client.results).get(_key(key))
+
+
+def key_names(key: Wire) -> tuple[str, str]:
+    """Return what the keys of the table are called that has an item, or a key: this one, or the results table."""
+    return ("pk", "sk") if "pk" in key else ("key", "job")
+
+
 def _key(key: Wire) -> tuple[str, str]:
-    return key["pk"]["S"], key["sk"]["S"]
+    partition, sort = key_names(key)
+    return key[partition]["S"], key[sort]["S"]
+
+
+def _key_of(action: Wire) -> Wire:
+    found: Wire = action.get("Key") or action["Item"]
+    return found
 
 
 def _target(action: Wire) -> tuple[str, str]:
-    return _key(action.get("Key") or action["Item"])
+    return _key(_key_of(action))
 
 
-_TOKEN = re.compile(r"attribute_(?:not_)?exists\(#?\w+\)|#?\w+ [=<] :\w+|\(|\)|AND|OR")
+_TOKEN = re.compile(r"attribute_(?:not_)?exists\(#?\w+\)|#?\w+ (?:<=|[=<]) :\w+|\(|\)|AND|OR")
 
 
 def _condition_holds(condition: str, item: Wire, names: Wire, values: Wire) -> bool:
-    """Evaluate what Tally writes: existence, = and < with a value, AND, OR, brackets."""
+    """Evaluate what Tally writes: existence, =, < and <= with a value, AND, OR, brackets."""
     if not condition:
         return True
     tokens = _TOKEN.findall(condition)
@@ -179,7 +200,12 @@ def _clause_holds(clause: str, item: Wire, names: Wire, values: Wire) -> bool:
     found = item.get(str(names.get(name, name)))
     if operator == "=":
         return bool(found == values[value])
-    return found is not None and int(found["N"]) < int(values[value]["N"])
+    if found is None or found.keys() != values[value].keys():
+        return False
+    ((kind, content),), ((_, limit),) = found.items(), values[value].items()
+    # DynamoDB compares texts by their bytes in UTF-8.
+    less, more = (int(content), int(limit)) if kind == "N" else (content.encode(), limit.encode())
+    return bool(less < more or (operator == "<=" and less == more))
 
 
 _SECTIONS = re.compile(r"(SET|ADD|REMOVE|DELETE) (.*?)(?= SET | ADD | REMOVE | DELETE |$)")

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.store.pacing import item_size, write_units
+from tally.testing.memory_dynamodb import item_at
 
 _IN_TRANSACTION = 2
 _READ_UNIT_BYTES = 4096
@@ -63,6 +64,8 @@ class _Metered:
 def _name(operation: str, request: Mapping[str, Any]) -> str:
     """Return the operation and, of a write, the prefix of the first item's sort key, which tells what is written."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
+    if keys and "sk" not in keys[0]:
+        return f"{operation} result"
     return f"{operation} {keys[0]['sk']['S'].partition('#')[0]}" if keys else operation
 
 
@@ -83,7 +86,7 @@ def _factor(request: Mapping[str, Any]) -> int:
 def _sizes(client: Any, request: Mapping[str, Any]) -> list[int]:
     """Return the units of the items that a write concerns, as they are in the table at this moment."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
-    return [write_units(item_size(client.items.get((key["pk"]["S"], key["sk"]["S"]), {}))) for key in keys]
+    return [write_units(item_size(item_at(client, key) or {})) for key in keys]
 
 
 def _targets(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:

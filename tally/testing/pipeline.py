@@ -7,20 +7,27 @@ from typing import Any
 
 from chalicelib import services
 from chalicelib.retry import Retry
-from chalicelib.steps import export
+from chalicelib.steps import export, save
 from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, batch_pk
 from chalicelib.store.marker import Marker, RowOutcome
-from chalicelib.transport.uploads import Upload, event_of
+from chalicelib.transport.uploads import INBOX_PREFIX, Upload, event_of
 from tally.testing.configuration import delivers
 from tally.testing.environment import handlers
 from tally.testing.faults import Fault, FaultyClient, Killed
 from tally.testing.memory_aws import MemoryEvents, MemoryLambda, MemoryS3, MemorySQS, etag
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 
-HANDLERS = {"ingest": "ingest", "work": "process", "heavy": "process_heavy", "finished": "finish", "export": "export"}
+HANDLERS = {
+    "ingest": "ingest",
+    "work": "process",
+    "heavy": "process_heavy",
+    "finished": "finish",
+    "export": "export",
+    "save": "save",
+}
 QUEUES = tuple(HANDLERS)
 
 
@@ -42,6 +49,7 @@ class Pipeline:
         self.sqs = MemorySQS()
         self.events = MemoryEvents()
         self.s3 = MemoryS3()
+        self.s3.on_put = self._arrived
         self.lambda_ = MemoryLambda()
         self.uploads = self.lambda_.uploads
         self.received: dict[str, Counter[str]] = defaultdict(Counter)
@@ -63,7 +71,8 @@ class Pipeline:
         )
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
-        monkeypatch.setattr(export, "READERS", 1)  # what meets a fault must not depend on luck
+        for step, threads in ((export, "READERS"), (save, "WRITERS")):
+            monkeypatch.setattr(step, threads, 1)  # what meets a fault must not depend on luck
 
     def _next_fault(self, operation: str) -> Fault:
         return self.faults(operation)
@@ -71,10 +80,18 @@ class Pipeline:
     def upload(self, key: str, content: bytes, version: str = "v1") -> str:
         """Put an object and let its event wait; returns the id that its batch will have."""
         self.s3.objects[key, version] = content
+        return batch_id_of(self._notify(key, version))
+
+    def _arrived(self, key: str, version: str) -> None:
+        """Let the event of an object wait that Tally itself put into the inbox."""
+        if key.startswith(INBOX_PREFIX):
+            self._notify(key, version)
+
+    def _notify(self, key: str, version: str) -> Upload:
         source = Source(bucket="inbox", key=key, version_id=version, etag=etag(version))
-        upload = Upload(source=source, size=len(content))
+        upload = Upload(source=source, size=len(self.s3.objects[key, version]))
         self.uploads.append(event_of(upload))
-        return batch_id_of(upload)
+        return upload
 
     def waiting(self, queue: str) -> list[str]:
         """Return the bodies in a queue."""
@@ -122,7 +139,7 @@ class Pipeline:
 
     def expire_leases(self) -> None:
         """Let the time pass after which a worker that is not heard of has lost its row."""
-        for key in [key for key in self.dynamodb.items if key[1].startswith("lease#")]:
+        for key in [key for key in self.dynamodb.items if key[1].startswith("lease#") or key[1] == "saver"]:
             del self.dynamodb.items[key]
 
     def drain_uploads(self) -> None:
@@ -163,7 +180,7 @@ class Pipeline:
     def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
         bodies = self.waiting(queue)
         # As Terraform has it: packs come one at a time.
-        most = 1 if queue in {"work", "heavy", "export"} else min(most, 10)
+        most = 1 if queue in {"work", "heavy", "export", "save"} else min(most, 10)
         chosen = list(range(start % len(bodies), len(bodies)))[:most]
         arn = services.settings().queues[queue].arn
         received = self.received[queue]

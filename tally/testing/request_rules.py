@@ -6,6 +6,7 @@ object key names"; EventBridge user guide, "PutEvents event entry size"; Lambda 
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from chalicelib.store.pacing import item_size
@@ -19,6 +20,10 @@ MAX_BATCH_WRITE_BYTES = 16 * 1024 * 1024
 MAX_PUTS = 25
 KEYS = {"pk": 2_048, "sk": 1_024}
 """The attributes of the table's key, and how many bytes each may have."""
+KEYS_OF_RESULTS = {"key": 2_048, "job": 1_024}
+"""Likewise of the results table."""
+MAX_DIGITS = 38
+"""A number's, without zeros before and after them; it is 0 or from 1E-130 to 9.99E+125."""
 MAX_MESSAGE_BYTES = 262_144
 """What infra/ sets as the queues' max_message_size."""
 MAX_MESSAGE_BATCH_BYTES = 262_144
@@ -101,13 +106,14 @@ def _item_faults(item: Wire) -> Iterator[str]:
 
 
 def _key_faults(key: Wire, *, whole: bool) -> Iterator[str]:
-    for name, most in KEYS.items():
+    keys = KEYS_OF_RESULTS if "key" in key and "pk" not in key else KEYS
+    for name, most in keys.items():
         value = key.get(name, {}).get("S")
         if not value:
             yield f"{name} of a key is missing, empty or no string: {key.get(name)}"
         elif len(value.encode()) > most:
             yield f"{name} has {len(value.encode())} bytes, at most {most} are taken"
-    if whole and set(key) != set(KEYS):
+    if whole and set(key) != set(keys):
         yield f"a key has {sorted(key)}"
 
 
@@ -116,8 +122,22 @@ def _value_faults(name: str, value: Wire) -> Iterator[str]:
     if kind in {"SS", "NS", "BS"} and (not content or len(set(content)) != len(content)):
         yield f"{name} is a set that is empty or has a member twice: {content}"
     for number in {"N": [content], "NS": content}.get(kind, []):
-        if not re.fullmatch(r"[+-]?\d{1,38}(\.\d+)?", number):
+        if not _is_number(number):
             yield f"{name} is {number!r}, which is no number"
+    if kind == "M":
+        for inner, each in content.items():
+            yield from _value_faults(f"{name}.{inner}", each)
+    for each in content if kind == "L" else ():
+        yield from _value_faults(name, each)
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether a text is a number that DynamoDB takes."""
+    if not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text):
+        return False
+    found = Decimal(text)
+    digits = "".join(map(str, found.as_tuple().digits)).strip("0")
+    return not digits or (len(digits) <= MAX_DIGITS and -130 <= found.adjusted() <= 125)
 
 
 def _key_of(item: Wire) -> Iterator[tuple[str, str]]:

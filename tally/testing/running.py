@@ -1,4 +1,4 @@
-"""Running a job in memory: a file's content in, and what became of every row out, whatever goes wrong in between."""
+"""Running a job in memory: a file's content in, and the outcome of every row out, whatever goes wrong in between."""
 
 import copy
 import os
@@ -48,7 +48,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of a row: ``outcome`` is ``succeeded``, ``failed`` or ``rejected``, ``line`` where it begins.
+    """The end of a row: ``outcome`` is ``succeeded``, ``failed`` or ``rejected``, ``line`` where it begins.
 
     ``result`` is what the job returned, as JSON brings it back; None of a row that did not succeed. ``tries`` are those
     of the try that counted, ``calls`` how often ``process`` ran for it in all. ``code`` and ``reason`` say why it did
@@ -128,7 +128,7 @@ def run(
     chunk_rows: int = 4,
     clock: Callable[[], float] | None = None,
 ) -> Batch:
-    """Process a file with a job, by its name or its module, to its end, in memory; returns what became of each row.
+    """Process a file with a job, by its name or its module, to its end, in memory; returns the outcome of each row.
 
     ``content`` is text, bytes or the path of a file. The handlers are the real ones, and AWS is in memory: what they
     ask for that AWS would refuse is refused. A retry's delay passes at once. ``chunk_rows`` is small, so that a few

@@ -13,6 +13,7 @@ from typing import Any
 from chalicelib.steps.run import SPLIT_SECONDS
 from tally.batch import prices
 from tally.batch.cost import Cost
+from tally.batch.export_use import NO_EXPORT
 from tally.testing.configuration import INFRA, local
 from tally.trial.planning import Planning
 from tally.trial.stage import SETTINGS
@@ -27,6 +28,7 @@ _ANSWER_SECONDS = 0.005
 """What an answer of AWS takes that here comes at once."""
 _LINES_BYTES = 220
 """What an invocation logs itself."""
+_READ_UNIT_BYTES = 4096
 _BATCH_UNITS = 6
 """Of the end of a batch, which a trial of a part of it does not come to."""
 
@@ -109,23 +111,42 @@ def estimate(trial: Trial, planning: Planning) -> Estimate | None:
     queues = {"ingest": scale.chunks, "work": scale.light, "heavy": scale.rows, "finished": scale.messages}
     rows, chunks = round(seen.counts.total * scale.rows), round(seen.chunks * scale.chunks)
     messages = _messages(seen) * scale.messages
+    unsuccessful = (seen.counts.total - seen.counts.succeeded) / seen.counts.total
+    exported = trial.export.of(
+        chunks=chunks,
+        rows=rows,
+        partition_units=max(1.0, seen.stored_bytes / seen.chunks / _READ_UNIT_BYTES),
+        failed_bytes=seen.content_size * unsuccessful,
+    )
+    if exported:
+        took["export"] = _on_stage(
+            "export",
+            invocations=exported.messages,
+            processor=trial.export.seconds * rows / max(1, trial.export.rows),
+            waited=0.0,
+            answers=exported.dynamodb_requests * _ANSWER_SECONDS,
+        )
+    exported = exported or NO_EXPORT
     invocations = sum(each.invocations for each in took.values())
     write_units = sum(meter.units.total() * units[name] for name, meter in meters.items())
     cost = Cost(
         rows=rows,
         chunks=chunks,
         sampled=seen.chunks,
-        write_units=write_units + (0 if seen.whole else _BATCH_UNITS),
-        read_units=sum(meter.read_units * scale.by(name) for name, meter in meters.items()),
-        dynamodb_requests=round(sum(meter.requests.total() * scale.by(name) for name, meter in meters.items())),
-        sqs_requests=round(sum(count * queues.get(name, 1.0) for name, count in stage.sqs.requests.items())),
-        s3_requests=round(trial.s3.requests - seen.chunks + chunks),
+        write_units=write_units + (0 if seen.whole else _BATCH_UNITS) + exported.write_units,
+        read_units=sum(meter.read_units * scale.by(name) for name, meter in meters.items()) + exported.read_units,
+        dynamodb_requests=round(sum(meter.requests.total() * scale.by(name) for name, meter in meters.items()))
+        + exported.dynamodb_requests,
+        sqs_requests=round(sum(count * queues.get(name, 1.0) for name, count in stage.sqs.requests.items()))
+        + exported.sqs_requests,
+        s3_requests=round(trial.s3.requests - seen.chunks + chunks) + exported.s3_gets,
         job_seconds=trial.watch.durations.seconds * scale.rows,
         functions={name: (each.invocations, each.gb_seconds) for name, each in took.items()},
         messages=round(messages),
         messages_estimated=not seen.whole,
         stored_gb_months=seen.stored_bytes * scale.chunks / prices.GB * SETTINGS.retention_days / prices.MONTH_DAYS,
         log_bytes=round(invocations * (prices.INVOCATION_LOG_BYTES + _LINES_BYTES)),
+        exported=exported,
     )
     seconds, limit = _makespan(took, cost.write_units, trial.watch.durations.longest)
     wait = stage.sqs.longest_wait
@@ -157,7 +178,7 @@ class _Taken:
         return self.seconds * self.memory_mb / 1024
 
 
-def _taken(trial: Trial, plan_seconds: float, scale: _Scale) -> Mapping[str, _Taken]:
+def _taken(trial: Trial, plan_seconds: float, scale: _Scale) -> dict[str, _Taken]:
     stage = trial.stage
     ran = stage.seconds["process"] + stage.seconds["process_heavy"]
     taken = {"plan": _on_stage("plan", invocations=1, processor=plan_seconds * scale.planned, waited=0.0)}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from chalicelib import jobs
+from chalicelib import chaining, jobs
 from tally.deploy.load_jobs import broken
 from tally.errors import ExitCode, OperatorError
 
@@ -19,10 +19,12 @@ def load(name: str) -> jobs.Job:
             problem = f"{_SHOWN}/{name}.py is there, but that is no job's name: a letter, then letters, digits and _."
         raise OperatorError(problem, code=ExitCode.USAGE)
     try:
-        return jobs.require(name)
+        job = jobs.require(name)
+        chaining.require_sound(job, jobs.find)
     except (Exception, SystemExit) as error:
         module = files[0] if files else Path(jobs.__path__[0]) / name / "__init__.py"
         path, line, what = broken(module, error)
         raise OperatorError(
             f"The job does not load: {_SHOWN}/{path.name}:{line}: {what}", code=ExitCode.USAGE
         ) from error
+    return job

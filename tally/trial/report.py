@@ -52,6 +52,7 @@ def show(output: Output, trial: Trial, estimate: Estimate | None, *, interrupted
         output.say("The first results:")
         for result in seen.results:
             output.say(f"   line {result.line:,}: {_short(result.result.decode())}")
+    _show_key(output, trial)
     if trial.watch.durations.calls:
         output.say(_speed(trial.watch.durations))
     if estimate:
@@ -96,9 +97,18 @@ def as_json(trial: Trial, estimate: Estimate | None, *, file: str, interrupted: 
     }
 
 
+def _show_key(output: Output, trial: Trial) -> None:
+    """Say where a job's results go by key, which no trial shows."""
+    if key := trial.watch.of.key:
+        output.say(
+            f"KEY: a stage puts results into its results table, by {key.name} of the {key.source}, and is deployed only"
+            " with one: --var 'results_table={}'."
+        )
+
+
 def _show_estimate(output: Output, estimate: Estimate) -> None:
     found, rows = estimate.cost, estimate.cost.rows or 1
-    requests = found.dynamodb_requests + found.sqs_requests + found.s3_requests
+    requests = found.dynamodb_requests + found.sqs_requests + found.s3_requests + found.exported.s3_puts
     dollars = sum(found.dollars.values())
     workers = ", ".join(f"{count} {name}" for name, count in concurrency().items())
     scaled = f", scaled from {estimate.share:.1%} of it" if estimate.scaled else ""

@@ -18,8 +18,9 @@ from tally.batch.row_names import row_name
 from tally.batch.rows import read_partition
 from tally.testing.jobs import in_place
 from tally.trial.disk import DiskS3
+from tally.trial.export import TrialExport
 from tally.trial.planning import NOTHING_CUT, Cut, Planning, Record
-from tally.trial.stage import MAX_TOGETHER, TABLE, MemoryStage
+from tally.trial.stage import MAX_TOGETHER, SETTINGS, TABLE, MemoryStage
 from tally.trial.watch import Watch
 
 MAX_RESULTS = 5
@@ -36,7 +37,7 @@ class Shown:
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """What became of the rows so far.
+    """The outcomes of the rows so far.
 
     ``chunks`` have been tried, of ``tried_bytes`` of the file, and take ``stored_bytes``. ``cut`` is what was cut by
     now, and ``content_size`` the file's size, unpacked.
@@ -92,6 +93,7 @@ class Trial:
         self.seen = Seen()
         self.s3 = DiskS3(file, scratch)
         self.stage = MemoryStage(self.s3, lambda: watch.stopped)
+        self.export = TrialExport(watch.of, SETTINGS, self.stage.unmetered, DiskS3(file, scratch))
         self.reader = Reader(dynamodb=self.stage.unmetered, table=TABLE)
         source = Source(
             bucket="inbox", key=f"{INBOX_PREFIX}{watch.of.name}/{name or file.name}", version_id="", etag="1"
@@ -141,7 +143,7 @@ class Trial:
         self.stage.stream(wanted)
 
     def finish(self, planning: Planning) -> None:
-        """Deliver until nothing is left of the chunks that were asked for, and take what became of their rows."""
+        """Deliver until nothing is left of the chunks that were asked for, and take the outcomes of their rows."""
         while True:
             for _ in self.stage.deliver(self._about_to_work):
                 self.stage.stream(planning.others(), self._dispatch)
@@ -155,16 +157,17 @@ class Trial:
         self.collect()
 
     def salvage(self, planning: Planning) -> None:
-        """Take what became of rows before it was interrupted, at whatever line that was."""
+        """Take the outcomes of rows before it was interrupted, at whatever line that was."""
         with suppress(TallyError):
             self.stage.count()
             self.stage.stream(planning.others(), self._dispatch)
         self.collect()
 
     def collect(self) -> None:
-        """Take what became of the rows of chunks that were read, and forget those."""
+        """Take the outcomes of the rows of chunks that were read, and forget those."""
         for chunk in self.stage.chunks():
             self._take(chunk)
+            self.export.take(self.reader.require(chunk.key.batch_id), chunk)
             self.stage.forget(chunk.key)
 
     @property

@@ -141,10 +141,7 @@ class BatchFeed:
         now_and_then = {0: self._read_export, 2: self._read_waiting}.get(self._step % 5)
         if now_and_then is not None and now_and_then(batch):
             left -= 1
-        by_turns = [self._read_sample, self._read_reasons]
-        if self._step % 2:
-            by_turns.reverse()
-        for read in (*by_turns, *by_turns):
+        for read in (self._read_sample, self._read_reasons) * 2:
             if left and read(batch):
                 left -= 1
 
@@ -172,6 +169,8 @@ class BatchFeed:
             unseen = [number for number in order if number not in self._fresh]
             if unseen:
                 return unseen[:MAX_KEYS]
+        if self._step % 2 and self._chunks:
+            return []  # so that there is room for samples and reasons
         still_open = [number for number, chunk in self._chunks.items() if not chunk.closed]
         return sorted(still_open, key=lambda number: self._read_at.get(number, 0))[:MAX_KEYS]
 

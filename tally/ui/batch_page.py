@@ -90,6 +90,8 @@ class _BatchPage:
             ui.label(title).classes("font-bold")
             chart = ui.echart(charts.base() | {"xAxis": {}, "yAxis": {}, "series": []})
             chart.classes(f"tally-chart chart-{name}").mark(name)
+            if name == "heat":
+                self._legend = ui.row().classes("gap-2")
             return chart, ui.label().classes("text-sm opacity-70 tally-text")
 
     def _said_by(self, label: str, act: Callable[[Output], Any]) -> ui.button:
@@ -249,6 +251,12 @@ class _BatchPage:
             chart.options.clear()
             chart.options.update(options)
             label.set_text(text)
+        self._legend.clear()
+        with self._legend:
+            for text, colour in charts.kinds(view):
+                with ui.row().classes("items-center gap-1 no-wrap"):
+                    ui.element("span").style(f"background: {colour}; width: 12px; height: 12px")
+                    ui.label(text).classes("text-sm")
         self._flow.clear()
         chunks = view.progress.chunks.values()
         with self._flow:

@@ -118,24 +118,14 @@ def heat_map(view: View) -> dict[str, Any]:
             rows = sum(chunk.expected_rows for chunk in known)
             name += f"\n{counts.total:,} of {rows:,} rows, {counts.failed:,} failed, {counts.rejected:,} rejected"
         cells.append({"name": name, "value": [cell % columns, cell // columns, kind]})
-    pieces = [{"value": kind, "label": label, "color": colour} for kind, (label, colour) in enumerate(CELLS)]
-    used = {cell["value"][2] for cell in cells}
+    pieces = [{"value": kind, "color": colour} for kind, (_, colour) in enumerate(CELLS)]
     hidden = {"show": False, "type": "category", "splitArea": {"show": False}}
     return base() | {
-        "grid": {"left": 8, "right": 8, "top": 8, "bottom": 56},
+        "grid": {"left": 8, "right": 8, "top": 8, "bottom": 8},
         "tooltip": {"trigger": "item", "renderMode": "richText", ":formatter": "found => found.name"},
         "xAxis": hidden | {"data": list(range(columns))},
         "yAxis": hidden | {"data": list(range(max(1, -(-count // columns)))), "inverse": True},
-        "visualMap": {
-            "type": "piecewise",
-            "dimension": 2,
-            "orient": "horizontal",
-            "bottom": 0,
-            "left": "center",
-            "itemSymbol": "rect",
-            "textStyle": {"color": _INK},
-            "pieces": [piece for piece in pieces if piece["value"] in used],
-        },
+        "visualMap": {"show": False, "type": "piecewise", "dimension": 2, "pieces": pieces},
         "series": [
             {
                 "type": "heatmap",
@@ -144,6 +134,14 @@ def heat_map(view: View) -> dict[str, Any]:
             }
         ],
     }
+
+
+def kinds(view: View) -> list[tuple[str, str]]:
+    """Return the kinds of chunks that there are, each with its colour, for a legend."""
+    total = view.batch.chunks or 0
+    found = {_kind(chunk) for chunk in view.progress.chunks.values()}
+    found |= {0} if len(view.progress.chunks) < total else set()
+    return [CELLS[kind] for kind in sorted(found)]
 
 
 def durations_of(view: View) -> list[int]:

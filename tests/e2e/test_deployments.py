@@ -205,7 +205,8 @@ def test_a_first_apply_that_is_killed_is_resumed_with_what_no_state_knows(stage:
         "module.completion.aws_cloudwatch_event_bus.this",
     ]
     removed = stage.terraform("state", "rm", *lost)
-    assert removed.returncode == 0, removed.stderr
+    # Killed while it wrote its state, Terraform has lost all of it: these too.
+    assert removed.returncode == 0 or "No state file was found" in removed.stderr, removed.stderr
     returned, said = stage.cut_short("terraform apply: table", lambda deploying: deploying.send_signal(signal.SIGINT))
     assert returned == 130, said
     assert "UTC was cut short: continuing it." in said

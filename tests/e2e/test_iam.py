@@ -47,6 +47,7 @@ UNSEEN = {
     "*/WriteOwnLogs/*": "Lambda's runtime writes what the function prints",
     "*/TellMissingFromForbidden/*": "S3 looks for it when a key is not there, to answer 404 instead of 403",
     "*/ReadUpload/s3:GetObjectVersion": "the local trail tells no versions; a test above sees each of them refused",
+    "*/ReadCorrections/s3:GetObjectVersion": "likewise; the same reader as for uploads",
     "export/WriteResults/s3:AbortMultipartUpload": "a redrive that overtakes an export; unit tests have one",
     "plan/UnpackUpload/s3:ListMultipartUploadParts": "the local trail calls it reading; a test above sees it refused",
 }
@@ -164,6 +165,23 @@ def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, p
     enforced.tally.json("redrive", batch_id)
     assert enforced.tally.ended(batch_id, attempt=2).counts == replace(AFTER, failed=2)
     wait_for(lambda: _announced(enforced) >= {f"{batch_id}#1", f"{batch_id}#2"}, what="both completion events")
+
+
+def test_rejected_rows_are_read_again_and_corrected_ones_in_their_place(enforced: Enforced, tmp_path: Path) -> None:
+    """From the upload, and from what an operator put into the bucket; the export reads that too."""
+    batch_id = enforced.submit("corrected.csv", CONTENT)
+    assert enforced.tally.ended(batch_id).counts == AFTER
+    assert enforced.tally.json("redrive", batch_id, "--rejected")["redriven"] == 1
+    assert enforced.tally.ended(batch_id, attempt=2).counts == AFTER
+    path = tmp_path / "corrected.csv"
+    for attempt, parts in ((3, "p: one|p: two"), (4, "p: one|q: two")):
+        path.write_text(f"tally_line,document_id,title,parts\n4,C,no part,{parts}\n")
+        assert enforced.tally.json("redrive", batch_id, "--from", str(path))["redriven"] == 1
+        enforced.tally.ended(batch_id, attempt=attempt)
+        folder = tmp_path / f"results-{attempt}"
+        enforced.tally.json("results", batch_id, "-o", str(folder))
+        assert enforced.tally.json("verify", str(folder))["whole"] is True
+    assert enforced.tally.ended(batch_id, attempt=4).counts == Counts(succeeded=3)
 
 
 def _announced(enforced: Enforced) -> set[str]:

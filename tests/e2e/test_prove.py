@@ -27,6 +27,7 @@ PROBES = (
     "faults",
     "throttled",
     "redrive",
+    "results",
     "events",
     "alarm",
 )

@@ -1,5 +1,6 @@
-"""The README's way from a file to its results, on a fresh copy of the repository, as it is written there."""
+"""The tutorial, on a fresh copy of the repository: its commands as they are written there, with its two edits."""
 
+import gzip
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.clone import Clone, clone
+from tests.support.pages import Block, blocks
 
 pytestmark = pytest.mark.e2e
 
-SECTION = re.compile(r"## Write a job\n.*?```sh\n(.*?)```", re.DOTALL)
+EXIT_STATUS = re.compile(r"# exit status (\d)")
+EDIT = "the test puts this into the job"
 
 
 @pytest.fixture
@@ -21,15 +24,32 @@ def copy(tmp_path: Path) -> Iterator[Clone]:
     made.tally("down")
 
 
-def test_the_commands_of_the_tutorial_lead_from_a_file_to_its_results(copy: Clone) -> None:
-    """Nobody edits anything in between; the test that was written passes."""
-    found = SECTION.search((copy.repo / "README.md").read_text("utf-8"))
+def edit(job: Path, block: Block) -> None:
+    """Put the block in the place of ``process``, which is the last function of a job that was drafted."""
+    before, found, _ = job.read_text("utf-8").partition("def process(")
     assert found
-    commands = [shlex.split(line, comments=True) for line in found[1].splitlines()]
-    assert [command[:2] for command in commands] == [["tally", name] for name in ("new", "try", "submit")]
-    for command in commands:
-        done = copy.tally(*command[1:])
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    assert "120" in done.stdout
-    tested = copy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/jobs")
-    assert tested.returncode == 0, tested.stdout
+    job.write_text(before + block.text, "utf-8")
+
+
+def run(copy: Clone, line: str) -> str:
+    """Run a line of the page, which says its exit status where that is not 0; returns what it printed."""
+    tool, *arguments = shlex.split(line, comments=True)
+    done = copy.tally(*arguments) if tool == "tally" else copy.run(tool, *arguments)
+    stated = EXIT_STATUS.search(line)
+    assert done.returncode == (int(stated[1]) if stated else 0), f"{line}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_commands_of_the_tutorial_lead_from_a_file_to_its_results(copy: Clone) -> None:
+    """Everything that the page promises on the way is in what the commands print."""
+    shown: dict[str, str] = {}
+    for block in blocks(copy.repo / "docs" / "tutorial.md"):
+        if block.note == EDIT:
+            edit(copy.repo / "app" / "chalicelib" / "jobs" / "weather.py", block)
+        elif block.language == "sh" and not block.not_run:
+            shown |= {line.partition("   #")[0]: run(copy, line) for line in block.text.splitlines()}
+    assert "107" in shown["tally submit examples/weather.csv --up --watch"]
+    assert "ValueError: no rain measured by *" in shown["tally failures @"]
+    assert "120" in shown["tally redrive @ --reason 'ValueError: no rain measured by *' --watch"]
+    (part,) = (copy.repo / "results").glob("results-*.jsonl.gz")
+    assert gzip.decompress(part.read_bytes()).count(b'"wet"') == 120

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from tests.model.explorer import Explored, Explorer
+from tests.model.exporting import Exporting, ended
 from tests.model.protocol import Tally, content, planned, ready, to_ingest, to_process
 from tests.model.system import Bounds, Start
 
@@ -24,13 +25,15 @@ class Configuration:
     bounds: Bounds = Bounds()  # noqa: RUF009  frozen
     corrected: bool = False
     """Whether a job that takes every row was deployed since the file was read."""
+    exports: bool = False
+    """Whether results are written too."""
     quick: bool = True
     """Whether it takes a few seconds, and is a test too."""
 
     def explore(self) -> Explored:
         """Visit every state within the bounds."""
         flaky = frozenset({"A"}) if self.start.outage else frozenset[str]()
-        system = Tally(
+        system = (Exporting if self.exports else Tally)(
             content=content(*self.chunks),
             flaky=flaky,
             corrected=self.corrected,
@@ -46,6 +49,8 @@ _REREAD = Start(items=ready(INVALID), messages=[to_process(0)], commands=["redri
 _TWO_CHUNKS = Start(
     items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE
 )
+_RESULTS = ended(ONE, TWO)
+_OVERTAKEN = replace(ended(ONE), commands=["redrive"])
 
 CONFIGURATIONS = (
     Configuration(
@@ -137,6 +142,42 @@ CONFIGURATIONS = (
         name="two chunks, a redrive, and a repair and the closes that may sleep anywhere",
         chunks=(ONE, TWO),
         start=replace(_TWO_CHUNKS, schedule=["repair"]),
+        quick=False,
+    ),
+    Configuration(
+        name="the results of two chunks, any call unheard, a delivery more",
+        chunks=(ONE, TWO),
+        start=_RESULTS,
+        bounds=Bounds(unheard=1, copies=1),
+        exports=True,
+    ),
+    Configuration(
+        name="the results of two chunks, a worker dies anywhere, a delivery more",
+        chunks=(ONE, TWO),
+        start=_RESULTS,
+        bounds=Bounds(deaths=1, copies=1),
+        exports=True,
+    ),
+    Configuration(
+        name="the results of a chunk and of its redrive, any call unheard",
+        chunks=(ONE,),
+        start=_OVERTAKEN,
+        bounds=Bounds(unheard=1),
+        exports=True,
+    ),
+    Configuration(
+        name="the results of a chunk and of its redrive, a worker dies anywhere",
+        chunks=(ONE,),
+        start=_OVERTAKEN,
+        bounds=Bounds(deaths=1),
+        exports=True,
+    ),
+    Configuration(
+        name="the results of a chunk and of its redrive, two overlapping deliveries",
+        chunks=(ONE,),
+        start=_OVERTAKEN,
+        bounds=Bounds(copies=1),
+        exports=True,
         quick=False,
     ),
 )

@@ -9,13 +9,15 @@ from unittest.mock import patch
 
 import msgspec
 
-from chalicelib.steps import ingest, pieces, process, recount, redrive, settle
-from chalicelib.store import attempts, ledger
+from chalicelib.results import chunk as results
+from chalicelib.steps import export, ingest, pieces, process, recount, redrive, settle
+from chalicelib.store import attempts, exports, ledger
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.ledger import Seen
 from tests.model.configurations import INVALID, ONE, TWO, Configuration
 from tests.model.explorer import Explored
+from tests.model.exporting import ended
 from tests.model.protocol import planned, ready, to_ingest, to_process
 from tests.model.system import Bounds, Start
 
@@ -48,6 +50,10 @@ REREADING = Configuration(
     bounds=Bounds(copies=1),
 )
 TWO_CHUNKS = Configuration(name="two chunks", chunks=(ONE, TWO), start=_TWO, bounds=Bounds(copies=1))
+RESULTS = Configuration(name="results", chunks=(ONE, TWO), start=ended(ONE, TWO), bounds=Bounds(copies=1), exports=True)
+OVERTAKEN = Configuration(
+    name="overtaken", chunks=(ONE,), start=replace(ended(ONE), commands=["redrive"]), exports=True
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,10 @@ def _without_generations(finished: Any, seen: Seen) -> Any:
     return ledger_fresh(finished, replace(seen, generation=0))
 
 
+def _without_corrections(seen: Seen, finished: ledger.Finished) -> bool:
+    return seen_is_past(replace(seen, corrected=type(seen.corrected)()), finished)
+
+
 def _without_bits(finished: Any, seen: Seen) -> Any:
     return ledger_fresh(finished, replace(seen, done=type(seen.done)()))
 
@@ -97,8 +107,21 @@ def _unraised(name: str, build: Callable[..., Any]) -> Callable[..., Any]:
     return built
 
 
+def _backwards(found: Any, wanted: Any = None) -> Any:
+    return reversed(list(outcomes(found, wanted)))
+
+
+def _stands_unless_incomplete(exporter: Any, begun: Any) -> Any:
+    if isinstance(sys.exception(), results.IncompleteError):
+        return standing(exporter, begun)
+    return exporter._repository.require_batch(begun.batch_id)
+
+
 give_up = ingest.Ingester.give_up
+outcomes = results.ChunkResults.outcomes
+standing = export.Exporter._standing
 ledger_fresh = ledger.fresh
+seen_is_past = Seen.is_past
 pieces_wanted = pieces.wanted_rows
 
 MUTANTS = (
@@ -133,6 +156,14 @@ MUTANTS = (
         attribute="fresh",
         instead=_without_generations,
         found_by=(COPIES, TWO_CHUNKS),
+    ),
+    Mutant(
+        name="count: outcomes of a row from before it was corrected are dropped",
+        protects="a corrected row from the result of the uploaded one",
+        module=Seen,
+        attribute="is_past",
+        instead=_without_corrections,
+        test="tests/unit/steps/test_redrive_corrected.py -k came_of_the_uploaded_row",
     ),
     Mutant(
         name="count: raises the version",
@@ -173,6 +204,22 @@ MUTANTS = (
         attribute="NO_SUCH_MARKER",
         instead="",
         test="tests/unit/steps/test_ingest.py -k never_overwritten",
+    ),
+    Mutant(
+        name="ingest: pages with corrected rows are in the transaction",
+        protects="a corrected row from what another reading writes late",
+        module=ingest,
+        attribute="_is_guarded",
+        instead=lambda chunk: bool(chunk.rereads),
+        test="tests/unit/steps/test_redrive_corrected.py -k slept_through_another_correction",
+    ),
+    Mutant(
+        name="ingest: pages with corrected rows are behind those of the upload",
+        protects="a corrected row from a first reading that slept",
+        module=ingest,
+        attribute="_first_page",
+        instead=lambda chunk: chunk.pages,
+        test="tests/unit/steps/test_redrive_corrected.py -k first_reading_that_slept",
     ),
     Mutant(
         name="close: the chunk has the version of the image",
@@ -239,5 +286,45 @@ MUTANTS = (
         attribute="AS_READ",
         instead=ALWAYS,
         found_by=(REPAIR,),
+    ),
+    Mutant(
+        name="results: the attempt is read again after the chunks",
+        protects="a file from having rows of two attempts",
+        module=export.Exporter,
+        attribute="_standing",
+        instead=_stands_unless_incomplete,
+        found_by=(OVERTAKEN,),
+    ),
+    Mutant(
+        name="results: the piece is not marked",
+        protects="a piece from being counted twice, and the manifest from being written without another",
+        module=exports,
+        attribute="IS_NEW",
+        instead="",
+        found_by=(RESULTS,),
+    ),
+    Mutant(
+        name="results: the export was begun",
+        protects="half an export from appearing when its item was deleted",
+        module=exports,
+        attribute="IS_BEGUN",
+        instead="",
+        test="tests/unit/steps/test_export.py -k was_deleted",
+    ),
+    Mutant(
+        name="results: the manifest waits for every piece",
+        protects="a manifest from being there without its files",
+        module=exports.Export,
+        attribute="complete",
+        instead=property(lambda begun: begun.written > 0),
+        found_by=(RESULTS,),
+    ),
+    Mutant(
+        name="results: the rows of a chunk are in the order of the file",
+        protects="rows from being anywhere",
+        module=results.ChunkResults,
+        attribute="outcomes",
+        instead=_backwards,
+        found_by=(RESULTS,),
     ),
 )

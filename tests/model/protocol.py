@@ -76,7 +76,7 @@ class Tally:
     def deliver(self, handler: str, messages: Sequence[Message], tape: Tape) -> None:
         """Run the handler of a queue."""
         tape.forgets = self.forgets
-        step = _Steps(tape, self.s3)
+        step = steps(tape, self.s3)
         deliveries = [Delivery(str(at), body, receive_count=count) for at, (body, count) in enumerate(messages)]
         failures = Failures()
         if handler == "finish":
@@ -100,7 +100,7 @@ class Tally:
     def consume(self, consumer: str, records: Sequence[Any], tape: Tape) -> None:
         """Run a handler of the stream."""
         tape.forgets = self.forgets
-        step = _Steps(tape, self.s3)
+        step = steps(tape, self.s3)
         found = changes({"Records": records})
         if consumer == "dispatch":
             step.dispatcher.dispatch(found)
@@ -110,7 +110,7 @@ class Tally:
     def command(self, name: str, tape: Tape) -> None:
         """Run a command of an operator, or the schedule's repair."""
         tape.forgets = self.forgets
-        step = _Steps(tape, self.s3)
+        step = steps(tape, self.s3)
         match name:
             case "redrive":
                 step.redriver.redrive(BATCH, on_chunk=lambda: None)
@@ -178,7 +178,7 @@ class _Steps:
             "s3": s3,
             "lambda": MemoryLambda(),
         }
-        found = services.Services(services.settings(), RETRY, clients.__getitem__)
+        self.services = found = services.Services(services.settings(), RETRY, clients.__getitem__)
         self.ledger = _Ledger(table=found.ledger.table, retention=found.ledger.retention, clock=lambda: NOW, tape=tape)
         marks = _Died(table=found.ledger.table, run="run")
         self.ingester = replace(found.ingester, starts=marks, clock=lambda: NOW)
@@ -203,6 +203,11 @@ class _Steps:
             ingester=self.ingester,
             finisher=self.finisher,
         )
+
+
+def steps(tape: Tape, s3: MemoryS3) -> _Steps:
+    """Return the steps of one invocation."""
+    return _Steps(tape, s3)
 
 
 class _Died(Starts):

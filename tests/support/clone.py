@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _REPO = Path(__file__).parents[2]
-_COPIED = ("app", "docs", "examples", "infra", "tally", "tests", "tools", "pyproject.toml", "README.md")
+_COPIED = ("app", "docs", "examples", "infra", "tally", "tests", "tools", "pyproject.toml", "README.md", "CHANGELOG.md")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".chalice", ".terraform*", "terraform.tfstate*")
 
 
@@ -24,9 +24,13 @@ class Clone:
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python with the copy's own modules."""
+        return self.run("python", *arguments)
+
+    def run(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a tool in the copy; ``python`` is this one, with the copy's own modules."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TALLY_"))}
         return subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable if tool == "python" else tool, *arguments],
             cwd=self.repo,
             env=kept | {"PYTHONPATH": f"{self.repo / 'app'}{os.pathsep}{self.repo}"},
             capture_output=True,

@@ -11,8 +11,11 @@ import pytest
 
 from bench.samples import incompressible, real_shape, without_failures
 from chalicelib import services
+from chalicelib.files.form import Form
+from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
 from tally.batch.cost import Worked, estimate
+from tally.batch.export_use import ExportUse
 from tally.batch.reader import Reader
 from tally.local import sample
 from tally.local.sample import Expected
@@ -133,3 +136,45 @@ def test_the_estimate_of_a_batch_is_what_was_metered(metered: tuple[Meter, Pipel
     sqs = meter.requests["send_message_batch"] + 2 * delivered
     # What is billed: the outcomes of a chunk take two requests of 64 KB to send, and two to receive.
     assert cost.sqs_requests == pytest.approx(sqs + 2 * cost.chunks, rel=0.1)
+
+
+@pytest.mark.parametrize("form", [Form.JSONL, Form.CSV])
+@pytest.mark.parametrize("chunks_per_part", [4, 50])
+def test_the_estimate_has_what_writing_results_takes_in_it(
+    monkeypatch: pytest.MonkeyPatch, form: Form, chunks_per_part: int
+) -> None:
+    """Of one part and of many, with failures in some chunks: all of it beyond what the batch takes without."""
+    monkeypatch.setattr(begin_export, "CHUNKS_PER_PART", chunks_per_part)
+    monkeypatch.setattr(begin_export, "_form", lambda _batch: form)
+    with _metered(sample.write) as (plain, without, _):
+        messages = sum(received.total() for received in without.received.values())
+    with _metered(sample.write, export=True) as (meter, pipeline, batch):
+        reader = Reader(dynamodb=pipeline.dynamodb, table="tally-test")  # type: ignore[arg-type]
+        found = reader.require(batch)
+        cost = estimate(reader, found, Worked(functions={}))
+        export = cost.exported
+        stored = [len(body) for (key, _), body in pipeline.s3.objects.items() if key.startswith("results/")]
+        received = sum(received.total() for received in pipeline.received.values()) - messages
+    more = meter.requests - plain.requests
+    s3 = {name: more.pop(name, 0) for name in ("get_object", "put_object")}
+    sent = more.pop("send_message_batch")
+    del more["put_events"]
+    assert export.write_units == meter.units.total() - plain.units.total()
+    assert export.dynamodb_requests == pytest.approx(more.total(), abs=1)
+    assert export.read_units == pytest.approx(meter.read_units - plain.read_units, rel=0.1)
+    assert (export.s3_gets, export.s3_puts) == (s3["get_object"], s3["put_object"])
+    assert export.sqs_requests == sent + 2 * received
+    assert export.kept_bytes == sum(stored) - min(stored)  # but for the manifest
+    assert export.kept_gb_months == pytest.approx(export.kept_bytes / 10**9 * 3)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_results_of_a_million_rows_take_a_two_hundredth_of_a_request_a_row(form: Form) -> None:
+    """With failures in every chunk; by what the test above holds to a meter."""
+    chunks = 1_000_000 // _defaults("chunk_rows")["chunk_rows"]
+    parts = chunks // begin_export.CHUNKS_PER_PART
+    export = ExportUse.of(
+        parts=parts, chunks=chunks, with_failures=chunks, form=form, read_units_of_chunk=15, sizes=[], days=90
+    )
+    assert export.write_units <= 0.002 * 1_000_000
+    assert export.dynamodb_requests + export.sqs_requests + export.s3_gets + export.s3_puts <= 0.005 * 1_000_000

@@ -2,12 +2,13 @@
 
 import os
 
+import msgspec
 import pytest
 
 from chalicelib.errors import SettingsError
-from chalicelib.settings import Queue, Settings, Trigger
+from chalicelib.settings import Queue, ResultsTable, Settings, Trigger
 
-NAMES = [f"TALLY_{name.upper()}" for name in Settings.__struct_fields__]
+NAMES = [f"TALLY_{field.name.upper()}" for field in msgspec.structs.fields(Settings) if field.required]
 
 
 @pytest.fixture
@@ -59,7 +60,14 @@ def test_all_missing_variables_are_named_at_once() -> None:
     assert str(raised.value).startswith(", ".join(NAMES))
 
 
-@pytest.mark.parametrize("name", ["TALLY_QUEUES", "TALLY_FUNCTIONS"])
+def test_a_stage_may_have_a_results_table(environ: dict[str, str]) -> None:
+    """Without one nothing is said of it."""
+    assert Settings.from_env(environ).results_table is None
+    environ["TALLY_RESULTS_TABLE"] = '{"name": "r", "write_share": 0.95, "retention_days": 400}'
+    assert Settings.from_env(environ).results_table == ResultsTable(name="r", write_share=0.95, retention_days=400)
+
+
+@pytest.mark.parametrize("name", ["TALLY_QUEUES", "TALLY_FUNCTIONS", "TALLY_RESULTS_TABLE"])
 def test_a_variable_that_is_not_json_is_named(environ: dict[str, str], name: str) -> None:
     """Shells eat quotes."""
     environ[name] = "{ingest: {}}"
@@ -73,6 +81,7 @@ def test_a_variable_that_is_not_json_is_named(environ: dict[str, str], name: str
         ("TALLY_QUEUES", "[]", r"\$\.queues"),
         ("TALLY_QUEUES", '{"work": {"url": "u"}}', "arn"),
         ("TALLY_FUNCTIONS", '{"process": {}}', "batch_size"),
+        ("TALLY_RESULTS_TABLE", '{"name": "r", "write_share": 2}', r"\$\.results_table"),
         ("TALLY_CHUNK_ROWS", "many", r"\$\.chunk_rows"),
     ],
 )

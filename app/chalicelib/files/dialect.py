@@ -10,7 +10,7 @@ from chalicelib.files.encodings import UTF_8, named
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", ":": "colon", "^": "caret", "~": "tilde"}
 """Each with the word for it in messages. A space is none: cleaning takes spaces away."""
-_ATTRIBUTES = ("FORMAT", "DELIMITER", "ENCODING", "NULLS", "EXTRA", "HEADER")
+ATTRIBUTES = ("FORMAT", "DELIMITER", "ENCODING", "NULLS", "EXTRA", "HEADER")
 
 _ENCODINGS = '"utf-8", "utf-16", "utf-16-le", "utf-16-be" or a single-byte encoding such as "latin-1" or "cp1252"'
 
@@ -62,7 +62,7 @@ class Dialect:
     @classmethod
     def of(cls, job: str, attributes: Mapping[str, Any]) -> Self:
         """Read it off the attributes of a job's module; raises FatalError that names job, attribute and choices."""
-        said = {name: attributes[name] for name in _ATTRIBUTES if name in attributes}
+        said = {name: attributes[name] for name in ATTRIBUTES if name in attributes}
         format_ = said.get("FORMAT", Format.CSV)
         if not isinstance(format_, str) or format_ not in set(Format):
             raise _bad(job, "FORMAT", format_, _choices(Format))

@@ -21,13 +21,15 @@ class Stored:
     size: int
     sha256: str
     version_id: str
+    etag: str
 
 
 @dataclass(slots=True, kw_only=True)
 class ObjectWriter:
     """Takes bytes for one object, which is there when ``complete`` has returned, and not before.
 
-    Dying leaves an unfinished upload at most; the bucket's lifecycle removes it.
+    Dying leaves an unfinished upload at most; the bucket's lifecycle removes it. With the ``upload_id`` of an earlier
+    writer its parts are stored again in that upload, which S3 completes once, however many writers try.
     """
 
     s3: "S3Client"
@@ -35,11 +37,22 @@ class ObjectWriter:
     key: str
     content_type: str
     retry: "Retry"
+    upload_id: str = ""
     _waiting: bytearray = field(default_factory=bytearray, init=False)
     _digest: Any = field(default_factory=hashlib.sha256, init=False)
     _size: int = field(default=0, init=False)
-    _upload_id: str = field(default="", init=False)
     _parts: list[Any] = field(default_factory=list, init=False)
+
+    def begin(self) -> str:
+        """Begin a multipart upload, also if the object turns out to be small; returns its id."""
+        begun = self.retry(
+            self.s3.create_multipart_upload,
+            **self._where,
+            ContentType=self.content_type,
+            ChecksumAlgorithm=_CHECKSUM,
+        )
+        self.upload_id = begun["UploadId"]
+        return self.upload_id
 
     def write(self, data: bytes) -> None:
         """Take the next bytes; stores a part of the object when enough have come."""
@@ -54,7 +67,7 @@ class ObjectWriter:
         """Let the object appear; raises UploadEndedError if an earlier try of this did so and was not heard."""
         rest = bytes(self._waiting)
         answer: Any
-        if self._upload_id:
+        if self.upload_id:
             self._store(rest)
             answer = self.retry(
                 self.s3.complete_multipart_upload, **self._upload, MultipartUpload={"Parts": self._parts}
@@ -68,11 +81,16 @@ class ObjectWriter:
                 ChecksumAlgorithm=_CHECKSUM,
             )
         version = answer.get("VersionId", "")
-        return Stored(size=self._size, sha256=self._digest.hexdigest(), version_id="" if version == "null" else version)
+        return Stored(
+            size=self._size,
+            sha256=self._digest.hexdigest(),
+            version_id="" if version == "null" else version,
+            etag=answer["ETag"].strip('"'),
+        )
 
     def abort(self) -> None:
         """Remove what was stored of an object that is not to appear."""
-        if self._upload_id:
+        if self.upload_id:
             self.retry(self.s3.abort_multipart_upload, **self._upload)
 
     @property
@@ -81,17 +99,11 @@ class ObjectWriter:
 
     @property
     def _upload(self) -> dict[str, Any]:
-        return self._where | {"UploadId": self._upload_id}
+        return self._where | {"UploadId": self.upload_id}
 
     def _store(self, part: bytes) -> None:
-        if not self._upload_id:
-            begun = self.retry(
-                self.s3.create_multipart_upload,
-                **self._where,
-                ContentType=self.content_type,
-                ChecksumAlgorithm=_CHECKSUM,
-            )
-            self._upload_id = begun["UploadId"]
+        if not self.upload_id:
+            self.begin()
         position = len(self._parts) + 1
         answer: Any = self.retry(
             self.s3.upload_part, **self._upload, PartNumber=position, Body=part, ChecksumAlgorithm=_CHECKSUM

@@ -16,7 +16,11 @@ It may also define
 - ``EXTRA``: ``"ignore"`` leaves out columns that no field matches, ``"keep"`` keeps them in ``row.extra``, and
   ``"reject"``, the default, rejects the file, or of JSON lines the row,
 - ``HEADER``: the names of the columns in order, for files without a header,
-- ``EXPORT``: ``False`` writes no files of results when a batch ends (default ``"jsonl"``).
+- ``EXPORT``: ``"csv"`` writes results as CSV, with the cells of the file and the fields of the type that ``process``
+  says it returns; ``False`` writes no files of results when a batch ends (default ``"jsonl"``),
+- ``KEY``: the column, or the field of the result, by which results are put into the stage's results table,
+- ``THEN``: the job that takes the results of a batch as its own file when the batch completes, such as ``"letters"``,
+- ``THEN_WITH_FAILURES``: ``True`` hands on the results of the other rows also if rows failed or were rejected.
 """
 
 import builtins
@@ -30,9 +34,11 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from chalicelib.chaining import Then
 from chalicelib.errors import FatalError
 from chalicelib.files.dialect import Dialect
 from chalicelib.files.form import Form
+from chalicelib.keys import Key
 from chalicelib.rows import HeaderError, Row, Schema
 
 
@@ -60,6 +66,8 @@ class Job:
     failure_limit: int | str | None = None
     chunk_rows: int | None = None
     export: Form | None = Form.JSONL
+    key: Key | None = None
+    then: Then | None = None
 
     def most_failures(self, rows: int) -> int | None:
         """Return how many of so many rows may fail before the batch stops; None if all may."""
@@ -88,15 +96,18 @@ def job_of(name: str, module: ModuleType) -> Job:
         raise FatalError(
             f"chalicelib/jobs/{name}.py must define Row, a subclass of chalicelib.rows.Row, and process(row)"
         )
+    schema = _schema(name, row, Dialect.of(name, vars(module)))
     job = Job(
         name=name,
-        schema=_schema(name, row, Dialect.of(name, vars(module))),
+        schema=schema,
         process=process,
         attempts=getattr(module, "ATTEMPTS", 3),
         heavy=getattr(module, "heavy", never_heavy),
         failure_limit=getattr(module, "FAILURE_LIMIT", None),
         chunk_rows=getattr(module, "CHUNK_ROWS", None),
         export=_form(name, getattr(module, "EXPORT", True)),
+        key=_key(name, getattr(module, "KEY", None), schema, process),
+        then=Then.of(name, vars(module)),
     )
     if not (isinstance(job.attempts, int) and job.attempts >= 1 and callable(job.heavy)):
         raise FatalError(f"jobs/{name}.py: ATTEMPTS must be a number from 1, heavy a function of a row")
@@ -104,6 +115,8 @@ def job_of(name: str, module: ModuleType) -> Job:
         raise FatalError(f'jobs/{name}.py: FAILURE_LIMIT must be a number of rows or a share such as "5%"')
     if job.chunk_rows is not None and not _is_size(job.chunk_rows):
         raise FatalError(f"jobs/{name}.py: CHUNK_ROWS must be a number of rows from 1 to {_MAX_CHUNK_ROWS:,}")
+    if job.key and not job.export:
+        raise FatalError(f"jobs/{name}.py: KEY needs files of results, and EXPORT = False writes none")
     return job
 
 
@@ -130,6 +143,13 @@ def _form(name: str, said: object) -> Form | None:
         return Form(said)
     forms = " or ".join(f'"{form}"' for form in Form)
     raise FatalError(f"jobs/{name}.py: EXPORT must be False or {forms}")
+
+
+def _key(name: str, said: object, schema: Schema, process: Callable[[Any], object]) -> Key | None:
+    try:
+        return Key.of(said, schema, process)
+    except FatalError as error:
+        raise FatalError(f"jobs/{name}.py: {error}") from error
 
 
 def _is_size(rows: object) -> bool:

@@ -9,6 +9,7 @@ from chalicelib.errors import FatalError
 from chalicelib.store import rows
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.corrections import CORRECTION_PREFIX, Correction, newest
 from chalicelib.store.items import CHUNK_SK, MARKER_PREFIX, ROWS_PREFIX, Item, Outcome, text_of
 from chalicelib.store.marker import Marker, RowOutcome
 
@@ -22,11 +23,12 @@ class IncompleteError(FatalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkResults:
-    """A closed chunk, its markers, and the lines where its stored rows begin."""
+    """A closed chunk, its markers, the lines where its stored rows begin, and what rows of it were corrected by."""
 
     chunk: Chunk
     markers: Sequence[Item]
     stored_lines: Mapping[int, int]
+    corrections: Sequence[Correction] = ()
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Self:
@@ -34,6 +36,7 @@ class ChunkResults:
         chunk: Chunk | None = None
         markers: list[Item] = []
         pages: list[Item] = []
+        corrections: list[Correction] = []
         for item in items:
             sk = text_of(item, "sk")
             if sk == CHUNK_SK:
@@ -42,6 +45,8 @@ class ChunkResults:
                 markers.append(item)
             elif sk.startswith(ROWS_PREFIX):
                 pages.append(item)
+            elif sk.startswith(CORRECTION_PREFIX):
+                corrections.append(Correction.from_item(item))
         if chunk is None:
             raise IncompleteError("a chunk of the batch is not in the table: was it deleted?")
         if not chunk.closed:
@@ -50,6 +55,7 @@ class ChunkResults:
             chunk=chunk,
             markers=markers,
             stored_lines={row.row: row.line for _, row in rows.from_items(pages)},
+            corrections=newest(corrections, chunk.corrected),
         )
         found._require_complete()
         return found
@@ -57,11 +63,15 @@ class ChunkResults:
     @property
     def unsuccessful(self) -> RowBits:
         """The rows that failed or were rejected."""
-        bits = [_summary(item).rows for item in self.markers]
-        return RowBits.of(row for found in bits for kind in (Outcome.FAILED, Outcome.REJECTED) for row in found[kind])
+        return self._with(Outcome.FAILED, Outcome.REJECTED)
 
-    def outcomes(self, wanted: RowBits | None = None) -> Iterator[RowOutcome]:
-        """Return the outcomes of all rows, or of those that are ``wanted``, in their order; some markers in memory."""
+    @property
+    def succeeded(self) -> RowBits:
+        """The rows that succeeded."""
+        return self._with(Outcome.SUCCEEDED)
+
+    def outcomes(self, wanted: Iterable[int] | None = None) -> Iterator[RowOutcome]:
+        """Return the outcomes of all rows, or of those ``wanted``, in their order; some markers are in memory."""
         place = {row: position for position, item in enumerate(self.markers) for row in _summary(item).every_row}
 
         @lru_cache(maxsize=_MAX_DECODED)
@@ -73,10 +83,21 @@ class ChunkResults:
 
     def line(self, outcome: RowOutcome) -> int | None:
         """Return the line where a row begins; None if neither the row nor its outcome says it."""
-        known = self.stored_lines.get(outcome.row) or outcome.line
+        known = self.stored_lines.get(outcome.row) or outcome.line or self._corrected_line(outcome.row)
         if not known and self.chunk.expected_rows == 1:
             return self.chunk.first_line
         return known or None
+
+    def corrected_by(self, row: int) -> str:
+        """Return the name of the file that a row was corrected by, empty if it is as it was uploaded."""
+        return next((each.file.name for each in self.corrections if row in each.lines), "")
+
+    def _corrected_line(self, row: int) -> int:
+        return next((each.lines[row] for each in self.corrections if row in each.lines), 0)
+
+    def _with(self, *outcomes: Outcome) -> RowBits:
+        bits = [_summary(item).rows for item in self.markers]
+        return RowBits.of(row for found in bits for outcome in outcomes for row in found[outcome])
 
     def _require_complete(self) -> None:
         total, every = 0, RowBits()

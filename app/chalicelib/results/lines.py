@@ -16,7 +16,7 @@ class ResultLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     ``line`` is where the row begins in the file, null if its bytes can no longer be read. ``chunk`` and ``row`` name it
     to ``tally row``. ``result`` is what the job returned; the others are there for rows that did not succeed, ``tries``
-    where it is not 1.
+    where it is not 1. ``corrected`` is the file of corrections that the row was read from, if it was, by its name.
     """
 
     line: int | None
@@ -27,6 +27,7 @@ class ResultLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     code: ReasonCode | None = None
     reason: str = ""
     tries: int = 1
+    corrected: str = ""
 
 
 def result_line(found: ChunkResults, outcome: RowOutcome, line: int | None) -> bytes:
@@ -41,6 +42,7 @@ def result_line(found: ChunkResults, outcome: RowOutcome, line: int | None) -> b
             code=outcome.code,
             reason=outcome.reason,
             tries=outcome.tries,
+            corrected=found.corrected_by(outcome.row),
         )
     )
     return text + b"\n"

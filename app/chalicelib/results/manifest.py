@@ -1,11 +1,14 @@
 """manifest.json: what an export consists of, written when all of it is there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from chalicelib.errors import FatalError
+from chalicelib.files.form import Form
+from chalicelib.results.table import Columns
 from chalicelib.store.batch import Batch
+from chalicelib.store.corrections import CorrectionsFile
 from chalicelib.store.exports import FAILED_PIECE, Export, Piece
 from chalicelib.store.items import Counts
 
@@ -42,6 +45,8 @@ class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
 
     ``bytes`` and ``sha256`` are of the object, ``version`` is the version to read, empty where the bucket keeps none.
     ``first_line`` and ``last_line`` are where its first and last row begin in the source, null if that is unknown.
+    ``formula_rows`` have a cell that a spreadsheet would take for a formula, ``without_bytes`` are rows whose bytes
+    could not be read any more: of CSV, where cells are those of the uploader. JSON lines have none of either.
     """
 
     name: str
@@ -51,20 +56,32 @@ class ManifestPart(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     first_line: int | None
     last_line: int | None
+    formula_rows: int = 0
+    without_bytes: int = 0
 
 
-class ManifestFailed(ManifestPart, frozen=True, kw_only=True):
-    """failed.csv; ``formula_rows`` have a cell of the uploader's that a spreadsheet would take for a formula.
+class ManifestCorrections(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with corrected rows, which are in place of those of the source at the same lines.
 
-    ``without_bytes`` are rows whose bytes could not be read any more.
+    ``name`` is what `tally results` calls it, and what the results say of each row that was read from it. Of several
+    corrections of a row the last one holds, so that not each of its ``rows`` need be in the results.
     """
 
-    formula_rows: int
-    without_bytes: int
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+    bucket: str
+    key: str
+    version: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never."""
+    """The whole of manifest.json; ``expires_at`` is when the files are deleted, null for never.
+
+    ``columns`` is the header of each part that is CSV, empty for JSON lines. ``corrections`` are in the order of their
+    names.
+    """
 
     schema_version: int
     batch_id: str
@@ -76,13 +93,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None
     source: ManifestSource
     format: str
+    columns: list[str] = []
     counts: ManifestCounts
     parts: list[ManifestPart]
-    failed: ManifestFailed
+    failed: ManifestPart
+    corrections: list[ManifestCorrections] = []
 
 
-def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
-    """Return the manifest of an export whose pieces are all there; raises FatalError if they do not add up."""
+def manifest(
+    batch: Batch, export: Export, pieces: Sequence[Piece], corrections: Iterable[CorrectionsFile] = ()
+) -> Manifest:
+    """Return the manifest of an export whose pieces are all there; raises FatalError if they do not add up.
+
+    ``corrections`` are all files that the attempt may have rows of.
+    """
     parts = [piece for piece in pieces if piece.number != FAILED_PIECE]
     failed = next(piece for piece in pieces if piece.number == FAILED_PIECE)
     counted = sum((piece.counts for piece in parts), Counts())
@@ -112,15 +136,25 @@ def manifest(batch: Batch, export: Export, pieces: Sequence[Piece]) -> Manifest:
             delimiter=batch.layout.delimiter,
         ),
         format=export.form,
+        columns=Columns(export.inputs, export.fields).names if export.form is Form.CSV else [],
         counts=ManifestCounts(
             rows=counted.total, succeeded=counted.succeeded, failed=counted.failed, rejected=counted.rejected
         ),
         parts=list(map(_part, parts)),
-        failed=ManifestFailed(
-            **msgspec.structs.asdict(_part(failed)),
-            formula_rows=failed.formula_rows,
-            without_bytes=failed.without_bytes,
-        ),
+        failed=_part(failed),
+        corrections=sorted(map(_corrections, corrections), key=lambda each: each.name),
+    )
+
+
+def _corrections(file: CorrectionsFile) -> ManifestCorrections:
+    return ManifestCorrections(
+        name=file.name,
+        rows=file.rows,
+        bytes=file.size,
+        sha256=file.sha256,
+        bucket=file.source.bucket,
+        key=file.source.key,
+        version=file.source.version_id,
     )
 
 
@@ -133,4 +167,6 @@ def _part(piece: Piece) -> ManifestPart:
         version=piece.version_id,
         first_line=piece.first_line,
         last_line=piece.last_line,
+        formula_rows=piece.formula_rows,
+        without_bytes=piece.without_bytes,
     )

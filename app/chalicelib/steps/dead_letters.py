@@ -1,6 +1,6 @@
-"""Dead letters become outcomes of their rows, so that batches end; a copy of each such letter is kept.
+"""Dead letters become outcomes of their rows, so that batches end; a copy of each such dead letter is kept.
 
-A letter that killed no worker, because Lambda throttled its deliveries or a service was out, is sent again instead.
+One that killed no worker, because Lambda throttled its deliveries or a service was out, is sent again instead.
 """
 
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ _DEADLY_RUNS = 2
 """So many runs that never ended prove that a row, or a chunk, kills its workers: one may have died of something else.
 All queues allow five deliveries or more, so what is deadly comes to this number."""
 MAX_RETURNS = 5
-"""How often a letter that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
-_RETURN_SECONDS = 60
-"""What a letter waits before it comes again, for what throttled it to pass."""
+"""How often one that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
+RETURN_SECONDS = 60
+"""What a dead letter waits before it comes again, for what throttled it to pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +64,18 @@ class DeadLetterHandler:
     starts: "Starts"
     failed_plans: "FailedPlans"
     queue_urls: "Mapping[str, str]"
-    """Of the queues whose letters may be sent again, by name."""
+    """Of the queues whose dead letters may be sent again, by name."""
     dead_letters_queue_url: str
     retry: "Retry"
 
     def handle(self, message: "Message", queue: str) -> HandledDeadLetter:
         """Give every row that a dead letter of ``queue`` (its DLQ's name) is about an outcome, then keep a copy.
 
-        Or send the letter again, if the marks of its runs do not prove that it kills its workers; dying after that
+        Or send the dead letter again, if the marks of its runs do not prove that it kills its workers; dying after that
         sends it twice, and its rows are counted once.
 
         Raises MessageError for what cannot be mapped to a row: that stays in its dead-letter queue, whose alarm calls
-        an operator. Dying between outcome and copy means that the letter comes again, and its outcomes are counted
+        an operator. Dying between outcome and copy means that the dead letter comes again, and its outcomes are counted
         once.
         """
         handled = self._record(message, queue)
@@ -133,10 +133,10 @@ class DeadLetterHandler:
         return HandledDeadLetter(rows=len(message.rows) if message.rows is not None else len(rows), counted=counted)
 
     def _send_again(self, queue: str, messages: "Sequence[ChunkMessage | WorkMessage]") -> None:
-        send(self.sqs, self.queue_urls[queue], map(encode, messages), self.retry, delay_seconds=_RETURN_SECONDS)
+        send(self.sqs, self.queue_urls[queue], map(encode, messages), self.retry, delay_seconds=RETURN_SECONDS)
 
     def _refuse_while_leased(self, chunk: ChunkKey, rows: "RowBits") -> None:
-        """Leave a heavy row alone whose worker lives: the letter is a second delivery that was put back too often."""
+        """Leave a heavy row alone whose worker lives: this is a second delivery that was put back too often."""
         for row in rows:
             if self.leases.seconds_left(chunk, row):
                 raise BusyError(f"{chunk.pk} row {row} is being worked on")
@@ -156,7 +156,7 @@ class DeadLetterHandler:
 
 
 def _again(message: WorkMessage, rows: "Sequence[int]", died: int) -> list[WorkMessage]:
-    """Return the messages that take the place of a letter; none if its rows are to be given up.
+    """Return the messages that take the place of a dead letter; none if its rows are to be given up.
 
     Many rows are given up only when no worker ever began them: if one died, it died of one of them at most.
     """

@@ -1,7 +1,7 @@
 """Export: the results of a batch that has ended become files, complete and in order, or nothing is announced."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,16 +12,21 @@ from chalicelib.ahead import ahead
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import SourceGoneError
 from chalicelib.events.detail import exported
+from chalicelib.files.form import Form
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.sink import ObjectWriter, Stored
 from chalicelib.files.source import SETTLING, ObjectReader
 from chalicelib.logs import logger
 from chalicelib.results import failed
 from chalicelib.results.chunk import ChunkResults, IncompleteError
+from chalicelib.results.corrections import corrected_rows
 from chalicelib.results.lines import numbered, result_line
 from chalicelib.results.manifest import manifest
-from chalicelib.store.batch import Batch
+from chalicelib.results.table import Columns, InputCells, Place, record, row_cells
+from chalicelib.store.batch import Batch, Source
+from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
+from chalicelib.store.corrections import files_of
 from chalicelib.store.exports import FAILED_PIECE, Export, Exports, Piece
 from chalicelib.store.items import ChunkKey, Counts, Outcome, timestamp
 from chalicelib.store.marker import RowOutcome
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
     from chalicelib.events.bus import EventBus
     from chalicelib.retry import Retry
+    from chalicelib.steps.begin_save import SaveStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ExportMessage
 
@@ -66,6 +72,7 @@ class Exporter:
     bucket: str
     retry: "Retry"
     retention: timedelta
+    saves: "SaveStarter"
     settling: timedelta = SETTLING
     clock: Clock = utc_now
 
@@ -109,7 +116,7 @@ class Exporter:
     def _write(self, export: Export, number: int) -> Piece:
         """Write one object; it appears only if the attempt stood when all of it had been read."""
         batch = self._standing(export)
-        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.jsonl.gz"
+        name = failed.name(batch.layout) if number == FAILED_PIECE else f"results-{number:06d}.{export.form}.gz"
         writer = ObjectWriter(
             s3=self.s3,
             bucket=self.bucket,
@@ -117,13 +124,14 @@ class Exporter:
             content_type="text/plain" if number == FAILED_PIECE else "application/gzip",
             retry=self.retry,
         )
-        counted = _Counted()
+        counted = Counted()
         try:
             try:
                 if number == FAILED_PIECE:
                     self._write_failed(batch, export, writer, counted)
                 else:
-                    self._write_results(batch, export.chunks_of(number), writer, counted)
+                    for data in self.part(batch, export, number, counted):
+                        writer.write(data)
             except IncompleteError:
                 self._standing(export)  # if it does not stand, rows are on their way back to their queues
                 raise
@@ -134,38 +142,63 @@ class Exporter:
             raise
         return counted.piece(number, name, writer.complete())
 
-    def _write_results(self, batch: Batch, numbers: range, writer: ObjectWriter, counted: "_Counted") -> None:
+    def part(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
+        """Return the bytes of a part, block by block; raises IncompleteError."""
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        for found in ahead(lambda number: self._read(batch, number), numbers, at_once=READERS):
+        records = self._records if export.form is Form.CSV else self._json_lines
+        for data in records(batch, export, number, counted):
+            yield packer.compress(data)
+        yield packer.flush()
+
+    def _json_lines(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
+        for found in self._chunks(batch, export.chunks_of(number)):
             for outcome, line in numbered(found, self._lines(batch, found)):
                 counted.add(outcome, line)
-                writer.write(packer.compress(result_line(found, outcome, line)))
-        writer.write(packer.flush())
+                yield result_line(found, outcome, line)
 
-    def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "_Counted") -> None:
+    def _records(self, batch: Batch, export: Export, number: int, counted: "Counted") -> Iterator[bytes]:
+        columns = Columns(export.inputs, export.fields)
+        cells_of = InputCells(columns, batch.header, batch.layout).of
+        yield columns.header()
+        numbers = export.chunks_of(number)
+        for found, rows in ahead(lambda number: self._read_with_rows(batch, number), numbers, at_once=READERS):
+            for outcome in found.outcomes():
+                row = rows.get(outcome.row)
+                line = row.line if row else found.line(outcome)
+                place = Place(line, found.chunk.key.number, outcome.row, found.corrected_by(outcome.row))
+                cells = row_cells(columns, cells_of(row), outcome, place)
+                counted.add(outcome, line)
+                counted.formula_rows += failed.has_formula(cells)
+                counted.without_bytes += row is None and not found.chunk.unreadable
+                yield record(cells)
+
+    def _chunks(self, batch: Batch, numbers: Iterable[int]) -> Iterator[ChunkResults]:
+        return ahead(lambda number: self._read(batch, number), numbers, at_once=READERS)
+
+    def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "Counted") -> None:
         writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
-        for found in ahead(lambda number: self._read(batch, number), wanted, at_once=READERS):
+        for found in self._chunks(batch, wanted):
             for piece in self._failed_rows(batch, found, counted):
                 writer.write(piece)
 
-    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "_Counted") -> Iterator[bytes]:
-        if found.chunk.unreadable:
+    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "Counted") -> Iterator[bytes]:
+        if found.chunk.unreadable and not found.chunk.corrected:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
             yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
             yield from self._whole(batch, found.chunk, counted)
             return
-        rows = self._source_rows(batch, found.chunk)
+        rows = self._source_rows(batch, found, found.unsuccessful)
         for outcome in found.outcomes(found.unsuccessful):
-            row = rows[outcome.row] if outcome.row < len(rows) else None
+            row = rows.get(outcome.row)
             line = row.line if row else found.line(outcome)
             counted.add(outcome, line)
             counted.formula_rows += row is not None and failed.has_formula(row.cells)
             counted.without_bytes += row is None
             yield failed.lead(line, outcome.reason, batch.layout) + failed.ended(row.data if row else b"", batch.layout)
 
-    def _whole(self, batch: Batch, chunk: Chunk, counted: "_Counted") -> Iterator[bytes]:
+    def _whole(self, batch: Batch, chunk: Chunk, counted: "Counted") -> Iterator[bytes]:
         """Return a line that is too long for a row, block by block."""
         last = b""
         try:
@@ -187,13 +220,34 @@ class Exporter:
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
 
+    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, dict[int, failed.SourceRow]]:
+        found = self._read(batch, number)
+        if found.chunk.unreadable and not found.chunk.corrected:
+            return found, {}
+        return found, self._source_rows(batch, found, RowBits.first(found.chunk.rows or 0))
+
     def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
         """Return the lines of rows that were given up unread, none where the ledger knows them."""
-        if found.chunk.pages or found.chunk.unreadable or all(found.line(each) for each in found.outcomes()):
+        is_read = found.chunk.pages and not found.chunk.corrected  # of one that is corrected perhaps in part
+        if is_read or found.chunk.unreadable or all(found.line(each) for each in found.outcomes()):
             return []
-        return [row.line for row in self._source_rows(batch, found.chunk)]
+        return [row.line for row in self._uploaded_rows(batch, found.chunk)]
 
-    def _source_rows(self, batch: Batch, chunk: Chunk) -> list[failed.SourceRow]:
+    def _source_rows(self, batch: Batch, found: ChunkResults, wanted: RowBits) -> dict[int, failed.SourceRow]:
+        """Return rows of a chunk as they were uploaded, or corrected; without those whose object was deleted."""
+        corrected = wanted & found.chunk.corrected
+        rows = dict(enumerate(self._uploaded_rows(batch, found.chunk))) if wanted - corrected else {}
+        if not corrected:
+            return rows
+        others = {row: each for row, each in rows.items() if row not in corrected}
+        return others | corrected_rows(
+            found.corrections,
+            corrected,
+            batch.layout,
+            lambda file: self._reader_of(file.source, file.created_at),
+        )
+
+    def _uploaded_rows(self, batch: Batch, chunk: Chunk) -> list[failed.SourceRow]:
         """Return the rows of a chunk as they are in the file; none if it was deleted."""
         try:
             data = self._reader(batch).read(chunk.start, chunk.end)
@@ -210,11 +264,14 @@ class Exporter:
             return b""
 
     def _reader(self, batch: Batch) -> ObjectReader:
+        return self._reader_of(batch.content, batch.created_at)
+
+    def _reader_of(self, source: Source, created_at: str) -> ObjectReader:
         return ObjectReader(
             s3=self.s3,
-            source=batch.content,
+            source=source,
             retry=self.retry,
-            settled_at=datetime.fromisoformat(batch.created_at) + self.settling,
+            settled_at=datetime.fromisoformat(created_at) + self.settling,
             clock=self.clock,
         )
 
@@ -222,12 +279,14 @@ class Exporter:
         """Write the manifest and announce it if every piece is there; tells whether it did.
 
         Dying before the note writes and announces it again: the same bytes, and an event with the same ``event_id``.
+        Likewise the results are asked to be saved once more, which changes nothing.
         """
         export = self._exports.require(message.batch, message.attempt)
         if not export.complete or export.exported_at:
             return False
         batch = self._repository.require_batch(export.batch_id)
-        found = manifest(batch, export, list(self._exports.pieces(export)))
+        corrections = files_of(self.table, batch.id, export.attempt)
+        found = manifest(batch, export, list(self._exports.pieces(export)), corrections)
         writer = ObjectWriter(
             s3=self.s3,
             bucket=self.bucket,
@@ -238,12 +297,13 @@ class Exporter:
         writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         stored = writer.complete()
         self.bus.put([exported(batch, export, stored.sha256)])
+        self.saves.begin(batch, export)
         self._exports.finish(export, timestamp(self.clock()), stored.sha256)
         return True
 
 
 @dataclass(slots=True)
-class _Counted:
+class Counted:
     """What was written of a piece so far."""
 
     succeeded: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chalicelib.store.uploads import UploadNotes
     from chalicelib.transport.partial_batch_response import Message
 
-_WAITS = (1, 6, 24)
+WAITS = (1, 6, 24)
 """How many times ``patience`` an upload waits before it is planned again, by how many of its plans failed before: what
 stops plan gets the time to pass, or to be put right. With five minutes it is rejected after some three hours."""
 
@@ -58,12 +58,12 @@ class FailedPlans:
             return  # planned or rejected since
         failure = self.notes.note_failure(batch_id, message_id)
         # Dying from here on means that the message comes again: its failure is noted, and the upload is planned twice.
-        if failure.earlier >= len(_WAITS):
+        if failure.earlier >= len(WAITS):
             reason = f"plan gave up on it {failure.earlier + 1} times: see `tally logs plan`, then upload it again"
             given_up = self.planner.give_up(upload, reason)
             logger.error("upload.given_up", batch_id=batch_id, key=upload.source.key, status=given_up.status)
             return
-        due = failure.noted_at + _WAITS[failure.earlier] * self.patience
+        due = failure.noted_at + WAITS[failure.earlier] * self.patience
         if self.clock() < due:
             raise BusyError(f"{batch_id} is planned again after {due:%H:%M:%S}")
         self.planner.hand_over(upload)

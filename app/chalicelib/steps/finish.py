@@ -49,9 +49,20 @@ class Finisher:
         return Recorded(counted=counted, dropped=dropped)
 
     def count(self, key: ChunkKey, bodies: "Iterable[FinishedMessage]") -> Recorded:
-        """Count the outcomes of messages about one chunk."""
-        found = list(bodies)
-        newest = max(found, key=lambda body: body.version)  # what was read of the chunk last is most likely still true
-        seen = Seen(newest.version, newest.generation, RowBits.from_bytes(newest.done))
-        finished = [Finished(body.generation, outcome) for body in found for outcome in body.outcomes]
-        return self.ledger.record(key, finished, seen)
+        """Count the outcomes of messages about one chunk.
+
+        Those of an older generation are counted by themselves: the chunk has moved since, so that they learn from it
+        which rows were corrected.
+        """
+        by_generation: dict[int, list[FinishedMessage]] = defaultdict(list)
+        for body in bodies:
+            by_generation[body.generation].append(body)
+        counted = dropped = 0
+        for generation, found in sorted(by_generation.items(), reverse=True):
+            newest = max(found, key=lambda body: body.version)  # what was read last is most likely still true
+            seen = Seen(newest.version, generation, RowBits.from_bytes(newest.done))
+            finished = [Finished(generation, outcome) for body in found for outcome in body.outcomes]
+            recorded = self.ledger.record(key, finished, seen)
+            counted += recorded.counted
+            dropped += recorded.dropped
+        return Recorded(counted=counted, dropped=dropped)

@@ -1,27 +1,24 @@
 """Ingest: the rows of one chunk become durable, and with one write the chunk knows how many there are.
 
-Rejected rows that a redrive wants read again become durable beside those that are there.
+Rows that a redrive wants read again, as they are in the upload or as an operator has corrected them, become durable
+beside those that are there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from chalicelib import jobs
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import ConflictError, FatalError, SourceGoneError, described, job_errors
-from chalicelib.files.dialect import Format, Layout
-from chalicelib.files.encodings import UTF_8
-from chalicelib.files.source import SETTLING, ObjectReader
-from chalicelib.rows import RejectedRow
+from chalicelib.errors import ConflictError, job_errors
+from chalicelib.files.source import SETTLING
+from chalicelib.steps.chunk_reader import ChunkReader, Read, given_up
 from chalicelib.store import rows
 from chalicelib.store.batch import Batch
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
 from chalicelib.store.items import (
     CHUNK_SK,
-    MAX_ITEM_BYTES,
     ChunkKey,
     Counts,
     Item,
@@ -32,9 +29,8 @@ from chalicelib.store.items import (
     timestamp,
 )
 from chalicelib.store.ledger import NO_SUCH_MARKER
-from chalicelib.store.marker import ReasonCode, RowOutcome, markers, rows_by_outcome, unsuccessful
+from chalicelib.store.marker import ReasonCode, markers, rows_by_outcome
 from chalicelib.store.repository import Repository
-from chalicelib.store.rows import StoredRow
 from chalicelib.store.table import Put, Update
 from chalicelib.transport.partial_batch_response import Message
 
@@ -46,50 +42,19 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
     from chalicelib.transport.messages import ChunkMessage
 
-_SMALL_BYTES = MAX_ITEM_BYTES // 3
-"""Rows of a plain chunk no larger than this are small: as JSON text grows to twice its size at most, plus brackets."""
+_PAGES_OF_A_READING = 64
+"""More than the rows of one chunk take: it has at most a MiB, a byte is at most six in JSON, and pages are halved."""
 _FIRST = Message(id="", body="")
 """A delivery that nobody has tried before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested:
-    """What became of the rows that were to be read; all zero when another delivery had read them."""
+    """The outcomes of the rows that were to be read; all zero when another delivery had read them."""
 
     rows: int = 0
     rejected: int = 0
     failed: int = 0
-
-
-@dataclass(slots=True)
-class _Read:
-    """What was read of a chunk: the rows that are to be processed, and outcomes of those that are not."""
-
-    columns: tuple[str, ...] = ()
-    stored: list[StoredRow] = field(default_factory=list)
-    heavy: list[int] = field(default_factory=list)
-    outcomes: list[RowOutcome] = field(default_factory=list)
-
-    def only(self, wanted: RowBits) -> Self:
-        """Return what was read of some rows."""
-        return replace(
-            self,
-            stored=[found for found in self.stored if found.row in wanted],
-            heavy=[row for row in self.heavy if row in wanted],
-            outcomes=[found for found in self.outcomes if found.row in wanted],
-        )
-
-    def without_unkept(self) -> Self:
-        """Return the same with every row rejected in which a ``__post_init__`` left what JSON has not."""
-        whys = [(found, rows.why_unkept(found)) for found in self.stored]
-        unkept = [
-            _rejected(found.row, ReasonCode.INVALID, f"line {found.line}, row: cannot be kept: {why}", found.line)
-            for found, why in whys
-            if why
-        ]
-        good = self.only(RowBits.of(found.row for found, why in whys if not why))
-        never = [found for found in self.outcomes if found.outcome is Outcome.REJECTED]
-        return replace(good, outcomes=[*never, *good.outcomes, *unkept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,24 +88,13 @@ class Ingester:
             return self._store(batch, chunk)
 
     def _store(self, batch: Batch, chunk: Chunk) -> Ingested:
-        try:
-            read = self._read(batch, chunk)
-        except SourceGoneError:
-            return self._give_up(chunk, ReasonCode.SOURCE_GONE, "the object was deleted before its rows were read")
-        total = len({row.row for row in read.stored} | {outcome.row for outcome in read.outcomes})
-        if total != chunk.expected_rows:
-            differs = f"planned with {chunk.expected_rows} rows, read with {total}"
-            if chunk.rereads:  # what reads it was changed since: no further delivery will read it as it was planned
-                return self._give_up(chunk, ReasonCode.INVALID, f"its chunk was {differs}; submit the file again")
-            raise FatalError(f"{chunk.key.pk}: {differs}")
-        if chunk.rereads:
-            read = read.only(chunk.rereads)
+        read = self._reader.read(batch, chunk)
         try:
             pages = _pages(batch, chunk, read)
         except job_errors():  # rare, so it is not asked of each row before
             read = read.without_unkept()
             pages = _pages(batch, chunk, read)
-        if not chunk.rereads:
+        if not _is_guarded(chunk):
             self.table.write_all(pages)
         return self.table.retry(self._set_totals, chunk, read, pages)
 
@@ -156,75 +110,34 @@ class Ingester:
         return self._give_up(chunk, code, reason)
 
     def _give_up(self, chunk: Chunk, code: ReasonCode, reason: str) -> Ingested:
-        # A row that is to be read again is not stored, so it stays rejected: a failed one would be run again.
-        outcome = Outcome.REJECTED if chunk.rereads else Outcome.FAILED
-        outcomes = [
-            unsuccessful(row, outcome, code, f"row {row + 1} from line {chunk.first_line}: {reason}")
-            for row in chunk.rereads or range(chunk.expected_rows)
-        ]
-        return self.table.retry(self._set_totals, chunk, _Read(outcomes=outcomes), [])
+        wanted = chunk.rereads or RowBits.first(chunk.expected_rows)
+        return self.table.retry(self._set_totals, chunk, given_up(chunk, wanted, code, reason), [])
 
     @property
     def _repository(self) -> Repository:
         return Repository(table=self.table)
 
-    def _read(self, batch: Batch, chunk: Chunk) -> _Read:
-        if chunk.unreadable:
-            reason = f"line {chunk.first_line}: {chunk.unreadable}"
-            return _Read(outcomes=[_rejected(0, ReasonCode.INVALID, reason, chunk.first_line)])
-        job = jobs.require(batch.job)
-        reader = ObjectReader(
-            s3=self.s3,
-            source=batch.content,
-            retry=self.retry,
-            settled_at=datetime.fromisoformat(batch.created_at) + self.settling,  # created later than uploaded
-            clock=self.clock,
-        )
-        data = reader.read(chunk.start, chunk.end)
-        read = _Read(columns=job.schema.columns)
-        keeps_extra, is_plain = job.schema.keeps_extra, _is_plain(batch.layout) and not job.schema.keeps_extra
-        is_small = is_plain and len(data) <= _SMALL_BYTES
-        # Planned with the batch's layout: read with another delimiter, a quote could span other lines than it did.
-        for row in job.schema.laid_out(batch.layout).read(data, batch.header, chunk.first_line):
-            if isinstance(row, RejectedRow):
-                read.outcomes.append(_rejected(row.row, ReasonCode.INVALID, row.reason, row.line))
-                continue
-            stored = StoredRow(row.row, row.line, row.values)
-            if keeps_extra:
-                stored = replace(stored, extra=row.parsed.extra)
-            size = 0 if is_small else rows.encoded_size(stored)
-            if size > MAX_ITEM_BYTES:
-                reason = f"line {row.line}: the row is {size:,} bytes long, at most {MAX_ITEM_BYTES:,} can be kept"
-                read.outcomes.append(_rejected(row.row, ReasonCode.TOO_LARGE, reason, row.line))
-                continue
-            read.stored.append(stored)
-            try:
-                is_heavy = bool(job.heavy(row.parsed))
-            except job_errors() as error:  # the job's own code, and about this row alone
-                # Kept all the same: a redrive runs it, as a heavy one, which is what can do it no harm.
-                reason = f"line {row.line}, heavy(): {described(error)}"
-                failed = unsuccessful(row.row, Outcome.FAILED, ReasonCode.RAISED, reason, line=row.line)
-                read.outcomes.append(failed)
-                is_heavy = True
-            if is_heavy:
-                read.heavy.append(row.row)
-        return read
+    @property
+    def _reader(self) -> ChunkReader:
+        return ChunkReader(table=self.table, s3=self.s3, retry=self.retry, settling=self.settling, clock=self.clock)
 
-    def _set_totals(self, seen: Chunk, read: _Read, pages: Sequence[Item]) -> Ingested:
+    def _set_totals(self, seen: Chunk, read: Read, pages: Sequence[Item]) -> Ingested:
         """Set what there is to count, once; rows that have an outcome already are counted in the same transaction.
 
-        ``seen`` is the chunk that was read. Of rows that were read again the ``pages`` are in it too: a reader that
-        slept through a deployment of the job, and the redrive after it, would write what it read by the old schema over
-        the new. While rows are read again the others of the chunk are counted: raises ConflictError then.
+        ``seen`` is the chunk that was read. Of rows that were read again or corrected the ``pages`` are in it too: a
+        reader that slept through a deployment of the job, and the redrive after it, would write what it read by the old
+        schema over the new. While rows are read again the others of the chunk are counted: raises ConflictError then.
         """
         chunk = self._repository.require_chunk(seen.key) if seen.rereads else seen
         if not chunk.to_be_read or chunk.generation != seen.generation:
             return Ingested()  # by another delivery, or a redrive has asked for more, with a message of its own
+        if chunk.rereads:
+            read = read.only(chunk.rereads - chunk.done)  # a worker from before the redrive may have succeeded
         found = rows_by_outcome(read.outcomes)
         counts = Counts(rejected=len(found[Outcome.REJECTED]), failed=len(found[Outcome.FAILED]))
         update = _totals(chunk, read, counts, len(pages))
         now = self.clock()
-        puts = [Put(item=page, condition="") for page in pages] if chunk.rereads else []
+        puts = [Put(item=page, condition="") for page in pages] if _is_guarded(chunk) else []
         puts += [
             Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
             for marker in markers(
@@ -244,18 +157,33 @@ class Ingester:
         return Ingested()  # an earlier call was applied, heard or not, or another one was faster
 
 
-def _pages(batch: Batch, chunk: Chunk, read: _Read) -> list[Item]:
-    return rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=chunk.pages)
+def _is_guarded(chunk: Chunk) -> bool:
+    """Tell whether rows may be written in the transaction that sets the totals only, for others may be there."""
+    return bool(chunk.rereads or chunk.corrected)
 
 
-def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
+def _first_page(chunk: Chunk) -> int:
+    """Return where the pages of a reading begin.
+
+    A reader of the upload that slept writes its pages late. They are before those that have corrected rows, which
+    stand.
+    """
+    return max(chunk.pages, _PAGES_OF_A_READING) if chunk.corrected else chunk.pages
+
+
+def _pages(batch: Batch, chunk: Chunk, read: Read) -> list[Item]:
+    first = _first_page(chunk)
+    return rows.to_items(chunk.key, read.columns, read.stored, expires_at=batch.expires_at, first_page=first)
+
+
+def _totals(chunk: Chunk, read: Read, counts: Counts, pages: int) -> Update:
     """Return the update by which rows of a chunk were read; one that is read for the first time has counted nothing."""
     done = chunk.done | RowBits.of(outcome.row for outcome in read.outcomes)
     values: dict[str, Any] = {
         ":rows": number(chunk.expected_rows),
-        ":pages": number(chunk.pages + pages),
+        ":pages": number(_first_page(chunk) + pages if pages else chunk.pages),
         ":done": bits(done),
-        ":heavy": bits(chunk.heavy | RowBits.of(read.heavy)),
+        ":heavy": bits((chunk.heavy - chunk.rereads) | RowBits.of(read.heavy)),
         ":version": number(chunk.version),
         ":next": number(chunk.version + 1),
         ":ready": text(ChunkState.READY),
@@ -271,12 +199,3 @@ def _totals(chunk: Chunk, read: _Read, counts: Counts, pages: int) -> Update:
         condition=AS_READ,
         values=values,
     )
-
-
-def _is_plain(layout: Layout) -> bool:
-    """Tell whether rows as JSON are the file's text with escapes: in other files text, or numbers, may be shorter."""
-    return layout.format is Format.CSV and layout.encoding == UTF_8
-
-
-def _rejected(row: int, code: ReasonCode, reason: str, line: int) -> RowOutcome:
-    return unsuccessful(row, Outcome.REJECTED, code, reason, line=line)

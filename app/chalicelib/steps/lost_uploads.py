@@ -52,7 +52,7 @@ class LostUploads:
     clock: Clock = utc_now
 
     def sweep(self) -> Swept:
-        """Have lost uploads planned, in a bounded number of pages; the next sweep goes on, and begins again at the end.
+        """Have lost uploads planned, in a bounded number of pages; the next sweep continues, then begins again.
 
         Only versions count that are younger than the first sweep of the stage. Two sweeps at once hand an upload over
         twice, which is one batch.

@@ -21,6 +21,7 @@ from chalicelib.rows import HeaderError
 from chalicelib.steps.heads import UnplannableError, read_head
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source
+from chalicelib.store.chains import Chains
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, ChunkKey, batch_pk, number, text, timestamp
 from chalicelib.store.repository import Repository
@@ -42,7 +43,7 @@ IS_BEING_PLANNED = "#status = :planning"
 IS_STILL_PLANNED = "(#status = :unpacking OR #status = :planning)"
 """A plan that gives a file up is not to undo one that came to its end."""
 IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
-"""A plan that is behind, or began anew, takes nothing back from one that is ahead."""
+"""A plan that is behind, or began again, takes nothing back from one that is ahead."""
 
 _MAX_REASON_CHARACTERS = 1_000
 _SHOWN_CHARACTERS = 100
@@ -164,6 +165,7 @@ class Planner:
             expires_at=int((now + self.retention).timestamp()),
             chunk_rows=self._chunk_rows(job),
             chunk_bytes=self.chunk_bytes,
+            parent=Chains(table=self.table).parent_of(upload.source.key, job),
         )
 
     def _create(self, batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""Process: what becomes of a work message: its rows are run, wait, fail, or go back in pieces."""
+"""Process: a work message: its rows are run, wait, fail, or go back in pieces."""
 
 import random
 import time
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
     from chalicelib.transport.partial_batch_response import Message
 
-_BASE_DELAY_SECONDS = 2
-_CAP_DELAY_SECONDS = 900
+BASE_DELAY_SECONDS = 2
+CAP_DELAY_SECONDS = 900
 """SQS delays a message for no longer."""
-_PAUSED_DELAY_SECONDS = 60
+PAUSED_DELAY_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Processor:
         if not wanted:
             return Processed()
         if work.batch.hold is Hold.PAUSED:
-            self._send([message], delay_seconds=_PAUSED_DELAY_SECONDS)
+            self._send([message], delay_seconds=PAUSED_DELAY_SECONDS)
             return Processed(returned=len(wanted))
         if work.batch.hold:
             return self._stop(message, work, wanted, work.batch.hold)
@@ -138,7 +138,7 @@ class Processor:
 
         Rows of a message wait together, with full jitter: apart, each of them would be a message of its own.
         """
-        delay = int(self.random(0, min(_CAP_DELAY_SECONDS, _BASE_DELAY_SECONDS * 2**message.attempt)))
+        delay = int(self.random(0, min(CAP_DELAY_SECONDS, BASE_DELAY_SECONDS * 2**message.attempt)))
         groups = grouped(raised.items(), size=_raised_size, max_bytes=MAX_PART_BYTES)
         later = msgspec.structs.replace(message, attempt=message.attempt + 1, splits=0, returns=0)
         again = [msgspec.structs.replace(later, rows=[row for row, _ in group], raised=dict(group)) for group in groups]

@@ -10,23 +10,19 @@ from chalicelib.errors import described
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics
 from chalicelib.steps.recount import Recount, recount, repair_batch, repair_chunk
+from chalicelib.steps.standstill import Standstills
 from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing, is_known
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import Counts, batch_pk, key, number, text
+from chalicelib.store.items import Counts, batch_pk
 from chalicelib.store.repository import Repository
-from chalicelib.store.table import Put
 from chalicelib.transport.uploads import Upload
 
 if TYPE_CHECKING:
     from chalicelib.steps.dispatch import Dispatcher
+    from chalicelib.steps.lost_exports import LostExports
     from chalicelib.steps.plan import Planner
     from chalicelib.steps.settle import Settler
     from chalicelib.store.table import Table
-
-WATCH_SK = "watch"
-_MAX_PATIENCE = timedelta(hours=6)
-_KEPT = timedelta(days=1)
-"""How long a progress snapshot is kept; a batch that is still open gets a new one."""
 
 
 @dataclass(slots=True)
@@ -41,6 +37,7 @@ class Repairs:
     chunks_closed: int = 0
     completed: bool = False
     events_published: int = 0
+    pieces_sent: int = 0
 
     @property
     def any(self) -> bool:
@@ -53,16 +50,8 @@ class Repairs:
             or self.chunks_closed
             or self.completed
             or self.events_published
+            or self.pieces_sent
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Standstill:
-    """For how long a batch's snapshot has been the same, and how many repairs have moved nothing since."""
-
-    snapshot: str
-    seconds: float
-    repairs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +63,8 @@ class Reconciler:
     dispatcher: "Dispatcher"
     settler: "Settler"
     patience: timedelta
+    exports: "LostExports | None" = None
+    """None in a stage that writes no files of results."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -89,16 +80,16 @@ class Reconciler:
             self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
             self.metrics.add(Metric.BATCHES_STALLED, 0)
         for batch in unsettled:
-            standstill = None if batch.hold is Hold.PAUSED else self._standstill(batch)
+            standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
             if standstill is None:
                 continue
-            due = standstill.seconds >= self._patience(standstill.repairs)
+            due = self._standstills.due(standstill)
             self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
             if not due:
                 continue
             # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
             # and keep the others waiting.
-            self._note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
+            self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
             try:
                 repairs = self.repair(batch.id)
             except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
@@ -139,7 +130,9 @@ class Reconciler:
             self._repair_batch(batch_id, repairs)
             batch = self._repository.require_batch(batch_id)
         if batch.status.final and batch.published_attempt != batch.attempt:
-            repairs.events_published = self.settler.publish([batch])
+            repairs.events_published = self.settler.publish([batch])  # which asks for all of its results
+        elif batch.status.final and self.exports:
+            repairs.pieces_sent = self.exports.send_missing(batch)
         return repairs
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
@@ -179,24 +172,9 @@ class Reconciler:
     def _repository(self) -> Repository:
         return Repository(table=self.table)
 
-    def _standstill(self, batch: Batch) -> _Standstill | None:
-        """Return for how long a batch has not moved, None if it has; keeps a snapshot of its progress."""
-        snapshot = self._snapshot(batch)
-        seen = self.table.get(batch_pk(batch.id), WATCH_SK)
-        if seen and seen["snapshot"]["S"] == snapshot:
-            since = int(seen["since"]["N"])
-            stood = self.clock().timestamp() - since
-            return _Standstill(snapshot=snapshot, seconds=stood, repairs=int(seen["repairs"]["N"]))
-        self._note(batch.id, snapshot)
-        return None
-
-    def _patience(self, repairs: int) -> float:
-        """Return how many seconds a batch may stand still.
-
-        Each repair that moved nothing doubles them: a batch that only waits behind another's rows must not get a
-        copy of all its own every few minutes.
-        """
-        return min(self.patience * (1 << repairs), _MAX_PATIENCE).total_seconds()
+    @property
+    def _standstills(self) -> Standstills:
+        return Standstills(table=self.table, patience=self.patience, clock=self.clock)
 
     def _snapshot(self, batch: Batch) -> str:
         chunks = self._repository.chunks(batch.id, range(batch.chunks or 0))
@@ -204,17 +182,6 @@ class Reconciler:
         planned = batch.cursor.chunks if batch.cursor else len(chunks)
         unpacked = batch.unpacking.read if batch.unpacking else 0
         return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
-
-    def _note(self, batch_id: str, snapshot: str, *, repairs: int = 0) -> None:
-        now = self.clock()
-        item = {
-            **key(batch_pk(batch_id), WATCH_SK),
-            "snapshot": text(snapshot),
-            "since": number(int(now.timestamp())),
-            "repairs": number(repairs),
-            "expires_at": number(int((now + _KEPT).timestamp())),
-        }
-        self.table.put(Put(item=item, condition=""))
 
 
 def _fields(repairs: Repairs) -> dict[str, object]:

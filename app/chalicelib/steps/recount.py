@@ -55,26 +55,29 @@ def repair_chunk(batch: Batch, chunk: Chunk, found: Recount) -> list[Update]:
     """Return the transaction that sets a chunk to what its markers prove.
 
     A closed chunk has its share in the batch, which moves with it. If rows of it have no marker it is opened again, and
-    the batch too: like a redrive this sends its rows with a new generation.
+    the batch too: like a redrive this sends its rows with a new generation. A corrected row without its marker is read
+    again, for what is stored of it may be the row that was uploaded.
     """
     opens = chunk.closed and found.remaining(chunk) > 0
+    unread = (chunk.done - found.done) & chunk.corrected
+    state = ChunkState.READY if opens else chunk.state
     values: dict[str, Any] = {
         ":version": number(chunk.version),
         ":next": number(max(chunk.version, found.version) + 1),
-        ":generation": number(chunk.generation + opens),
-        ":state": text(ChunkState.READY if opens else chunk.state),
+        ":generation": number(chunk.generation + (opens or bool(unread))),
+        ":state": text(ChunkState.PLANNED if unread else state),
         ":done": bits(found.done),
         ":remaining": number(found.remaining(chunk)),
         **found.counts.values(),
     }
-    repair = Update(
-        pk=chunk.key.pk,
-        sk=CHUNK_SK,
-        expression="SET done = :done, remaining = :remaining, succeeded = :succeeded, #failed = :failed, "
-        "rejected = :rejected, #version = :next, #generation = :generation, #state = :state",
-        condition=AS_READ,
-        values=values,
+    expression = (
+        "SET done = :done, remaining = :remaining, succeeded = :succeeded, #failed = :failed, "
+        "rejected = :rejected, #version = :next, #generation = :generation, #state = :state"
     )
+    if unread:
+        expression += ", rereads = :rereads"
+        values[":rereads"] = bits(chunk.rereads | unread)
+    repair = Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=expression, condition=AS_READ, values=values)
     if not chunk.closed:
         return [repair]
     if opens:
@@ -89,7 +92,7 @@ def repair_chunk(batch: Batch, chunk: Chunk, found: Recount) -> list[Update]:
 def repair_batch(batch: Batch, chunks: Sequence[Chunk]) -> Update | None:
     """Return the update that sets a batch to what its closed chunks add up to, None if it says so already.
 
-    The end of a batch that has ended is set with its counters; if one of its chunks is open, it goes on.
+    The end of a batch that has ended is set with its counters; if one of its chunks is open, it runs again.
     """
     closed = [chunk for chunk in chunks if chunk.closed]
     counts = sum((chunk.counts for chunk in closed), Counts())

@@ -1,10 +1,10 @@
-"""Redrive: failed rows run again, rejected ones are read again.
+"""Redrive: failed rows run again, rejected ones are read again, and corrected ones are read in place of either.
 
 They are taken out of their markers, and with them exactly what they had counted.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.bounds import grouped
@@ -14,6 +14,7 @@ from chalicelib.store.attempts import reopen_batch
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
+from chalicelib.store.corrections import IS_NEW, Correction, name_file
 from chalicelib.store.items import (
     CHUNK_SK,
     ChunkKey,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _MAX_MARKERS = MAX_ACTIONS - 2
 """Two actions of a transaction are the chunk's and the batch's."""
+_MAX_CORRECTED_MARKERS = _MAX_MARKERS - 2
+"""Two more are those that name a correction and its file."""
+_UNSUCCESSFUL = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
 
 class NotRedrivableError(TallyError):
@@ -45,19 +49,27 @@ class Redriven:
     rows: int = 0
     lifted: Hold | None = None
 
+    def __add__(self, other: "Redriven") -> "Redriven":
+        """Add what was taken back after this."""
+        return Redriven(rows=self.rows + other.rows, lifted=self.lifted or other.lifted)
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which rows of a chunk are taken back; without ``rows`` it is all of that outcome whose reason is wanted."""
+    """Which rows of a chunk are taken back; without ``rows`` it is all of those outcomes whose reason is wanted.
 
-    outcome: Outcome
+    ``correction`` is what they are replaced by, if they are.
+    """
+
+    outcomes: frozenset[Outcome]
     reason: Callable[[str], object]
     rows: RowBits
+    correction: Correction | None = None
 
     def has(self, found: RowOutcome) -> bool:
         """Tell whether a row is to be taken back."""
         is_named = not self.rows or found.row in self.rows
-        return found.outcome is self.outcome and is_named and bool(self.reason(found.reason))
+        return found.outcome in self.outcomes and is_named and bool(self.reason(found.reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,31 @@ class Redriver:
         taken back. Safe to repeat, to interrupt and to run while the batch is running; ``on_chunk`` is called after
         each chunk. Raises NotRedrivableError.
         """
+        batch = self._require(batch_id)
+        done = Redriven()
+        for chunk in range(batch.chunks or 0):
+            wanted = RowBits.of(row for number, row in rows if number == chunk)
+            if not rows or wanted:
+                done += self._redrive_chunk(ChunkKey(batch_id, chunk), _Wanted(frozenset({outcome}), reason, wanted))
+            on_chunk()
+        return done
+
+    def correct(
+        self, batch_id: str, corrections: Iterable[tuple[int, Correction]], *, on_chunk: Callable[[], None]
+    ) -> Redriven:
+        """Run rows again as they were corrected: those of the corrections that have failed or were rejected.
+
+        Each correction is of the chunk with that number; its generation does not matter. Otherwise as ``redrive``.
+        """
+        self._require(batch_id)
+        done = Redriven()
+        for chunk, correction in corrections:
+            wanted = _Wanted(_UNSUCCESSFUL, lambda _: True, correction.rows, correction)
+            done += self._redrive_chunk(ChunkKey(batch_id, chunk), wanted)
+            on_chunk()
+        return done
+
+    def _require(self, batch_id: str) -> Batch:
         batch = self._repository.find_batch(batch_id)
         if batch is None:
             raise NotRedrivableError(f"there is no batch {batch_id}")
@@ -99,16 +136,7 @@ class Redriver:
             raise NotRedrivableError(f"{batch_id} was rejected as a file, it has no rows: {batch.reason}")
         if self.clock().timestamp() >= batch.expires_at:
             raise NotRedrivableError(f"the rows of {batch_id} have expired; upload the file again")
-        taken = 0
-        lifted: Hold | None = None
-        for chunk in range(batch.chunks or 0):
-            wanted = RowBits.of(row for number, row in rows if number == chunk)
-            if not rows or wanted:
-                done = self._redrive_chunk(ChunkKey(batch_id, chunk), _Wanted(outcome, reason, wanted))
-                taken += done.rows
-                lifted = lifted or done.lifted
-            on_chunk()
-        return Redriven(rows=taken, lifted=lifted)
+        return batch
 
     @property
     def _repository(self) -> Repository:
@@ -122,7 +150,7 @@ class Redriver:
         done, more = Redriven(), True
         while more:
             taken, more = self.table.retry(self._take_back, key, wanted)
-            done = Redriven(rows=done.rows + taken.rows, lifted=done.lifted or taken.lifted)
+            done += taken
         return done
 
     def _take_back(self, key: ChunkKey, wanted: _Wanted) -> tuple[Redriven, bool]:
@@ -132,19 +160,44 @@ class Redriver:
         """
         # In this order: whatever changes markers after this raises the version that the transaction is guarded by.
         batch, chunk = self._repository.require_with_batch(key)
-        if not getattr(chunk.counts, wanted.outcome):
+        if not any(getattr(chunk.counts, outcome) for outcome in wanted.outcomes):
             return Redriven(), False
         found = self._repository.markers(key)
         taken = [each for marker in found if (each := _take(marker, wanted)) is not None]
         if not taken:
             return Redriven(), False
-        if _is_unread(chunk):  # so that all of it is read now
+        if wanted.correction is None and _is_unread(chunk):  # so that all of it is read now
             taken = [_Taken(marker, None, marker.outcomes) for marker in found]
-        group = next(grouped(taken, size=_size, max_bytes=MAX_TRANSACTION_BYTES, max_parts=_MAX_MARKERS))
-        if self.table.transact(_actions(batch, chunk, group)):
+        most = _MAX_CORRECTED_MARKERS if wanted.correction else _MAX_MARKERS
+        group = next(grouped(taken, size=_size, max_bytes=MAX_TRANSACTION_BYTES, max_parts=most))
+        outcomes = [outcome for each in group for outcome in each.outcomes]
+        corrected = self._correct(batch, chunk, wanted.correction, outcomes) if wanted.correction else []
+        reopened = _reopen_chunk(chunk, outcomes, self._stored(key, chunk), is_correction=bool(corrected))
+        if self.table.transact(_actions(batch, chunk, group, [*corrected, reopened])):
             raise ConflictError(f"{key.pk} has moved since it was read")
         lifted = batch.hold if _is_stopped(batch) else None
-        return Redriven(rows=sum(len(each.outcomes) for each in group), lifted=lifted), len(group) < len(taken)
+        return Redriven(rows=len(outcomes), lifted=lifted), len(group) < len(taken)
+
+    def _correct(
+        self, batch: Batch, chunk: Chunk, correction: Correction, taken: Sequence[RowOutcome]
+    ) -> list[Put | Delete | Update]:
+        """Return the writes that name what rows are replaced by, in the chunk and in the batch."""
+        lines = {found.row: correction.lines[found.row] for found in taken}
+        of_chunk = replace(correction, generation=chunk.generation + 1, lines=lines)
+        attempt = batch.attempt + batch.status.final
+        return [
+            Put(item=of_chunk.to_item(chunk.key, expires_at=batch.expires_at), condition=IS_NEW),
+            *name_file(self.table, batch.id, correction.file, attempt=attempt, expires_at=batch.expires_at),
+        ]
+
+    def _stored(self, key: ChunkKey, chunk: Chunk) -> RowBits | None:
+        """Return the rows of a chunk that are in the table, None if its outcomes say so.
+
+        Of a chunk that was given up unread, and in which rows were corrected since, only those may be.
+        """
+        if not chunk.corrected:
+            return None
+        return RowBits.of(row.row for _, row in self._repository.require_work(key).stored())
 
 
 def _is_stopped(batch: Batch) -> bool:
@@ -161,6 +214,10 @@ def _is_stored(found: RowOutcome) -> bool:
     return found.outcome is not Outcome.REJECTED and found.code is not ReasonCode.ROW_GONE
 
 
+def _lacks(stored: RowBits | None, found: RowOutcome) -> bool:
+    return stored is not None and found.row not in stored
+
+
 def _take(marker: Marker, wanted: _Wanted) -> _Taken | None:
     """Return what is taken out of a marker, None if it has nothing that is asked for."""
     taken = [outcome for outcome in marker.outcomes if wanted.has(outcome)]
@@ -174,7 +231,9 @@ def _size(taken: _Taken) -> int:
     return sum(map(encoded_size, taken.after.outcomes)) if taken.after else 0
 
 
-def _actions(batch: Batch, chunk: Chunk, group: Sequence[_Taken]) -> list[Put | Delete | Update]:
+def _actions(
+    batch: Batch, chunk: Chunk, group: Sequence[_Taken], moves: Sequence[Put | Delete | Update]
+) -> list[Put | Delete | Update]:
     """Return the transaction that takes rows back; the guards are those of the chunk and the batch."""
     markers: list[Put | Delete | Update] = [
         Put(item=each.after.to_item())
@@ -182,14 +241,17 @@ def _actions(batch: Batch, chunk: Chunk, group: Sequence[_Taken]) -> list[Put | 
         else Delete(pk=chunk.key.pk, sk=marker_sk(each.before.version, each.before.page))
         for each in group
     ]
-    moves = [_reopen_chunk(chunk, [outcome for each in group for outcome in each.outcomes])]
     if chunk.closed or _is_stopped(batch):
-        moves.append(reopen_batch(batch, back=chunk if chunk.closed else None, lifts=_is_stopped(batch)))
+        reopened = reopen_batch(batch, back=chunk if chunk.closed else None, lifts=_is_stopped(batch))
+        return [*markers, *moves, reopened]
     return [*markers, *moves]
 
 
-def _reopen_chunk(chunk: Chunk, taken: Sequence[RowOutcome]) -> Update:
-    """Return the update by which rows of a chunk are to be processed again, or to be read if they are not stored."""
+def _reopen_chunk(chunk: Chunk, taken: Sequence[RowOutcome], stored: RowBits | None, *, is_correction: bool) -> Update:
+    """Return the update by which rows of a chunk are to be processed again, or to be read if they are not ``stored``.
+
+    Those that are corrected are read in any case.
+    """
     values: dict[str, Any] = {
         ":version": number(chunk.version),
         ":next": number(chunk.version + 1),
@@ -197,13 +259,15 @@ def _reopen_chunk(chunk: Chunk, taken: Sequence[RowOutcome]) -> Update:
         ":taken": number(len(taken)),
     }
     sets = "SET #state = :state, #version = :next, #generation = :generation"
-    if _is_unread(chunk):
+    if _is_unread(chunk) and not is_correction:
         values[":state"] = text(ChunkState.PLANNED)
-        rest = " ADD redriven :taken REMOVE #rows, pages, done, heavy, remaining, succeeded, #failed, rejected"
+        rest = " ADD redriven :taken REMOVE #rows, pages, done, heavy, remaining, succeeded, #failed, rejected, rereads"
         return Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=sets + rest, condition=AS_READ, values=values)
     rows = rows_by_outcome(taken)
     # Those that an earlier redrive wants to be read stay in it: its message may have been dropped for this one's.
-    rereads = chunk.rereads | RowBits.of(found.row for found in taken if not _is_stored(found))
+    rereads = chunk.rereads | RowBits.of(
+        found.row for found in taken if is_correction or not _is_stored(found) or _lacks(stored, found)
+    )
     values |= {
         # What is to be read is read first: ingest makes the chunk ready, and so has all of its rows sent.
         ":state": text(ChunkState.PLANNED if rereads else ChunkState.READY),
@@ -215,5 +279,8 @@ def _reopen_chunk(chunk: Chunk, taken: Sequence[RowOutcome]) -> Update:
     if rereads:
         sets += ", rereads = :rereads"
         values[":rereads"] = bits(rereads)
+    if is_correction:
+        sets += ", corrected = :corrected, corrected_generation = :generation"
+        values[":corrected"] = bits(chunk.corrected | RowBits.of(found.row for found in taken))
     expression = f"{sets} ADD remaining :taken, #failed :failed, rejected :rejected, redriven :taken"
     return Update(pk=chunk.key.pk, sk=CHUNK_SK, expression=expression, condition=AS_READ, values=values)

@@ -45,7 +45,7 @@ _JOBS_FOLDER = "/chalicelib/jobs/"
 
 @dataclass(slots=True)
 class Processed:
-    """What became of the rows of a message, in numbers: the log's and the metrics'."""
+    """The outcomes of the rows of a message, in numbers: the log's and the metrics'."""
 
     run: int = 0  # rows that the job ran for, ...
     seconds: float = 0  # ... all of them together

@@ -25,6 +25,7 @@ from chalicelib.store.table import MAX_ACTIONS, Update
 
 if TYPE_CHECKING:
     from chalicelib.events.bus import EventBus
+    from chalicelib.steps.begin_chain import ChainStarter
     from chalicelib.steps.begin_export import ExportStarter
     from chalicelib.store.table import Table
     from chalicelib.transport.streams import Change
@@ -54,6 +55,8 @@ class Settler:
     bus: "EventBus"
     exports: "ExportStarter | None" = None
     """None in a stage that writes no files of results."""
+    chains: "ChainStarter | None" = None
+    """None where nothing asks for the next job of a chain."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -139,15 +142,17 @@ class Settler:
     def publish(self, batches: Iterable[Batch]) -> int:
         """Ask for the results of every batch that has ended, and put its event; returns how many events.
 
-        At least once: dying after the put and before the stream is acknowledged puts it again, with the same
+        At least once: dying after the put and before the stream moves on puts it again, with the same
         ``event_id`` in its detail, by which a subscriber tells.
         """
         waiting = iter(batches)
         published = 0
         while group := list(islice(waiting, MAX_ENTRIES)):
-            if self.exports:
-                for batch in group:
-                    self.exports.begin(batch)  # before the event is noted: until then the end comes again
+            for batch in group:  # before the event is noted: until then the end comes again
+                if self.exports:
+                    self.exports.begin(batch)
+                if self.chains:
+                    self.chains.begin(batch)
             self.bus.put([ended(batch) for batch in group])
             for batch in group:
                 self._remember(batch)

@@ -25,7 +25,7 @@ UNPACKED_PREFIX = "unpacked/"
 """Where no upload arrives and no event comes from."""
 GZIP_MAGIC = b"\x1f\x8b"
 PART_BYTES = 8 * 1_048_576
-_MAX_BYTES = 10_000 * PART_BYTES
+MAX_BYTES = 10_000 * PART_BYTES
 """S3 takes 10,000 parts: 80 GB."""
 _PARTS_BETWEEN_NOTES = 32
 """A quarter of a gigabyte: seconds."""
@@ -110,8 +110,8 @@ class Unpacker:
         return self._standing(batch)
 
     def _unpack(self, batch: Batch, reader: ObjectReader) -> Batch:
-        if batch.size > _MAX_BYTES:
-            raise UnpackError(f"the gzip file has {batch.size:,} bytes, and at most {_MAX_BYTES:,} can be unpacked")
+        if batch.size > MAX_BYTES:
+            raise UnpackError(f"the gzip file has {batch.size:,} bytes, and at most {MAX_BYTES:,} can be unpacked")
         with closing(reader.blocks(0, batch.size)) as blocks:
             packed = _Counted(blocks)
             plain = _Counted(parts(iter(packed)))
@@ -254,8 +254,8 @@ def _bounded(plain: _Counted, packed_size: int) -> Iterator[bytes]:
     for part in plain:
         if plain.total > max(_FREE_BYTES, _MAX_RATIO * packed_size):
             raise UnpackError(f"the gzip data unpack to more than {_MAX_RATIO} times their size")
-        if plain.total > _MAX_BYTES:
-            raise UnpackError(f"the gzip data unpack to more than {_MAX_BYTES:,} bytes: upload the file in several")
+        if plain.total > MAX_BYTES:
+            raise UnpackError(f"the gzip data unpack to more than {MAX_BYTES:,} bytes: upload the file in several")
         yield part
 
 

@@ -9,7 +9,7 @@ from chalicelib.store.table import Update
 
 
 def reopen_batch(batch: Batch, *, back: Chunk | None, lifts: bool = False) -> Update:
-    """Return the update by which a batch goes on: it gives ``back`` what a closed chunk had added.
+    """Return the update by which a batch continues: it gives ``back`` what a closed chunk had added.
 
     One that had ended begins its next attempt. ``lifts`` removes what has stopped it.
     """

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from chalicelib.errors import FormatError
 from chalicelib.files.dialect import PLAIN, Format, Layout
+from chalicelib.store.chains import Chained, Parent
 from chalicelib.store.items import (
     BATCH_SK,
     FORMAT,
@@ -20,6 +21,7 @@ from chalicelib.store.items import (
     text,
     text_of,
     texts,
+    texts_of,
 )
 
 AS_READ = "#version = :version"
@@ -166,6 +168,8 @@ class Batch:
     unpacking: Unpacking | None = None
     unpacked: Source | None = None
     unpacked_size: int = 0
+    parent: Parent | None = None
+    chained: Chained | None = None
 
     @property
     def content(self) -> Source:
@@ -202,6 +206,7 @@ class Batch:
             "attempt": number(self.attempt),
             "rows": number(0),
             **{outcome.value: number(0) for outcome in Outcome},
+            **(self.parent.to_item() if self.parent else {}),
         }
         if self.status.final:
             item |= {"reason": text(self.reason), "completed_at": text(self.completed_at)}
@@ -234,7 +239,7 @@ class Batch:
             chunk_rows=number_of(item, "chunk_rows"),
             chunk_bytes=number_of(item, "chunk_bytes"),
             layout=_layout(item),
-            header=tuple(cell["S"] for cell in item["header"]["L"]),
+            header=texts_of(item, "header"),
             reason=text_of(item, "reason"),
             chunks=number_or_none_of(item, "chunks"),
             remaining=number_of(item, "remaining"),
@@ -250,6 +255,8 @@ class Batch:
             unpacking=Unpacking.from_item(item),
             unpacked=_unpacked(item),
             unpacked_size=number_of(item, "unpacked_size"),
+            parent=Parent.from_item(item),
+            chained=Chained.from_item(item),
         )
 
 

@@ -50,6 +50,8 @@ class Chunk:
     ``pages`` is how many items hold the rows: 0 before they are read, and for a chunk that was given up unread.
     ``redriven`` counts outcomes that were taken back, for the cost of the batch. ``rereads`` has rows that are not
     stored, for they were rejected, and that a redrive wants read again from the object; ingest removes it.
+    ``corrected`` has rows that an operator has replaced, the last of them by the redrive that raised the generation to
+    ``corrected_generation``: whatever came of such a row before that came of other bytes.
     """
 
     key: ChunkKey
@@ -69,6 +71,8 @@ class Chunk:
     counts: Counts = field(default_factory=Counts)
     redriven: int = 0
     rereads: RowBits = NO_ROWS
+    corrected: RowBits = NO_ROWS
+    corrected_generation: int = 0
 
     @property
     def closed(self) -> bool:
@@ -127,4 +131,6 @@ class Chunk:
             counts=Counts.from_item(item),
             redriven=number_of(item, "redriven"),
             rereads=bits_of(item, "rereads"),
+            corrected=bits_of(item, "corrected"),
+            corrected_generation=number_of(item, "corrected_generation"),
         )

@@ -17,6 +17,8 @@ from chalicelib.store.items import (
     number_or_none_of,
     text,
     text_of,
+    texts,
+    texts_of,
 )
 from chalicelib.store.table import Put, Update
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 EXPORT_PREFIX = "export#"
 FAILED_PIECE = 0
 """failed.csv; the parts are numbered from 1."""
+EXPORTING = "exporting"
+"""The list of the sparse index with the exports that have no manifest yet, beside the lists of batches."""
 
 IS_NEW = "attribute_not_exists(pk)"
 """The export was not begun before, or the piece not marked: what stands is never written over."""
@@ -42,6 +46,7 @@ def export_sk(attempt: int, piece: int | None = None) -> str:
 class Export:
     """The export of one attempt: how the batch ended, and how it is cut.
 
+    ``inputs`` and ``fields`` are the columns of CSV: those of the file, and what the job said then that results have.
     ``written`` counts the pieces that are there. ``exported_at`` and ``manifest_sha256`` are set once the manifest was
     announced. ``results_expire_at`` is when the files are deleted, empty for never.
     """
@@ -55,6 +60,8 @@ class Export:
     counts: Counts
     chunks: int
     chunks_per_part: int
+    inputs: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
     results_expire_at: str = ""
     written: int = 0
     exported_at: str = ""
@@ -100,9 +107,13 @@ class Export:
             "completed_at": text(self.completed_at),
             "chunks": number(self.chunks),
             "chunks_per_part": number(self.chunks_per_part),
+            "inputs": texts(self.inputs),
+            "fields": texts(self.fields),
             "results_expire_at": text(self.results_expire_at),
             "written": number(self.written),
             **{outcome.value: number(getattr(self.counts, outcome.value)) for outcome in Outcome},
+            "listing": text(EXPORTING),
+            "created_at": text(self.completed_at),  # by which the index sorts
         }
 
     @classmethod
@@ -118,6 +129,8 @@ class Export:
             counts=Counts.from_item(item),
             chunks=number_of(item, "chunks"),
             chunks_per_part=number_of(item, "chunks_per_part"),
+            inputs=texts_of(item, "inputs"),
+            fields=texts_of(item, "fields"),
             results_expire_at=text_of(item, "results_expire_at"),
             written=number_of(item, "written"),
             exported_at=text_of(item, "exported_at"),
@@ -129,8 +142,8 @@ class Export:
 class Piece:
     """One file of an export as it was written: ``size`` in bytes, ``sha256`` in hexadecimal, of the object.
 
-    ``version_id`` is empty in a bucket that keeps no versions. ``formula_rows`` and ``without_bytes`` are of failed.csv
-    alone, see the manifest.
+    ``version_id`` is empty in a bucket that keeps no versions. ``formula_rows`` and ``without_bytes`` are 0 for JSON
+    lines, see the manifest.
     """
 
     number: int
@@ -231,14 +244,35 @@ class Exports:
         for item in self.table.query(batch_pk(export.batch_id), f"{export_sk(export.attempt)}#"):
             yield Piece.from_item(item)
 
+    def unwritten(self) -> list[Export]:
+        """Return the exports that were begun and have no manifest, the oldest first."""
+        found = self.table.get_all(reversed(self.table.newest(EXPORTING)))
+        return sorted(map(Export.from_item, found), key=lambda export: (export.completed_at, export.batch_id))
+
+    def missing(self, export: Export) -> list[int]:
+        """Return the numbers of the pieces that are not there."""
+        there = {piece.number for piece in self.pieces(export)}
+        return [piece for piece in export.pieces if piece not in there]
+
     def finish(self, export: Export, now: str, manifest_sha256: str) -> None:
         """Note that the manifest is there and was announced."""
+        self._update(
+            export,
+            "SET exported_at = :now, manifest_sha256 = :sha256 REMOVE listing",
+            {":now": text(now), ":sha256": text(manifest_sha256)},
+        )
+
+    def give_up(self, export: Export) -> None:
+        """Note that an export will never have a manifest; safe to repeat."""
+        self._update(export, "REMOVE listing")
+
+    def _update(self, export: Export, expression: str, values: dict[str, Any] | None = None) -> None:
         self.table.update(
             Update(
                 pk=batch_pk(export.batch_id),
                 sk=export_sk(export.attempt),
-                expression="SET exported_at = :now, manifest_sha256 = :sha256",
+                expression=expression,
                 condition=IS_BEGUN,
-                values={":now": text(now), ":sha256": text(manifest_sha256)},
+                values=values or {},
             )
         )

@@ -28,7 +28,7 @@ STARTED_PREFIX = "started#"
 
 
 class Outcome(StrEnum):
-    """What became of a row."""
+    """How a row ended."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # the job's function raised, or the row could not be brought to it
@@ -127,6 +127,11 @@ def timestamp(moment: datetime) -> str:
 def text_of(item: Item, name: str) -> str:
     """Read a string attribute; empty if it is not there."""
     return str(item[name]["S"]) if name in item else ""
+
+
+def texts_of(item: Item, name: str) -> tuple[str, ...]:
+    """Read a list of strings; empty if it is not there."""
+    return tuple(value["S"] for value in item[name]["L"]) if name in item else ()
 
 
 def number_of(item: Item, name: str) -> int:

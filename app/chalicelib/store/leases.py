@@ -1,4 +1,4 @@
-"""Leases: the lease on a heavy row, so that two workers do not spend minutes on the same one."""
+"""Leases: on a heavy row, so that two workers do not spend minutes on the same one, and on the results table."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ FREE_OR_EXPIRED_OR_MINE = "attribute_not_exists(pk) OR #until < :now OR #owner =
 applied and not heard."""
 MINE = "#owner = :owner"
 """A worker that lost its lease gives up nothing of its successor's."""
+_SAVER = ("stage", "saver")
 _KEPT = timedelta(days=1)
 """How long an abandoned lease lies about before TTL takes it; nothing depends on it."""
 
@@ -52,6 +53,31 @@ class Leases:
         if item is None:
             return 0
         return max(0.0, int(item["until"]["N"]) / 1000 - self.clock().timestamp())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaverLease:
+    """The lease on the results table: one saver at a time, so that its share of the capacity is one saver's."""
+
+    table: "Table"
+    owner: str
+    clock: Clock = utc_now
+
+    def take(self, seconds: float) -> bool:
+        """Take or extend the lease for so long; tells whether it is ours."""
+        now = self.clock()
+        until = now + timedelta(seconds=seconds)
+        item = {
+            **key(*_SAVER),
+            "owner": text(self.owner),
+            "until": number(_milliseconds(until.timestamp())),
+        }
+        values = {":now": number(_milliseconds(now.timestamp())), ":owner": text(self.owner)}
+        return self.table.put(Put(item=item, condition=FREE_OR_EXPIRED_OR_MINE, values=values))
+
+    def release(self) -> None:
+        """Give it up, so that the next saver need not wait for its end."""
+        self.table.delete(Delete(pk=_SAVER[0], sk=_SAVER[1], condition=MINE, values={":owner": text(self.owner)}))
 
 
 def _milliseconds(seconds: float) -> int:

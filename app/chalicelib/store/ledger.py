@@ -1,6 +1,6 @@
 """The marker-item transaction: every row is counted exactly once, whatever the network says.
 
-A transaction puts a marker, which has the outcomes of a set of rows, and in the same breath sets the bits of these rows
+A transaction puts a marker, which has the outcomes of a set of rows, and sets the bits of these rows
 in the chunk and moves its counters by as many. It holds only for the version of the chunk that it was decided on, and
 raises it. So a transaction that was applied but not heard of cannot be applied again, and its retry learns from the
 bits which rows are done.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from chalicelib.bounds import grouped
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import FatalError, NotFoundError
-from chalicelib.store.bits import RowBits
+from chalicelib.store.bits import NO_ROWS, RowBits
 from chalicelib.store.chunk import AS_READ, Chunk, ChunkState
 from chalicelib.store.items import (
     CHUNK_SK,
@@ -50,11 +50,24 @@ class Seen:
     version: int
     generation: int
     done: RowBits
+    corrected: RowBits = NO_ROWS
+    corrected_generation: int = 0
 
     @classmethod
     def of(cls, chunk: Chunk) -> Self:
         """Return what a chunk says."""
-        return cls(chunk.version, chunk.generation, chunk.done)
+        return cls(chunk.version, chunk.generation, chunk.done, chunk.corrected, chunk.corrected_generation)
+
+    def is_past(self, finished: "Finished") -> bool:
+        """Tell whether an outcome says nothing any more: a redrive has sent its row again, if it is not done.
+
+        A failure from before the redrive is one of the past; a success is a success, unless it came of a row that was
+        corrected since.
+        """
+        outcome = finished.outcome
+        if outcome.row in self.corrected and finished.generation < self.corrected_generation:
+            return True
+        return outcome.outcome is not Outcome.SUCCEEDED and finished.generation < self.generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +140,11 @@ class Ledger:
 def fresh(finished: Iterable[Finished], seen: Seen) -> list[RowOutcome]:
     """Return the outcomes that are to be counted, the first of each row.
 
-    A row that is done stays as it is. A failure of an older generation was produced before a redrive, which sends
-    every row again that is not done, so it says nothing; a success is a success.
+    A row that is done stays as it is, and what is of the past is dropped.
     """
     first: dict[int, RowOutcome] = {}
     for each in finished:
-        is_past = each.outcome.outcome is not Outcome.SUCCEEDED and each.generation < seen.generation
-        if each.outcome.row not in seen.done and not is_past:
+        if each.outcome.row not in seen.done and not seen.is_past(each):
             first.setdefault(each.outcome.row, each.outcome)
     return list(first.values())
 

@@ -54,7 +54,7 @@ class ReasonCode(StrEnum):
 
 
 class RowOutcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What became of a row, as it travels in a message and is kept in a marker.
+    """The outcome of a row, as it travels in a message and is kept in a marker.
 
     ``result`` is the JSON that the job returned. ``duration_ms`` is how many milliseconds its last try took,
     ``tries`` how often the job ran on it. ``line`` is where a row that did not succeed begins in the file;

@@ -9,7 +9,7 @@ from chalicelib.errors import NotFoundError
 from chalicelib.store import rows
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import BATCH_SK, CHUNK_SK, MARKER_PREFIX, ChunkKey, Item, batch_pk, rows_sk
+from chalicelib.store.items import BATCH_SK, CHUNK_SK, MARKER_PREFIX, ChunkKey, Item, batch_pk, rows_sk, text_of
 from chalicelib.store.marker import Marker
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Repository:
 
         def stored() -> Iterator[tuple[Sequence[str], rows.StoredRow]]:
             others = self.table.get_all((key.pk, rows_sk(page)) for page in range(1, chunk.pages))
-            return rows.from_items(chain(first, others))
+            # In order: a row that was corrected is on a later page once more.
+            return rows.from_items(chain(first, sorted(others, key=lambda item: text_of(item, "sk"))))
 
         return Work(batch, chunk, stored)

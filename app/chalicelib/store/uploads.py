@@ -29,7 +29,7 @@ _FAILURE_KEPT = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxCursor:
-    """Where the next sweep of the inbox goes on.
+    """Where the next sweep of the inbox continues.
 
     ``since`` is when the first sweep began: what is older was there before this stage, and was not meant for it.
     ``key`` and ``version`` name the last object version that was looked at; they are empty where a round begins.
@@ -65,7 +65,7 @@ class UploadNotes:
     clock: Clock = utc_now
 
     def cursor(self) -> InboxCursor:
-        """Return where the sweep goes on; the first call of a stage begins it."""
+        """Return where the sweep continues; the first call of a stage begins it."""
         item = self.table.get(*_CURSOR)
         if item is None:
             first = {**key(*_CURSOR), "since": text(timestamp(self.clock()))}
@@ -74,7 +74,7 @@ class UploadNotes:
         return InboxCursor.from_item(item)
 
     def move(self, cursor: InboxCursor) -> None:
-        """Keep where the sweep goes on. Of two sweeps at once the last one counts: pages are looked at twice."""
+        """Keep where the sweep continues. Of two sweeps at once the last one counts: pages are looked at twice."""
         pk, sk = _CURSOR
         self.table.update(
             Update(

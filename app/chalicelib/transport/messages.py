@@ -68,11 +68,27 @@ class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Asks ``export`` for pieces of a batch's results, as that attempt ended."""
+    """Asks ``export`` for pieces of a batch's results, as that attempt ended.
+
+    ``chain`` asks that the next job gets them, in a message without pieces, which a deployment that knows no chains
+    refuses: so it comes again.
+    """
 
     batch: str
     attempt: int
-    pieces: list[int]
+    pieces: list[int] = []
+    chain: bool = False
+
+
+class SaveMessage(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Asks ``save`` to put the results of a batch, as that attempt ended, into the results table.
+
+    ``stalls`` is how many runs in a row have got no further.
+    """
+
+    batch: str
+    attempt: int
+    stalls: int = 0
 
 
 M = TypeVar("M")

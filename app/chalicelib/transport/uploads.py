@@ -1,4 +1,4 @@
-"""Uploads: what S3 says of an object that arrived, and the same said again so that another plan goes on with it."""
+"""Uploads: what S3 says of an object that arrived, and the same again, so that another plan continues it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INBOX_PREFIX = "inbox/"
 HAND_OVER_SECONDS = 20.0
-"""Time left that is no longer enough for a read, with its retries, and a hundred chunks: another invocation goes on."""
+"""Time left that is not enough for a read, with its retries, and a hundred chunks: another invocation continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

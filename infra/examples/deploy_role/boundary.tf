@@ -8,7 +8,7 @@ locals {
       {
         sid       = "ReadAndWriteTable"
         actions   = ["dynamodb:*"]
-        resources = [local.table, "${local.table}/index/*", "${local.table}/stream/*"]
+        resources = flatten([for table in local.tables : [table, "${table}/index/*", "${table}/stream/*"]])
       },
       { sid = "FindStreams", actions = ["dynamodb:ListStreams"], resources = ["*"] },
       {

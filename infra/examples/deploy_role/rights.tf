@@ -1,4 +1,4 @@
-# What it takes to apply infra/ and to deploy app/. Names are said in full wherever data, code or rights are behind them: with
+# What it takes to apply infra/ and to deploy app/. Names are written in full wherever data, code or rights are behind them: with
 # tally-prod-* the role of a stage prod would reach into a stage prod-eu.
 locals {
   prefix    = "tally-${var.stage}"
@@ -7,8 +7,8 @@ locals {
   region    = data.aws_region.current.id
 
   # This folder stands alone, so it says again what infra/functions.tf says; tests/unit/test_deploy_role.py holds the two together.
-  stage_functions = ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile", "export"]
-  stage_queues    = ["ingest", "work", "heavy", "finished", "export"]
+  stage_functions = ["plan", "ingest", "process", "process_heavy", "finish", "dead_letters", "dispatch", "settle", "reconcile", "export", "save"]
+  stage_queues    = ["ingest", "work", "heavy", "finished", "export", "save"]
 
   function_names = [for name in local.stage_functions : "${local.prefix}-${name}"]
   queue_names = [
@@ -18,8 +18,9 @@ locals {
     ) : "${local.prefix}-${name}"
   ]
 
-  bucket    = "arn:${local.partition}:s3:::${local.prefix}-inbox-${local.account}"
-  table     = "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${local.prefix}"
+  bucket = "arn:${local.partition}:s3:::${local.prefix}-inbox-${local.account}"
+  # The second has the results of jobs that say KEY.
+  tables    = [for name in [local.prefix, "${local.prefix}-results"] : "arn:${local.partition}:dynamodb:${local.region}:${local.account}:table/${name}"]
   queues    = [for name in local.queue_names : "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}"]
   bus       = "arn:${local.partition}:events:${local.region}:${local.account}:event-bus/${local.prefix}"
   functions = [for name in local.function_names : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${name}"]
@@ -85,7 +86,7 @@ locals {
           "dynamodb:ListTagsOfResource", "dynamodb:TagResource", "dynamodb:UntagResource", "dynamodb:UpdateContinuousBackups",
           "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive",
         ]
-        resources = [local.table]
+        resources = local.tables
         condition = {}
       },
       {
@@ -252,7 +253,7 @@ locals {
     destruction = [
       { sid = "EmptyInbox", actions = ["s3:DeleteObject", "s3:DeleteObjectVersion"], resources = ["${local.bucket}/*"], condition = {} },
       { sid = "TakeInboxDown", actions = ["s3:DeleteBucket", "s3:DeleteBucketPolicy", "s3:ListBucketVersions"], resources = [local.bucket], condition = {} },
-      { sid = "TakeTableDown", actions = ["dynamodb:DeleteTable"], resources = [local.table], condition = {} },
+      { sid = "TakeTableDown", actions = ["dynamodb:DeleteTable"], resources = local.tables, condition = {} },
       { sid = "TakeQueuesDown", actions = ["sqs:DeleteQueue"], resources = local.queues, condition = {} },
       { sid = "TakeBusDown", actions = ["events:DeleteEventBus"], resources = [local.bus], condition = {} },
       { sid = "TakeFunctionsDown", actions = ["lambda:DeleteFunction"], resources = local.functions, condition = {} },

@@ -1,6 +1,6 @@
 locals {
   # A graph: its metrics, each [namespace, metric, dimension, value] with its own statistic or the graph's.
-  graphs = [
+  graphs = concat([
     {
       title = "Rows by outcome", stat = "Sum", stacked = true
       metrics = [
@@ -65,7 +65,17 @@ locals {
         ["AWS/DynamoDB", "WriteThrottleEvents", "TableName", var.table_name, { label = "throttled writes", color = "#d62728" }],
       ]
     },
-  ]
+    ], [
+    for name in var.results_table[*] : {
+      title = "Results table", stat = "Sum", stacked = false
+      metrics = [
+        ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", name, { label = "write units" }],
+        ["AWS/DynamoDB", "ConsumedReadCapacityUnits", "TableName", name, { label = "read units" }],
+        ["AWS/DynamoDB", "WriteThrottleEvents", "TableName", name, { label = "throttled writes", color = "#d62728" }],
+        ["AWS/DynamoDB", "ReadThrottleEvents", "TableName", name, { label = "throttled reads", color = "#ff7f0e" }],
+      ]
+    }
+  ])
 
   columns = 3
   width   = 24 / local.columns

@@ -42,6 +42,17 @@ variable "table_name" {
   }
 }
 
+variable "results_table" {
+  description = "Name of the table of results by key; null for none."
+  type        = string
+  default     = null # null has a meaning here: none
+
+  validation {
+    condition     = var.results_table == null || can(regex("^[a-zA-Z0-9_.-]{3,255}$", var.results_table))
+    error_message = "results_table must be 3 to 255 letters, digits, underscores, dots or hyphens."
+  }
+}
+
 variable "queues" {
   description = "Names of the queues that carry work."
   type        = list(string)

@@ -89,7 +89,7 @@ variable "multipart_upload_days" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a KMS key of yours that encrypts the objects; null for the one S3 has. Whoever reads or writes objects needs its rights too."
+  description = "ARN of a KMS key of yours that encrypts the objects; null for the one S3 has. Readers and writers of objects need its rights too."
   type        = string
   default     = null # null has a meaning here: the key S3 has
 

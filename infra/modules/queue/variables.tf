@@ -219,7 +219,7 @@ variable "allowed_sender" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a KMS key of yours that encrypts the messages; null for the one SQS has. Whoever sends or receives needs its rights too."
+  description = "ARN of a KMS key of yours that encrypts the messages; null for the one SQS has. Senders and receivers need its rights too."
   type        = string
   default     = null # null has a meaning here: the key SQS has
 

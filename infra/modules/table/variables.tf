@@ -71,7 +71,7 @@ variable "provisioned_capacity" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of a KMS key of yours that encrypts the table; null for the account's aws/dynamodb. Whoever reads or writes needs its rights too."
+  description = "ARN of a KMS key of yours that encrypts the table; null for the account's aws/dynamodb. Readers and writers need its rights too."
   type        = string
   default     = null # null has a meaning here: the account's aws/dynamodb
 

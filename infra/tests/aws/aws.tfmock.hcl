@@ -107,6 +107,16 @@ override_resource {
 }
 
 override_resource {
+  target = module.queue["save"].aws_sqs_queue.this[0]
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:save" }
+}
+
+override_resource {
+  target = module.queue["save"].aws_sqs_queue.dlq[0]
+  values = { arn = "arn:aws:sqs:us-east-1:123456789012:save-dlq" }
+}
+
+override_resource {
   target = module.plan_failures.aws_sqs_queue.this
   values = { arn = "arn:aws:sqs:us-east-1:123456789012:plan-failures" }
 }

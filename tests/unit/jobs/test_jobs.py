@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib import jobs
 from chalicelib.errors import FatalError, PermanentError
+from chalicelib.files.form import Form
 from chalicelib.jobs import offices, transactions
 from tests.support.builders import deployed_job, forget_jobs
 
@@ -69,6 +70,27 @@ def test_a_size_of_chunks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatc
         pytest.raises(FatalError, match=r"jobs/chunked\.py: CHUNK_ROWS must be a number of rows from 1 to 2,000"),
     ):
         jobs.find("chunked")
+
+
+@pytest.mark.parametrize(
+    ("said", "form"), [("False", None), ("True", Form.JSONL), ("'jsonl'", Form.JSONL), ("'csv'", Form.CSV)]
+)
+def test_a_job_says_what_its_results_are_written_as(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, form: Form | None
+) -> None:
+    source = CHUNKED.format("1").replace("CHUNK_ROWS = 1", f"EXPORT = {said}")
+    with deployed_job(monkeypatch, tmp_path, "written", source):
+        assert jobs.require("written").export is form
+
+
+@pytest.mark.parametrize("said", ["'xml'", "'CSV'", "None", "1", "['csv']"])
+def test_a_form_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str) -> None:
+    source = CHUNKED.format("1").replace("CHUNK_ROWS = 1", f"EXPORT = {said}")
+    with (
+        deployed_job(monkeypatch, tmp_path, "written", source),
+        pytest.raises(FatalError, match=r'jobs/written\.py: EXPORT must be False or "jsonl" or "csv"'),
+    ):
+        jobs.find("written")
 
 
 def test_a_transaction_becomes_signed_euros_with_a_fee_and_a_risk_band() -> None:

@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,10 +19,12 @@ from hypothesis import strategies as st
 from chalicelib import jobs, services
 from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
+from chalicelib.store.items import Outcome
 from tally.testing import environment
 from tally.testing.faults import Fault, Killed
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
+from tests.support.correcting import corrector, written
 
 JOB = """
 from chalicelib import rows
@@ -91,6 +94,65 @@ def test_the_results_of_any_history_are_what_one_process_would_have_written(
         redriven = Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
         pipeline.drain()
         _check(pipeline, batch_id, content, set() if redriven.rows or pipeline.batch(batch_id).attempt > 1 else broken)
+
+
+@settings(max_examples=40)
+@given(records=st.lists(RECORDS, max_size=14), broken=st.sets(st.sampled_from("ab")), data=st.data())
+def test_the_results_of_any_history_of_corrections_are_what_one_process_would_have_written(
+    failing: set[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[bytes],
+    broken: set[str],
+    data: st.DataObject,
+) -> None:
+    """A row is the upload's or the corrected one, as the results say, whatever dies where; in the end all succeed."""
+    content = HEADER + b"".join(records)
+    folder = tmp_path_factory.mktemp("corrected")
+    failing.clear()
+    failing.update(broken)
+    with pytest.MonkeyPatch.context() as patch:
+        pipeline = _exporting(patch, data)
+        batch_id = pipeline.upload("inbox/doubles/day.csv", content)
+        for _ in range(data.draw(st.integers(0, 30))):
+            if data.draw(st.integers(0, 5)) == 0 and pipeline.has_batch(batch_id):
+                with suppress(Killed, Exception):  # the command met a fault, or nothing has failed yet
+                    _correct(pipeline, batch_id, folder, data.draw(st.integers(0, 3)), pipeline.faults)
+            else:
+                _act(pipeline, batch_id, data)
+        pipeline.drain()
+        found = _check_corrected(pipeline, batch_id, content, broken)
+        if any(outcome != "succeeded" for _, outcome, _ in found):
+            _correct(pipeline, batch_id, folder, 0, pipeline.faults)
+            pipeline.drain()
+            found = _check_corrected(pipeline, batch_id, content, broken)
+        assert all(outcome == "succeeded" for _, outcome, _ in found)
+
+
+def _correct(pipeline: Pipeline, batch_id: str, folder: Path, left_out: int, faults: Callable[[str], Fault]) -> None:
+    """Correct rows that have failed or were rejected, all but some: the row of a line is always corrected alike."""
+    first = {chunk.key.number: chunk for chunk in pipeline.chunks(batch_id)}
+    lines = [
+        found.line or first[number].first_line
+        for number, found in pipeline.outcomes(batch_id)
+        if found.outcome is not Outcome.SUCCEEDED
+    ][left_out:]
+    rows = [f"{line},fixed,{line}" for line in lines]
+    corrector(pipeline, faults, skips=True).run(batch_id, written(folder, *rows, header="tally_line,name,count\n"))
+
+
+def _check_corrected(pipeline: Pipeline, batch_id: str, content: bytes, broken: set[str]) -> list[tuple[int, str, Any]]:
+    """Hold the last export to the file and its corrections; returns its rows."""
+    rows = _read(pipeline, batch_id, pipeline.batch(batch_id).attempt) or []
+    found = [(row["line"], row["outcome"], row.get("result")) for row in rows]
+    corrected = {row["line"] for row in rows if "corrected" in row}
+    expected = [
+        (line, "succeeded", {"double": 2 * line}) if line in corrected else (line, outcome, result)
+        for line, outcome, result in _expected(content, broken)
+    ]
+    assert found == expected
+    never = {line for line, outcome, _ in _expected(content, broken) if outcome == "succeeded"}
+    assert not corrected & never
+    return found
 
 
 def _exporting(patch: pytest.MonkeyPatch, data: st.DataObject) -> Pipeline:

@@ -295,6 +295,21 @@ def test_a_chunk_whose_rows_are_not_proven_exports_nothing(pipeline: Pipeline) -
     assert files(pipeline, batch_id) == {}
 
 
+def test_the_export_of_a_batch_that_was_deleted_does_not_begin_in_the_middle(pipeline: Pipeline) -> None:
+    """It was deleted while a piece was written: an item that only counts pieces would be no export."""
+    batch_id = pipeline.upload(KEY, HEADER + b"o1,1,2\n")
+    until_exports(pipeline)
+
+    def deleted_before_the_mark(operation: str) -> Fault:
+        if operation == "transact_write_items":
+            del pipeline.dynamodb.items[f"batch#{batch_id}", "export#000001"]
+        return Fault.NONE
+
+    pipeline.faults = deleted_before_the_mark
+    assert not pipeline.deliver("export")
+    assert not [key for key in pipeline.dynamodb.items if key[1].startswith("export#")]
+
+
 def test_a_job_that_says_so_has_no_export(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(begin_export, "_form", lambda _: None)
     batch_id = pipeline.upload(KEY, HEADER + b"o1,1,2\n")

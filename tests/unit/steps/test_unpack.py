@@ -160,7 +160,7 @@ def test_a_bomb_is_rejected_before_it_is_stored(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_file_that_can_only_be_too_large_is_rejected_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gzip makes nothing larger."""
-    monkeypatch.setattr(unpack, "_MAX_BYTES", len(PACKED) - 1)
+    monkeypatch.setattr(unpack, "MAX_BYTES", len(PACKED) - 1)
     world = World()
     world.plan()
     assert world.batch().reason.startswith(f"the gzip file has {len(PACKED)} bytes, and at most {len(PACKED) - 1}")

@@ -30,6 +30,7 @@ def whole() -> Live:
         "process_heavy": "heavy",
         "finish": "finished",
         "export": "export",
+        "save": "save",
         "dead_letters": "work-dlq",
     }
     return Live(

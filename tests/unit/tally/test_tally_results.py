@@ -40,7 +40,7 @@ LOCAL = Stage(
     resources=Resources(table=finished_batch.TABLE, inbox_bucket="inbox", standing=PLANNED),
     server=Server(pid=1, port=2),
 )
-ELSEWHERE = {"queues", "dead", "logs", "results", "verify", "error"}
+ELSEWHERE = {"queues", "dead", "logs", "result", "results", "verify", "error"}
 """Their tests print results, too, and all of these are checked likewise (conftest.py)."""
 
 

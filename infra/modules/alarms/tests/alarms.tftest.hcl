@@ -29,10 +29,10 @@ variables {
   }
 
   functions = {
-    tally-test-process   = { errors_description = "process fails.", throttles_description = "process is throttled." }
-    tally-test-settle    = { behind_description = "settle is behind." }
-    tally-test-bury      = { errors_description = "bury fails.", invoked_description = "bury runs.", periods = 1 }
-    tally-test-reconcile = { silent_description = "reconcile does not run.", silent_minutes = 5 }
+    tally-test-process      = { errors_description = "process fails.", throttles_description = "process is throttled." }
+    tally-test-settle       = { behind_description = "settle is behind." }
+    tally-test-dead_letters = { errors_description = "dead_letters fails.", invoked_description = "dead_letters runs.", periods = 1 }
+    tally-test-reconcile    = { silent_description = "reconcile does not run.", silent_minutes = 5 }
   }
 
   batches = { name = "tally-test", stage = "test", reconcile_minutes = 5, description = "Batches stand still." }
@@ -50,8 +50,8 @@ run "alarms_on_what_each_metric_means" {
       tally-test-settle-behind         = "AWS/Lambda Maximum IteratorAge of tally-test-settle GreaterThanThreshold 600000"
       tally-test-process-errors        = "AWS/Lambda Sum Errors of tally-test-process GreaterThanThreshold 0"
       tally-test-process-throttles     = "AWS/Lambda Sum Throttles of tally-test-process GreaterThanThreshold 0"
-      tally-test-bury-errors           = "AWS/Lambda Sum Errors of tally-test-bury GreaterThanThreshold 0"
-      tally-test-bury-invoked          = "AWS/Lambda Sum Invocations of tally-test-bury GreaterThanThreshold 0"
+      tally-test-dead_letters-errors   = "AWS/Lambda Sum Errors of tally-test-dead_letters GreaterThanThreshold 0"
+      tally-test-dead_letters-invoked  = "AWS/Lambda Sum Invocations of tally-test-dead_letters GreaterThanThreshold 0"
       tally-test-reconcile-silent      = "AWS/Lambda Sum Invocations of tally-test-reconcile LessThanThreshold 1"
       tally-test-stalled               = "Tally Maximum BatchesStalled of test GreaterThanThreshold 0"
     }
@@ -82,8 +82,8 @@ run "alarms_as_soon_as_a_message_waits" {
 run "alarms_on_a_run_that_ought_not_to_be" {
   assert {
     condition = (
-      aws_cloudwatch_metric_alarm.this["tally-test-bury-invoked"].datapoints_to_alarm == 1
-      && aws_cloudwatch_metric_alarm.this["tally-test-bury-invoked"].evaluation_periods == 3
+      aws_cloudwatch_metric_alarm.this["tally-test-dead_letters-invoked"].datapoints_to_alarm == 1
+      && aws_cloudwatch_metric_alarm.this["tally-test-dead_letters-invoked"].evaluation_periods == 3
     )
     error_message = "One run is enough, and the next for the same message is no other alarm."
   }
@@ -94,7 +94,7 @@ run "bears_a_single_failure_unless_told" {
     condition = {
       for name, alarm in aws_cloudwatch_metric_alarm.this : name => alarm.evaluation_periods if endswith(name, "-errors") || endswith(name, "-throttles")
       } == {
-      tally-test-bury-errors = 1, tally-test-process-errors = 3, tally-test-process-throttles = 3
+      tally-test-dead_letters-errors = 1, tally-test-process-errors = 3, tally-test-process-throttles = 3
     }
     error_message = "Redelivery repairs a single failure; what runs seldom alarms on one."
   }
@@ -136,8 +136,8 @@ run "tells_the_topic_and_what_to_do" {
       tally-test-settle-behind         = "settle is behind."
       tally-test-process-errors        = "process fails."
       tally-test-process-throttles     = "process is throttled."
-      tally-test-bury-errors           = "bury fails."
-      tally-test-bury-invoked          = "bury runs."
+      tally-test-dead_letters-errors   = "dead_letters fails."
+      tally-test-dead_letters-invoked  = "dead_letters runs."
       tally-test-reconcile-silent      = "reconcile does not run."
       tally-test-stalled               = "Batches stand still."
     }

@@ -46,8 +46,37 @@ run "shows_every_queue_function_and_the_table" {
   }
 }
 
+run "shows_the_results_table_where_there_is_one" {
+  command = plan
+
+  variables {
+    results_table = "tally-test-results"
+  }
+
+  assert {
+    condition = [
+      for w in jsondecode(output.body).widgets : distinct([for m in w.properties.metrics : m[3]]) if w.properties.title == "Results table"
+    ] == [["tally-test-results"]]
+    error_message = "The graph must be of the results table, and of nothing else."
+  }
+}
+
+run "rejects_a_results_table_name_dynamodb_would_refuse" {
+  command = plan
+
+  variables {
+    results_table = "t"
+  }
+
+  expect_failures = [var.results_table]
+}
+
 run "lays_no_graph_over_another" {
   command = plan
+
+  variables {
+    results_table = "tally-test-results"
+  }
 
   assert {
     condition = (

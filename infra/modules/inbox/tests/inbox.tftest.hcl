@@ -278,6 +278,20 @@ run "leaves_an_existing_bucket_as_it_is" {
   }
 }
 
+run "keeps_corrections_as_long_as_uploads" {
+  variables {
+    object_expiration_days  = 90
+    results_expiration_days = 7
+  }
+
+  assert {
+    condition = sort([
+      for r in aws_s3_bucket_lifecycle_configuration.this[0].rule : "${coalesce(r.filter[0].prefix, "all")} ${r.expiration[0].days}" if length(r.expiration) > 0
+    ]) == tolist(["all 90", "results/ 7", "unpacked/ 30"])
+    error_message = "Corrected rows are a part of what was uploaded: no rule but that of uploads lets them expire."
+  }
+}
+
 run "forgets_what_was_unpacked_when_its_rows_may_no_longer_be_read" {
   assert {
     condition = one([

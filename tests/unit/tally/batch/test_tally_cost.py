@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -78,7 +78,7 @@ class Logs:
 def test_function_time_is_that_of_the_invocations_which_name_the_batch() -> None:
     """Billed by memory; one that worked for two batches counts by half, and a function that never ran has no log."""
     names = {name: f"tally-x-{name}" for name in ("process", "finish", "dead_letters")}
-    worked = used(Logs(), names, BATCH, datetime.now(UTC))
+    worked = used(Logs(), names, BATCH, datetime.fromisoformat(BATCH.completed_at))
     assert worked.functions == {"process": (3, 1.5), "finish": (0.5, 0.25)}
     assert worked.messages == 2
 

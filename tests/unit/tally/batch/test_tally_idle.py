@@ -25,8 +25,13 @@ DEFAULT = msgspec.json.decode(PLANNED, type=Standing)
 
 
 def test_an_idle_stage_costs_a_little_over_four_dollars_a_month() -> None:
-    """By default, free tiers not counted, with every alarm that it has."""
-    assert as_json(DEFAULT)["dollars_a_month"] <= 4.15
+    """By default, free tiers not counted, with every alarm that it has.
+
+    $0.20 of it is the export: two pollers of its queue, for a part takes up to minutes, in which nothing else may wait
+    behind it; and the alarm on its dead letters, which nothing else tells of: no row waits for a file. An alarm that
+    adds up several queues costs as much as one for each. As much is for save, likewise.
+    """
+    assert as_json(DEFAULT)["dollars_a_month"] <= 4.35
     assert DEFAULT.alarms > 20
 
 
@@ -46,7 +51,7 @@ def test_the_page_on_deploying_says_what_an_idle_stage_costs() -> None:
         ({"dashboards": 1}, prices.DASHBOARD_MONTH),
         ({"keys": 1}, prices.KEY_MONTH),
         # Five pollers instead of two, three receives a minute each.
-        ({"limited_mappings": 4, "unlimited_mappings": 6}, 3 * 3 * 60 * 24 * 30 * 0.40e-6),
+        ({"limited_mappings": 4, "unlimited_mappings": 7}, 3 * 3 * 60 * 24 * 30 * 0.40e-6),
         ({"write_units": 100}, 100 * 720 * 0.00065),
         ({"read_units": 100}, 100 * 720 * 0.00013),
         ({"scaled": 4}, 16 * prices.ALARM_MONTH),

@@ -20,9 +20,10 @@ COMMANDS = sorted(set(re.findall(r"(?:^|`|\|\s)(tally [a-z][^`|\n]*)", RUNBOOK, 
 def test_there_is_a_section_for_every_alarm_and_for_what_no_alarm_tells() -> None:
     assert SECTIONS == [
         "dead-letters", "dead-letters-ingest", "dead-letters-work", "dead-letters-heavy", "dead-letters-finished",
-        "dead-letters-export", "plan-failures", "stream-failures", "completions-dead-letters", "queue-behind",
+        "dead-letters-export", "dead-letters-save", "plan-failures", "stream-failures", "completions-dead-letters",
+        "queue-behind",
         "completions-waiting", "stream-behind", "function-errors", "function-throttles", "batch-without-progress",
-        "too-many-failures", "overcount-suspected",
+        "too-many-failures", "overcount-suspected", "correct-and-run-again",
     ]  # fmt: skip
 
 
@@ -30,7 +31,8 @@ def test_there_is_a_section_for_every_alarm_and_for_what_no_alarm_tells() -> Non
 def test_a_command_in_the_runbook_can_be_typed_as_it_stands(command: str) -> None:
     _, name, *arguments = shlex.split(command.partition(" > ")[0])
     known = tally.commands[name]
-    arguments = [REPO.joinpath("README.md").as_posix() if part == "event.json" else part for part in arguments]
+    a_file = REPO.joinpath("README.md").as_posix()
+    arguments = [a_file if part in {"event.json", "corrected.csv"} else part for part in arguments]
     known.make_context(name, arguments, resilient_parsing=False)
 
 
@@ -46,7 +48,7 @@ def test_every_section_but_what_no_alarm_tells_is_linked_to_by_an_alarm() -> Non
     text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
     linked = {link for link in re.findall(r"\$\{local\.runbook\}([a-z-]+)", text) if not link.endswith("-")}
     linked |= {f"dead-letters-{name}" for name in queues()}
-    assert linked == set(SECTIONS) - {"too-many-failures", "overcount-suspected"}
+    assert linked == set(SECTIONS) - {"too-many-failures", "overcount-suspected", "correct-and-run-again"}
 
 
 def test_every_command_of_the_aws_cli_is_an_operation_of_its_service() -> None:

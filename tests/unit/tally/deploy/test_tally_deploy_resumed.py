@@ -163,7 +163,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     tools = Tools(terraform="1.11.4", chalice="1.34.0", python="3.12.1")
     monkeypatch.setattr(preflight, "require_tools", lambda _workspace, _environ: tools)
     monkeypatch.setattr(preflight, "require_account", lambda _environ: account)
-    monkeypatch.setattr(preflight, "require_jobs", lambda _workspace: "offices")
+    monkeypatch.setattr(preflight, "require_jobs", lambda _workspace: preflight.Jobs(names=("offices",)))
     monkeypatch.setattr(quotas, "finding", lambda _client, _environment: "")
     monkeypatch.setattr(terraform.Terraform, "at", lambda folder, _runner, **_: Terraform(made, folder))
     monkeypatch.setattr(job_code, "withdraw", lambda _functions, _stage: made.jobs_noted.clear())
@@ -226,7 +226,7 @@ def _check_whole(world: World, workspace: Workspace) -> None:
     assert not (workspace.home / "aws" / f"{STAGE}.tfplan").exists()
 
 
-MOMENTS = 35
+MOMENTS = 37
 """At which a first deployment may be cut short: before and in each change that it makes."""
 BEFORE_THE_FIRST_CHANGE = 2
 """The moments of `terraform init` and of the plan come before it."""

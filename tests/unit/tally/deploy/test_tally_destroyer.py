@@ -222,9 +222,9 @@ def test_a_stage_goes_functions_first_its_workspace_last(
     remains = destroy()
     assert _left(world, workspace) == []
     kinds = [what.split()[0] for what in world.done]
-    assert kinds == ["delete"] * 20 + ["empty"] + ["destroy"] * 3 + ["delete"]
-    assert (len(remains.functions), len(remains.resources)) == (10, 3)
-    assert "Chalice deletes 10 functions and 10 triggers: dead_letters, dispatch" in said.getvalue()
+    assert kinds == ["delete"] * 22 + ["empty"] + ["destroy"] * 3 + ["delete"]
+    assert (len(remains.functions), len(remains.resources)) == (11, 3)
+    assert "Chalice deletes 11 functions and 11 triggers: dead_letters, dispatch" in said.getvalue()
     assert "Terraform destroys 3 resources: 1 aws_dynamodb_table, 1 aws_s3_bucket, 1 aws_sqs_queue." in said.getvalue()
     assert "bucket will be destroyed with all that is in it (inbox)" in said.getvalue()
     assert len(world.aws.functions) == 2, "the neighbour's"
@@ -241,13 +241,13 @@ def test_a_stage_that_is_gone_is_fine(
     assert "Stage test is gone: nothing of it is left in account 000000000000, region us-east-1." in said.getvalue()
 
 
-@pytest.mark.parametrize("killed_at", range(27))
+@pytest.mark.parametrize("killed_at", range(29))
 def test_a_destruction_that_is_killed_anywhere_is_continued(
     world: World, workspace: Workspace, destroy: Callable[..., Remains], killed_at: int
 ) -> None:
     """Before each change that it makes, also the first, which lets the data go."""
     world.protected, world.objects, world.killed_at = True, ["upload"], killed_at
-    with pytest.raises(Killed) if killed_at < 26 else contextlib.nullcontext():
+    with pytest.raises(Killed) if killed_at < 28 else contextlib.nullcontext():
         destroy(delete_data=True)
     destroy(delete_data=True)
     assert _left(world, workspace) == []

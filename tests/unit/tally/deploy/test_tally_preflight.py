@@ -39,7 +39,7 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
     """Nothing is left beside them: bytecode would enter the package."""
     _write(checkout, "shelves", JOB)
     _write(checkout, "plants", JOB)
-    assert preflight.require_jobs(checkout) == "plants, shelves"
+    assert str(preflight.require_jobs(checkout)) == "plants, shelves"
     assert not list((checkout.repo / "app").rglob("__pycache__"))
 
 
@@ -55,6 +55,8 @@ def test_the_jobs_of_the_checkout_are_loaded_and_named(checkout: Workspace) -> N
         (f"{JOB}CHUNK_ROWS = 0\n", 5, "CHUNK_ROWS must be"),
         (f"{JOB}heavy = 3\n", 5, "heavy a function of a row"),
         (f"{JOB}DELIMITER = 'ab'\n", 5, "DELIMITER"),
+        (f"{JOB}THEN = 'shelves'\n", 5, "THEN is the job itself"),
+        (f"{JOB}THEN = 'plants'\n", 5, "THEN is 'plants', and there is no such job"),
         (JOB.replace("name: str", "a: str\n    A: str"), 2, "two fields match the same column"),
         ("x = 1\nraise SystemExit(1)\n", 2, "SystemExit: 1"),
         ("import os\nos._exit(3)\n", 2, "SystemExit: 3"),
@@ -108,9 +110,18 @@ def test_every_broken_job_is_named_at_once(checkout: Workspace) -> None:
         preflight.require_jobs(checkout)
 
 
+def test_jobs_that_hand_their_results_to_each_other_stop_a_deployment(checkout: Workspace) -> None:
+    _write(checkout, "plants", f"{JOB}THEN = 'shelves'\n")
+    _write(checkout, "shelves", f"{JOB}THEN = 'plants'\n")
+    with pytest.raises(OperatorError) as refused:
+        preflight.require_jobs(checkout)
+    assert "plants.py:5: FatalError: jobs/plants.py: THEN leads back to the job" in str(refused.value)
+    assert "shelves.py:5: FatalError: jobs/shelves.py: THEN leads back to the job" in str(refused.value)
+
+
 def test_what_a_job_prints_is_not_taken_for_a_name(checkout: Workspace) -> None:
     _write(checkout, "shelves", f"print('hello, world')\n{JOB}")
-    assert preflight.require_jobs(checkout) == "shelves"
+    assert str(preflight.require_jobs(checkout)) == "shelves"
 
 
 def test_the_tools_that_deploy_are_named(checkout: Workspace) -> None:
@@ -173,3 +184,33 @@ def test_credentials_and_a_region_that_are_wrong_say_what_to_do(
     sts(error)
     with pytest.raises(OperatorError, match=what):
         preflight.require_account({"AWS_REGION": "eu-wst-1"})
+
+
+KEYED = JOB + "\n\nKEY = 'NAME'\n"
+
+
+def test_a_job_with_a_key_is_refused_on_a_stage_without_a_results_table(checkout: Workspace) -> None:
+    """With its place, before anything is changed. Terraform is told too, for it alone reads files of variables."""
+    _write(checkout, "plants", JOB)
+    _write(checkout, "shelves", KEYED.replace("NAME", "name"))
+    jobs = preflight.require_jobs(checkout)
+    assert jobs.variables == {"jobs_with_key": ["shelves"]}
+    for variables in ({}, {"results_table": None}):
+        with pytest.raises(OperatorError, match=r"KEY needs a results table.*jobs/shelves\.py:\d+") as refused:
+            jobs.require_results_table(variables)
+        assert "--var 'results_table={}'" in refused.value.hint
+    jobs.require_results_table({"results_table": {}})
+
+
+def test_a_key_that_names_nothing_is_refused_with_its_line(checkout: Workspace) -> None:
+    _write(checkout, "shelves", KEYED)
+    line = KEYED.splitlines().index("KEY = 'NAME'") + 1
+    with pytest.raises(OperatorError, match=rf"jobs/shelves\.py:{line}: FatalError: .*KEY is 'NAME', which is neither"):
+        preflight.require_jobs(checkout)
+
+
+def test_jobs_without_a_key_tell_terraform_nothing(checkout: Workspace) -> None:
+    _write(checkout, "shelves", JOB)
+    jobs = preflight.require_jobs(checkout)
+    assert jobs.variables == {}
+    jobs.require_results_table({})

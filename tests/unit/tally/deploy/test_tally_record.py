@@ -67,7 +67,7 @@ def test_a_record_made_from_what_lives_is_the_one_that_chalice_writes(chalices: 
     """Down to every key: Chalice and Terraform go on from it as if nothing had happened."""
     rebuilt = reconcile([], live, SOURCES)
     assert by_name(rebuilt) == by_name(chalices)
-    assert len(rebuilt) == len(chalices) == 20
+    assert len(rebuilt) == len(chalices) == 22
 
 
 def test_a_record_that_is_true_stays_as_it_is(chalices: list[Entry], live: Live) -> None:
@@ -315,5 +315,5 @@ def test_an_old_queues_mapping_goes_only_once_the_new_one_is_there(record: Deplo
 
 def test_every_mapping_of_the_stage_can_be_deleted_and_no_other(record: DeployedRecord, aws: Aws) -> None:
     """Terraform's own too; those of a stage whose name begins alike stay."""
-    assert record.delete_triggers() == 12
+    assert record.delete_triggers() == 13
     assert [mapping["FunctionArn"] for mapping in aws.mappings] == [f"{FUNCTION}two-ingest"]

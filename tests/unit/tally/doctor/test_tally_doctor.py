@@ -249,6 +249,22 @@ def test_a_denied_call_is_named_and_conditions_are_simulated_with_their_values()
     ]
 
 
+def test_a_results_table_that_is_gone_is_named_and_one_that_is_not_wanted_is_not_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = Client(describe_table=error("ResourceNotFoundException", "DescribeTable"))
+    assert found(storage.results_table, dynamodb=gone) == []
+    wanted = msgspec.structs.replace(EXPECTED, results_table_name="tally-test-results")
+    monkeypatch.setitem(globals(), "EXPECTED", wanted)
+    (finding,) = found(storage.results_table, dynamodb=gone)
+    assert (finding.check, finding.state, finding.subject) == (
+        "results_table.status",
+        State.FAILED,
+        "tally-test-results",
+    )
+    assert found(storage.results_table, dynamodb=Client(describe_table={"Table": {"TableStatus": "ACTIVE"}})) == []
+
+
 def test_a_reader_far_behind_the_stream_is_named() -> None:
     points = {"Datapoints": [{"Maximum": 1000.0}, {"Maximum": 700_000.0}]}
     (finding,) = found(storage.iterator_age, cloudwatch=Client(get_metric_statistics=points))

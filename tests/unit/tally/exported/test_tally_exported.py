@@ -1,60 +1,24 @@
 """Fetched results: they are fetched whole, and whatever is changed in them is named."""
 
 import gzip
-import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from botocore.response import StreamingBody
-from rich.console import Console
 
-from chalicelib import services
-from chalicelib.steps import begin_export
 from chalicelib.store.exports import Exports
 from tally import results
 from tally.errors import OperatorError
 from tally.exported.fetch import fetch, require_export
 from tally.exported.verify import Verified, verify
-from tally.output import Output
-from tally.testing import environment
-from tally.testing.memory_aws import MemoryS3
-from tally.testing.memory_dynamodb import client_error
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
+from tests.support.exports import silent_output
 
 HEADER = b"office_id,user_count,contract_count\n"
 SOURCE = HEADER + b"".join(b"o%d,%d,2\n" % (row, row) for row in range(9)) + b'\n"o\n9",x,1\no10,1,2\n'
-OUTPUT = Output(console=Console(file=io.StringIO()), as_json=False)
 FIRST, SECOND = "results-000001.jsonl.gz", "results-000002.jsonl.gz"
-
-
-@dataclass
-class Downloads:
-    """S3 as far as fetching goes; ``asked`` are the keys that were asked for."""
-
-    s3: MemoryS3
-    asked: list[str]
-
-    def get_object(self, *, Key: str, VersionId: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
-        self.asked.append(Key)
-        versions = [version for key, version in self.s3.objects if key == Key]
-        if not versions:
-            raise client_error("NoSuchKey", 404)
-        body = self.s3.objects[Key, VersionId or versions[-1]]
-        return {"Body": StreamingBody(io.BytesIO(body), len(body))}
-
-
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
-    monkeypatch.setattr(begin_export, "CHUNKS_PER_PART", 1)
-    return Pipeline(monkeypatch)
 
 
 @pytest.fixture
@@ -63,11 +27,6 @@ def batch_id(pipeline: Pipeline) -> str:
     batch_id = pipeline.upload("inbox/offices/day.csv", SOURCE)
     pipeline.drain()
     return batch_id
-
-
-@pytest.fixture
-def downloads(pipeline: Pipeline) -> Any:
-    return Downloads(pipeline.s3, [])
 
 
 @pytest.fixture
@@ -87,7 +46,7 @@ def source(tmp_path: Path) -> Path:
 def _fetch(pipeline: Pipeline, batch_id: str, downloads: Any, folder: Path) -> None:
     exports = Exports(table=table(pipeline.dynamodb))
     export = require_export(exports, pipeline.batch(batch_id), None, timeout=0)
-    results.check("results", fetch(OUTPUT, downloads, "inbox", export, folder).as_json())
+    results.check("results", fetch(silent_output(), downloads, "inbox", export, folder).as_json())
 
 
 def _problems(folder: Path, source: Path | None = None) -> list[str]:
@@ -139,7 +98,7 @@ def test_a_file_that_arrives_changed_is_refused(
 
 def test_results_that_have_expired_are_named(pipeline: Pipeline, batch_id: str, downloads: Any, tmp_path: Path) -> None:
     pipeline.s3.objects.clear()
-    with pytest.raises(OperatorError, match="is gone: results expire"):
+    with pytest.raises(OperatorError, match="is gone: results were kept until 20"):
         _fetch(pipeline, batch_id, downloads, tmp_path)
 
 

@@ -58,6 +58,8 @@ SHOWN = {
     "finish": [("dynamodb", "transact_write_items")],
     "export": [("s3", "put_object"), ("dynamodb", "transact_write_items")] * 2
     + [("s3", "put_object"), ("events", "put_events"), ("dynamodb", "update_item")],
+    "save": [("dynamodb", "put_item")] * 10
+    + [("dynamodb", "update_item"), ("dynamodb", "delete_item"), ("dynamodb", "update_item")],
     "dead_letters": [("dynamodb", "transact_write_items"), ("sqs", "send_message")],
     "settle": [("dynamodb", "transact_write_items"), ("events", "put_events"), ("dynamodb", "update_item")],
     "reconcile": [

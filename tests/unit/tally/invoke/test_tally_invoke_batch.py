@@ -4,13 +4,15 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from chalicelib import services
+from chalicelib import jobs, services
+from chalicelib.keys import Key, KeySource
 from chalicelib.services import HANDLERS
 from chalicelib.settings import Settings
 from chalicelib.store.items import Outcome
@@ -24,6 +26,7 @@ from tally.invoke.runner import Ran, Runner
 from tally.invoke.watched import CHANGES, Log
 from tally.testing import environment
 from tally.testing.environment import VARIABLES
+from tally.testing.jobs import in_place
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import RETRY
 from tests.support.redriving import redrive
@@ -45,12 +48,14 @@ COUNTS = {"succeeded": 4, "failed": 1, "rejected": 1}
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """Return a stage that writes files of results, as stages do unless they are told otherwise."""
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Return a stage that writes files of results, and saves those of documents by key."""
     environment.handlers()
     exporting = msgspec.structs.replace(services.settings(), export=True)
     monkeypatch.setattr(services, "settings", lambda: exporting)
-    return Pipeline(monkeypatch)
+    keyed = replace(jobs.require("documents"), key=Key(name="document_id", source=KeySource.ROW))
+    with in_place(keyed):
+        yield Pipeline(monkeypatch)
 
 
 def redelivery(pipeline: Pipeline, *, again: bool = False) -> Redelivery:
@@ -92,7 +97,8 @@ def states(pipeline: Pipeline) -> Iterator[str]:
 
 def everything(pipeline: Pipeline) -> Any:
     """Return a copy of all that is there."""
-    kept = pipeline.dynamodb.items, pipeline.dynamodb.stream, pipeline.sqs.bodies, pipeline.events.details
+    dynamodb = pipeline.dynamodb
+    kept = dynamodb.items, dynamodb.results, dynamodb.stream, pipeline.sqs.bodies, pipeline.events.details
     return copy.deepcopy([*kept, pipeline.uploads, pipeline.s3.objects, pipeline.s3.uploads])
 
 
@@ -156,8 +162,8 @@ def test_a_dry_run_shows_what_a_real_run_then_does(name: str, pipeline: Pipeline
 
 
 def _restore(pipeline: Pipeline, kept: Any) -> None:
-    items, stream, bodies, details, uploads, objects, parts = kept
-    pipeline.dynamodb.items = items
+    items, results, stream, bodies, details, uploads, objects, parts = kept
+    pipeline.dynamodb.items, pipeline.dynamodb.results = items, results
     pipeline.dynamodb.stream[:] = stream
     pipeline.dynamodb.tokens.clear()
     pipeline.sqs.bodies.clear()
@@ -174,7 +180,8 @@ AGAIN = {
     "process": ["update_item", "send_message_batch"],
     "process_heavy": ["put_item", "change_message_visibility", "send_message_batch", "put_item"],
     "finish": ["transact_write_items"],
-    "export": ["put_object", "transact_write_items", "put_object", "put_events", "update_item"],
+    "export": ["put_object", "transact_write_items", "put_object", "put_events", "send_message_batch", "update_item"],
+    "save": ["put_item", "put_item", "put_item", "put_item", "put_item", "update_item", "delete_item", "update_item"],
     "settle": ["transact_write_items"],
     "dead_letters": ["send_message_batch"],
 }
@@ -265,6 +272,7 @@ def test_what_a_handler_does_not_get_yet_says_what_is_next(pipeline: Pipeline) -
         "settle": "is planned, its rows are not read yet: settle gets a chunk of which nothing remains",
         "finish": "finish has counted nothing of chunk 0",
         "export": "is running, and attempt 1 of it has no export",
+        "save": "is running, and nothing of its attempt 1 is saved by key",
     }
     for name, why in said.items():
         with pytest.raises(OperatorError, match=re.escape(why)):

@@ -46,6 +46,18 @@ def process(row):
         raise ValueError(f"no exchange rate for day 2026-11-{row.amount} of the currency that this row asks for")
     return {"fee": row.amount * 1000, "note": row.kind * 9}
 """
+TAKER = """
+from chalicelib import rows
+
+FORMAT = "jsonl"
+
+class Row(rows.Row):
+    fee: int
+    note: str
+
+def process(row):
+    return None
+"""
 ROWS = "kind,amount\nfine,1\nbad,20\nfine,3\nfine,none\nbad,25\n"
 
 
@@ -77,10 +89,14 @@ def assert_right_at_every_width(write: Callable[[Output], object]) -> None:
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: Stage) -> Iterator[dict[str, str]]:
-    """Return the id of an ended batch of a job with a short name, and of one with a name of 60 characters."""
+    """Return the id of an ended batch of a job with a short name, and of one with a name of 60 characters.
+
+    The results of the first were to become a batch of a third job, and did not.
+    """
     monkeypatch.setattr(Metrics, "flush", lambda _self, _stage: None)
     with (
-        deployed_job(monkeypatch, tmp_path, "short", JOB),
+        deployed_job(monkeypatch, tmp_path, "taker", TAKER),
+        deployed_job(monkeypatch, tmp_path, "short", f'{JOB}\nTHEN = "taker"\n'),
         deployed_job(monkeypatch, tmp_path, LONG_JOB, JOB),
     ):
         pipeline = Pipeline(monkeypatch)

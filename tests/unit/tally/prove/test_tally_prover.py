@@ -351,7 +351,7 @@ def test_a_bill_waits_until_aws_has_measured_all_of_it(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("sum_", [500, 1_500])
 def test_a_bill_that_differs_disproves(sum_: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DisprovedError, match="1,000 are said"):
+    with pytest.raises(DisprovedError, match="1,000 expected"):
         billed(monkeypatch, *[sum_] * 100)
 
 

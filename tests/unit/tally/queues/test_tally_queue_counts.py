@@ -238,7 +238,7 @@ def test_a_letter_is_discarded_by_its_id_and_no_other(queues: Queues, capsys: py
     assert run(["dead", "work-dlq", "--discard", useless]) is ExitCode.OK
     assert queues.bodies("work-dlq") == ["stays"]
     assert run(["dead", "work-dlq", "--discard", useless]) is ExitCode.USAGE
-    assert f"No letter {useless}" in capsys.readouterr().err
+    assert f"No dead letter {useless}" in capsys.readouterr().err
 
 
 def test_letters_that_were_received_with_a_discarded_one_are_to_be_seen_at_once(queues: Queues) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.samples import incompressible, real_shape
 from chalicelib import services
+from chalicelib.files.form import Form
 from tally.local import sample
 from tally.testing import memory_dynamodb
 from tally.testing.configuration import default
@@ -111,7 +112,7 @@ def test_units_and_requests_are_those_that_are_metered(
     meter = Meter()
     monkeypatch.setattr(memory_dynamodb, "PAGE", 1_000)  # short pages are for those who forget to turn them
     sizes = {name: default(name) for name in ("chunk_rows", "chunk_bytes")}
-    as_deployed = msgspec.structs.replace(services.settings(), **sizes)
+    as_deployed = msgspec.structs.replace(services.settings(), export=True, **sizes)
     monkeypatch.setattr(services, "settings", lambda: as_deployed)
     pipeline = Pipeline(monkeypatch)
     for name, client in pipeline.clients.items():
@@ -121,7 +122,7 @@ def test_units_and_requests_are_those_that_are_metered(
     pipeline.drain()
 
     delivered = sum(received.total() for received in pipeline.received.values())
-    others = {"send_message_batch", "put_events", "get_object", "change_message_visibility"}
+    others = {"send_message_batch", "put_events", "get_object", "put_object", "change_message_visibility"}
     dynamodb = sum(count for name, count in meter.requests.items() if name.partition(" ")[0] not in others)
     near = NEAR if most is None or most >= 1_000 else 2 * NEAR  # a few hundred rows compress less well
     assert found.cost.rows == pytest.approx(pipeline.batch(batch).counts.total, rel=0.01)
@@ -131,6 +132,23 @@ def test_units_and_requests_are_those_that_are_metered(
     # What is billed: a request for each 64 KB that is sent or received, and one for each message that is deleted.
     sqs = billed.requests + meter.requests["change_message_visibility"] + delivered
     assert found.cost.sqs_requests == pytest.approx(sqs, rel=near)
+    if most is None or most >= ROWS // 4:  # of less no chunk is whole
+        assert found.cost.s3_requests + found.cost.exported.s3_puts == pytest.approx(
+            meter.requests["get_object"] + meter.requests["put_object"], abs=2
+        )
+        files = [len(body) for (key, _), body in pipeline.s3.objects.items() if "/results-" in key or "/failed" in key]
+        assert found.cost.exported.kept_bytes == pytest.approx(sum(files), rel=2 * NEAR)
+
+
+@pytest.mark.parametrize("form", [None, Form.JSONL, Form.CSV])
+def test_what_a_job_exports_is_in_the_time_of_functions_and_in_what_is_kept(tmp_path: Path, form: Form | None) -> None:
+    file = tmp_path / "shaky.csv"
+    with file.open("wb") as target:
+        target.write(b"number,text\n" + b"".join(b"%d,text of %d\n" % (n, n * n) for n in range(0, 10_000, 10)))
+    found = _tried("shaky", file, watch=Watch(replace(load("shaky"), export=form)))
+    assert ("export" in found.cost.functions) is (form is not None)
+    assert (found.cost.exported.kept_bytes > 0) is (form is not None)
+    assert found.cost.exported.s3_gets == {None: 0, Form.JSONL: 1, Form.CSV: 2}[form]
 
 
 def _slow(file: Path, seconds: float, rows: int) -> Estimate:

@@ -314,6 +314,8 @@ def test_memory_is_bounded_whatever_the_size_of_the_file(
         ("from chalicelib import rows\n\nclass Row(rows.Row):\n    a: int\n", "must define Row"),
         ("\n\nraise SystemExit(3)\n", "broken.py:3: SystemExit: 3"),
         ("ATTEMPTS = 0\n" + JOB.replace("ATTEMPTS = 2", ""), "ATTEMPTS must be a number from 1"),
+        (f"{JOB}THEN = 'nothing'\n", "THEN is 'nothing', and there is no such job"),
+        (f"{JOB}THEN = 'transactions'\n", "jobs/transactions.py reads CSV, while results are JSON lines"),
     ],
 )
 def test_a_broken_job_is_an_error_with_file_and_line(
@@ -375,3 +377,16 @@ def test_what_people_read_says_it_all(
     assert 'line 3: {"station":"b c"}' in out
     assert "chunks: 1, work messages: 3" in out
     assert "50 process" in out
+
+
+def test_a_job_with_a_key_says_what_its_stage_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = "from chalicelib import rows\nclass Row(rows.Row):\n    name: str\ndef process(row):\n    return 1\n"
+    file = tmp_path / "shelves.csv"
+    file.write_text("name\na\n", encoding="utf-8")
+    with deployed_job(monkeypatch, tmp_path, "shelves", f"{job}KEY = 'name'\n"):
+        assert run(["try", "shelves", str(file)]) is ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "by name of the row" in shown
+    assert "--var 'results_table={}'" in shown

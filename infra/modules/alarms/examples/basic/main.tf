@@ -33,7 +33,7 @@ module "alarms" {
       throttles_description = "Lambda refuses to run process. See runbook.md#throttles."
     }
 
-    example-bury = {
+    example-dead_letters = {
       invoked_description = "Messages came to a dead-letter queue. See runbook.md#dead-letters."
     }
   }

@@ -1,0 +1,105 @@
+"""Keys: by which column of a row, or field of its result, a job's results are put into the results table."""
+
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from msgspec import inspect
+
+from chalicelib.errors import FatalError
+
+if typing.TYPE_CHECKING:
+    from chalicelib.rows import Schema
+
+MAX_KEY_BYTES = 2_048
+"""DynamoDB's limit of a partition key."""
+
+
+class KeySource(StrEnum):
+    """What of a row has its key."""
+
+    RESULT = "result"  # what the job returned
+    ROW = "row"  # the row itself, as it was cleaned
+
+
+class Unsaved(StrEnum):
+    """Why a row that succeeded is not in the results table."""
+
+    NO_KEY = "no_key"  # the key is missing, null or empty
+    KEY_NOT_TEXT = "key_not_text"  # the key is neither a text nor a whole number
+    KEY_TOO_LONG = "key_too_long"  # the key has more than 2,048 bytes
+    TOO_LARGE = "too_large"  # the item has more than 400 KB
+    NOT_STORABLE = "not_storable"  # DynamoDB has no such value: a number out of range, over 32 levels, an empty name
+
+
+class UnsavedError(Exception):
+    """A row cannot be an item of the results table; ``code`` says why, the message says it to people."""
+
+    def __init__(self, code: Unsaved, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Where a job's keys are: ``name`` is that of the column, or of the field as it is in the result's JSON."""
+
+    name: str
+    source: KeySource
+
+    @classmethod
+    def of(cls, said: object, schema: "Schema", process: Callable[..., object]) -> Self | None:
+        """Return the key that a job's ``KEY`` names, None if it says none; raises FatalError if it names nothing.
+
+        The result goes before the row where both have it: the result is what the item holds.
+        """
+        if said is None:
+            return None
+        if not isinstance(said, str) or not said:
+            raise FatalError("KEY must be the name of a column of Row or of a field of what process returns")
+        if said in set(_fields_of_result(process)):
+            return cls(name=said, source=KeySource.RESULT)
+        column = said if said in schema.columns else schema.attributes.get(said)
+        if column is not None:
+            return cls(name=column, source=KeySource.ROW)
+        raise FatalError(
+            f"KEY is {said!r}, which is neither a column of Row nor a field of what process returns; a field is known "
+            "by the type that process is annotated with, such as -> Result"
+        )
+
+    def found(self, result: object, row: Mapping[str, Any]) -> str:
+        """Return the key of a row; raises UnsavedError if it has none that DynamoDB takes."""
+        holder = result if self.source is KeySource.RESULT else row
+        return _text(holder.get(self.name) if isinstance(holder, Mapping) else None, self.name)
+
+
+def _text(value: object, name: str) -> str:
+    match value:
+        case None | "":
+            raise UnsavedError(Unsaved.NO_KEY, f"'{name}' is empty")
+        case bool():
+            raise UnsavedError(Unsaved.KEY_NOT_TEXT, f"'{name}' is true or false")
+        case str() | int():
+            key = str(value)
+        case _:
+            raise UnsavedError(Unsaved.KEY_NOT_TEXT, f"'{name}' is neither a text nor a whole number")
+    if (size := len(key.encode())) > MAX_KEY_BYTES:
+        raise UnsavedError(Unsaved.KEY_TOO_LONG, f"'{name}' has {size:,} bytes, a key at most {MAX_KEY_BYTES:,}")
+    return key
+
+
+def _fields_of_result(process: Callable[..., object]) -> Iterator[str]:
+    """Return the names that a result's JSON has by the annotation of ``process``; none where that says nothing."""
+    try:
+        returned = typing.get_type_hints(process).get("return")
+        found = inspect.type_info(returned) if returned is not None else None
+    except Exception:  # noqa: BLE001  names of the job's own that are not there, types that msgspec does not know
+        return
+    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
+    for kind in kinds:
+        if isinstance(kind, inspect.StructType) and kind.array_like:
+            continue  # a list in JSON
+        if isinstance(kind, inspect.StructType | inspect.DataclassType | inspect.TypedDictType):
+            yield from (field.encode_name for field in kind.fields)

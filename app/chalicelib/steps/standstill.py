@@ -1,0 +1,66 @@
+"""Standstill: for how long something has made no progress, by snapshots that are kept beside it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from chalicelib.clock import Clock, utc_now
+from chalicelib.store.items import batch_pk, key, number, text
+from chalicelib.store.table import Put
+
+if TYPE_CHECKING:
+    from chalicelib.store.table import Table
+
+WATCH_SK = "watch"
+_MAX_PATIENCE = timedelta(hours=6)
+_KEPT = timedelta(days=1)
+"""How long a progress snapshot is kept; what still stands still gets a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standstill:
+    """For how long a snapshot has been the same, and how many repairs have moved nothing since."""
+
+    snapshot: str
+    seconds: float
+    repairs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standstills:
+    """Keeps one snapshot in the partition of each batch, under ``sk``."""
+
+    table: "Table"
+    patience: timedelta
+    sk: str = WATCH_SK
+    clock: Clock = utc_now
+
+    def seen(self, batch_id: str, snapshot: str) -> Standstill | None:
+        """Return for how long a snapshot has been the same, None if it is new; keeps it then."""
+        noted = self.table.get(batch_pk(batch_id), self.sk)
+        if noted and noted["snapshot"]["S"] == snapshot:
+            stood = self.clock().timestamp() - int(noted["since"]["N"])
+            return Standstill(snapshot=snapshot, seconds=stood, repairs=int(noted["repairs"]["N"]))
+        self.note(batch_id, snapshot)
+        return None
+
+    def due(self, standstill: Standstill) -> bool:
+        """Tell whether it is time for a repair.
+
+        Each repair that moved nothing doubles the patience: what only waits behind another's messages must not get a
+        copy of all its own every few minutes.
+        """
+        patience = min(self.patience * (1 << standstill.repairs), _MAX_PATIENCE)
+        return standstill.seconds >= patience.total_seconds()
+
+    def note(self, batch_id: str, snapshot: str, *, repairs: int = 0) -> None:
+        """Keep a snapshot, seen now for the first time since its last repair."""
+        now = self.clock()
+        item = {
+            **key(batch_pk(batch_id), self.sk),
+            "snapshot": text(snapshot),
+            "since": number(int(now.timestamp())),
+            "repairs": number(repairs),
+            "expires_at": number(int((now + _KEPT).timestamp())),
+        }
+        self.table.put(Put(item=item, condition=""))

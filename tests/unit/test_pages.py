@@ -1,0 +1,142 @@
+"""Pages that are generated are current; every command, option, setting, metric and alarm has a line in one."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from chalicelib.files import dialect
+from chalicelib.metrics import Metric
+from chalicelib.store.batch import Hold
+from chalicelib.store.items import Outcome
+from tally.cli import tally
+from tally.testing import configuration
+from tools import cli_reference, price_table, settings_page
+from tools.generated import stale
+
+REPO = Path(__file__).parents[2]
+DOCS = REPO / "docs"
+
+
+def _options() -> list[tuple[str, str]]:
+    return [
+        (name, option.opts[0])
+        for name, command in tally.commands.items()
+        for option in command.params
+        if isinstance(option, click.Option) and not option.hidden and option.name not in {"stage", "as_json", "debug"}
+    ]
+
+
+def test_the_command_reference_is_current() -> None:
+    assert stale({cli_reference.PAGE: cli_reference.page()}) == []
+
+
+@pytest.mark.parametrize(("command", "option"), _options())
+def test_every_option_has_a_help_text(command: str, option: str) -> None:
+    """The reference is written from it."""
+    found = next(one for one in tally.commands[command].params if option in one.opts)
+    assert isinstance(found, click.Option)
+    assert found.help
+
+
+def test_the_page_of_settings_is_current() -> None:
+    """It is written from the code and from Terraform, so that no default on it can differ."""
+    assert stale({settings_page.PAGE: settings_page.page()}) == []
+
+
+def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
+    """Wherever the attributes of its module are read."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "app" / "chalicelib").rglob("*.py"))
+    asked = set(re.findall(r'(?:getattr\(module, |attributes\.get\()"(\w+)"', sources)) | set(dialect.ATTRIBUTES)
+    assert asked - {"Row", "process"} == set(settings_page.job_settings())
+
+
+def test_every_metric_is_described() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [metric for metric in Metric if f"`{metric}`" not in page] == []
+
+
+def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert [name for name in configuration.functions() if f"`{name}`" not in page] == []
+
+
+def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
+    assert stale({price_table.PAGE: price_table.current()}) == []
+
+
+def test_glue_and_batch_bill_a_minute_at_least() -> None:
+    assert price_table.glue(1) == price_table.glue(400)
+    assert price_table.glue(1000) > price_table.glue(400)
+    assert price_table.fargate(1) == price_table.fargate(60)
+    assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "variables"),
+    [
+        ("docs/faq.md", "They stay for {} days", ["results_retention_days"]),
+        ("docs/faq.md", "| rows, markers | kept for {} days | `retention_days` |", ["retention_days"]),
+        ("docs/faq.md", "Wait for `reconcile_minutes` ({})", ["reconcile_minutes"]),
+        ("docs/concepts.md", "| **chunk** | Up to {:,} rows of the file", ["chunk_rows"]),
+        ("docs/glossary.md", "at most {:,} rows", ["chunk_rows"]),
+    ],
+)
+def test_a_default_in_a_sentence_is_that_of_terraform(page: str, sentence: str, variables: list[str]) -> None:
+    text = (REPO / page).read_text(encoding="utf-8")
+    assert sentence.format(*(configuration.default(name) for name in variables)) in text
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    """Rounded: the table of the bench has them in full."""
+    bench = (DOCS / "performance.md").read_text(encoding="utf-8")
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    dollars, small, large, counted, rows = (
+        re.search(pattern, bench)
+        for pattern in (
+            r"dollars a million rows: Tally \| ([0-9.]+) \$",
+            r"1,000 rows, warm, upload to event \| ([0-9.]+) s",
+            r"pipeline / the job alone, 100,000 rows .*pipeline s ([0-9.]+)",
+            r"textbook's count under faults.*counted ([0-9,]*[0-9])",
+            r"textbook's count under faults.*rows ([0-9,]*[0-9]), counted",
+        )
+    )
+    month = re.search(r"\*\*in all\*\* \| by default \| ([0-9.]+) ", (DOCS / "deploy.md").read_text(encoding="utf-8"))
+    assert month
+    assert dollars
+    assert small
+    assert large
+    assert counted
+    assert rows
+    assert f"${float(dollars[1]):.2f} a million rows" in readme
+    assert f"about ${float(month[1]):.0f} a month" in readme
+    assert f"1,000 rows in {float(small[1]):.1f} s" in readme
+    assert f"100,000 in {float(large[1]):.0f} s" in readme
+    assert f"counts {counted[1]} of {rows[1]}" in readme
+
+
+def test_every_variable_that_the_command_line_reads_is_on_the_page_of_settings() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tally").rglob("*.py"))
+    read = set(re.findall(r'(?:envvar=|environ\.get\()"([A-Z_]+)"', sources))
+    assert {name for name in read if name.startswith("TALLY_")} >= {"TALLY_STAGE", "TALLY_HOME"}
+    assert [name for name in sorted(read) if name.startswith("TALLY_") and name not in page] == []
+
+
+def test_every_alarm_leads_to_the_runbook() -> None:
+    """Its description is what an operator gets at night."""
+    text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
+    descriptions = re.findall(r'\bdescription\s*= ("[^\n]*")|\w+_description\s*= [^"\n]*("[^\n]*")', text)
+    found = [first or second for first, second in descriptions]
+    assert len(found) > 10
+    assert [each for each in found if "${local.runbook}" not in each] == []
+
+
+def test_the_glossary_defines_each_word_once_in_order() -> None:
+    """And has a word for each outcome of a row, and for what stops a batch."""
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^\*\*([^*]+)\*\*: ", page, re.MULTILINE)
+    assert len(words) > 30
+    assert words == sorted(set(words))
+    assert [each for each in (*Outcome, *Hold) if f"`{each}`" not in page] == []
