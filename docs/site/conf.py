@@ -1,4 +1,4 @@
-"""The site of the pages: Sphinx reads the repository's own Markdown. ``make docs-site`` builds it into build/site."""
+"""The site of the pages: Sphinx reads the repository's own Markdown. ``make site`` builds it into build/site."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ NAVIGATION = {
         "docs/json",
         "docs/performance",
     ],
-    "Operate": ["docs/runbook", "docs/adopting", "docs/debugging"],
+    "Operate": ["docs/runbook", "docs/console", "docs/adopting", "docs/debugging"],
     "Infrastructure": ["infra/README", "infra/modules/*/README", "infra/examples/*/README"],
     "Project": ["CHANGELOG", "CONTRIBUTING", "SECURITY", "docs/releasing", "docs/adr/*"],
 }

@@ -32,6 +32,7 @@ SHELL = {
     "adopting.md": ON_AWS,
     "architecture.md": ON_FILES,
     "capacity.md": ON_AWS,
+    "console.md": ON_FILES,
     "debugging.md": "tests/e2e/test_debugging.py",
     "deploy.md": ON_AWS,
     "events.md": ON_AWS,
