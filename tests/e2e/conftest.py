@@ -29,6 +29,7 @@ OVERRIDES = {
     "process": {"maximum_concurrency": 3, "timeout_seconds": 3},
     "process_heavy": {"maximum_concurrency": 2},
     "finish": {"maximum_concurrency": 2},
+    "export": {"maximum_concurrency": 2, "timeout_seconds": 60},
     "dead_letters": {"maximum_concurrency": 2, "timeout_seconds": 10},
 }
 VARIABLES = ("--var", f"function_overrides={json.dumps(OVERRIDES)}")

@@ -51,7 +51,8 @@ class _Bucket:
     def put_object(self, *, Key: str, Body: bytes, **_: Any) -> dict[str, str]:  # noqa: N803
         item = {"pk": {"S": Key}, "sk": {"S": OBJECT_SK}, "body": {"B": bytes(Body)}}
         self.tape.ask(Operation.WRITE, ("put_item", {"TableName": "tally-test", "Item": item}))
-        return {"VersionId": hashlib.sha256(Body).hexdigest()}  # a second version of the same bytes is as good
+        digest = hashlib.sha256(Body).hexdigest()
+        return {"VersionId": digest, "ETag": f'"{digest}"'}  # a second version of the same bytes is as good
 
 
 @dataclass(frozen=True, slots=True)
