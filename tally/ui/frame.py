@@ -30,7 +30,7 @@ _COLOURS = {
 
 
 def colour_of(status: str) -> str:
-    """Return the colour of what is said of a batch or a row, as the command line has it."""
+    """Return the colour of a state or an outcome, as the command line has it."""
     return _COLOURS[meaning_of(status)]
 
 
