@@ -100,13 +100,15 @@ run "reaches_nothing_of_a_stage_whose_name_begins_with_its_own" {
         for resource in s.resources : resource if strcontains(resource, "*") && strcontains(resource, "tally-prod") && !endswith(resource, "/*") && !endswith(resource, ":*")
       ]])
       } == {
-      data          = []
-      destruction   = []
-      functions     = []
-      observability = ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:tally-prod-*"]
-      roles         = []
-      state         = []
-      triggers      = []
+      data        = []
+      destruction = []
+
+      destruction_of_functions = []
+      functions                = []
+      observability            = ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:tally-prod-*"]
+      roles                    = []
+      state                    = []
+      triggers                 = []
     }
     error_message = "Only alarms are named by a prefix."
   }
@@ -255,16 +257,16 @@ run "asks_no_condition_that_aws_does_not_know" {
 
 run "deletes_no_data_unless_told" {
   assert {
-    condition     = !contains(keys(aws_iam_policy.this), "destruction")
+    condition     = !anytrue([for name in keys(aws_iam_policy.this) : startswith(name, "destruction")])
     error_message = "A deployment destroys nothing that holds data."
   }
 
   assert {
     condition = length(setintersection(
-      flatten([for subject, statements in local.statements : [for s in statements : s.actions] if subject != "destruction" && subject != "state"]),
+      flatten([for subject, statements in local.statements : [for s in statements : s.actions] if !startswith(subject, "destruction") && subject != "state"]),
       ["dynamodb:DeleteTable", "lambda:DeleteFunction", "logs:DeleteLogGroup", "s3:DeleteBucket", "s3:DeleteObject", "s3:DeleteObjectVersion", "sqs:DeleteQueue", "sqs:PurgeQueue"],
     )) == 0
-    error_message = "What destroys data must stand in one policy."
+    error_message = "What destroys data must stand in policies of its own."
   }
 }
 
@@ -274,7 +276,7 @@ run "takes_the_stage_down_when_told" {
   }
 
   assert {
-    condition     = contains(keys(aws_iam_policy.this), "destruction")
+    condition     = length([for name in keys(aws_iam_policy.this) : name if startswith(name, "destruction")]) == 2
     error_message = "The stage must be taken down with the role that deployed it."
   }
 }

@@ -55,8 +55,8 @@ run "shows_the_results_table_where_there_is_one" {
 
   assert {
     condition = [
-      for w in jsondecode(output.body).widgets : distinct([for m in w.properties.metrics : m[3]]) if w.properties.title == "Results table"
-    ] == [["tally-test-results"]]
+      for w in jsondecode(output.body).widgets : join(" ", distinct([for m in w.properties.metrics : m[3]])) if w.properties.title == "Results table"
+    ] == ["tally-test-results"]
     error_message = "The graph must be of the results table, and of nothing else."
   }
 }
