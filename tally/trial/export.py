@@ -21,7 +21,7 @@ class TrialExport:
     """Adds up bytes and seconds of parts; nothing of a job that says ``EXPORT = False``."""
 
     def __init__(self, job: Job, settings: Settings, table: Any, s3: Any) -> None:
-        clients = {"dynamodb": table, "s3": s3, "events": None}
+        clients = {"dynamodb": table, "s3": s3, "events": None, "sqs": None}
         services = Services(settings=settings, retry=Retry(sleep=lambda _: None), client=clients.__getitem__)
         self._job = job
         self._exporter = services.exporter
