@@ -121,9 +121,7 @@ def export(event: SQSEvent) -> dict[str, Any]:
             services.chainer.chain(asked)  # it logs what it decides, with the reason
             return
         done = services.exporter.export(asked)
-        logger.info(
-            "results.exported", batch_id=asked.batch, pieces=done.pieces, rows=done.rows, announced=done.announced
-        )
+        logger.info("results.exported", extra={"batch_id": asked.batch, **done.sizes})
 
     return services.partial_batch_response.each(event.to_dict(), handle)
 
@@ -167,8 +165,7 @@ def reconcile(event: CloudWatchEvent) -> None:
             swept = services.lost_uploads.sweep()
             logger.info("inbox.swept", versions=swept.seen, handed_over=swept.handed_over)
         finally:  # the batches must not wait until the inbox can be listed
-            reconciler = services.reconciler
-            repaired = reconciler.sweep(reconciler.open_batches())
+            repaired = services.reconciler.sweep(services.reconciler.open_batches())
             pieces = services.lost_exports.sweep() if services.lost_exports else 0
     logger.info("batches.reconciled", repaired=len(repaired), pieces_sent=pieces)
 

@@ -12,6 +12,7 @@ from chalicelib.errors import FormatError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import announced as announced_commands
 from tally.commands import batches as batch_commands
+from tally.commands import console as console_commands
 from tally.commands import doctor as doctor_commands
 from tally.commands import invoke as invoke_commands
 from tally.commands import logs as log_commands
@@ -43,6 +44,7 @@ _WHERE = "--debug shows where"
         *announced_commands.COMMANDS,
         *queue_commands.COMMANDS,
         *log_commands.COMMANDS,
+        *console_commands.COMMANDS,
         *new_commands.COMMANDS,
         *trial_commands.COMMANDS,
         *invoke_commands.COMMANDS,

@@ -172,6 +172,12 @@ class Sampler:
         top = [each for outcome in UNSUCCESSFUL for each in islice(_of(groups, outcome), MAX_TOP)]
         return Top(groups=tuple(top), read=len(seen), chunks=len(every))
 
+    def up_to_date(self, chunks: Iterable["Chunk"]) -> bool:
+        """Tell whether the reasons of those of the chunks that a summary shows are as they are now."""
+        every = [chunk for chunk in sorted(chunks, key=lambda chunk: chunk.key) if has_reasons(chunk.counts)]
+        sample = every[:MAX_SAMPLED_CHUNKS]
+        return all(self._seen.get(chunk.key.number, (-1, []))[0] == chunk.version for chunk in sample)
+
 
 def _of(groups: Iterable[Group], outcome: Outcome) -> Iterable[Group]:
     return (group for group in groups if group.outcome is outcome)

@@ -140,7 +140,7 @@ class Reader:
         if batch is None:
             return None
         settled: list[Chunk] = []
-        if before is not None and not batch.status.final and not _reopened(before.batch, batch):
+        if before is not None and not batch.status.final and not reopened(before.batch, batch):
             settled = [chunk for chunk in before.chunks.values() if chunk.closed]
         (progress,) = self.progress_of([batch], settled)
         export = Exports(table=self._table).find(batch_id, batch.attempt) if batch.status.final else None
@@ -232,7 +232,7 @@ class Reader:
         return Table(dynamodb=self.dynamodb, name=self.table, retry=Retry(sleep=self.sleep))
 
 
-def _reopened(before: Batch, batch: Batch) -> bool:
+def reopened(before: Batch, batch: Batch) -> bool:
     """Tell whether a redrive may have taken counts back from a batch, also from one that had not ended."""
     return (
         before.attempt != batch.attempt

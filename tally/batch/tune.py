@@ -10,7 +10,7 @@ from chalicelib.steps.run import SPLIT_SECONDS
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Outcome
-from chalicelib.store.marker import ReasonCode
+from chalicelib.store.marker import ReasonCode, RowOutcome
 from tally.batch.reader import Reader
 from tally.output import Output
 
@@ -165,10 +165,14 @@ def spread(chunks: Sequence[Chunk], most: int) -> list[Chunk]:
 def _add(reader: Reader, chunk: Chunk, sample: Sample) -> None:
     for _, outcome in reader.outcomes(chunk.key):
         sample.dead_lettered += outcome.code is ReasonCode.DEAD_LETTERED
-        # A rejected, stopped or dead-lettered row was not measured; a success may take under a millisecond.
-        if outcome.duration_ms or outcome.outcome is Outcome.SUCCEEDED:
+        if measured(outcome):
             went_to = sample.heavy if outcome.row in chunk.heavy else sample.light
             went_to.append(outcome.duration_ms)
+
+
+def measured(outcome: RowOutcome) -> bool:
+    """Tell whether a row has a duration: a rejected, stopped or dead-lettered one was not measured."""
+    return bool(outcome.duration_ms) or outcome.outcome is Outcome.SUCCEEDED  # which may take under a millisecond
 
 
 def advise(sample: Sample, *, heavy_above: float | None = None) -> Advice:

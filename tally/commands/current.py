@@ -58,19 +58,20 @@ def current_stage(output: Output, name: str, job: str, *, up: bool, force: bool,
         if error.code is not ExitCode.USAGE and _wants(output, f"{error.message}. Bring it up on this machine?", up=up):
             return bring_up(output, name)
         raise
-    standing = _standing(found, job)
+    standing = standing_of(found, job)
     if standing in {Standing.SAME, Standing.UNKNOWN}:
         return found
-    problem = _problem(name, job, standing)
+    problem = problem_of(name, job, standing)
     if found.server and _wants(output, f"{problem}. Bring the stage up to date first?", up=up):
         return bring_up(output, name)
     if standing is Standing.MISSING and not force:
         beforehand = " (--up does it beforehand)" if found.server else ""
         raise OperatorError(
-            f"{problem}, so that it would reject the file", hint=f"run `{_deploys(found)}`{beforehand}, then submit."
+            f"{problem}, so that it would reject the file",
+            hint=f"run `{deploy_command(found)}`{beforehand}, then submit.",
         )
     # Not an error: what a stage runs is not always what the machine has that a file is sent from.
-    click.echo(f"warning: {problem}: `{_deploys(found)}` deploys this disk's.", err=True)
+    click.echo(f"warning: {problem}: `{deploy_command(found)}` deploys this disk's.", err=True)
     return found
 
 
@@ -93,26 +94,29 @@ def bring_up(output: Output, name: str) -> "Stage":
 def say_what_is_not_deployed(output: Output, stage: "Stage", batches: Iterable["Batch"]) -> None:
     """Say of batches that were rejected as files whether their jobs, as they are on this disk, are not deployed."""
     for job in sorted({batch.job for batch in batches if batch.status is BatchStatus.REJECTED}):
-        standing = _standing(stage, job)
+        standing = standing_of(stage, job)
         if standing in {Standing.DIFFERS, Standing.MISSING}:
-            problem = _problem(stage.name, job, standing)
-            output.say(f"{problem}: `{_deploys(stage)}` deploys this disk's; then submit the file again.")
+            problem = problem_of(stage.name, job, standing)
+            output.say(f"{problem}: `{deploy_command(stage)}` deploys this disk's; then submit the file again.")
 
 
-def _standing(stage: "Stage", job: str) -> Standing:
+def standing_of(stage: "Stage", job: str) -> Standing:
+    """Return how a job of this disk stands to what a stage runs."""
     on_disk = job_code.digests(workspace().repo / "app")
     if job not in on_disk:
         return Standing.UNKNOWN
     return job_code.compare(job, on_disk, job_code.deployed(stage.functions, stage.name))
 
 
-def _problem(stage: str, job: str, standing: Standing) -> str:
+def problem_of(stage: str, job: str, standing: Standing) -> str:
+    """Return what is wrong with the job that a stage runs."""
     if standing is Standing.MISSING:
         return f"Stage {stage} does not have the job {job}, which is on this disk"
     return f"Stage {stage} runs another version of the job {job} than this disk has"
 
 
-def _deploys(stage: "Stage") -> str:
+def deploy_command(stage: "Stage") -> str:
+    """Return what deploys the jobs of this disk."""
     return f"tally {'up' if stage.server else 'deploy'} --stage {stage.name}"
 
 

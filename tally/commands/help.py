@@ -30,6 +30,7 @@ ENTRIES = {
     "demo": Entry(Group.RUN, "tally demo --rows 1000"),
     "up": Entry(Group.RUN, "tally up"),
     "down": Entry(Group.RUN, "tally down"),
+    "ui": Entry(Group.LOOK, "tally ui --open"),
     "list": Entry(Group.LOOK, "tally list --limit 5"),
     "status": Entry(Group.LOOK, "tally status @ --watch"),
     "failures": Entry(Group.LOOK, "tally failures @"),

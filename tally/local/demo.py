@@ -100,6 +100,7 @@ class Demo:
             f"audit {batch_id}{where}",
             f"cost {batch_id}{where}",
             f"list{where}",
+            f"ui --open{where}",
             f"env{where}",
             f"down{where}",
         ):

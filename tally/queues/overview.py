@@ -71,10 +71,11 @@ def overview(
 def show(output: Output, states: list[QueueState]) -> None:
     """Write a line for each queue."""
     columns = ["queue", "visible", "in flight", "delayed", "oldest", "dead letters"]
-    output.table("", columns, [_cells(state) for state in states])
+    output.table("", columns, [cells(state) for state in states])
 
 
-def _cells(state: QueueState) -> tuple[str | int, ...]:
+def cells(state: QueueState) -> tuple[str | int, ...]:
+    """Return what a line about a queue has, in the order of the columns."""
     if state.depth is None:
         return (state.name, "missing", _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN)
     depth = state.depth

@@ -38,6 +38,7 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "submit": (batches.Submitted, batches.Status),
     "try": (trial.Tried, trial.TriedRow),
     "tune": (batches.Tuned,),
+    "ui": (stages.Console,),
     "up": (stages.Up,),
     "verify": (batches.Verified,),
     "wait": (batches.Waited,),

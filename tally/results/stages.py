@@ -104,3 +104,12 @@ class Handler(Result):
     does: str
     takes: str
     sample: Annotated[str, Meta(description="A file with an event for it, from the repository's root.")]
+
+
+class Console(Result):
+    """`tally ui`, as it begins to serve."""
+
+    stage: str
+    url: Annotated[str, Meta(description="The address to open; it has the token.")]
+    read_only: bool
+    show_data: bool

@@ -24,7 +24,7 @@ from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tally.testing.metering import Meter, metered
 from tally.trial.planning import Locked, Record
 
-QUEUES = ("ingest", "work", "heavy", "finished", "save", "dead-letters")
+QUEUES = ("ingest", "work", "heavy", "finished", "export", "save", "dead-letters")
 MAX_TOGETHER = 10
 """Records of the stream, and outcomes, that one invocation gets: batch_size in functions.tf."""
 TABLE = "try"

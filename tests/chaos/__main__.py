@@ -37,6 +37,7 @@ _SHORT: dict[str, dict[str, int]] = {
     "process": {"timeout_seconds": 10, "maximum_concurrency": 2},
     "process_heavy": {"timeout_seconds": 10, "maximum_concurrency": 2},
     "finish": {"timeout_seconds": 15, "batch_size": 5, "maximum_concurrency": 2},
+    "export": {"timeout_seconds": 15, "maximum_concurrency": 2},
     "dead_letters": {"timeout_seconds": 15, "maximum_concurrency": 2},
 }
 _COUNTED_BY_DEFAULT = 600

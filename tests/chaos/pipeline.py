@@ -17,7 +17,7 @@ from tally.batch import audit
 from tally.batch.reader import Reader
 from tally.batch.submit import inbox_key, upload
 from tally.local import sample
-from tests.chaos import recount
+from tests.chaos import recount, results
 from tests.chaos.operator import Commands, Operator
 from tests.chaos.replay import Replayed, Replays, client
 
@@ -51,11 +51,13 @@ class Judged:
     """The distinct ids of its completion events."""
     events: int
     attempts: int
+    exports: int
+    """Attempts whose results were fetched and verified against the file."""
     stuck: bool
     as_expected: bool
     """Whether each outcome has as many rows as the sample's maker knows."""
     differences: tuple[str, ...]
-    """What the recount found, and the audit: two that count the same markers with different code."""
+    """What the recount found, and the audit: two that count the same markers with different code; and the results."""
 
     @property
     def lost(self) -> int:
@@ -91,6 +93,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
     id: str
+    file: Path
     source: "Source"
     size: int
     expected: "Expected"
@@ -159,7 +162,8 @@ class Pipeline:
             expected = sample.write_file(file, rows, seed=self.seed + number)
             key = inbox_key(_JOB, f"chaos-{number}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.csv")
             source = upload(self.stage.s3, file, self.stage.resources.inbox_bucket, key, lambda _sent: None)
-            sent.append(_Sent(id=batch_id(_JOB, source), source=source, size=file.stat().st_size, expected=expected))
+            size = file.stat().st_size
+            sent.append(_Sent(id=batch_id(_JOB, source), file=file, source=source, size=size, expected=expected))
         return sent
 
     def _until_ended(self, sent: list[_Sent]) -> None:
@@ -199,8 +203,8 @@ class Pipeline:
         if found is None:
             return Judged(
                 id=sent.id, status="missing", rows=sent.expected.rows, markers=0, bits=0, chunk_counters=0,
-                batch_counters=0, event_ids=tuple(sorted(set(events))), events=len(events), attempts=1, stuck=True,
-                as_expected=False, differences=("no batch item",),
+                batch_counters=0, event_ids=tuple(sorted(set(events))), events=len(events), attempts=1, exports=0,
+                stuck=True, as_expected=False, differences=("no batch item",),
             )  # fmt: skip
         audited = audit.audit(self._reader, found, lambda: None)
         own = recount.recount(self.stage.dynamodb, self.stage.resources.table, sent.id, found.chunks or 0)
@@ -208,6 +212,7 @@ class Pipeline:
         differences = [f"{each.where}: {each.what}" for each in audited.differences]
         if own.outcomes != {name: getattr(found.counts, name) for name in recount.OUTCOMES}:
             differences.append(f"batch: counts {found.counts}, its markers say {own.outcomes}")
+        exports, problems = results.prove(self.stage, self.folder / "results", sent.file, found)
         return Judged(
             id=sent.id,
             status=found.status.value,
@@ -219,10 +224,11 @@ class Pipeline:
             event_ids=tuple(sorted(set(events))),
             events=len(events),
             attempts=found.attempt,
+            exports=exports,
             stuck=not found.status.final,
             as_expected=found.counts
             == Counts(succeeded=expected.succeeded, failed=expected.failed, rejected=expected.rejected),
-            differences=(*own.differences, *differences),
+            differences=(*own.differences, *differences, *problems),
         )
 
     def _events(self) -> dict[str, list[str]]:

@@ -97,6 +97,7 @@ class Report:
             "overcounted": sum(batch.overcounted for batch in batches),
             "stuck": sum(batch.stuck for batch in batches),
             "attempts": sum(batch.attempts for batch in batches),
+            "exports": sum(batch.exports for batch in batches),
             "events": sum(batch.events for batch in batches),
             "completion_ids": sum(len(batch.event_ids) for batch in batches),
         }
@@ -148,13 +149,13 @@ class Report:
     def _batches(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         columns = (
             "batch", "status", "rows", "markers", "bits", "chunk counters", "batch counter", "lost", "overcounted",
-            "stuck", "completion ids", "events", "outcomes as the sample's",
+            "stuck", "completion ids", "events", "results proven", "outcomes as the sample's",
         )  # fmt: skip
         return columns, [
             (
                 batch.id, batch.status, batch.rows, batch.markers, batch.bits, batch.chunk_counters,
                 batch.batch_counters, batch.lost, batch.overcounted, "yes" if batch.stuck else "no",
-                len(batch.event_ids), batch.events,
+                len(batch.event_ids), batch.events, f"{batch.exports} of {batch.attempts} attempts",
                 "yes" if batch.as_expected else "no",
             )
             for batch in self.outcome.batches

@@ -49,6 +49,12 @@ def test_tally_is_exact_under_fire(report: dict[str, Any]) -> None:
     assert tally["completion_ids"] == tally["attempts"] >= 2
 
 
+def test_results_are_proven_under_fire(report: dict[str, Any]) -> None:
+    """Those of the last attempt of each batch, and of each earlier one that stood until its manifest."""
+    assert report["tally"]["exports"] >= len(report["tally"]["batches"])
+    assert [batch["differences"] for batch in report["tally"]["batches"]] == [[], []]
+
+
 def test_a_repair_finds_nothing_to_repair(report: dict[str, Any]) -> None:
     """Counters that differ from the markers while nobody has tampered with them would be Tally's fault."""
     assert report["tally"]["commands"]["repairs"] > 0

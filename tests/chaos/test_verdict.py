@@ -8,7 +8,8 @@ from tests.chaos.pipeline import Judged
 
 _RIGHT: dict[str, Any] = {
     "id": "b", "status": "completed", "rows": 10, "markers": 10, "bits": 10, "chunk_counters": 10, "batch_counters": 10,
-    "event_ids": ("b#1",), "events": 2, "attempts": 1, "stuck": False, "as_expected": True, "differences": (),
+    "event_ids": ("b#1",), "events": 2, "attempts": 1, "exports": 1, "stuck": False, "as_expected": True,
+    "differences": (),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -27,7 +27,7 @@ from tests.model.protocol import BATCH, QUEUES, Tally, ready
 from tests.model.replay import Operation, Tape
 from tests.model.system import Message, Start
 from tests.model.table import Item, Place
-from tests.support.builders import NOW, RETENTION, RETRY, count_rows, failed, succeeded
+from tests.support.builders import NOW, RETRY, count_rows, failed, succeeded
 
 OBJECT_SK = "object"
 """The sort key of what is in the bucket; its partition key is the object's."""
@@ -103,9 +103,9 @@ class Exporting(Tally):
 
     def _exporter(self, tape: Tape) -> "_Exporter":
         made = protocol.steps(tape, self.s3).services.exporter
-        named = {name: getattr(made, name) for name in ("table", "events", "event_bus", "bucket", "retry")}
-        s3: Any = _Bucket(tape, self.s3)
-        return _Exporter(**named, s3=s3, retention=RETENTION, clock=lambda: NOW, tape=tape)
+        named = {each.name: getattr(made, each.name) for each in fields(made)}
+        named |= {"s3": _Bucket(tape, self.s3), "clock": lambda: NOW}
+        return _Exporter(**named, tape=tape)
 
     def _wrong_exports(self, table: Mapping[Place, Item]) -> Iterator[str]:
         for found in _exports(table):

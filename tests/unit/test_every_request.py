@@ -3,13 +3,16 @@
 import gzip
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import app
-from chalicelib import services
+from chalicelib import jobs, services
+from chalicelib.chaining import Then
+from chalicelib.files.dialect import Format, Layout
 from chalicelib.steps import unpack
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold
@@ -20,6 +23,7 @@ from chalicelib.store.repository import Repository
 from chalicelib.store.waiting import note_waiting
 from tally.testing import strict
 from tally.testing.faults import Fault
+from tally.testing.jobs import in_place
 from tally.testing.memory_aws import LONG_AGO
 from tally.testing.pipeline import Pipeline
 from tests.support import builders
@@ -53,13 +57,32 @@ def test_every_call_of_the_functions_is_made_and_none_is_refused(monkeypatch: py
     _run(pipeline)
     _unpack(pipeline, monkeypatch)
     _lose(pipeline)
+    _chain(pipeline)
     dynamodb = services.Services.of(None).client("dynamodb")
     assert Share(dynamodb=dynamodb, table="tally-test", share=1, retry=RETRY).units_per_second() == float("inf")
     calls = _calls()
     assert {("s3", "list_parts"), ("lambda", "invoke"), ("dynamodb", "describe_table")} <= calls
     assert calls - set(strict.checked) == set()
-    assert len(strict.writes) >= 26
+    assert len(strict.writes) >= 30
     assert strict.refused == []
+
+
+def _chain(pipeline: Pipeline) -> None:
+    """Upload results for a next job, without hearing that they are there; then keep those of a file with a bad row."""
+    job = jobs.require("offices")
+    after = replace(job, name="after", schema=job.schema.laid_out(Layout(format=Format.JSONL)))
+    with in_place(after), in_place(replace(job, then=Then(job="after"))):
+        chained = pipeline.upload("inbox/offices/chained.csv", HEADER + b"o1,1,2\n")
+        kept = pipeline.upload("inbox/offices/kept.csv", HEADER + b"o1,x,2\n")
+        pipeline.faults = lambda operation: (
+            Fault.KILLED_AFTER if operation == "complete_multipart_upload" else Fault.NONE
+        )
+        for _ in range(20):
+            for what in pipeline.work():
+                pipeline.deliver(what, most=1000)
+        pipeline.drain()
+    found = [pipeline.batch(batch_id).chained for batch_id in (chained, kept)]
+    assert [bool(each and each.child) for each in found] == [True, False]
 
 
 def _run(pipeline: Pipeline) -> None:

@@ -52,6 +52,11 @@ def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
     assert asked - {"Row", "process"} == set(settings_page.job_settings())
 
 
+@pytest.mark.parametrize("name", settings_page.job_settings())
+def test_every_setting_of_a_job_is_explained_where_jobs_are(name: str) -> None:
+    assert f"`{name}" in (DOCS / "jobs.md").read_text(encoding="utf-8")
+
+
 def test_every_metric_is_described() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     assert [metric for metric in Metric if f"`{metric}`" not in page] == []

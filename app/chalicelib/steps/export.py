@@ -1,8 +1,8 @@
 """Export: the results of a batch that has ended become files, complete and in order, or nothing is announced."""
 
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,11 @@ class Exported:
     pieces: int = 0
     rows: int = 0
     announced: bool = False
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return it for the log."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +165,7 @@ class Exporter:
         columns = Columns(export.inputs, export.fields)
         cells_of = InputCells(columns, batch.header, batch.layout).of
         yield columns.header()
-        numbers = export.chunks_of(number)
-        for found, rows in ahead(lambda number: self._read_with_rows(batch, number), numbers, at_once=READERS):
+        for found, rows in self._chunks_with_rows(batch, export.chunks_of(number), _every_row):
             for outcome in found.outcomes():
                 row = rows.get(outcome.row)
                 line = row.line if row else found.line(outcome)
@@ -175,21 +179,34 @@ class Exporter:
     def _chunks(self, batch: Batch, numbers: Iterable[int]) -> Iterator[ChunkResults]:
         return ahead(lambda number: self._read(batch, number), numbers, at_once=READERS)
 
+    def _chunks_with_rows(
+        self, batch: Batch, numbers: Iterable[int], wanted: Callable[[ChunkResults], RowBits]
+    ) -> Iterator[tuple[ChunkResults, Mapping[int, failed.SourceRow]]]:
+        """Return chunks with the rows that are wanted of them, which are read ahead too; none of one line too long."""
+
+        def read(number: int) -> tuple[ChunkResults, Mapping[int, failed.SourceRow]]:
+            found = self._read(batch, number)
+            too_long = found.chunk.unreadable and not found.chunk.corrected
+            return found, {} if too_long else self._source_rows(batch, found, wanted(found))
+
+        return ahead(read, numbers, at_once=READERS)
+
     def _write_failed(self, batch: Batch, export: Export, writer: ObjectWriter, counted: "Counted") -> None:
         writer.write(failed.header(self._before_rows(batch), batch.header, batch.layout))
         wanted = (chunk.key.number for chunk in self._with_failures(export))
-        for found in self._chunks(batch, wanted):
-            for piece in self._failed_rows(batch, found, counted):
+        for found, rows in self._chunks_with_rows(batch, wanted, lambda found: found.unsuccessful):
+            for piece in self._failed_rows(batch, found, rows, counted):
                 writer.write(piece)
 
-    def _failed_rows(self, batch: Batch, found: ChunkResults, counted: "Counted") -> Iterator[bytes]:
+    def _failed_rows(
+        self, batch: Batch, found: ChunkResults, rows: Mapping[int, failed.SourceRow], counted: "Counted"
+    ) -> Iterator[bytes]:
         if found.chunk.unreadable and not found.chunk.corrected:
             (outcome,) = found.outcomes()
             counted.add(outcome, found.chunk.first_line)
             yield failed.lead(found.chunk.first_line, outcome.reason, batch.layout)
             yield from self._whole(batch, found.chunk, counted)
             return
-        rows = self._source_rows(batch, found, found.unsuccessful)
         for outcome in found.outcomes(found.unsuccessful):
             row = rows.get(outcome.row)
             line = row.line if row else found.line(outcome)
@@ -219,12 +236,6 @@ class Exporter:
 
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         return ChunkResults.of(self.table.query(ChunkKey(batch.id, number).pk, ""))
-
-    def _read_with_rows(self, batch: Batch, number: int) -> tuple[ChunkResults, dict[int, failed.SourceRow]]:
-        found = self._read(batch, number)
-        if found.chunk.unreadable and not found.chunk.corrected:
-            return found, {}
-        return found, self._source_rows(batch, found, RowBits.first(found.chunk.rows or 0))
 
     def _lines(self, batch: Batch, found: ChunkResults) -> list[int]:
         """Return the lines of rows that were given up unread, none where the ledger knows them."""
@@ -300,6 +311,10 @@ class Exporter:
         self.saves.begin(batch, export)
         self._exports.finish(export, timestamp(self.clock()), stored.sha256)
         return True
+
+
+def _every_row(found: ChunkResults) -> RowBits:
+    return RowBits.first(found.chunk.rows or 0)
 
 
 @dataclass(slots=True)

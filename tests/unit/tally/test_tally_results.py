@@ -113,7 +113,9 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
         ["prove"],
         ["prove", "--clean"],
     ]
-    every += [["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
+    monkeypatch.setattr("tally.ui.server.serve", lambda *_arguments, **_options: None)
+    monkeypatch.setattr("tally.ui.server.listen", lambda _port: SimpleNamespace(getsockname=lambda: ("127.0.0.1", 1)))
+    every += [["ui"], ["up"], ["down"], ["env"], ["demo"], ["deploy"], ["deploy", "--plan"], ["destroy"]]
     table = tmp_path / "table.csv"
     table.write_text("a\n1\n")
     every += [["new", "table_of_a_test", "--from", str(table), "--dry-run"]]

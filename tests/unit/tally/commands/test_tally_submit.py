@@ -274,5 +274,5 @@ def test_this_disk_is_compared_with_the_functions_themselves(
     vars(stage)["functions"] = SimpleNamespace(get_function=lambda **_: {"Tags": tags})
     assert run(["submit", str(file)]) is ExitCode.OK
     assert "another version of the job weather" in capfd.readouterr().err
-    assert current._standing(stage, "offices") is job_code.Standing.SAME
+    assert current.standing_of(stage, "offices") is job_code.Standing.SAME
     assert sent == ["weather"]

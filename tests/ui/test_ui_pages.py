@@ -1,0 +1,236 @@
+"""The console in a real browser: what is seen, and what a click does to the batch."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from chalicelib.store.batch import Hold
+from tally.batch.reader import Reader
+from tests.ui.batches import HOSTILE, hostile, large, many
+from tests.unit.tally import finished_batch
+
+
+@pytest.fixture(autouse=True)
+def wide(browser: Any) -> Iterator[None]:
+    browser.size(1280)
+    yield
+    browser.open("about:blank")  # no page of a test polls while the next one runs
+
+
+@pytest.fixture(scope="session")
+def inside(console: Any, driver: Any) -> str:
+    """Enter the console by its address, and return where its pages are."""
+    driver.get(console.url)
+    return str(console.home)
+
+
+@pytest.fixture
+def finished(local: Any) -> str:
+    """Write the batch ``b`` as it was when it had ended, and return its id."""
+    finished_batch.write(local.client("dynamodb"))
+    return "b"
+
+
+@pytest.fixture
+def reader(local: Any) -> Reader:
+    return Reader(dynamodb=local.stage.dynamodb, table=finished_batch.TABLE)
+
+
+def test_a_new_stage_says_what_to_do_first(browser: Any, inside: str, reader: Reader) -> None:
+    if reader.ids():
+        pytest.skip("another test of this worker was first")
+    browser.open(inside)
+    browser.says("No batch yet.", "tally submit FILE --job JOB")
+
+
+def test_without_the_token_no_page_is_shown(browser: Any, inside: str) -> None:
+    other = inside.replace("127.0.0.1", "localhost")  # where the browser has no cookie of the console
+    browser.open(other)
+    browser.says("Refused", "tally ui")
+    assert "Batches" not in browser.text
+
+
+def test_the_list_shows_a_batch_and_leads_to_it(browser: Any, inside: str, finished: str) -> None:
+    browser.open(inside)
+    browser.says("completed_with_failures")
+    browser.wait(lambda: browser.driver.find_element(By.CSS_SELECTOR, "a[href='/batch/b']").click() or True, "link")
+    browser.says("6 of 6 rows (100 %): 2 succeeded, 2 failed, 2 rejected")
+
+
+def test_every_chart_of_a_batch_has_its_data(browser: Any, inside: str, finished: str) -> None:
+    browser.open(f"{inside}batch/{finished}")
+    browser.wait(lambda: browser.chart("heat").count("failed rows") == 2, "a square a chunk")
+    browser.wait(lambda: re.search(r"< 5 ms is 2, 2", browser.chart("durations")), "two rows took 4 ms")
+    browser.wait(lambda: "Line chart representing rejected" in browser.chart("over-time"), "three lines")
+    browser.says("p50", "p99")
+
+
+def test_a_group_of_failures_is_redriven_from_the_page_and_no_other_row(
+    browser: Any, inside: str, finished: str, reader: Reader
+) -> None:
+    browser.open(f"{inside}batch/{finished}")
+    browser.says("ValueError: no good")
+    browser.confirm("Redrive")
+    browser.says("tally redrive b --reason 'ValueError: no good' --stage ui", "2 rows run again, in attempt 2")
+    batch = reader.require(finished)
+    assert (batch.attempt, batch.status.final) == (2, False)
+    for chunk in reader.chunks(batch).values():
+        assert (chunk.counts.succeeded, chunk.counts.failed, chunk.counts.rejected) == (1, 0, 1)
+    browser.click("Close")
+    browser.says("running", "2 chunks\nready, process runs them\n2 rows wait here")
+
+
+def test_a_stuck_batch_is_paused_resumed_and_cancelled(browser: Any, inside: str, local: Any, reader: Reader) -> None:
+    local.write(large("stuck-one", chunks=40))
+    browser.open(f"{inside}batch/stuck-one")
+    browser.says("20 chunks\nready, process runs them\n10,000 rows wait here", "0 rows/s")
+    for label, command, hold in (
+        ("Pause", "tally pause stuck-one --stage ui", Hold.PAUSED),
+        ("Resume", "tally resume stuck-one --stage ui", None),
+        ("Cancel", "tally cancel stuck-one --stage ui", Hold.CANCELLED),
+    ):
+        browser.confirm(label)
+        browser.says(command, "Batch stuck-one")
+        assert reader.require("stuck-one").hold is hold
+        browser.click("Close")
+
+
+def test_cancelling_a_question_changes_nothing(browser: Any, inside: str, finished: str, reader: Reader) -> None:
+    before = reader.require(finished)
+    browser.open(f"{inside}batch/{finished}")
+    browser.says("ValueError: no good")
+    browser.click("Redrive failed rows")
+    browser.says("Every failed row runs again.")
+    browser.click("Cancel")
+    browser.wait(lambda: "Every failed row runs again." not in browser.text, "the question is gone")
+    assert reader.require(finished) == before
+
+
+def test_a_row_is_found_by_its_line_without_its_values(browser: Any, inside: str, finished: str) -> None:
+    browser.open(f"{inside}batch/{finished}")
+    asked = browser.wait(lambda: browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']"), "the field")
+    asked.send_keys("3", Keys.ENTER)
+    browser.says("row: 0:1", "outcome: failed", "tries: 3", "reason: ValueError: no good")
+    assert "cell " not in browser.text
+    asked.send_keys(Keys.BACKSPACE, "0:9", Keys.ENTER)
+    browser.says("batch b has no row 0:9")
+
+
+def test_the_audits_verdict_is_shown(browser: Any, inside: str, finished: str) -> None:
+    browser.open(f"{inside}batch/{finished}")
+    browser.click("Audit")
+    browser.says("audit exact: 6 rows in the markers of 2 chunks")
+
+
+def test_every_reason_is_read_on_demand(browser: Any, inside: str, finished: str) -> None:
+    browser.open(f"{inside}batch/{finished}")
+    browser.click("Read every reason")
+    browser.says("2 failed, 2 rejected")
+
+
+def test_html_in_a_name_or_a_reason_is_text(browser: Any, serve: Callable[..., Any], local: Any) -> None:
+    local.write(hostile("hostile"))
+    shown = serve("--show-data")
+    browser.open(shown.url)
+    browser.says("hostile")
+    browser.open(f"{shown.home}batch/hostile")
+    browser.says(f"inbox/transactions/{HOSTILE}.csv", f"<b>bad</b> {HOSTILE}")
+    asked = browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']")
+    asked.send_keys("2", Keys.ENTER)
+    browser.says(f"reason: ValueError: <b>bad</b> {HOSTILE}")
+    assert browser.run("return window.hacked") is None
+    assert browser.run("return document.querySelectorAll('img').length") == 0
+
+
+def test_a_console_that_only_reads_offers_no_action(browser: Any, serve: Callable[..., Any], finished: str) -> None:
+    shown = serve("--read-only")
+    browser.open(shown.url)
+    browser.open(f"{shown.home}batch/{finished}")
+    browser.says("ValueError: no good", "read-only")
+    labels = {each.text for each in browser.driver.find_elements(By.TAG_NAME, "button")}
+    assert labels.isdisjoint({"Pause", "Resume", "Cancel", "Redrive", "Redrive failed rows", "Audit and repair"})
+    browser.open(f"{shown.home}submit")
+    browser.wait(lambda: "Drop a file" not in browser.text, "no page to submit")
+
+
+def test_five_thousand_batches_are_turned_over_and_filtered(browser: Any, inside: str, local: Any) -> None:
+    local.write(many(5000))
+    browser.open(inside)
+    browser.says("1 to 25 of")
+    rows = browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")
+    assert len(rows) == 25
+    browser.click("Older")
+    browser.says("26 to 50 of")
+    found = browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label='Find']")
+    found.send_keys("offices-")
+    browser.says("1 to ")
+    browser.wait(
+        lambda: all("offices-" in each.text for each in browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")),
+        "only what fits",
+    )
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("path", ["", "batch/b", "submit", "stage"])
+def test_no_page_is_wider_than_a_phone(browser: Any, inside: str, finished: str, path: str, *, dark: bool) -> None:
+    browser.size(390, 844)
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    browser.open(f"{inside}{path}")
+    browser.says("Tally")
+    browser.wait(lambda: browser.run("return document.querySelectorAll('.q-page *').length > 5"), "the page")
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    assert browser.run("return document.body.classList.contains('body--dark')") is dark
+
+
+def test_a_dropped_file_is_tried_confirmed_and_uploaded(browser: Any, inside: str, local: Any, tmp_path: Path) -> None:
+    file = tmp_path / "offices.csv"
+    file.write_text("office_id,user_count,contract_count\nA,2,5\nB,x,1\n", encoding="utf-8")
+    browser.open(f"{inside}submit")
+    browser.says("Drop a file here")
+    browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
+    browser.says("Dry run", "2 rows, 1 succeeded, 0 failed, 1 rejected")
+    s3 = local.client("s3")
+    assert s3.list_objects_v2(Bucket="inbox").get("KeyCount") == 0, "nothing is uploaded before it is confirmed"
+    browser.confirm("Submit")
+    browser.says("tally submit offices.csv --job offices --stage ui", "uploaded s3://inbox/inbox/offices/offices.csv")
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket="inbox")["Contents"]] == ["inbox/offices/offices.csv"]
+
+
+def test_a_file_that_is_none_is_said_to_be_none_before_it_is_sent(browser: Any, inside: str, tmp_path: Path) -> None:
+    file = tmp_path / "offices.csv"
+    file.write_text("something,else\n1,2\n", encoding="utf-8")
+    browser.open(f"{inside}submit")
+    browser.says("Drop a file here")
+    browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
+    browser.says("Dry run", "office_id")
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_script_fails(browser: Any, inside: str, finished: str) -> None:
+    browser.driver.get_log("browser")
+    for path in ("", f"batch/{finished}", "stage", "submit"):
+        browser.open(f"{inside}{path}")
+        browser.says("Tally")
+        loaded = browser.run("return performance.getEntriesByType('resource').map(each => each.name)")
+        assert [each for each in loaded if not each.startswith((inside, "data:", "blob:"))] == []
+    assert [each["message"] for each in browser.driver.get_log("browser") if each["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_console_cleanly_with_a_page_open(
+    browser: Any, serve: Callable[..., Any], finished: str, ending: signal.Signals
+) -> None:
+    shown = serve()
+    browser.open(shown.url)
+    browser.says("completed_with_failures")
+    shown.process.send_signal(ending)
+    _, errors = shown.process.communicate(timeout=30)
+    shown.ended.append(shown.process.returncode)
+    assert shown.process.returncode == 0, errors
+    assert "Traceback" not in errors
