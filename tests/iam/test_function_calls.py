@@ -5,10 +5,12 @@
 
 import gzip
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,14 +22,16 @@ from chalicelib.files import source as source_module
 from chalicelib.jobs import documents
 from chalicelib.keys import Key, KeySource
 from chalicelib.steps import unpack
-from chalicelib.store.items import number, text, timestamp
+from chalicelib.store.items import Outcome, number, text, timestamp
 from tally.testing.configuration import INFRA, functions
 from tally.testing.jobs import in_place
 from tally.testing.memory_aws import LONG_AGO
 from tally.testing.pipeline import Pipeline
 from tests.iam.conftest import PoliciesOf
 from tests.support.builders import message_event
+from tests.support.correcting import corrected, written
 from tests.support.policies import Statement
+from tests.support.redriving import redrive
 from tests.unit.test_app import TICK, Context
 
 pytestmark = pytest.mark.terraform
@@ -35,6 +39,7 @@ pytestmark = pytest.mark.terraform
 _DLQ = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
 _PARTS = b"|".join(b"p%d: text" % part for part in range(documents.MAX_LIGHT_PARTS + 1))
 DOCUMENTS = b"document_id,title,parts\nA,light,p: text\nB,heavy," + _PARTS + b"\nC,no part,\n"
+CORRECTED_HEADER = "tally_line,tally_reason,office_id,user_count,contract_count\n"
 OFFICES = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,8,10\n" % office for office in range(40))
 
 # What a call of the SDK asks for, where it is not the operation's own name: service authorization reference.
@@ -178,6 +183,18 @@ def _live(pipeline: Pipeline) -> None:
     pipeline.uploads.clear()
     pipeline.s3.modified["inbox/offices/lost.csv", "v1"] = datetime.now(UTC) - timedelta(minutes=20)
     app.reconcile(TICK, Context())
+    pipeline.drain()
+    _correct(pipeline)
+
+
+def _correct(pipeline: Pipeline) -> None:
+    """Have a rejected row read from a file of corrections, and one more from the upload, by the job as it is now."""
+    batch = pipeline.upload("inbox/offices/wrong.csv", b"office_id,user_count,contract_count\nA,x,2\nB,y,2\n")
+    pipeline.drain()
+    with tempfile.TemporaryDirectory() as folder:
+        corrected(pipeline, batch, written(Path(folder), "2,,A,1,2", header=CORRECTED_HEADER))
+    pipeline.drain()
+    assert redrive(pipeline, batch, outcome=Outcome.REJECTED) == 1
     pipeline.drain()
 
 
