@@ -98,10 +98,7 @@ EVENTS: tuple[type[Detail], ...] = (BatchCompleted, BatchStopped, BatchRejected,
 
 
 def ended(batch: Batch) -> Ended:
-    """Return what the event about the end of a batch says.
-
-    A batch without a failed row was not stopped: the stop came too late.
-    """
+    """Return what the event about the end of a batch says."""
     said: dict[str, Any] = {
         "event_id": f"{batch.id}#{batch.attempt}",
         "batch_id": batch.id,
@@ -121,8 +118,8 @@ def ended(batch: Batch) -> Ended:
     }
     if batch.status is BatchStatus.REJECTED:
         return BatchRejected(**said)
-    if batch.hold and batch.hold.stops and batch.counts.failed:
-        return BatchStopped(**said, stopped_by=batch.hold)
+    if batch.stopped_by:
+        return BatchStopped(**said, stopped_by=batch.stopped_by)
     return BatchCompleted(**said)
 
 

@@ -166,7 +166,7 @@ def _obstacle(batch: Batch, then: Then, depth: int) -> NotChained | None:
 
     Raises whatever the next job's module does: the message comes again, and its dead letter once it is deployed right.
     """
-    if batch.hold and batch.hold.stops:
+    if batch.stopped_by:
         return NotChained.STOPPED
     if not then.with_failures and batch.counts.succeeded != batch.rows:
         return NotChained.FAILURES

@@ -181,6 +181,11 @@ class Batch:
         """How large that one is."""
         return self.unpacked_size if self.unpacked else self.size
 
+    @property
+    def stopped_by(self) -> Hold | None:
+        """What stopped a batch that has ended; None if nothing did, or too late for a row to fail of it."""
+        return self.hold if self.hold and self.hold.stops and self.counts.failed else None
+
     def to_item(self) -> dict[str, Any]:
         """Return the item of a batch that was just created. ``remaining`` is not there yet: it is only added to."""
         item = {

@@ -236,6 +236,21 @@ def test_a_cancelled_batch_has_no_child_even_where_failures_are_handed_on(pipeli
     assert not chained_files(pipeline)
 
 
+def test_a_stop_that_came_too_late_to_fail_a_row_keeps_nothing_from_the_next_job(pipeline: Pipeline) -> None:
+    """Its event is "Batch Completed", too."""
+    batch_id = pipeline.upload(KEY, content(9))
+    while not pipeline.has_batch(batch_id) or pipeline.batch(batch_id).remaining > 1:
+        pipeline.deliver(pipeline.work()[0], most=1)
+    while any(chunk.undone for chunk in pipeline.chunks(batch_id)):
+        pipeline.deliver(pipeline.work()[0], most=1)
+    assert Holds(table=table(pipeline.dynamodb)).hold(batch_id, Hold.CANCELLED)
+    pipeline.drain()
+    batch = pipeline.batch(batch_id)
+    assert (batch.status, batch.hold) == (BatchStatus.COMPLETED, Hold.CANCELLED)
+    assert batch.chained
+    assert batch.chained.child
+
+
 def test_a_file_without_rows_has_no_child(pipeline: Pipeline) -> None:
     batch_id = pipeline.upload(KEY, HEADER)
     pipeline.drain()
