@@ -8,18 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import pytest
 from rich.console import Console
 
-from chalicelib import services
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.items import Outcome
 from tally import results
 from tally.batch.reader import Reader
 from tally.corrections.run import Corrected, Corrector
 from tally.output import Output
-from tally.testing import environment
 from tally.testing.faults import Fault, FaultyClient
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import faulty, table
@@ -49,14 +45,6 @@ def process(row):
     return row.size
 """
 HEADER = "kind,size\n"
-
-
-def exporting(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """Return all handlers over AWS in memory, which export results too."""
-    environment.handlers()
-    as_set = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: as_set)
-    return Pipeline(monkeypatch)
 
 
 def output(said: io.StringIO | None = None) -> Output:

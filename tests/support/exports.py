@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+import pytest
 from botocore.response import StreamingBody
 from rich.console import Console
 
+from chalicelib import services
 from chalicelib.files.form import Form
 from chalicelib.store.exports import Export
 from tally.output import Output
+from tally.testing import environment
 from tally.testing.memory_aws import MemoryS3
 from tally.testing.memory_dynamodb import client_error
+from tally.testing.pipeline import Pipeline
 from tests.unit.tally.finished_batch import BATCH
 
 NOW = datetime(2026, 11, 26, 8, 30, tzinfo=UTC)
@@ -31,6 +36,14 @@ EXPORT = Export(
     written=3,
 )
 WRITTEN = replace(EXPORT, written=7, exported_at="2026-11-26T08:12:40.000000+00:00")
+
+
+def exporting(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """Return all handlers over AWS in memory, of a stage that writes files of results."""
+    environment.handlers()
+    as_set = msgspec.structs.replace(services.settings(), export=True)
+    monkeypatch.setattr(services, "settings", lambda: as_set)
+    return Pipeline(monkeypatch)
 
 
 def silent_output() -> Output:

@@ -10,20 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from chalicelib import jobs, services
+from chalicelib import jobs
 from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import Counts
 from chalicelib.transport.messages import ExportMessage, encode
-from tally.testing import environment
 from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
+from tests.support.exports import exporting
 
 HEADER = b"office_id,user_count,contract_count\n"
 BOM = b"\xef\xbb\xbf"
@@ -57,10 +56,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch, failing: set[str]) -> Pipeline:
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
-    return Pipeline(monkeypatch)
+    return exporting(monkeypatch)
 
 
 def files(pipeline: Pipeline, batch_id: str, attempt: int = 1) -> dict[str, bytes]:

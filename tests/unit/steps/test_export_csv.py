@@ -23,6 +23,7 @@ from tally.testing import environment
 from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
+from tests.support.exports import exporting
 
 JOB = """
 import msgspec
@@ -70,11 +71,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[set[str
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
     monkeypatch.setattr(begin_export, "CHUNKS_PER_PART", 1)
-    return Pipeline(monkeypatch)
+    return exporting(monkeypatch)
 
 
 def manifest(pipeline: Pipeline, attempt: int = 1) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 
 import app
@@ -16,10 +15,10 @@ from chalicelib.steps.redrive import Redriver
 from chalicelib.store.exports import EXPORTING, Exports
 from chalicelib.store.items import batch_pk, number
 from chalicelib.transport.messages import ExportMessage, decode
-from tally.testing import environment
 from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import Time, deployed_job, killed, table
+from tests.support.exports import exporting
 from tests.unit.test_app import TICK, Context
 
 JOB = """
@@ -44,11 +43,8 @@ PATIENCE = 300
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """All handlers over AWS in memory, with exports of a part a chunk."""
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
     monkeypatch.setattr(begin_export, "CHUNKS_PER_PART", 1)
-    return Pipeline(monkeypatch)
+    return exporting(monkeypatch)
 
 
 @pytest.fixture

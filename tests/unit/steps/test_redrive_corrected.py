@@ -28,11 +28,11 @@ from tests.support.correcting import (
     corrected,
     corrector,
     exported,
-    exporting,
     outcomes,
     redriver,
     written,
 )
+from tests.support.exports import exporting
 from tests.support.redriving import check, deliver
 
 ROWS = ["a,1", "b,x", "broken,3", "d,4", "broken,5", "f,y", "g,7", "h,8", "i,z"]

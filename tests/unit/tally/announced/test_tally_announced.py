@@ -5,10 +5,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
-from chalicelib import services
 from chalicelib.store.batch import Hold
 from chalicelib.store.hold import Holds
 from chalicelib.store.items import Outcome
@@ -20,9 +18,9 @@ from tally.commands import options
 from tally.errors import ExitCode
 from tally.local.localaws import Server
 from tally.stages.stage import Resources, Stage
-from tally.testing import environment
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
+from tests.support.exports import exporting
 from tests.support.redriving import redrive
 
 GOOD = b"office_id,user_count,contract_count\nA,1,2\nB,2,3\n"
@@ -32,10 +30,7 @@ Command = Callable[..., tuple[ExitCode, Any]]
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
-    return Pipeline(monkeypatch)
+    return exporting(monkeypatch)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tally.batch.audit import Audit, audit
 from tally.batch.reader import Reader
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job
-from tests.support.correcting import HEADER, JOB, corrected, exporting, written
+from tests.support.correcting import HEADER, JOB, corrected, written
+from tests.support.exports import exporting
 
 
 @pytest.fixture

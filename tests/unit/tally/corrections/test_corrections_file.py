@@ -20,7 +20,8 @@ from tally.corrections.staging import Staging
 from tally.errors import OperatorError
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job
-from tests.support.correcting import HEADER, JOB, corrected, exported, exporting, outcomes, output, written
+from tests.support.correcting import HEADER, JOB, corrected, exported, outcomes, output, written
+from tests.support.exports import exporting
 from tests.support.redriving import check
 
 CONTENT = b"kind,size\na,1\nb,x\nbroken,3\nd,4\ne,y\n"

@@ -1,22 +1,16 @@
 """Batches that were exported, and the S3 that has their files."""
 
-import msgspec
 import pytest
 
-from chalicelib import services
 from chalicelib.steps import begin_export
-from tally.testing import environment
 from tally.testing.pipeline import Pipeline
-from tests.support.exports import Downloads
+from tests.support.exports import Downloads, exporting
 
 
 @pytest.fixture
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    environment.handlers()
-    exporting = msgspec.structs.replace(services.settings(), export=True)
-    monkeypatch.setattr(services, "settings", lambda: exporting)
     monkeypatch.setattr(begin_export, "CHUNKS_PER_PART", 1)
-    return Pipeline(monkeypatch)
+    return exporting(monkeypatch)
 
 
 @pytest.fixture

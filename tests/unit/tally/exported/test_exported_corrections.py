@@ -16,8 +16,8 @@ from tally.exported.fetch import fetch, require_export
 from tally.exported.verify import verify
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import deployed_job, table
-from tests.support.correcting import JOB, corrected, exporting, output, written
-from tests.support.exports import Downloads
+from tests.support.correcting import JOB, corrected, output, written
+from tests.support.exports import Downloads, exporting
 
 CONTENT = b"kind,size\na,1\nb,x\nbroken,3\nd,4\ne,y\n"
 
