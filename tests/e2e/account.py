@@ -54,6 +54,8 @@ def heavy(row: Row) -> bool:
 def process(row: Row) -> None:
     raise OSError("nobody there")
 """
+_KEYED = '\nKEY = "office_id"\n'
+"""The results of offices are saved by key, so that save has something to do."""
 
 ASKED_OF_ANYTHING = (
     "cloudwatch:DescribeAlarms",
@@ -107,7 +109,10 @@ class Account:
             ignored = shutil.ignore_patterns(".terraform*", "terraform.tfstate*", ".chalice", "__pycache__")
             shutil.copytree(repo / name, root / "checkout" / name, ignore=ignored)
         (root / "checkout" / "infra" / "backend.tf").write_text(_BACKEND)
-        (root / "checkout" / "app" / "chalicelib" / "jobs" / f"{FRAGILE}.py").write_text(_FRAGILE)
+        jobs = root / "checkout" / "app" / "chalicelib" / "jobs"
+        (jobs / f"{FRAGILE}.py").write_text(_FRAGILE)
+        with (jobs / "offices.py").open("a") as file:
+            file.write(_KEYED)
         return cls(server=localaws.start(folder, port=None, iam=True), folder=folder, checkout=root / "checkout")
 
     def close(self) -> None:

@@ -21,8 +21,9 @@ from chalicelib.retry import Retry
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.chains import Chain, Chains, Parent
 from chalicelib.store.items import ChunkKey, Counts, Outcome, timestamp
-from chalicelib.store.leases import Leases
+from chalicelib.store.leases import Leases, SaverLease
 from chalicelib.store.marker import RowOutcome
+from chalicelib.store.saves import Saves
 from chalicelib.store.table import Table
 from chalicelib.transport.messages import ExportMessage, FinishedMessage, encode
 from chalicelib.transport.uploads import Upload, event_of
@@ -80,7 +81,7 @@ def deploy_role(account: Account) -> str:
 def enforced(account: Account, deploy_role: str) -> Enforced:
     """Deploy the stage as its pipeline does, with the rights of its role and no others."""
     pipeline = account.tally(STAGE, account.assume(deploy_role, SUBJECT))
-    deployed = pipeline.run("deploy", "--yes", *VARIABLES, *account.boundary())
+    deployed = pipeline.run("deploy", "--yes", *VARIABLES, "--var", "results_table={}", *account.boundary())
     assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
     tally = account.tally(STAGE)
     made = Enforced(tally=tally, stage=tally.stage, roles=Roles.of(tally.stage))
@@ -408,6 +409,20 @@ def test_a_heavy_row_that_is_leased_is_put_back(enforced: Enforced) -> None:
         table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
         assert Leases(table=table, owner="another", seconds=5).take(ChunkKey(batch_id, 0), 1)
     assert enforced.tally.ended(batch_id).counts == AFTER
+
+
+def test_results_are_saved_by_key_once_no_other_saver_has_the_lease(enforced: Enforced) -> None:
+    """The message waits meanwhile; it is sent again."""
+    table = Table(dynamodb=enforced.stage.dynamodb, name=enforced.stage.resources.table, retry=Retry())
+    assert SaverLease(table=table, owner="another").take(5)
+    batch_id = enforced.submit("saved.csv", CONTENT)
+    batch = enforced.tally.ended(batch_id)
+
+    def saved() -> bool:
+        save = Saves(table=table).find(batch_id, 1)
+        return bool(save and save.saved_at and save.done.saved + save.done.superseded == batch.counts.succeeded)
+
+    wait_for(saved, what="the save")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
