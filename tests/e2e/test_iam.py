@@ -171,6 +171,11 @@ def test_a_batch_runs_to_its_end_and_failed_rows_run_again(enforced: Enforced, p
     wait_for(lambda: _announced(enforced) >= {f"{batch_id}#1", f"{batch_id}#2"}, what="both completion events")
 
 
+def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
+    """Its rows, light and heavy, were put back, and come again before the tests below take rights and messages away."""
+    assert enforced.tally.ended(paused).counts == AFTER
+
+
 def test_rejected_rows_are_read_again_and_corrected_ones_in_their_place(enforced: Enforced, tmp_path: Path) -> None:
     """From the upload, and from what an operator put into the bucket; the export reads that too."""
     batch_id = enforced.submit("corrected.csv", CONTENT)
@@ -307,11 +312,6 @@ def test_an_upload_that_plan_gave_up_on_is_planned_again(enforced: Enforced) -> 
                 wait_for(refused, what="dead_letters to be refused", seconds=60)
             assert enforced.tally.reader.batch(batch_id) is None
         assert enforced.tally.ended(batch_id).counts == AFTER
-
-
-def test_a_paused_batch_goes_on(enforced: Enforced, paused: str) -> None:
-    """Its rows, light and heavy, were put back, and come again before the tests below take messages away."""
-    assert enforced.tally.ended(paused).counts == AFTER
 
 
 def test_lost_messages_wait_for_reconcile(enforced: Enforced) -> None:
