@@ -54,8 +54,8 @@ def heavy(row: Row) -> bool:
 def process(row: Row) -> None:
     raise OSError("nobody there")
 """
-_KEYED = '\nKEY = "office_id"\n'
-"""The results of offices are saved by key, so that save has something to do."""
+_KEYED = '\nKEY = "document_id"\n'
+"""The results of documents are saved by key, so that save has something to do."""
 
 ASKED_OF_ANYTHING = (
     "cloudwatch:DescribeAlarms",
@@ -111,7 +111,7 @@ class Account:
         (root / "checkout" / "infra" / "backend.tf").write_text(_BACKEND)
         jobs = root / "checkout" / "app" / "chalicelib" / "jobs"
         (jobs / f"{FRAGILE}.py").write_text(_FRAGILE)
-        with (jobs / "offices.py").open("a") as file:
+        with (jobs / "documents.py").open("a") as file:
             file.write(_KEYED)
         return cls(server=localaws.start(folder, port=None, iam=True), folder=folder, checkout=root / "checkout")
 
