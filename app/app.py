@@ -165,7 +165,8 @@ def reconcile(event: CloudWatchEvent) -> None:
             swept = services.lost_uploads.sweep()
             logger.info("inbox.swept", versions=swept.seen, handed_over=swept.handed_over)
         finally:  # the batches must not wait until the inbox can be listed
-            repaired = services.reconciler.sweep(services.reconciler.open_batches())
+            reconciler = services.reconciler
+            repaired = reconciler.sweep(reconciler.open_batches())
             pieces = services.lost_exports.sweep() if services.lost_exports else 0
     logger.info("batches.reconciled", repaired=len(repaired), pieces_sent=pieces)
 

@@ -1,14 +1,13 @@
 """Keys: by which column of a row, or field of its result, a job's results are put into the results table."""
 
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from msgspec import inspect
-
 from chalicelib.errors import FatalError
+from chalicelib.results.fields import result_fields
 
 if typing.TYPE_CHECKING:
     from chalicelib.rows import Schema
@@ -59,7 +58,7 @@ class Key:
             return None
         if not isinstance(said, str) or not said:
             raise FatalError("KEY must be the name of a column of Row or of a field of what process returns")
-        if said in set(_fields_of_result(process)):
+        if said in result_fields(process):
             return cls(name=said, source=KeySource.RESULT)
         column = said if said in schema.columns else schema.attributes.get(said)
         if column is not None:
@@ -88,18 +87,3 @@ def _text(value: object, name: str) -> str:
     if (size := len(key.encode())) > MAX_KEY_BYTES:
         raise UnsavedError(Unsaved.KEY_TOO_LONG, f"'{name}' has {size:,} bytes, a key at most {MAX_KEY_BYTES:,}")
     return key
-
-
-def _fields_of_result(process: Callable[..., object]) -> Iterator[str]:
-    """Return the names that a result's JSON has by the annotation of ``process``; none where that says nothing."""
-    try:
-        returned = typing.get_type_hints(process).get("return")
-        found = inspect.type_info(returned) if returned is not None else None
-    except Exception:  # noqa: BLE001  names of the job's own that are not there, types that msgspec does not know
-        return
-    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
-    for kind in kinds:
-        if isinstance(kind, inspect.StructType) and kind.array_like:
-            continue  # a list in JSON
-        if isinstance(kind, inspect.StructType | inspect.DataclassType | inspect.TypedDictType):
-            yield from (field.encode_name for field in kind.fields)

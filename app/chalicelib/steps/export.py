@@ -287,15 +287,23 @@ class Exporter:
         )
 
     def _finish(self, message: "ExportMessage") -> bool:
-        """Write the manifest and announce it if every piece is there; tells whether it did.
+        """Write the manifest and announce it once every piece is there, then ask for the save; tells if it announced.
 
         Dying before the note writes and announces it again: the same bytes, and an event with the same ``event_id``.
-        Likewise the results are asked to be saved once more, which changes nothing.
+        The save comes after the note, so that a job that does not load keeps no files from anybody. Dying before it has
+        the message come again, which asks for the save alone; asked for twice it changes nothing.
         """
         export = self._exports.require(message.batch, message.attempt)
-        if not export.complete or export.exported_at:
+        if not export.complete:
             return False
         batch = self._repository.require_batch(export.batch_id)
+        announces = not export.exported_at
+        if announces:
+            self._announce(batch, export)
+        self.saves.begin(batch, export)
+        return announces
+
+    def _announce(self, batch: Batch, export: Export) -> None:
         corrections = files_of(self.table, batch.id, export.attempt)
         found = manifest(batch, export, list(self._exports.pieces(export)), corrections)
         writer = ObjectWriter(
@@ -308,9 +316,7 @@ class Exporter:
         writer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         stored = writer.complete()
         self.bus.put([exported(batch, export, stored.sha256)])
-        self.saves.begin(batch, export)
         self._exports.finish(export, timestamp(self.clock()), stored.sha256)
-        return True
 
 
 def _every_row(found: ChunkResults) -> RowBits:

@@ -90,9 +90,9 @@ def save_of(pipeline: Pipeline, batch_id: str, attempt: int = 1) -> Save:
     return Saves(table=table(pipeline.dynamodb)).require(batch_id, attempt)
 
 
-def until_save(pipeline: Pipeline) -> None:
-    """Deliver everything but the messages of the save queue."""
-    while work := [what for what in pipeline.work() if what != "save"]:
+def until(pipeline: Pipeline, queue: str) -> None:
+    """Deliver everything but the messages of a queue."""
+    while work := [what for what in pipeline.work() if what != queue]:
         for what in work:
             assert pipeline.deliver(what, most=1000)
 
@@ -148,7 +148,7 @@ def test_no_reader_ever_sees_an_older_row_of_the_file_follow_a_newer_one(pipelin
 
     job.failing.clear()
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
-    until_save(pipeline)
+    until(pipeline, "save")
     pipeline.faults = watch
     assert pipeline.deliver("save")
     assert len(set(lines)) == len(found(pipeline)) == 6
@@ -157,7 +157,7 @@ def test_no_reader_ever_sees_an_older_row_of_the_file_follow_a_newer_one(pipelin
 
 def test_an_older_batch_that_is_saved_late_changes_nothing(pipeline: Pipeline) -> None:
     old = pipeline.upload(PLACE, rows("a", "b"))
-    until_save(pipeline)
+    until(pipeline, "save")
     late = pipeline.waiting("save").copy()
     pipeline.waiting("save").clear()
     new = pipeline.upload("inbox/reports/next.csv", rows("b", "c", first=10))
@@ -183,7 +183,7 @@ def test_a_redrive_saves_the_next_attempt(pipeline: Pipeline, job: Any) -> None:
 def test_a_message_from_before_a_redrive_saves_nothing(pipeline: Pipeline, job: Any) -> None:
     job.failing.add("b")
     batch_id = pipeline.upload(PLACE, rows("a", "b"))
-    until_save(pipeline)
+    until(pipeline, "save")
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None)
     assert pipeline.deliver("save")
     assert found(pipeline) == {}
@@ -195,7 +195,7 @@ def test_a_message_from_before_a_redrive_saves_nothing(pipeline: Pipeline, job: 
 def test_a_redrive_in_the_middle_ends_the_save_of_the_attempt_before(pipeline: Pipeline, job: Any) -> None:
     job.failing.add("a")
     batch_id = pipeline.upload(PLACE, rows(*"abcdefghi"))
-    until_save(pipeline)
+    until(pipeline, "save")
     queries = 0
 
     def redrive_at_second_query(operation: str) -> Fault:
@@ -245,7 +245,7 @@ def test_items_expire_after_the_stages_retention(monkeypatch: pytest.MonkeyPatch
 
 def test_a_job_without_a_key_is_not_saved(pipeline: Pipeline) -> None:
     pipeline.upload("inbox/offices/day.csv", b"office_id,user_count,contract_count\nA,1,2\n")
-    until_save(pipeline)
+    until(pipeline, "save")
     assert pipeline.waiting("save") == []
 
 
@@ -275,16 +275,33 @@ def test_a_file_without_rows_is_saved_at_once(pipeline: Pipeline) -> None:
     assert found(pipeline) == {}
 
 
+def test_a_job_that_does_not_load_keeps_its_files_from_nobody(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows then whether it has a key: the message comes again until it is deployed right, and asks."""
+    batch_id = pipeline.upload(PLACE, rows("a", "b"))
+    until(pipeline, "export")
+
+    def broken(_name: str) -> Any:
+        raise SyntaxError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "find", broken)
+        for _ in range(2):
+            pipeline.deliver("export")
+            assert pipeline.waiting("export")
+            assert Exports(table=table(pipeline.dynamodb)).require(batch_id, 1).exported_at
+    assert [event["type"] for event in pipeline.events.details].count("Batch Exported") == 1
+    pipeline.drain()
+    assert found(pipeline).keys() == {"a", "b"}
+
+
 def test_an_exporter_that_dies_before_it_asks_for_the_save_asks_later(
     pipeline: Pipeline,
 ) -> None:
     """It dies after the event, at the item of the save, at the message, and at the note: each time all is saved."""
     pipeline.upload(PLACE, rows("a", "b"))
-    until = [what for what in pipeline.work() if what != "export"]
-    while until:
-        for what in until:
-            assert pipeline.deliver(what, most=1000)
-        until = [what for what in pipeline.work() if what != "export"]
+    until(pipeline, "export")
     asked = pipeline.waiting("export").copy()
     before = dict(pipeline.dynamodb.items)
 
@@ -310,7 +327,7 @@ def test_a_saver_may_die_at_any_call_and_every_row_is_saved_and_counted_once(pip
     job.texts["large"] = json.loads("[" * 40 + "]" * 40)
     keys = [*"abcdabcd", "large", *"efgh"]
     batch_id = pipeline.upload(PLACE, rows(*keys))
-    until_save(pipeline)
+    until(pipeline, "save")
     asked = pipeline.waiting("save").copy()
     before = dict(pipeline.dynamodb.items)
 
@@ -421,7 +438,7 @@ def reports(pipeline: Pipeline, job: Any) -> Callable[[int, int], tuple[World, s
         keys = [f"office-{number:06d}" for number in range(count)]
         job.texts |= {key: {"text": "x" * size} for key in keys}
         batch_id = pipeline.upload(PLACE, rows(*keys))
-        until_save(pipeline)
+        until(pipeline, "save")
         world = World(pipeline.dynamodb)
         world.sqs.bodies["save"] = pipeline.waiting("save").copy()
         return world, batch_id
@@ -461,7 +478,7 @@ def test_two_batches_at_once_keep_to_the_capacity_together(
     first = world.sqs.bodies["save"].pop()
     pipeline.waiting("save").clear()
     pipeline.upload("inbox/reports/next.csv", rows(*[f"next-{number}" for number in range(20)]))
-    until_save(pipeline)
+    until(pipeline, "save")
     second = pipeline.waiting("save").pop()
     world.capacity = 1
     saver, other = world.saver("one"), world.saver("other")
