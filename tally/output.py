@@ -111,6 +111,11 @@ class Output:
         for line in lay_out(columns, rows, self.console.width):
             self.console.print(line)
 
+    def document(self, data: Any) -> None:
+        """Write one of several results as a line of JSON, as it comes."""
+        sys.stdout.write(json.dumps(data) + "\n")
+        sys.stdout.flush()
+
     def result(self, data: Any) -> None:
         """Write the result as JSON, if that was asked for."""
         if self.as_json:

@@ -1,7 +1,5 @@
 """The commands about what was announced: events shows it, wait returns when it has happened; each thin."""
 
-import json
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -82,8 +80,7 @@ def _follow(
 def _say(output: Output, found: Iterable[Announcement]) -> None:
     for each in found:
         if output.as_json:
-            sys.stdout.write(json.dumps(each.as_json()) + "\n")
-            sys.stdout.flush()
+            output.document(each.as_json())
         else:
             output.command(each.line)
 

@@ -1,7 +1,5 @@
 """The command that shows what functions have logged; thin."""
 
-import json
-import sys
 from collections.abc import Iterable
 
 import click
@@ -78,8 +76,7 @@ def _follow(output: Output, logs: Logs, lines: list[Line], interval: float, *, n
 def _say(output: Output, lines: Iterable[Line], *, named: bool, each_as_json: bool = False) -> None:
     for line in lines:
         if output.as_json and each_as_json:
-            sys.stdout.write(json.dumps(line.as_json()) + "\n")
-            sys.stdout.flush()
+            output.document(line.as_json())
         elif not output.as_json:
             output.say(f"{line.function} {line.text}" if named else line.text)
 

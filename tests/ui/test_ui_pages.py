@@ -42,9 +42,11 @@ def reader(local: Any) -> Reader:
     return Reader(dynamodb=local.stage.dynamodb, table=finished_batch.TABLE)
 
 
-def test_a_new_stage_says_what_to_do_first(browser: Any, inside: str, reader: Reader) -> None:
-    if reader.ids():
-        pytest.skip("another test of this worker was first")
+def test_a_new_stage_says_what_to_do_first(browser: Any, inside: str, local: Any) -> None:
+    dynamodb = local.client("dynamodb")
+    for page in dynamodb.get_paginator("scan").paginate(TableName=finished_batch.TABLE, ProjectionExpression="pk, sk"):
+        for key in page["Items"]:  # of other tests
+            dynamodb.delete_item(TableName=finished_batch.TABLE, Key=key)
     browser.open(inside)
     browser.says("No batch yet.", "tally submit FILE --job JOB")
 
