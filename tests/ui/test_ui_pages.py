@@ -42,12 +42,13 @@ def reader(local: Any) -> Reader:
     return Reader(dynamodb=local.stage.dynamodb, table=finished_batch.TABLE)
 
 
-def test_a_new_stage_says_what_to_do_first(browser: Any, inside: str, local: Any) -> None:
+def test_a_new_stage_says_what_to_do_first(browser: Any, serve: Callable[..., Any], local: Any) -> None:
+    """Seen by a console of its own, which has not read the batches of other tests."""
     dynamodb = local.client("dynamodb")
     for page in dynamodb.get_paginator("scan").paginate(TableName=finished_batch.TABLE, ProjectionExpression="pk, sk"):
-        for key in page["Items"]:  # of other tests
+        for key in page["Items"]:
             dynamodb.delete_item(TableName=finished_batch.TABLE, Key=key)
-    browser.open(inside)
+    browser.open(serve().url)
     browser.says("No batch yet.", "tally submit FILE --job JOB")
 
 

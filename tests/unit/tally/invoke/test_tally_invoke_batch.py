@@ -180,7 +180,7 @@ AGAIN = {
     "process": ["update_item", "send_message_batch"],
     "process_heavy": ["put_item", "change_message_visibility", "send_message_batch", "put_item"],
     "finish": ["transact_write_items"],
-    "export": ["put_object", "transact_write_items", "put_object", "put_events", "send_message_batch", "update_item"],
+    "export": ["put_object", "transact_write_items", "put_object", "put_events", "update_item", "send_message_batch"],
     "save": ["put_item", "put_item", "put_item", "put_item", "put_item", "update_item", "delete_item", "update_item"],
     "settle": ["transact_write_items"],
     "dead_letters": ["send_message_batch"],
