@@ -61,7 +61,7 @@ def test_all_missing_variables_are_named_at_once() -> None:
 
 
 def test_a_stage_may_have_a_results_table(environ: dict[str, str]) -> None:
-    """Without one nothing is said of it."""
+    """Without one the settings have none."""
     assert Settings.from_env(environ).results_table is None
     environ["TALLY_RESULTS_TABLE"] = '{"name": "r", "write_share": 0.95, "retention_days": 400}'
     assert Settings.from_env(environ).results_table == ResultsTable(name="r", write_share=0.95, retention_days=400)
