@@ -170,6 +170,7 @@ class Repairs(Result):
     completed: bool
     events_published: int
     pieces_sent: Annotated[int, Meta(description="How many files of the results were asked for again.")]
+    chain_asked: Annotated[bool, Meta(description="Whether the next job was asked again to take the results.")]
 
 
 class Audited(Result):

@@ -12,12 +12,14 @@ from chalicelib.metrics import Metric, Metrics
 from chalicelib.steps.recount import Recount, recount, repair_batch, repair_chunk
 from chalicelib.steps.standstill import Standstills
 from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing, is_known
+from chalicelib.store.chains import MAY_CHANGE
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Counts, batch_pk
 from chalicelib.store.repository import Repository
 from chalicelib.transport.uploads import Upload
 
 if TYPE_CHECKING:
+    from chalicelib.steps.begin_chain import ChainStarter
     from chalicelib.steps.dispatch import Dispatcher
     from chalicelib.steps.lost_exports import LostExports
     from chalicelib.steps.plan import Planner
@@ -38,6 +40,7 @@ class Repairs:
     completed: bool = False
     events_published: int = 0
     pieces_sent: int = 0
+    chain_asked: bool = False
 
     @property
     def any(self) -> bool:
@@ -51,6 +54,7 @@ class Repairs:
             or self.completed
             or self.events_published
             or self.pieces_sent
+            or self.chain_asked
         )
 
 
@@ -74,6 +78,8 @@ class Reconciler:
     patience: timedelta
     exports: "LostExports | None" = None
     """None in a stage that writes no files of results."""
+    chains: "ChainStarter | None" = None
+    """None where nothing asks for the next job of a chain."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
@@ -115,8 +121,9 @@ class Reconciler:
     def repair(self, batch_id: str, on_chunk: Callable[[], None] = lambda: None, *, thorough: bool = False) -> Repairs:
         """Do at once for a batch what can be done; safe to repeat, and to run while the batch is running.
 
-        ``thorough`` recounts chunks that are closed too, also of a batch that has ended. Counters are set only to what
-        the markers prove. ``on_chunk`` is called after each chunk. Raises NotFoundError.
+        ``thorough`` recounts chunks that are closed too, also of a batch that has ended, and asks again for the next
+        job where that may still get the results. Counters are set only to what the markers prove. ``on_chunk`` is
+        called after each chunk. Raises NotFoundError.
         """
         repairs = Repairs(batch_id)
         batch = self._repository.require_batch(batch_id)
@@ -137,8 +144,10 @@ class Reconciler:
             batch = self._repository.require_batch(batch_id)
         if batch.status.final and batch.published_attempt != batch.attempt:
             repairs.events_published = self.settler.publish([batch])  # which asks for all of its results
-        elif batch.status.final and self.exports:
-            repairs.pieces_sent = self.exports.send_missing(batch)
+        elif batch.status.final:
+            repairs.pieces_sent = self.exports.send_missing(batch) if self.exports else 0
+            if thorough and self.chains and _may_be_chained(batch):
+                repairs.chain_asked = self.chains.begin(batch)
         return repairs
 
     def _push(self, batch: Batch) -> Repairs | None:
@@ -204,6 +213,12 @@ class Reconciler:
         planned = batch.cursor.chunks if batch.cursor else len(chunks)
         unpacked = batch.unpacking.read if batch.unpacking else 0
         return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
+
+
+def _may_be_chained(batch: Batch) -> bool:
+    """Tell whether the next job may still get the results of a batch's last attempt: nothing final is noted of it."""
+    chained = batch.chained
+    return chained is None or chained.attempt < batch.attempt or chained.not_chained in MAY_CHANGE
 
 
 def _fields(repairs: Repairs) -> dict[str, object]:
