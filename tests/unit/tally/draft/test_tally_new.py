@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,16 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "weather.csv"
     path.write_text("Station ID,day,Temp (C),wind\n001,2026-01-01,3.5,\n002,2026-01-02,NA,4\n")
     return path
+
+
+def test_the_command_that_tries_the_job_can_be_pasted_whatever_the_file_is_called(
+    repo: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Excel and people put spaces into names."""
+    spaced = file.rename(file.with_name("weather of May.csv"))
+    assert run(["new", "weather", "--from", str(spaced)]) is ExitCode.OK
+    (command,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  tally try"))
+    assert shlex.split(command) == ["tally", "try", "weather", str(spaced)]
 
 
 def _draft(path: Path, content: str | bytes) -> Draft:
