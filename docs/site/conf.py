@@ -51,6 +51,9 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"Tally {release}"
 html_extra_path = ["extra"]  # index.html, which leads to the first page
+html_static_path = ["static"]
+html_css_files = ["tally.css"]
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_copy_source = False
 html_show_sphinx = False
 
