@@ -121,6 +121,23 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     assert f"counts {counted[1]} of {rows[1]}" in readme
 
 
+def test_the_readme_leads_to_the_first_command_on_one_screen() -> None:
+    """A reader sees what it is, when not to take it and how to try it before scrolling far; no line is cut."""
+    lines = (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines.index("```sh") < 40
+    assert len(lines) < 130
+    assert [line for line in lines if len(line) > 100 and not line.startswith("| ")] == []
+
+
+def test_the_readme_says_what_distributed_map_costs_beside_tally() -> None:
+    """With a thousand rows a child, where it stores nothing for a row."""
+    bench = (DOCS / "performance.md").read_text(encoding="utf-8")
+    ratio = re.search(r"dollars: Tally / Distributed Map, express, 1000 rows a child \| ([0-9.]+) x", bench)
+    assert ratio
+    assert round(float(ratio[1])) == 3
+    assert "Distributed Map costs a third" in (REPO / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_variable_that_the_command_line_reads_is_on_the_page_of_settings() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tally").rglob("*.py"))
