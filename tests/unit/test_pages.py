@@ -1,4 +1,4 @@
-"""Pages that are generated are current; every command, option, setting, metric and alarm has a line in one."""
+"""Pages that are generated are current; figures and defaults in sentences are those of the code."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,6 @@ from pathlib import Path
 import click
 import pytest
 
-from chalicelib.files import dialect
-from chalicelib.metrics import Metric
 from chalicelib.store.batch import Hold
 from chalicelib.store.items import Outcome
 from tally.cli import tally
@@ -45,26 +43,15 @@ def test_the_page_of_settings_is_current() -> None:
     assert stale({settings_page.PAGE: settings_page.page()}) == []
 
 
-def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
-    """Wherever the attributes of its module are read."""
-    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "app" / "chalicelib").rglob("*.py"))
-    asked = set(re.findall(r'(?:getattr\(module, |attributes\.get\()"(\w+)"', sources)) | set(dialect.ATTRIBUTES)
-    assert asked - {"Row", "process"} == set(settings_page.job_settings())
-
-
 @pytest.mark.parametrize("name", settings_page.job_settings())
 def test_every_setting_of_a_job_is_explained_where_jobs_are(name: str) -> None:
     assert f"`{name}" in (DOCS / "jobs.md").read_text(encoding="utf-8")
 
 
-def test_every_metric_is_described() -> None:
-    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    assert [metric for metric in Metric if f"`{metric}`" not in page] == []
-
-
 def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     assert [name for name in configuration.functions() if f"`{name}`" not in page] == []
+    assert [name for name in configuration.queues() if f"{name} queue" not in page] == []
 
 
 def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
@@ -119,14 +106,6 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     assert f"1,000 rows in {float(small[1]):.1f} s" in readme
     assert f"100,000 in {float(large[1]):.0f} s" in readme
     assert f"counts {counted[1]} of {rows[1]}" in readme
-
-
-def test_every_variable_that_the_command_line_reads_is_on_the_page_of_settings() -> None:
-    page = (DOCS / "settings.md").read_text(encoding="utf-8")
-    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tally").rglob("*.py"))
-    read = set(re.findall(r'(?:envvar=|environ\.get\()"([A-Z_]+)"', sources))
-    assert {name for name in read if name.startswith("TALLY_")} >= {"TALLY_STAGE", "TALLY_HOME"}
-    assert [name for name in sorted(read) if name.startswith("TALLY_") and name not in page] == []
 
 
 def test_every_alarm_leads_to_the_runbook() -> None:
