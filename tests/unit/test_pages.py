@@ -108,15 +108,6 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     assert f"counts {counted[1]} of {rows[1]}" in readme
 
 
-def test_every_alarm_leads_to_the_runbook() -> None:
-    """Its description is what an operator gets at night."""
-    text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
-    descriptions = re.findall(r'\bdescription\s*= ("[^\n]*")|\w+_description\s*= [^"\n]*("[^\n]*")', text)
-    found = [first or second for first, second in descriptions]
-    assert len(found) > 10
-    assert [each for each in found if "${local.runbook}" not in each] == []
-
-
 def test_the_glossary_defines_each_word_once_in_order() -> None:
     """And has a word for each outcome of a row, and for what stops a batch."""
     page = (DOCS / "glossary.md").read_text(encoding="utf-8")
