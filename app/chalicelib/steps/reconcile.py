@@ -55,6 +55,15 @@ class Repairs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep of the stage did."""
+
+    repaired: list[Repairs]
+    pieces_sent: int
+    """Of results that were asked for and not written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
     """Pushes batches on. Whatever it sends may be on its way already: a duplicate, which every consumer takes."""
 
@@ -68,6 +77,14 @@ class Reconciler:
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
 
+    def sweep_stage(self) -> Swept:
+        """Push on every batch that stands still and all results that were not written."""
+        try:
+            repaired = self.sweep(self.open_batches())
+        finally:  # the results must not wait until the batches can be listed
+            pieces = self.exports.sweep() if self.exports else 0
+        return Swept(repaired=repaired, pieces_sent=pieces)
+
     def sweep(self, batches: Iterable[Batch]) -> list[Repairs]:
         """Repair those of the batches that have not moved for longer than ``patience``.
 
@@ -80,24 +97,13 @@ class Reconciler:
             self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
             self.metrics.add(Metric.BATCHES_STALLED, 0)
         for batch in unsettled:
-            standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
-            if standstill is None:
-                continue
-            due = self._standstills.due(standstill)
-            self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
-            if not due:
-                continue
-            # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
-            # and keep the others waiting.
-            self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
             try:
-                repairs = self.repair(batch.id)
+                repairs = self._push(batch)
             except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
                 logger.error("repair.failed", batch_id=batch.id, error=described(error))
                 continue
-            # An operator should know: something was lost, or a queue is much slower than the schedule.
-            logger.warning("batch.repaired", extra=_fields(repairs))
-            repaired.append(repairs)
+            if repairs is not None:
+                repaired.append(repairs)
         return repaired
 
     def open_batches(self) -> list[Batch]:
@@ -133,6 +139,22 @@ class Reconciler:
             repairs.events_published = self.settler.publish([batch])  # which asks for all of its results
         elif batch.status.final and self.exports:
             repairs.pieces_sent = self.exports.send_missing(batch)
+        return repairs
+
+    def _push(self, batch: Batch) -> Repairs | None:
+        standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
+        if standstill is None:
+            return None
+        due = self._standstills.due(standstill)
+        self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
+        if not due:
+            return None
+        # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
+        # and keep the others waiting.
+        self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
+        repairs = self.repair(batch.id)
+        # An operator should know: something was lost, or a queue is much slower than the schedule.
+        logger.warning("batch.repaired", extra=_fields(repairs))
         return repairs
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
