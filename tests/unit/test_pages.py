@@ -65,21 +65,6 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
 
 
-@pytest.mark.parametrize(
-    ("page", "sentence", "variables"),
-    [
-        ("docs/faq.md", "They stay for {} days", ["results_retention_days"]),
-        ("docs/faq.md", "| rows, markers | kept for {} days | `retention_days` |", ["retention_days"]),
-        ("docs/faq.md", "Wait for `reconcile_minutes` ({})", ["reconcile_minutes"]),
-        ("docs/concepts.md", "| **chunk** | Up to {:,} rows of the file", ["chunk_rows"]),
-        ("docs/glossary.md", "at most {:,} rows", ["chunk_rows"]),
-    ],
-)
-def test_a_default_in_a_sentence_is_that_of_terraform(page: str, sentence: str, variables: list[str]) -> None:
-    text = (REPO / page).read_text(encoding="utf-8")
-    assert sentence.format(*(configuration.default(name) for name in variables)) in text
-
-
 def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     """Rounded: the table of the bench has them in full."""
     bench = (DOCS / "performance.md").read_text(encoding="utf-8")
