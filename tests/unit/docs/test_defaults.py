@@ -19,7 +19,7 @@ from tally.cli import tally
 from tally.corrections import matching, problems
 from tally.draft import columns, sample
 from tally.testing import configuration
-from tally.ui import batch_feed, batches_page, budget, charts, server, submit_page
+from tally.ui import batch_feed, batches_page, budget, heat_map, server, submit_page
 from tests.support.inventory import REPO
 
 WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 6: "six", 7: "seven", 10: "ten", 50: "fifty"}
@@ -66,7 +66,7 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/console.md", "{} by default, or a free one", str(server.DEFAULT_PORT)),
     ("docs/console.md", "newest first, {} a page", str(batches_page._PAGE)),
     ("docs/console.md", "from up to {} chunks", str(batch_feed.SAMPLED_CHUNKS)),
-    ("docs/console.md", "more than {} chunks a square", f"{charts.MAX_CELLS:,}"),
+    ("docs/console.md", "more than {} chunks a square", f"{heat_map.MAX_CELLS:,}"),
     ("docs/console.md", "over its first {} rows", f"{submit_page._TRIED_ROWS:,}"),
     ("docs/console.md", "at most {} requests a second", WORDS[budget.MAX_REQUESTS_A_SECOND]),
     ("docs/jobs.md", "rows of a chunk at most, up to {}, instead", f"{jobs._MAX_CHUNK_ROWS:,}"),
