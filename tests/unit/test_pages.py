@@ -78,6 +78,11 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
 
 
+def test_a_durable_function_pays_for_each_item_of_its_map() -> None:
+    assert price_table.durable(1_000_000, rows_an_operation=1) == pytest.approx(8)
+    assert price_table.durable(1_000_000, rows_an_operation=1000) == pytest.approx(0.008)
+
+
 @pytest.mark.parametrize(
     ("page", "sentence", "variables"),
     [
