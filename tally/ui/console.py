@@ -1,6 +1,7 @@
 """What all pages of a console share: the stage, twice, what may be done and shown, and what was read already."""
 
 import secrets
+import shlex
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ class Console:
     def stage_feed(self) -> StageFeed:
         """What is known of the stage itself."""
         return StageFeed(stage=self.watched)
+
+    @property
+    def at(self) -> str:
+        """What a command needs so that it is about this stage."""
+        return f" --stage {shlex.quote(self.stage.name)}"
 
     @property
     def reader(self) -> Reader:

@@ -19,7 +19,7 @@ from tally.cli import tally
 from tally.corrections import matching, problems
 from tally.draft import columns, sample
 from tally.testing import configuration
-from tally.ui import batch_feed, batches_page, budget, charts, server, submit_page
+from tally.ui import batch_feed, batches_page, budget, heat_map, server, submit_page
 from tests.support.inventory import REPO
 
 WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 6: "six", 7: "seven", 10: "ten", 50: "fifty"}
@@ -50,16 +50,15 @@ HEAVY_MINUTES = str(function("process_heavy", "timeout_seconds") // 60)
 PLAN_MINUTES = [factor * configuration.default("reconcile_minutes") for factor in failed_plans.WAITS]
 
 SENTENCES: list[tuple[str, str, str]] = [
-    ("README.md", "a row up to {} KB", str(items.MAX_ITEM_BYTES // 1000)),
+    ("README.md", "A row up to {} KB", str(items.MAX_ITEM_BYTES // 1000)),
     ("README.md", "its result up to {} KB", str(messages.MAX_MESSAGE_BYTES // 1024)),
     ("README.md", "its work up to {} minutes", HEAVY_MINUTES),
-    ("README.md", "processes {} sample rows", f"{int(option('demo', 'rows')):,}"),
-    ("docs/architecture.md", "ends on a record boundary, at most {} rows", of("chunk_rows")),
-    ("docs/architecture.md", "For each chunk of up to {} rows", of("chunk_rows")),
+    ("README.md", "a local AWS, {} sample rows", f"{int(option('demo', 'rows')):,}"),
+    ("docs/architecture.md", "A chunk of up to {} rows, where nothing", of("chunk_rows")),
     ("docs/architecture.md", "closes up to {} chunks", str(settle._MAX_CHUNKS)),
     ("docs/architecture.md", "every {} seconds, so a crash", f"{run.FLUSH_SECONDS:g}"),
     ("docs/architecture.md", "longer than {} seconds at the pace", f"{run.SPLIT_SECONDS:g}"),
-    ("docs/architecture.md", "cut into about {} pieces", str(run._PIECES)),
+    ("docs/architecture.md", "cut into about {} messages", str(run._PIECES)),
     ("docs/architecture.md", "sent again, up to {} times; then its rows fail as", str(dead_letters.MAX_RETURNS)),
     ("docs/architecture.md", "planned again one, six and {} `reconcile_minutes`", str(failed_plans.WAITS[2])),
     ("docs/concepts.md", "| **chunk** | Up to {} rows of the file", of("chunk_rows")),
@@ -67,15 +66,19 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/console.md", "{} by default, or a free one", str(server.DEFAULT_PORT)),
     ("docs/console.md", "newest first, {} a page", str(batches_page._PAGE)),
     ("docs/console.md", "from up to {} chunks", str(batch_feed.SAMPLED_CHUNKS)),
-    ("docs/console.md", "more than {} chunks a square", f"{charts.MAX_CELLS:,}"),
+    ("docs/console.md", "more than {} chunks a square", f"{heat_map.MAX_CELLS:,}"),
     ("docs/console.md", "over its first {} rows", f"{submit_page._TRIED_ROWS:,}"),
     ("docs/console.md", "at most {} requests a second", WORDS[budget.MAX_REQUESTS_A_SECOND]),
-    ("docs/jobs.md", "rows of a chunk at most, up to {}, in place", f"{jobs._MAX_CHUNK_ROWS:,}"),
-    ("docs/jobs.md", "in place of the stage's {}", of("chunk_rows")),
-    ("docs/jobs.md", "up to {} GB unpacked. - `DELIMITER", str(unpack.MAX_BYTES // (10 * GB) * 10)),
-    ("docs/jobs.md", "a file of up to {} MB as a whole", str(sample.WHOLE_BYTES // MIB)),
-    ("docs/jobs.md", "a larger one {} MB", str((sample._HEAD_BYTES + sample._PIECES * sample._PIECE_BYTES) // MIB)),
-    ("docs/jobs.md", "up to {} GB unpacked. What it finds", str(sample._MAX_UNPACKED_BYTES // 1024 // MIB)),
+    ("docs/jobs.md", "rows of a chunk at most, up to {}, instead", f"{jobs._MAX_CHUNK_ROWS:,}"),
+    ("docs/jobs.md", "instead of the stage's {}", of("chunk_rows")),
+    ("docs/jobs.md", "(`.csv.gz`) up to {} GB unpacked", str(unpack.MAX_BYTES // (10 * GB) * 10)),
+    ("docs/jobs.md", "It reads a whole file of up to {} MB", str(sample.WHOLE_BYTES // MIB)),
+    (
+        "docs/jobs.md",
+        "Of a larger one it reads {} MB",
+        str((sample._HEAD_BYTES + sample._PIECES * sample._PIECE_BYTES) // MIB),
+    ),
+    ("docs/jobs.md", "further and further apart, up to {} GB unpacked", str(sample._MAX_UNPACKED_BYTES // 1024 // MIB)),
     ("docs/jobs.md", "up to {} values, each", str(columns._MAX_CHOICES)),
     ("docs/jobs.md", "a chain of more than {} jobs", WORDS[chaining.MAX_JOBS]),
     ("docs/jobs.md", "ends after {} jobs", WORDS[chaining.MAX_JOBS]),
@@ -110,7 +113,7 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/failures.md", "are over {} MiB together", str(matching.MAX_CHUNK_BYTES // MIB)),
     ("docs/failures.md", "`--limit` ({} by default)", option("rows", "limit")),
     ("docs/runbook.md", "sent again, up to {} times", str(dead_letters.MAX_RETURNS)),
-    ("docs/runbook.md", "for {} days from when they were first sent", of("dlq_retention_days")),
+    ("docs/runbook.md", "for {} days after they were first sent", of("dlq_retention_days")),
     ("docs/runbook.md", "every {} minutes, for", WORDS[6 * function("dead_letters", "timeout_seconds") // 60]),
     ("docs/runbook.md", "`reconcile_minutes` after {} minutes,", str(PLAN_MINUTES[0])),
     ("docs/runbook.md", "minutes, {} minutes and two hours", str(PLAN_MINUTES[1])),
@@ -120,13 +123,9 @@ SENTENCES: list[tuple[str, str, str]] = [
         "after {} tries it goes to",
         STREAM_TRIES,
     ),
-    ("docs/runbook.md", "wait: up to {} minutes between two tries", str(process.CAP_DELAY_SECONDS // 60)),
-    ("docs/runbook.md", "wait: up to {} minutes a try", HEAVY_MINUTES),
-    (
-        "docs/runbook.md",
-        "needs more than {} s does not fit into Lambda",
-        HEAVY_SECONDS,
-    ),
+    ("docs/runbook.md", "wait, up to {} minutes between two tries", str(process.CAP_DELAY_SECONDS // 60)),
+    ("docs/runbook.md", "wait, up to {} minutes a try", HEAVY_MINUTES),
+    ("docs/runbook.md", "Lambda runs {} s at most", HEAVY_SECONDS),
 ]
 
 
