@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from tally.results.batches import Audited, Cost, Progress, Result
+from tally.results.batches import Audited, Progress
+from tally.results.costs import Cost
+from tally.results.fields import Result
 
 
 class Up(Result):

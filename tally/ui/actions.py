@@ -31,21 +31,35 @@ def button(  # noqa: PLR0917  a label, what it does, and how
     *,
     changes: bool = True,
 ) -> ui.button | None:
-    """Show a button that confirms and acts; none for what ``changes`` something in a console that only reads."""
+    """Show a button that confirms and acts; none for what ``changes`` something in a console that only reads.
+
+    While its question is open another click asks nothing more.
+    """
     if changes and console.read_only:
         return None
+    asked: ui.dialog | None = None
 
     def ask() -> None:
-        confirm(console, label, question, command, act, after)
+        nonlocal asked
+        if asked is None or asked.is_deleted:
+            asked = confirm(console, label, question, command, act, after)
 
     return ui.button(label, on_click=ask).props("outline no-caps dense").classes("px-2")
 
 
 def confirm(  # noqa: PLR0917  as ``button``
     console: Console, label: str, question: str, command: str, act: Act, after: Callable[[], None]
-) -> None:
-    """Ask before an action, run it, show what it says, and call ``after``."""
-    with ui.dialog().props("persistent") as dialog, ui.card().classes("w-full max-w-2xl"):
+) -> ui.dialog:
+    """Ask before an action, run it, show what it says, and call ``after``; return the question.
+
+    It stays open while the action runs: it is where the action tells how it went.
+    """
+    # In the page itself, not beside its button: a list that is drawn again must not take the question away.
+    with (
+        ui.context.client.content,
+        ui.dialog().props(f'aria-label="{label}"') as dialog,
+        ui.card().classes("w-full max-w-2xl"),
+    ):
         ui.label(label).classes("text-lg font-bold")
         ui.label(question)
         ui.label("The same on the command line:").classes("text-sm opacity-70")
@@ -56,17 +70,21 @@ def confirm(  # noqa: PLR0917  as ``button``
             go = ui.button("Confirm").props("no-caps unelevated").mark("confirm")
 
     async def act_now() -> None:
+        # A second click that is on its way finds the button disabled.
         go.disable()
         close.disable()
+        dialog.props("persistent")
         await perform(console, said, act)
         go.set_visibility(False)
         close.set_text("Close")
         close.enable()
+        dialog.props(remove="persistent")
         after()
 
     go.on_click(act_now)
     dialog.on("hide", dialog.delete)
     dialog.open()
+    return dialog
 
 
 async def perform(console: Console, said: ui.element, act: Act) -> Any:

@@ -1,6 +1,7 @@
 """What all pages of a console share: the stage, twice, what may be done and shown, and what was read already."""
 
 import secrets
+import shlex
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Console:
     def list_feed(self) -> ListFeed:
         """What is known of all batches."""
         return ListFeed(reader=self._reader(self.watched))
+
+    @property
+    def at(self) -> str:
+        """What a command needs so that it is about this stage."""
+        return f" --stage {shlex.quote(self.stage.name)}"
 
     @property
     def reader(self) -> Reader:

@@ -20,6 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from chalicelib.store.items import BATCH_SK, batch_pk, key
+from tally.batch.reader import Reader
 from tally.local import localaws
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace
@@ -82,6 +84,10 @@ class Local:
         for start in range(0, len(items), 25):
             puts = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
             dynamodb.batch_write_item(RequestItems={finished_batch.TABLE: puts})
+
+    def forget(self, batch_id: str) -> None:
+        """Delete the item of a batch."""
+        self.client("dynamodb").delete_item(TableName=finished_batch.TABLE, Key=key(batch_pk(batch_id), BATCH_SK))
 
 
 @pytest.fixture(scope="session")
@@ -235,11 +241,33 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def browser(driver: webdriver.Chrome) -> Browser:
-    return Browser(driver)
+def browser(driver: webdriver.Chrome) -> Iterator[Browser]:
+    made = Browser(driver)
+    made.size(1280)
+    yield made
+    made.open("about:blank")  # no page of a test polls while the next one runs
 
 
 @pytest.fixture(scope="session")
 def console(serve: Callable[..., Served]) -> Served:
     """Start the console that most tests share."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def inside(console: Served, driver: webdriver.Chrome) -> str:
+    """Enter the console by its address, and return where its pages are."""
+    driver.get(console.url)
+    return console.home
+
+
+@pytest.fixture
+def finished(local: Local) -> str:
+    """Write the batch ``b`` as it was when it had ended, and return its id."""
+    finished_batch.write(local.client("dynamodb"))
+    return "b"
+
+
+@pytest.fixture
+def reader(local: Local) -> Reader:
+    return Reader(dynamodb=local.stage.dynamodb, table=finished_batch.TABLE)
