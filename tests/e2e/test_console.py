@@ -2,29 +2,30 @@
 
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from bench.recording import variables
 from chalicelib.store.batch import BatchStatus
-from chalicelib.store.items import Counts
+from chalicelib.store.items import Counts, text
 from tally.local import sample
-from tests.e2e.conftest import STAGE, Tally, standstill, wait_for
-from tests.ui.conftest import Browser, chromium
+from tally.local.console import LocalConsole
+from tests.e2e.browsing import Patient, batch_of, demo, demonstrated, depth, purge, received, use_up, versions, written
+from tests.e2e.conftest import STAGE, VARIABLES, Tally, standstill, wait_for
+from tests.ui.batches import many
+from tests.ui.conftest import chromium
 
 pytestmark = pytest.mark.e2e
 
-_WAIT_SECONDS = 180
 ROWS, FAILING = 2_000, 20
 _JOB = """
 import os
@@ -46,58 +47,6 @@ def process(row: Row) -> str:
     return f"{row.number} in {row.currency}"
 """
 """A job whose rows of one currency fail until its rate is added, as an operator does without a change of the code."""
-
-
-class Patient(Browser):
-    """A browser that waits as long as functions may take."""
-
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        return WebDriverWait(self.driver, _WAIT_SECONDS, ignored_exceptions=[Exception]).until(
-            lambda _driver: condition(), message=f"{what}; the page says: {self.text[:3000]}"
-        )
-
-    def stay(self) -> None:
-        """Remember that the page was not loaded again since."""
-        self.run("window.stayed = true")
-
-    @property
-    def stayed(self) -> bool:
-        return bool(self.run("return window.stayed === true"))
-
-    def drop(self, name: str, content: str) -> None:
-        """Drop a file on the page, as a person does who drags it in from elsewhere."""
-        uploader = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, ".q-uploader"), "where to drop")
-        self.driver.execute_script(_DRAG, "dragover", uploader, name, content)
-        over = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, ".q-uploader__dnd"), "a place to drop")
-        self.driver.execute_script(_DRAG, "drop", over, name, content)
-
-    def follow(self, text: str) -> None:
-        """Click a link, and wait for the page of a batch."""
-
-        def clicked() -> bool:
-            self.driver.find_element(By.PARTIAL_LINK_TEXT, text).click()
-            return True
-
-        self.wait(clicked, f"waited for a link {text}")
-        self.wait(lambda: "/batch/" in self.run("return location.pathname"), "waited for the page of a batch")
-
-    def find(self, text: str) -> None:
-        """Have the list show only what has a text, which is one batch."""
-        asked = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, "input[aria-label='Find']"), "a filter")
-        asked.send_keys(text)
-        self.says("1 to 1 of 1", text)
-
-    def ask_for_line(self, line: int) -> None:
-        asked = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']"), "the field")
-        asked.send_keys(str(line), Keys.ENTER)
-
-
-_DRAG = """
-const [kind, target, name, content] = arguments
-const carried = new DataTransfer()
-carried.items.add(new File([content], name, {type: 'text/csv'}))
-target.dispatchEvent(new DragEvent(kind, {dataTransfer: carried, bubbles: true, cancelable: true}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -160,19 +109,13 @@ def offices(rows: int, bad: int) -> str:
     return "\n".join(["office_id,user_count,contract_count", *lines, ""])
 
 
-def batch_of(browser: Patient) -> str:
-    """Return the id of the batch whose page is shown."""
-    return str(browser.run("return location.pathname")).rpartition("/")[2]
-
-
 def test_a_dropped_file_is_followed_to_its_end_on_one_page(browser: Patient, tally: Tally, home: str) -> None:
     """It is tried, confirmed and uploaded; the page that its link opens counts what is in the file and in the table."""
+    before = versions(tally, "inbox/offices/offices.csv")
     browser.open(f"{home}submit")
     browser.drop("offices.csv", offices(ROWS, bad=3))
     browser.says("Dry run", "1,000 rows, 997 succeeded, 0 failed, 3 rejected")
-    inbox = tally.stage.resources.inbox_bucket
-    uploaded = tally.stage.s3.list_objects_v2(Bucket=inbox, Prefix="inbox/offices/offices.csv")
-    assert uploaded["KeyCount"] == 0, "nothing is uploaded before it is confirmed"
+    assert versions(tally, "inbox/offices/offices.csv") == before, "nothing is uploaded before it is confirmed"
     browser.confirm("Submit")
     browser.says("uploaded s3://")
     browser.click("Close")
@@ -291,7 +234,7 @@ def test_a_stuck_batch_is_seen_where_it_stands_paused_resumed_and_ends(
         browser.says(f"tally pause {batch_id}")
         browser.click("Close")
         browser.says("paused")
-    wait_for(lambda: not _visible(tally), what="the work to be put back")
+    wait_for(lambda: not depth(tally, "work"), what="the work to be taken")
     browser.says(f"0 of {ROWS:,} rows", "paused")
     browser.confirm("Resume")
     browser.says(f"tally resume {batch_id}")
@@ -312,14 +255,6 @@ def test_a_stuck_batch_is_cancelled_and_ends_with_that_reason(browser: Patient, 
         browser.click("Close")
     browser.says("completed_with_failures", f"0 succeeded, {ROWS:,} failed, 0 rejected", "cancelled")
     assert tally.ended(batch_id).counts == Counts(failed=ROWS)
-
-
-def _visible(tally: Tally) -> int:
-    """Return how many messages of the work queue nobody has taken yet."""
-    sqs = tally.stage.client("sqs")
-    url = sqs.get_queue_url(QueueName=f"tally-{STAGE}-work")["QueueUrl"]
-    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
-    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
 @pytest.mark.parametrize(
@@ -363,3 +298,84 @@ def test_a_file_that_is_rejected_as_a_whole_is_shown_with_its_reason(browser: Pa
     browser.says("rejected")
     browser.follow(batch_id)
     browser.says("rejected", "PDF")
+
+
+def test_rows_of_a_dead_letter_fail_with_that_reason_and_run_again_from_the_page(
+    browser: Patient, tally: Tally, home: str
+) -> None:
+    """Received as often as a queue allows, the message is a dead letter; the Stage page leads to its batch."""
+    with standstill(tally):
+        batch_id = tally.submit("dead.csv", offices(30, bad=0).encode())
+        use_up(tally, "work", batch_id)
+    browser.open(f"{home}batch/{batch_id}")
+    browser.says("completed_with_failures", "0 succeeded, 30 failed, 0 rejected", "dead letter")
+    browser.open(f"{home}stage")
+    browser.click("Show dead letters")
+    browser.says("given up by work", batch_id, "docs/runbook.md, section dead-letters")
+    browser.follow(batch_id)
+    browser.confirm("Redrive")
+    browser.says("30 rows run again, in attempt 2")
+    browser.click("Close")
+    browser.says("30 of 30 rows (100 %): 30 succeeded, 0 failed, 0 rejected", "attempt 2")
+    assert tally.ended(batch_id, attempt=2).counts == Counts(succeeded=30)
+
+
+def test_a_dead_letter_without_rows_is_sent_again_from_the_stage_page(
+    browser: Patient, tally: Tally, home: str
+) -> None:
+    """Nobody took an announced end in time: it is back in the queue of completions after one confirmed click."""
+    for queue in ("completions", "completions-dlq"):  # of other batches, whose ends nobody takes either
+        purge(tally, queue)
+    batch_id = tally.submit("announced.csv", offices(3, bad=0).encode())
+    tally.ended(batch_id)
+    use_up(tally, "completions", batch_id)
+    browser.open(f"{home}stage")
+    browser.click("Show dead letters")
+    browser.says("completions-dlq", "waits until it is sent again")
+    browser.confirm("Send completions-dlq again")
+    browser.says("tally dead completions-dlq --redrive", "1 sent again")
+    browser.click("Close")
+    assert depth(tally, "completions-dlq") == 0
+    assert any(batch_id in body for body in received(tally, "completions"))
+
+
+def test_one_of_five_thousand_batches_is_found(browser: Patient, tally: Tally, home: str) -> None:
+    """The list shows 25 of them at a time, however many the table has, and turns and filters while it reads on."""
+    rejected = {"status": text(BatchStatus.REJECTED), "reason": text("the object is empty")}
+    every = [item | rejected for item in many(5_000)]  # of which settle exports nothing
+    wanted = every[2_500]["pk"]["S"].removeprefix("batch#")
+    with written(tally, every):
+        browser.open(home)
+        browser.says("1 to 25 of")
+        assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 25
+        browser.click("Older")
+        browser.says("26 to 50 of")
+        browser.find(wanted)
+        assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
+        browser.follow(wanted)
+        browser.says("rejected", "the object is empty", "inbox/transactions/a.csv")
+
+
+def test_two_demos_at_once_share_one_console_which_starts_again_after_a_kill(
+    driver: webdriver.Chrome, tally: Tally
+) -> None:
+    """It outlives both, shows what they process, and is replaced by the next demo once it is gone."""
+    console = LocalConsole(folder=tally.workspace.stage(STAGE), workspace=tally.workspace, environ=tally.environ)
+    with demo(tally) as first:
+        assert first.stderr
+        begun = next(line for line in first.stderr if line.startswith("Console of stage "))
+        with demo(tally) as second:
+            shown = [demonstrated(each) for each in (first, second)]
+    url = shown[0]["console"]
+    assert url in begun
+    assert shown[1]["console"] == url
+    browser = Patient(driver)
+    browser.open(url)
+    browser.says(*(each["id"] for each in shown))
+
+    (process,) = console._processes()
+    os.kill(process.pid, signal.SIGKILL)
+    third = tally.json("demo", "--rows", "100", *VARIABLES)
+    assert third["console"] != url
+    browser.open(third["console"])
+    browser.says(third["id"])
