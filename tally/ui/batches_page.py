@@ -12,8 +12,9 @@ from tally.batch.reader import Progress
 from tally.batch.watch import elapsed_seconds
 from tally.look import duration
 from tally.ui.console import Console
-from tally.ui.frame import Trouble, colour_of, page
+from tally.ui.frame import colour_of, page
 from tally.ui.list_feed import ListFeed, Wanted
+from tally.ui.trouble import Trouble
 
 _PAGE = 25
 _COLUMNS = (
@@ -65,7 +66,7 @@ class _Batches:
         self._console, self._feed = console, console.list_feed
         self._page = 0
         with page(console, "Batches"):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with ui.row().classes("w-full items-center"):
                 self._text = ui.input("Find", on_change=self._filtered).props("dense clearable").classes("grow")
                 self._job = ui.select({"": "every job"}, value="", label="Job", on_change=self._filtered).props("dense")

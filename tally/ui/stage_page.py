@@ -11,8 +11,9 @@ from tally.ui.actions import command_line
 from tally.ui.console import Console
 from tally.ui.dead_letters_panel import dead_letters_panel
 from tally.ui.doctor_panel import doctor_panel
-from tally.ui.frame import Trouble, page
+from tally.ui.frame import page
 from tally.ui.stage_feed import QUEUE_SECONDS, Measured, StageFeed
+from tally.ui.trouble import Trouble
 
 _QUEUES = ("queue", "visible", "in flight", "delayed", "oldest", "dead letters")
 _FUNCTIONS = ("function", "invocations", "errors", "throttles", "mean", "longest")
@@ -31,7 +32,7 @@ class _StagePage:
     def __init__(self, console: Console) -> None:
         self._console, self._feed = console, console.stage_feed
         with page(console, "Stage"):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with _card("Queues and stream"):
                 self._queues = _table(_QUEUES)
                 self._queues.add_slot("body-cell-dead letters", _DEAD)
