@@ -6,7 +6,6 @@ from typing import Any
 
 from nicegui import events, run, ui
 
-from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.items import Counts, Outcome
 from tally.batch import audit as auditing
@@ -106,7 +105,7 @@ class _BatchPage:
 
     def _cost(self, output: Output) -> None:
         batch = self._console.reader.require(self._id)
-        costing.show(output, costing.of(self._console.stage, batch, utc_now()))
+        costing.show(output, self._console.cost(batch))
 
     def _actions(self) -> None:
         console, name, at = self._console, self._id, self._console.at

@@ -7,6 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from chalicelib.clock import utc_now
+from chalicelib.store.batch import Batch
+from tally.batch import cost as costing
+from tally.batch.cost import Cost
 from tally.batch.reader import Reader
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
@@ -34,6 +38,8 @@ class Console:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     gate: Gate = field(default_factory=Gate)
     stopped: threading.Event = field(default_factory=threading.Event)
+    costs: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Dollars of batches that have ended, by id and attempt, as far as somebody asked for them."""
     generation: int = 0
     """How often another stage took the place of the one before: what was read of that one is forgotten."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -63,6 +69,13 @@ class Console:
     def reader(self) -> Reader:
         """The reader of actions."""
         return Reader(dynamodb=self.stage.dynamodb, table=self.stage.resources.table)
+
+    def cost(self, batch: Batch) -> Cost:
+        """Return what a batch has cost so far, from its chunks and logs; the list of batches has it from then on."""
+        found = costing.of(self.stage, batch, utc_now())
+        if batch.status.final:
+            self.costs[batch.id, batch.attempt] = sum(found.dollars.values())
+        return found
 
     def feed(self, batch_id: str) -> BatchFeed:
         """Return what is known of a batch; the same for all who look at it."""

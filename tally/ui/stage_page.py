@@ -20,6 +20,10 @@ _FUNCTIONS = ("function", "invocations", "errors", "throttles", "mean", "longest
 _TABLE = "dense flat hide-pagination :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
 _DEAD = """<q-td :props="props"><q-badge v-if="!['0', '-'].includes(props.value)" color="red-8">{{ props.value }}
 </q-badge><span v-else>{{ props.value }}</span></q-td>"""
+_NARROW = """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-xs"><b>{{ props.cols[0].value }}</b>
+<div class="row q-gutter-x-md text-caption"><span v-for="each in props.cols.slice(1)" :key="each.name"
+>{{ each.label }} {{ each.value }}</span></div></q-card></div>"""
+"""A row of a table on a phone: its name, and below it the others side by side."""
 _UNKNOWN = "-"
 
 
@@ -127,4 +131,6 @@ def _table(names: tuple[str, ...]) -> ui.table:
     first, *others = names
     columns: list[dict[str, Any]] = [{"name": first, "label": first, "field": first, "align": "left"}]
     columns += [{"name": name, "label": name, "field": name, "align": "right"} for name in others]
-    return ui.table(columns=columns, rows=[], row_key=first).classes("w-full").props(_TABLE)
+    table = ui.table(columns=columns, rows=[], row_key=first).classes("w-full").props(_TABLE)
+    table.add_slot("item", _NARROW)
+    return table

@@ -22,13 +22,6 @@ from tests.ui.yards import CLOUD, LOCAL, Yard
 from tests.unit.tally import finished_batch
 
 
-@pytest.fixture(autouse=True)
-def wide(browser: Any) -> Iterator[None]:
-    browser.size(1280)
-    yield
-    browser.open("about:blank")
-
-
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     yield from yards.yard(tmp_path_factory.mktemp("trouble"))
