@@ -26,7 +26,7 @@ MAX_HISTORY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """The outcome of a dead letter, in a sentence, and the command that does more about it; empty if none does."""
+    """The outcome of a dead letter in a sentence, and the command for the next step; empty if there is none."""
 
     queue: DeadQueue
     letter: Letter
@@ -61,7 +61,7 @@ class Taken:
 
 
 def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Letter]]) -> list[Fate]:
-    """Return the outcome of dead letters that are in queues, by what the table says now.
+    """Return the outcome of dead letters that are in queues, by the present state of the table.
 
     It reads the chunk, or else the batch, that each is about: a hundred of them take a request.
     """

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,9 @@ class Browser:
         return (described or "") if drawn else ""
 
 
-@pytest.fixture(scope="session")
-def driver() -> Iterator[webdriver.Chrome]:
+@contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """Run a headless browser for the block."""
     browser, driver = programs()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
@@ -230,6 +232,12 @@ def driver() -> Iterator[webdriver.Chrome]:
         yield made
     finally:
         made.quit()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    with chromium() as made:
+        yield made
 
 
 @pytest.fixture
