@@ -72,9 +72,7 @@ def row_of(batch: Batch, feed: ListFeed, exact_cost: float | None = None) -> dic
         "cost": rough_cost.in_words(cost, about=exact_cost is None),
         "parent": chain["parent"],
         "child": chain["child"],
-        "not_chained": f"{chain['then']}: {chain['not_chained'].replace('_', ' ')}"
-        if chain["not_chained"]
-        else "",
+        "not_chained": f"{chain['then']}: {chain['not_chained'].replace('_', ' ')}" if chain["not_chained"] else "",
     }
 
 

@@ -17,11 +17,12 @@ from tally.ui.trouble import Trouble
 
 _QUEUES = ("queue", "visible", "in flight", "delayed", "oldest", "dead letters")
 _FUNCTIONS = ("function", "invocations", "errors", "throttles", "mean", "longest")
-_TABLE = "dense flat hide-pagination :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
+_TABLE = "dense flat hide-pagination hide-no-data :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
 _DEAD = """<q-td :props="props"><q-badge v-if="!['0', '-'].includes(props.value)" color="red-8">{{ props.value }}
 </q-badge><span v-else>{{ props.value }}</span></q-td>"""
 _NARROW = """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-xs"><b>{{ props.cols[0].value }}</b>
 <div class="row q-gutter-x-md text-caption"><span v-for="each in props.cols.slice(1)" :key="each.name"
+:class="each.name === 'dead letters' && !['0', '-'].includes(each.value) ? 'text-negative' : ''"
 >{{ each.label }} {{ each.value }}</span></div></q-card></div>"""
 """A row of a table on a phone: its name, and below it the others side by side."""
 _UNKNOWN = "-"
