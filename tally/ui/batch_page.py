@@ -6,7 +6,6 @@ from typing import Any
 
 from nicegui import events, run, ui
 
-from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.items import Counts, Outcome
 from tally.batch import audit as auditing
@@ -23,10 +22,11 @@ from tally.ui.batch_feed import View
 from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
 from tally.ui.flow_panel import FlowPanel
-from tally.ui.frame import Trouble, colour_of, page
+from tally.ui.frame import colour_of, page
 from tally.ui.groups_panel import GroupsPanel, redriven
 from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
+from tally.ui.trouble import Trouble
 
 
 def register(console: Console) -> None:
@@ -41,7 +41,7 @@ class _BatchPage:
         self._feed = console.feed(batch_id)
         self._shown: tuple[Any, ...] = ()
         with page(console, batch_id):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with ui.row().classes("w-full items-center"):
                 ui.label(batch_id).classes("text-xl font-bold tally-text")
                 self._status = ui.badge("reading...").mark("status")
@@ -105,7 +105,7 @@ class _BatchPage:
 
     def _cost(self, output: Output) -> None:
         batch = self._console.reader.require(self._id)
-        costing.show(output, costing.of(self._console.stage, batch, utc_now()))
+        costing.show(output, self._console.cost(batch))
 
     def _actions(self) -> None:
         console, name, at = self._console, self._id, self._console.at

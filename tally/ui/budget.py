@@ -10,6 +10,7 @@ from typing import Any
 from tally.stages.stage import Stage
 
 MAX_REQUESTS_A_SECOND = 3
+_MAX_ATTEMPTS = 2
 
 
 class Gate:
@@ -36,8 +37,11 @@ class Gate:
 
 
 def paced(stage: Stage, gate: Gate) -> Stage:
-    """Return the same stage with clients of its own, each of whose requests, retries too, passes the gate."""
-    made = replace(stage)
+    """Return the same stage with clients of its own, each of whose requests, retries too, passes the gate.
+
+    They try again once: a page reads again anyway, and its reader should soon know that the stage does not answer.
+    """
+    made = replace(stage, max_attempts=_MAX_ATTEMPTS)
 
     def wait(**_event: Any) -> None:
         gate.wait()

@@ -1,12 +1,11 @@
 """What every page has: the head with its links, the colours, and the words for a state."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nicegui import ui
 
 from tally.look import Meaning, meaning_of
-from tally.ui.actions import explained
 from tally.ui.console import Console
 
 _STYLE = """
@@ -57,21 +56,3 @@ def page(console: Console, title: str) -> Iterator[None]:
         )
     with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm"):
         yield
-
-
-class Trouble:
-    """A line that says what AWS does not answer, until it answers again."""
-
-    def __init__(self) -> None:
-        self._label = ui.label().classes("text-negative tally-text").props("role=alert")
-        self._label.set_visibility(False)
-
-    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do some work; an error of it is shown, and the page tries again at its next tick."""
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001  a page that stays says what is wrong; one that stops says nothing
-            self._label.set_text(f"{explained(error)} The page tries again.")
-            self._label.set_visibility(True)
-        else:
-            self._label.set_visibility(False)
