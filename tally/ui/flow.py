@@ -59,17 +59,17 @@ def stuck(view: View, at: str) -> Stuck | None:
     noted = view.history.standstill
     if noted and noted.repairs and not view.batch.status.final:
         tries = "once" if noted.repairs == 1 else f"{noted.repairs:,} times"
-        says += f"`reconcile` has sent again what waits {tries}. "
+        says += f"reconcile has sent again what waits {tries}. "
     says += (
-        "Its log may say why; on the page Stage are the queues and dead letters. Then `Audit and repair` sends again "
-        "what was lost; `reconcile` does the same by itself after some minutes."
+        'Its log may say why; on the page Stage are the queues and dead letters. Then "Audit and repair" sends again '
+        "what was lost; reconcile does the same by itself after some minutes."
     )
     return Stuck(step=step, says=says, command=f"tally logs {step.function} --batch {view.batch.id}{at}")
 
 
 def _file(view: View) -> Step:
     batch = view.batch
-    step = Step(name="File", does="was uploaded", done=f"{batch.size:,} bytes")
+    step = Step(name="File", does="was uploaded", done="1 byte" if batch.size == 1 else f"{batch.size:,} bytes")
     if batch.status is not BatchStatus.UNPACKING:
         return step
     read = batch.unpacking.read if batch.unpacking else 0

@@ -1,7 +1,6 @@
 """The page of a batch in a real browser: where it stands, its chunks, attempts, failures and results."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +12,6 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from chalicelib import jobs
 from chalicelib.steps.reconcile import snapshot_of
 from chalicelib.steps.standstill import WATCH_SK
 from chalicelib.store.items import BATCH_SK, ChunkKey, batch_pk, key, number, text
@@ -38,8 +36,14 @@ def history(local: Local, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Return a batch of three attempts, the last of them with a corrected row."""
     folder = tmp_path_factory.mktemp("jobs")
     with pytest.MonkeyPatch.context() as patch, deployed_job(patch, folder, "reports", worked.JOB):
-        failing = sys.modules[jobs.require("reports").process.__module__].failing
-        yield worked.run(patch, local, failing, folder)
+        yield worked.run(patch, local, folder)
+
+
+@pytest.fixture
+def halfway(local: Local, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """Return a batch of two attempts, with a failed and a rejected row left, for a test that changes it."""
+    with deployed_job(monkeypatch, tmp_path, "reports", worked.JOB):
+        yield worked.run(monkeypatch, local, tmp_path, f"{tmp_path.name}.csv", corrects=False)
 
 
 def opened(browser: Browser, home: str, batch: str) -> None:
@@ -120,7 +124,7 @@ def test_without_data_no_file_leaves_the_console_and_the_command_is_shown(
     assert not browser.driver.find_elements(By.CSS_SELECTOR, "a[download]")
     for name in ("results", "failed"):
         assert fetched(browser, f"{inside}download/{history}/3/{name}")[0] == 403
-    assert "secret" not in browser.text
+    assert "ccccccccc" not in browser.text
 
 
 def fetched(browser: Browser, address: str) -> tuple[int, str, str]:
@@ -229,7 +233,7 @@ def test_a_click_on_a_square_shows_the_rows_of_its_chunk_without_their_values(
     chart = browser.driver.find_element(By.CSS_SELECTOR, ".chart-heat")
     ActionChains(browser.driver).move_to_element_with_offset(chart, int(x), int(y)).click().perform()
     browser.says("chunk 0, rows from line 2", "PermanentError: no such office: *", "tally redrive", "--rows 0:2")
-    assert "secret" not in browser.text
+    assert "ccccccccc" not in browser.text
 
 
 def test_a_chunk_is_shown_by_its_number_and_one_that_is_not_there_is_said_to_be_none(
@@ -265,12 +269,62 @@ def test_groups_say_their_share_and_name_rows_but_no_value(browser: Browser, ins
     browser.says("2 failed, 50%", "2 rejected, 50%", "for example line 3, line 3", "for example line 4, line 4")
 
 
-def test_all_rejected_rows_are_read_again(browser: Browser, inside: str, history: str, reader: Reader) -> None:
+def test_all_rejected_rows_are_read_again_and_no_failed_one(
+    browser: Browser, inside: str, halfway: str, reader: Reader
+) -> None:
+    opened(browser, inside, halfway)
+    browser.confirm("Read rejected rows again")
+    browser.says(f"tally redrive {halfway} --rejected --stage ui", "1 row is read again, in attempt 3")
+    counts = reader.require(halfway).counts
+    assert (counts.failed, counts.rejected) == (1, 0)
+    browser.click("Close")
+    browser.says("1 rows of 1 chunks wait")
+
+
+def test_all_failed_rows_run_again_and_no_rejected_one(
+    browser: Browser, inside: str, halfway: str, reader: Reader
+) -> None:
+    opened(browser, inside, halfway)
+    browser.confirm("Redrive failed rows")
+    browser.says(f"tally redrive {halfway} --stage ui", "1 row runs again, in attempt 3")
+    counts = reader.require(halfway).counts
+    assert (counts.failed, counts.rejected) == (0, 1)
+
+
+def test_rejected_rows_of_a_file_that_is_gone_stay_as_they_are(
+    browser: Browser, inside: str, finished: str, reader: Reader
+) -> None:
+    before = reader.require(finished)
+    opened(browser, inside, finished)
+    browser.confirm("Read rejected rows again")
+    browser.says("upload the file again. Nothing was changed.")
+    assert reader.require(finished) == before
+
+
+def test_a_corrected_file_is_tried_first_and_runs_once_it_is_confirmed(
+    browser: Browser, inside: str, halfway: str, reader: Reader, tmp_path: Path
+) -> None:
+    file = tmp_path / "corrected.csv"
+    file.write_text("tally_line,tally_reason,name,users\n4,,q,3\n2,,taken,9\n", encoding="utf-8")
+    opened(browser, inside, halfway)
+    browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
+    browser.says("Dry run, nothing is changed", "1 row would run again, in attempt 3. Nothing was changed.", "line 3:")
+    assert reader.require(halfway).attempt == 2
+    browser.confirm("Run the corrected rows")
+    browser.says(
+        f"tally redrive {halfway} --from corrected.csv --skip-invalid --stage ui",
+        "1 row runs again as corrected, in attempt 3",
+    )
+    assert reader.require(halfway).counts.failed == 0
+    browser.click("Close")
+    browser.says("corrected by corrections-")
+
+
+def test_a_row_says_where_the_job_raised_and_no_value(browser: Browser, inside: str, history: str) -> None:
     opened(browser, inside, history)
-    browser.says("1 failed, 100%")
-    assert not browser.driver.find_element(
-        By.XPATH, "//button[normalize-space(.)='Read rejected rows again']"
-    ).is_enabled(), "no row is rejected in the last attempt"
+    browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']").send_keys("4", Keys.ENTER)
+    browser.says("row: 0:2", "reason: PermanentError: no such office: *", "reports.py:", "raise PermanentError(")
+    assert "ccccccccc" not in browser.text
 
 
 def test_a_broken_counter_is_found_repaired_and_found_exact(

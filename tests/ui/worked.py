@@ -1,12 +1,13 @@
 """A batch with a history for tests of its page: run by the real handlers in memory, then copied to the local AWS."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from chalicelib import services
+from chalicelib import jobs, services
 from chalicelib.settings import ResultsTable
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.items import BATCH_SK, Outcome, batch_pk, text
@@ -21,7 +22,7 @@ from chalicelib import rows
 from chalicelib.errors import PermanentError
 
 KEY = "name"
-failing = {"b", "c"}
+failing = set()
 
 class Row(rows.Row):
     name: str
@@ -29,14 +30,16 @@ class Row(rows.Row):
 
 def process(row):
     if row.name in failing:
-        raise PermanentError(f"no such office: '{row.name}-secret'")
+        raise PermanentError(f"no such office: '{row.name * 9}'")
     return {"mean": row.users / 8}
 """
 FILE = b"name,users\na,1\nb,2\nc,3\nd,4\ne,many\n"
 
 
-def run(monkeypatch: Any, local: Local, failing: set[str], folder: Path) -> str:
-    """Run a batch of the job ``reports`` three times, correct a row for the last, and copy it; returns its id."""
+def run(monkeypatch: Any, local: Local, folder: Path, name: str = "day.csv", *, corrects: bool = True) -> str:
+    """Run a batch of the job ``reports`` twice, again with a row corrected, and copy it; returns its id."""
+    failing = sys.modules[jobs.require("reports").process.__module__].failing
+    failing.update("bc")
     environment.handlers()
     as_set = msgspec.structs.replace(
         services.settings(), export=True, results_table=ResultsTable(name="tally-test-results")
@@ -44,15 +47,16 @@ def run(monkeypatch: Any, local: Local, failing: set[str], folder: Path) -> str:
     monkeypatch.setattr(services, "settings", lambda: as_set)
     monkeypatch.setattr(services, "_saving", [])
     pipeline = Pipeline(monkeypatch)
-    batch_id = pipeline.upload("inbox/reports/day.csv", FILE)
+    batch_id = pipeline.upload(f"inbox/reports/{name}", FILE)
     pipeline.drain()
     failing.discard("b")
     Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, outcome=Outcome.FAILED, on_chunk=lambda: None)
     pipeline.drain()
-    corrected = folder / "corrected.csv"
-    corrected.write_text("tally_line,tally_reason,name,users\n6,,e,5\n", encoding="utf-8")
-    corrector(pipeline).run(batch_id, corrected)
-    pipeline.drain()
+    if corrects:
+        corrected = folder / "corrected.csv"
+        corrected.write_text("tally_line,tally_reason,name,users\n6,,e,5\n", encoding="utf-8")
+        corrector(pipeline).run(batch_id, corrected)
+        pipeline.drain()
     copied(pipeline, local, batch_id)
     return batch_id
 
@@ -63,9 +67,9 @@ def copied(pipeline: Pipeline, local: Local, batch_id: str) -> None:
     for (key, _), body in pipeline.s3.objects.items():
         s3.put_object(Bucket=BUCKET, Key=key, Body=_unversioned(body) if key.endswith("manifest.json") else body)
     items = [dict(item) for (pk, _), item in pipeline.dynamodb.items.items() if pk.startswith(batch_pk(batch_id))]
-    etag = s3.head_object(Bucket=BUCKET, Key="inbox/reports/day.csv")["ETag"].strip('"')
     for item in items:
         if item["sk"]["S"] == BATCH_SK:
+            etag = s3.head_object(Bucket=BUCKET, Key=item["key"]["S"])["ETag"].strip('"')
             item |= {"version_id": text(""), "etag": text(etag)}
     local.write(items)
 
