@@ -68,7 +68,7 @@ def test_a_standing_batch_says_where_since_when_and_what_to_do_until_it_moves(
     opened(browser, inside, "standing")
     browser.says(
         "Stands at Process: 10,000 rows wait here, and nothing has moved for 12 min",
-        "has sent again what waits 2 times",
+        "reconcile has repaired it 2 times without effect",
         "tally logs process --batch standing --stage ui",
         "stands still: 20",
     )
@@ -278,7 +278,7 @@ def test_all_rejected_rows_are_read_again_and_no_failed_one(
     counts = reader.require(halfway).counts
     assert (counts.failed, counts.rejected) == (1, 0)
     browser.click("Close")
-    browser.says("1 rows of 1 chunks wait")
+    browser.says("1 row of 1 chunk to be read")
 
 
 def test_all_failed_rows_run_again_and_no_rejected_one(
