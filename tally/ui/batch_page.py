@@ -21,6 +21,7 @@ from tally.ui.attempts_panel import AttemptsPanel
 from tally.ui.batch_feed import View
 from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
+from tally.ui.corrections_panel import CorrectionsPanel
 from tally.ui.flow_panel import FlowPanel
 from tally.ui.frame import colour_of, page
 from tally.ui.groups_panel import GroupsPanel, redriven
@@ -57,14 +58,14 @@ class _BatchPage:
                 self._over_time = self._chart("Rows over time", "over-time")
                 self._heat = self._chart("Chunks", "heat")
                 self._durations = self._chart("How long rows took", "durations")
-                with _card("Find a row"):
+                with _card("Find a row, or the rows of a chunk"):
                     row_panel(console, batch_id)
-            with _card("Rows of a chunk"):
-                self._chunk = ChunkPanel(console, batch_id)
+                    self._chunk = ChunkPanel(console, batch_id)
             self._heat[0].on_point_click(self._square_clicked)
             with _card("Why rows did not succeed"):
                 self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
                 self._said_by("Read every reason", self._groups.read_all)
+                CorrectionsPanel(console, batch_id, self._feed.refresh)
             with _card("Attempts"):
                 self._attempts = AttemptsPanel()
             with _card("Results"):

@@ -16,6 +16,7 @@ _STYLE = """
 .tally-chart { width: 100%; height: 260px; }
 .tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
 .tally-step { position: relative; }
+.body--dark { --q-negative: #ff8a80; }
 .tally-late { border-color: #e08600; border-width: 2px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
 a:focus-visible, button:focus-visible { outline: 2px solid #3b82f6; outline-offset: 2px; }
