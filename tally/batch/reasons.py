@@ -171,6 +171,11 @@ def normal(text: str) -> str:
     return _BLANKS.sub(" ", text).strip()
 
 
+def masked(reason: str) -> str:
+    """Return a reason with ``*`` for each value that shows by itself: what is quoted, and words with digits."""
+    return _sentence(reason).replace(_JOINED, " ")
+
+
 @lru_cache(maxsize=1024)
 def _sentence(reason: str) -> str:
     """Return a reason without the values that it shows by itself."""

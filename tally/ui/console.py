@@ -13,6 +13,7 @@ from tally.stages.workspace import Workspace
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.budget import Gate, paced
 from tally.ui.list_feed import ListFeed
+from tally.ui.stage_feed import StageFeed
 
 _MAX_FEEDS = 16
 """Batches of which what was read is kept."""
@@ -44,6 +45,11 @@ class Console:
     def list_feed(self) -> ListFeed:
         """What is known of all batches."""
         return ListFeed(reader=self._reader(self.watched))
+
+    @cached_property
+    def stage_feed(self) -> StageFeed:
+        """What is known of the stage itself."""
+        return StageFeed(stage=self.watched)
 
     @property
     def at(self) -> str:
