@@ -29,6 +29,8 @@ class Console:
     workspace: Workspace
     read_only: bool = False
     show_data: bool = False
+    dark: bool | None = None
+    """What the operator has chosen; None leaves it to the system."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     gate: Gate = field(default_factory=Gate)
     stopped: threading.Event = field(default_factory=threading.Event)

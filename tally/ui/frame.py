@@ -8,6 +8,7 @@ from nicegui import ui
 from tally.look import Meaning, meaning_of
 from tally.ui.actions import explained
 from tally.ui.console import Console
+from tally.ui.scripts import PAGE
 
 _STYLE = """
 .tally-command { font-family: monospace; font-size: 12px; overflow-wrap: anywhere; background: rgba(128,128,128,.12);
@@ -16,7 +17,10 @@ _STYLE = """
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
-a:focus-visible, button:focus-visible { outline: 2px solid #3b82f6; outline-offset: 2px; }
+a:focus-visible, button:focus-visible, [tabindex="0"]:focus-visible { outline: 2px solid #3b82f6; outline-offset: 2px; }
+#content:focus { outline: none; }
+.tally-skip { position: absolute; left: -9999px; color: white; background: #263238; padding: 4px 8px; }
+.tally-skip:focus { left: 8px; z-index: 1; }
 """
 _COLOURS = {
     Meaning.AS_HOPED: "green-8",
@@ -38,9 +42,17 @@ def colour_of(status: str) -> str:
 def page(console: Console, title: str) -> Iterator[None]:
     """Lay out a page; its contents are the block's."""
     ui.add_css(_STYLE)
+    ui.add_body_html(PAGE)
     ui.page_title(f"{title} - Tally {console.stage.name}")
-    dark = ui.dark_mode(None)
+    dark = ui.dark_mode(console.dark)
+
+    async def turn() -> None:
+        # What the system prefers is known to the browser alone.
+        console.dark = not await ui.run_javascript("return document.body.classList.contains('body--dark')")
+        dark.set_value(console.dark)
+
     with ui.header().classes("items-center q-py-xs bg-blue-grey-10 gap-4"):
+        ui.link("Skip to the content", "#content").classes("tally-skip")
         ui.label("Tally").classes("text-lg font-bold")
         ui.link("Batches", "/").classes("text-white")
         if not console.read_only:
@@ -49,10 +61,8 @@ def page(console: Console, title: str) -> Iterator[None]:
         ui.space()
         where = "local" if console.stage.server else "AWS"
         ui.label(f"{console.stage.name} ({where})" + (", read-only" if console.read_only else ""))
-        ui.button(icon="contrast", on_click=lambda: dark.set_value(not dark.value)).props(
-            'flat dense color=white aria-label="Light or dark"'
-        )
-    with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm"):
+        ui.button(icon="contrast", on_click=turn).props('flat dense color=white aria-label="Light or dark"')
+    with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm").props("id=content tabindex=-1"):
         yield
 
 
