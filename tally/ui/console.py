@@ -39,7 +39,7 @@ class Console:
     @cached_property
     def watched(self) -> Stage:
         """The stage as pages read it."""
-        return paced(self.stage, self.gate)
+        return paced(self.stage, self.gate, self.stopped)
 
     @cached_property
     def list_feed(self) -> ListFeed:
