@@ -52,7 +52,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a JOB, watch, audit
+demo: venv ## Bring a local stage up, process a sample (ROWS) or your FILE for a JOB, watch, audit; leave its console running
 	@$(BIN)/tally demo --stage "$(STAGE)" --rows "$(ROWS)" --job "$(JOB)" $(if $(FILE),--file "$(FILE)") $(if $(PORT),--port "$(PORT)")
 
 chaos: venv $(CHAOS_STAMP) ## Prove exactness under injected faults (ROWS, SEED), beside eight other counters

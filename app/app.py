@@ -162,13 +162,11 @@ def reconcile(event: CloudWatchEvent) -> None:
     """Plan uploads whose event was lost, and push on batches that stand still and results that were not written."""
     with Services.metered(event.context) as services:
         try:
-            swept = services.lost_uploads.sweep()
-            logger.info("inbox.swept", versions=swept.seen, handed_over=swept.handed_over)
+            inbox = services.lost_uploads.sweep()
+            logger.info("inbox.swept", versions=inbox.seen, handed_over=inbox.handed_over)
         finally:  # the batches must not wait until the inbox can be listed
-            reconciler = services.reconciler
-            repaired = reconciler.sweep(reconciler.open_batches())
-            pieces = services.lost_exports.sweep() if services.lost_exports else 0
-    logger.info("batches.reconciled", repaired=len(repaired), pieces_sent=pieces)
+            swept = services.reconciler.sweep_stage()
+    logger.info("batches.reconciled", repaired=len(swept.repaired), pieces_sent=swept.pieces_sent)
 
 
 @app.on_dynamodb_record(**_stream("settle"))

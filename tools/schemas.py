@@ -1,6 +1,6 @@
 """The JSON Schemas of what commands print with ``--json``, and of the events, written from their types.
 
-The tables of fields in docs/events.md are written from the types of the events, too.
+The tables of fields in docs/events.md are written from the types of the events, too, and the codes in docs/json.md.
 
 ``python -m tools.schemas`` writes them; with ``--check`` it names those that are not current, and exits with 1 if there
 are any.
@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from tally.results import RESULTS, schema
-from tools import event_fields
+from tools import codes, event_fields
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 EVENTS = FOLDER / "events"
@@ -24,13 +24,16 @@ def files() -> dict[Path, str]:
     results = {FOLDER / f"{name}.json": schema(name) for name in RESULTS}
     events = {EVENTS / f"{event_fields.slug(event)}.json": event_fields.schema(event) for event in event_fields.EVENTS}
     texts = {path: json.dumps(found, indent=2) + "\n" for path, found in (results | events).items()}
-    return texts | {event_fields.PAGE: event_fields.with_tables(event_fields.PAGE.read_text(encoding="utf-8"))}
+    return texts | {
+        event_fields.PAGE: event_fields.with_tables(event_fields.PAGE.read_text(encoding="utf-8")),
+        codes.PAGE: codes.with_table(codes.PAGE.read_text(encoding="utf-8")),
+    }
 
 
 def stale() -> list[Path]:
     """Return the files that are not what they should be, those too that nothing asks for."""
     wanted = files()
-    present = {*FOLDER.rglob("*.json"), event_fields.PAGE}
+    present = {*FOLDER.rglob("*.json"), event_fields.PAGE, codes.PAGE}
     changed = {path for path, text in wanted.items() if path not in present or path.read_text(encoding="utf-8") != text}
     return sorted(changed | (present - set(wanted)))
 

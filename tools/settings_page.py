@@ -14,6 +14,7 @@ import click
 from chalicelib import clients, jobs, retry
 from chalicelib.files import dialect, records
 from chalicelib.jobs import Job
+from chalicelib.settings import Settings
 from chalicelib.steps import begin_export, dead_letters, failed_plans, process, run, unpack
 from chalicelib.store import items
 from chalicelib.transport import messages
@@ -44,7 +45,7 @@ Each layer handles what the one before it gave up on. No layer can count a row t
 _RETRIES_END = """An outcome that comes late, or twice, finds the row's bit set and does nothing: see
 [how it stays exact](how-it-stays-exact.md).
 """
-_JOB_SETTING = re.compile(r"^- ``(\w+)[^`]*``: (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL)
+_LISTED = re.compile(r"^- ``(\w+)[^`]*``: (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL)
 _FUNCTION_SETTINGS = (
     "timeout_seconds",
     "memory_mb",
@@ -59,7 +60,6 @@ _ENVIRONMENT = (
     ("`TALLY_HOME`", "`.tally` of the checkout", "Where local stages are kept."),
     ("`AWS_PROFILE`, `AWS_REGION` and others", "", "As the AWS SDK reads them. A local stage needs none."),
     ("`NO_COLOR`, `TERM`, `COLUMNS`", "", "Colours off; `dumb` for plain lines; the width of tables in a pipe."),
-    ("`TALLY_LOG_LEVEL`", "`INFO`", "Of the functions: Terraform's `log_level` sets it."),
 )
 
 
@@ -69,16 +69,19 @@ def page() -> str:
         _HEAD,
         "## Settings of a job\n",
         "Names in the module of the job. [Writing jobs](jobs.md) has examples.\n",
-        _table("| setting | default | |", _job_rows()),
+        _table("| setting | default | |", _job_rows(), of="settings of a job"),
         "## Settings of a stage\n",
         "Variables of `infra/`; [infra/README.md](../infra/README.md) has types and rules.\n",
-        _table("| variable | default | |", _variable_rows()),
+        _table("| variable | default | |", _variable_rows(), of="variables of a stage"),
         "## Settings of a function\n",
         "Set in `infra/functions.tf`; `function_overrides` changes single ones. A dash is Lambda's own, or no limit.\n",
-        _table("| function | " + " | ".join(_FUNCTION_SETTINGS) + " |", _function_rows()),
+        _table("| function | " + " | ".join(_FUNCTION_SETTINGS) + " |", _function_rows(), of="functions"),
         "The visibility timeout of a queue is six times its function's timeout, and its window.\n",
         "## Settings of the command line\n",
-        _table("| variable | default | |", iter(_ENVIRONMENT)),
+        _table("| variable | default | |", iter(_ENVIRONMENT), of="variables of the command line"),
+        "## Environment of the functions\n",
+        "Terraform sets these; change the variables of the stage instead. `tally env` prints them.\n",
+        _table("| variable | |", _environment_rows(), of="variables of the functions"),
         _RETRIES,
         _table("| layer | retries | default | set in |", _retry_rows()),
         _RETRIES_END,
@@ -91,8 +94,20 @@ def page() -> str:
 
 def job_settings() -> dict[str, str]:
     """Return the settings of a job and what each is, as ``chalicelib.jobs`` describes them."""
-    described = inspect.cleandoc(jobs.__doc__ or "")
-    return {name: " ".join(text.replace("``", "`").split()) for name, text in _JOB_SETTING.findall(described)}
+    return _listed(jobs)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables of the functions and what each is, as ``chalicelib.settings`` describes them."""
+    return {f"TALLY_{name.upper()}": text for name, text in _listed(Settings).items()} | {
+        "TALLY_LOG_LEVEL": "least level that is logged"
+    }
+
+
+def _listed(of: object) -> dict[str, str]:
+    """Return the names that a docstring lists, and what it says of each."""
+    described = inspect.cleandoc(of.__doc__ or "")
+    return {name: " ".join(text.replace("``", "`").split()) for name, text in _LISTED.findall(described)}
 
 
 def _job_rows() -> Iterator[tuple[str, ...]]:
@@ -101,7 +116,7 @@ def _job_rows() -> Iterator[tuple[str, ...]]:
     for name, text in job_settings().items():
         value = defaults.get(name.lower())
         shown = f"`{value!s}`" if isinstance(value, int | str) else "none"
-        yield f"`{name}`", shown, cell(text[:1].upper() + text[1:].rstrip(",.") + ".")
+        yield f"`{name}`", shown, _sentence(text)
 
 
 def _variable_rows() -> Iterator[tuple[str, ...]]:
@@ -183,6 +198,14 @@ def _limit_rows() -> Iterator[tuple[str, ...]]:
     yield "chunks of one file of results", f"{begin_export.CHUNKS_PER_PART}", _of(begin_export)
 
 
+def _environment_rows() -> Iterator[tuple[str, ...]]:
+    return ((f"`{name}`", _sentence(text)) for name, text in environment().items())
+
+
+def _sentence(text: str) -> str:
+    return cell(text[:1].upper() + text[1:].rstrip(",.") + ".")
+
+
 def _default(of: type[Job], name: str) -> object:
     return next(each.default for each in fields(of) if each.name == name)
 
@@ -192,9 +215,11 @@ def _of(module: ModuleType) -> str:
     return f"`app/chalicelib/{path.rpartition('/chalicelib/')[2]}`"
 
 
-def _table(head: str, rows: Iterator[Sequence[str]]) -> str:
+def _table(head: str, rows: Iterator[Sequence[str]], *, of: str = "") -> str:
+    """Return a table; a comment above it says of which kind of name it has all."""
+    above = [f"<!-- all {of} -->"] if of else []
     ruler = "|" + "---|" * (head.count("|") - 1)
-    return "\n".join([head, ruler, *(f"| {' | '.join(row)} |" for row in rows), ""])
+    return "\n".join([*above, head, ruler, *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 
 @click.command()

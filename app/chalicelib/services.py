@@ -237,6 +237,7 @@ class Services:
             settler=self.settler,
             patience=self._reconcile_period,
             exports=self.lost_exports,
+            chains=self._chains,
             metrics=self.metrics,
         )
 
@@ -274,7 +275,7 @@ class Services:
             table=self._table,
             bus=self._event_bus,
             exports=self._export_starter if self.settings.export else None,
-            chains=self._chain_starter if "export" in self.settings.queues else None,  # `tally try` has no such queue
+            chains=self._chains,
             metrics=self.metrics,
         )
 
@@ -348,7 +349,9 @@ class Services:
         )
 
     @property
-    def _chain_starter(self) -> ChainStarter:
+    def _chains(self) -> ChainStarter | None:
+        if "export" not in self.settings.queues:  # `tally try` has no such queue
+            return None
         return ChainStarter(sqs=self.client("sqs"), queue_url=self.settings.queues["export"].url, retry=self.retry)
 
     @property

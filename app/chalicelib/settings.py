@@ -47,13 +47,25 @@ class ResultsTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one stage; sizes in bytes, ``retention_days`` from the batch's creation.
+    """The settings of one stage, each in an environment variable that begins with ``TALLY_``.
 
-    ``export`` says whether results are written to files, ``results_retention_days`` how long those stay, 0 for ever.
-
-    ``object_settling_minutes`` is how old an object must be for a 404 to mean that it was deleted.
-    ``write_share`` is the part of a provisioned table's write capacity that rows may take; 0 does without pacing.
-    ``results_table`` is None in a stage that has none.
+    - ``stage``: the stage's name
+    - ``table``: the name of the table
+    - ``stream_arn``: its stream
+    - ``inbox_bucket``: the bucket of uploads and results
+    - ``event_bus``: the bus that events go to
+    - ``queues``: JSON: URL and ARN of each queue
+    - ``functions``: JSON: batch size, window, concurrency and number of mappings of each function that has an event
+      source
+    - ``retention_days``: how long rows and markers stay, from the batch's creation
+    - ``export``: whether results are written to files
+    - ``results_retention_days``: how long those stay; 0 for ever
+    - ``chunk_rows``: rows of a chunk at most
+    - ``chunk_bytes``: bytes of a chunk at most
+    - ``reconcile_minutes``: minutes between two runs of ``reconcile``, and without progress before it repairs a batch
+    - ``object_settling_minutes``: how old an object must be for a 404 to mean that it was deleted
+    - ``write_share``: the part of a provisioned table's write units that rows may take; 0 does without pacing
+    - ``results_table``: JSON: name, share of write units and retention of the results table; absent without one
     """
 
     stage: str

@@ -9,18 +9,21 @@ from sphinx.application import Sphinx
 REPO = Path(__file__).parents[2]
 
 NAVIGATION = {
-    "Begin": ["docs/tutorial", "docs/jobs", "docs/deploy", "docs/comparison", "docs/faq"],
-    "Understand": ["docs/concepts", "docs/glossary", "docs/how-it-stays-exact", "docs/architecture", "docs/proof"],
+    "Begin": ["docs/tutorial", "docs/concepts", "docs/jobs", "docs/deploy"],
+    "Decide": ["docs/comparison", "docs/faq", "docs/performance", "docs/measuring"],
+    "Understand": ["docs/how-it-stays-exact", "docs/architecture", "docs/proof", "docs/contention"],
     "Look up": [
+        "docs/glossary",
+        "docs/command-line",
         "docs/cli",
         "docs/settings",
         "docs/events",
+        "docs/results",
         "docs/bad-input",
         "docs/failures",
         "docs/json",
-        "docs/performance",
     ],
-    "Operate": ["docs/runbook", "docs/console", "docs/adopting", "docs/debugging"],
+    "Operate": ["docs/console", "docs/runbook", "docs/debugging", "docs/capacity", "docs/adopting", "docs/local-aws"],
     "Infrastructure": ["infra/README", "infra/modules/*/README", "infra/examples/*/README"],
     "Project": ["CHANGELOG", "CONTRIBUTING", "SECURITY", "docs/releasing", "docs/adr/*"],
 }
@@ -48,6 +51,9 @@ nitpicky = True
 html_theme = "furo"
 html_title = f"Tally {release}"
 html_extra_path = ["extra"]  # index.html, which leads to the first page
+html_static_path = ["static"]
+html_css_files = ["tally.css"]
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_copy_source = False
 html_show_sphinx = False
 

@@ -7,13 +7,14 @@ from chalicelib.store.batch import Batch
 from chalicelib.store.chains import Chained, NotChained
 
 _BY_HAND = "upload the `result` of each line of `tally results {id}` to it"
+_AGAIN = "`tally audit {id} --repair`"
 _WHY = {
     NotChained.FAILURES: "{bad:,} of {rows:,} rows did not succeed; redrive them (`tally redrive {id}`), or let "
     "the job say THEN_WITH_FAILURES = True",
     NotChained.STOPPED: "the batch was stopped; redrive it (`tally redrive {id}`)",
     NotChained.NO_RESULTS: "no row succeeded",
-    NotChained.NO_JOB: f"the stage had no such job; deploy it, then {_BY_HAND}",
-    NotChained.UNFIT: f'it read no JSON lines in UTF-8; set FORMAT = "jsonl" there, then {_BY_HAND}',
+    NotChained.NO_JOB: f"the stage had no such job; deploy it, then {_AGAIN}",
+    NotChained.UNFIT: f'it read no JSON lines in UTF-8; set FORMAT = "jsonl" there, then {_AGAIN}',
     NotChained.TOO_DEEP: f"a chain has {MAX_JOBS} jobs at most; do the jobs lead back?",
     NotChained.FILE_GONE: f"its file was deleted before that was noted; if `tally list` has no batch of it, {_BY_HAND}",
 }

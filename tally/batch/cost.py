@@ -26,8 +26,8 @@ from chalicelib.store.marker import Marker
 from chalicelib.store.pacing import item_size, write_units
 from chalicelib.store.saves import Saves
 from chalicelib.transport.messages import outcome_size
-from tally.batch import prices
-from tally.batch.export_use import NO_EXPORT, ExportUse, of_batch
+from tally.batch import export_use, prices, save_use
+from tally.batch.export_use import NO_EXPORT, ExportUse
 from tally.batch.prices import Use
 from tally.batch.reader import Reader
 from tally.output import Output
@@ -182,14 +182,9 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     # chunks or took them back.
     moved = max(0, batch.version - 1 - batch.attempt)
     stored = sum(each.stored for each in found) * of
-    exported = of_batch(
-        Exports(table=reader.repository.table),
-        batch.id,
-        batch.attempt,
-        list(chunks.values()),
-        _mean([each.partition for each in found]),
-    )
-    save = Saves(table=reader.repository.table).find(batch.id, batch.attempt)
+    table, partition = reader.repository.table, _mean([each.partition for each in found])
+    exported = export_use.of_batch(Exports(table=table), batch.id, batch.attempt, list(chunks.values()), partition)
+    saved = save_use.of_batch(Saves(table=table), batch.id, batch.attempt, chunks=len(chunks), read_units=partition)
     return Cost(
         rows=rows,
         chunks=len(chunks),
@@ -200,14 +195,20 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
         + _IN_TRANSACTION * moved
         + _BATCH_WRITES
         + exported.write_units
-        + (save.done.units if save else 0),
-        read_units=2 * len(chunks) + (2 + _mean([each.read for each in found])) * messages + exported.read_units,
+        + saved.write_units,
+        read_units=2 * len(chunks)
+        + (2 + _mean([each.read for each in found])) * messages
+        + exported.read_units
+        + saved.read_units,
         # Each chunk is read by ingest and has its rows written, each message is read for and marked as begun, and
         # chunks are closed together.
         dynamodb_requests=round(2 * len(chunks) + 2 * messages + sum(each.counted for each in found) * of + moved)
-        + exported.dynamodb_requests,
+        + exported.dynamodb_requests
+        + saved.dynamodb_requests,
         # Sent, ten to a request, received and deleted: chunks to read, chunks to process, outcomes.
-        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages) + exported.sqs_requests,
+        sqs_requests=round(2.1 * len(chunks) + 2.1 * messages + (1 + 2 * steps) * messages)
+        + exported.sqs_requests
+        + saved.sqs_requests,
         s3_requests=len(chunks) + 2 + exported.s3_gets,
         job_seconds=sum(each.milliseconds for each in found) * of / 1000,
         functions=worked.functions,

@@ -39,6 +39,7 @@ def described(repairs: "Repairs") -> list[str]:
         (repairs.completed, "ended: every chunk of it was closed"),
         (repairs.events_published, f"completion published: {repairs.events_published}"),
         (repairs.pieces_sent, f"{repairs.pieces_sent:,} files of the results asked for again"),
+        (repairs.chain_asked, "asked again that the next job gets the results"),
     ]
     return [f"repaired: {what}" for happened, what in done if happened] or ["nothing to repair"]
 
@@ -54,4 +55,5 @@ def as_json(repairs: "Repairs") -> dict[str, Any]:
         "completed": repairs.completed,
         "events_published": repairs.events_published,
         "pieces_sent": repairs.pieces_sent,
+        "chain_asked": repairs.chain_asked,
     }

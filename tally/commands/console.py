@@ -4,6 +4,7 @@ import click
 
 from tally.commands.options import RESOURCES, command, find_stage, workspace
 from tally.errors import OperatorError
+from tally.local.console import INSTALL
 from tally.output import Output
 
 
@@ -38,7 +39,7 @@ def console(
     except ImportError as error:
         raise OperatorError(
             f"The console needs NiceGUI, which is not installed ({error})",
-            hint="`make venv` installs it in a checkout, `pip install 'tally[ui]'` elsewhere.",
+            hint=INSTALL,
         ) from error
     made = Console(
         stage=find_stage(stage, table, bucket), workspace=workspace(), read_only=read_only, show_data=show_data

@@ -35,7 +35,10 @@ def job_for(output: Output, file: Path, job: str | None, *, force: bool) -> str:
         job = file.name.partition(".")[0]
         if job in known:
             return job
-        raise OperatorError(f"No job is called as {file.name} is", hint=f"name it with --job: {', '.join(known)}.")
+        raise OperatorError(
+            f"No job has the name of {file.name}",
+            hint=f"name one with --job: {', '.join(known)}. `tally new JOB --from FILE` drafts one for other files.",
+        )
     if job not in known:
         near = difflib.get_close_matches(job, known)
         problem = f"No job {job!r} in app/chalicelib/jobs"

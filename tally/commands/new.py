@@ -1,6 +1,7 @@
 """The command that drafts a job from a file."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,15 @@ def new(*, output: Output, stage: str, job: str, file: Path, force: bool, dry_ru
         output.say(f"\n{files.module}:\n\n{files.module_source}\n{files.test}:\n\n{files.test_source}")
     else:
         output.say(f"\nWrote {files.module} and {files.test}.")
-        output.say(f"Next: fill in process() in {files.module}, then\n  tally try {job} {file}")
+        output.say(f"Next: fill in process() in {files.module}, then")
+        output.command(f"  tally try {job} {shlex.quote(str(file))}")
     output.result(_as_json(drafted, files, written=not dry_run))
 
 
 def _show(output: Output, drafted: Draft) -> None:
     said = [_layout(drafted), f"encoding {drafted.encoding or 'utf-8'}"]
     if drafted.nulls:
-        said.append(f"nothing is {' '.join(drafted.nulls)}")
+        said.append(f"an empty cell is also written as {' '.join(drafted.nulls)}")
     output.say(", ".join(said))
     shown = drafted.columns[:_MAX_SHOWN_COLUMNS]
     output.table("", ("column", "field", "type", "missing", "not sure"), [_cells(column) for column in shown])

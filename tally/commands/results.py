@@ -1,5 +1,6 @@
 """The commands about results that were exported: results fetches them, verify proves them offline; each thin."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -62,7 +63,7 @@ def results(
     fetched = (fetch_file if target_of(place) else fetch)(output, found.s3, bucket, export, place)
     show_fetched(output, fetched)
     if not fetched.one_file:
-        output.command(f"Next: tally verify {place}")
+        output.command(f"Next: tally verify {shlex.quote(str(place))}")
     output.result(fetched.as_json())
 
 

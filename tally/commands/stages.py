@@ -39,6 +39,8 @@ def down(*, output: Output, stage: str, every: bool) -> None:
         stopped = (
             f"stopped the local AWS (process {done['stopped']})" if done["stopped"] else "no local AWS was running"
         )
+        if done["console"]:
+            stopped += f" and the console (process {done['console']})"
         output.say(f"{name}: {stopped}; {'removed ' + done['removed'] if done['removed'] else 'nothing to remove'}")
     if not removed:
         output.say("There is no local stage.")
@@ -170,6 +172,7 @@ def env(*, output: Output, stage: str) -> None:
     click.option("--rows", type=click.IntRange(min=1), default=5000, show_default=True, help="Rows of the sample."),
     click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own file instead."),
     click.option("--job", default="transactions", show_default=True, help="The job that takes your file."),
+    click.option("--ui/--no-ui", default=True, help="Leave the console running until `tally down`, or start none."),
     TIMEOUT,
     *BRING_UP,
 )
@@ -180,15 +183,16 @@ def demo(
     rows: int,
     file: Path | None,
     job: str,
+    ui: bool,
     timeout: float | None,
     port: int | None,
     variables: tuple[str, ...],
 ) -> ExitCode:
-    """Bring a local stage up, process a sample or your file, watch, audit.
+    """Bring a local stage up, process a sample or your file, watch, audit; leave its console running.
 
     Exit 0: every row has its outcome, the audit is exact, and a sample gave what it had to.
     """
-    run = Demo(output=output, stack=_stack(output, stage, variables), timeout=timeout)
+    run = Demo(output=output, stack=_stack(output, stage, variables), timeout=timeout, console=ui)
     return run(file=file, rows=rows, job=job, port=port)
 
 

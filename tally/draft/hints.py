@@ -12,8 +12,19 @@ _LONG_YEAR = 4
 _WRITTEN = (
     (re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"), "numbers with commas: float(row.{}.replace(',', ''))"),
     (re.compile(r"[+-]?\d+,\d+"), "numbers with a decimal comma: float(row.{}.replace(',', '.'))"),
+    (
+        re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?|[+-]?\d+,\d+"),
+        "numbers with points and a decimal comma: float(row.{}.replace('.', '').replace(',', '.'))",
+    ),
+    (
+        re.compile(r"[+-]?\d{1,3}([ \u00a0\u202f]\d{3})+(,\d+)?|[+-]?\d+(,\d+)?"),
+        "numbers with spaces and a decimal comma: float(''.join(row.{}.split()).replace(',', '.'))",
+    ),
     (re.compile(r"[+-]?\d+(\.\d+)? ?%"), "percentages: float(row.{}.rstrip(' %')) / 100"),
-    (re.compile(r"[+-]?[$\u20ac\u00a3] ?\d[\d.,]*"), "sums of money with their currency, kept as text"),
+    (
+        re.compile(r"[+-]?[$\u20ac\u00a3] ?\d[\d.,]*|[+-]?\d[\d.,]* ?([$\u20ac\u00a3]|[A-Z]{3})"),
+        "sums of money with their currency, kept as text",
+    ),
     (
         re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[+-]\d\d"),
         "times without seconds or with a short offset: dt.datetime.fromisoformat(row.{})",

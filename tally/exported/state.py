@@ -14,9 +14,9 @@ class State(StrEnum):
 
     LATER = "later"  # it has not ended, or its end is not announced yet
     NONE = "none"  # the file was rejected, or the job or the stage writes no results
-    WRITING = "writing"
-    WRITTEN = "written"
-    EXPIRED = "expired"
+    WRITING = "writing"  # some files are missing, or the manifest
+    WRITTEN = "written"  # every file and the manifest are there
+    EXPIRED = "expired"  # they were deleted, as old as the stage keeps them
 
 
 @dataclass(frozen=True, slots=True)

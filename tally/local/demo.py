@@ -18,7 +18,7 @@ from tally.batch.failures import Sampler
 from tally.batch.reader import Progress, Reader
 from tally.batch.submit import send
 from tally.batch.watch import Watch, show
-from tally.errors import ExitCode
+from tally.errors import ExitCode, OperatorError
 from tally.exported.fetch import fetch, require_export
 from tally.exported.show import show_fetched, show_verified
 from tally.exported.verify import verify
@@ -40,11 +40,16 @@ class Demo:
     output: Output
     stack: LocalStack
     timeout: float | None
+    console: bool = True
     now: Clock = utc_now
 
     def __call__(self, *, file: Path | None, rows: int, job: str, port: int | None) -> ExitCode:
-        """Process a file, or a sample of so many rows; OK only if every row is accounted for."""
-        stage = self.stack.up(port)
+        """Process a file, or a sample of so many rows; OK only if every row is accounted for.
+
+        The console starts before the file is sent, so that the batch can be watched in it, and is left running.
+        """
+        with self.stack.brought_up(port) as stage:
+            url = self._serve(stage) if self.console else None
         expected = None
         if file is None:
             job, file = "transactions", self.stack.folder.samples / f"demo-{rows}.csv"
@@ -72,9 +77,22 @@ class Demo:
             problems = self._prove_results(stage, reader, batch_id, file)
         took = cost.of(stage, progress.batch, self.now())
         self.output.say(f"It took {took.summary}.")
-        self._conclude(stage, batch_id, problems, began)
-        self.output.result(report(progress, audited, expected, problems) | {"cost": took.as_json()})
+        self._conclude(stage, batch_id, problems, began, url)
+        shown = report(progress, audited, expected, problems)
+        self.output.result(shown | {"cost": took.as_json(), "console": url})
         return ExitCode.NOT_AS_HOPED if problems else ExitCode.OK
+
+    def _serve(self, stage: Stage) -> str | None:
+        """Return the address of the stage's console, started if need be; None, with a warning, where none starts."""
+        try:
+            with self.output.step("console, in the background"):
+                url = self.stack.console.start(stage).url
+        except OperatorError as error:
+            # A machine without a browser is no reason not to process a file.
+            self.output.warn(f"There is no console. {error}")
+            return None
+        self.output.command(f"Console of stage {stage.name}: {url}")
+        return url
 
     def _prove_results(self, stage: Stage, reader: Reader, batch_id: str, file: Path) -> list[str]:
         """Fetch the results and return what is wrong with them."""
@@ -86,13 +104,16 @@ class Demo:
         show_verified(self.output, verified, file)
         return verified.problems
 
-    def _conclude(self, stage: Stage, batch_id: str, problems: list[str], began: datetime) -> None:
+    def _conclude(self, stage: Stage, batch_id: str, problems: list[str], began: datetime, console: str | None) -> None:
         for problem in problems:
             self.output.warn(problem)
         if not problems:
             seconds = (self.now() - began).total_seconds()
             self.output.say(f"Every row is accounted for, {seconds:.1f} s from upload to proof. Look further:")
+        if console:
+            self.output.command(f"  {console}   (the console, until the stage is taken down)")
         where = "" if stage.name == "local" else f" --stage {stage.name}"
+        opened = () if console else (f"ui --open{where}",)
         for command in (
             f"rows {batch_id} --outcome failed{where}",
             f"rows {batch_id} --outcome rejected{where}",
@@ -100,7 +121,7 @@ class Demo:
             f"audit {batch_id}{where}",
             f"cost {batch_id}{where}",
             f"list{where}",
-            f"ui --open{where}",
+            *opened,
             f"env{where}",
             f"down{where}",
         ):

@@ -21,6 +21,7 @@ from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Sources
 from tally.errors import ExitCode, OperatorError, TerraformError
 from tally.local import localaws, queues
+from tally.local.console import LocalConsole
 from tally.local.localaws import Server
 from tally.output import Output
 from tally.stages.stage import Resources, Stage
@@ -51,12 +52,23 @@ class LocalStack:
         """Return the stage's folder."""
         return self.workspace.stage(self.name)
 
+    @property
+    def console(self) -> LocalConsole:
+        """Return the stage's console in the background."""
+        return LocalConsole(folder=self.folder, workspace=self.workspace, environ=self.environ)
+
     def up(self, port: int | None) -> Stage:
         """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
 
         Raises before anything is changed when a job does not load.
         A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
         """
+        with self.brought_up(port) as stage:
+            return stage
+
+    @contextlib.contextmanager
+    def brought_up(self, port: int | None) -> Iterator[Stage]:
+        """Bring the stage up as ``up`` does; during the block no other ``tally`` changes it."""
         self.workspace.require_sources()
         terraform.require(self.environ)
         with self.output.step("preflight: jobs") as step:
@@ -65,18 +77,20 @@ class LocalStack:
             step.note = str(jobs)
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say) as held:
-            return self._up(port, held)
+            yield self._up(port, held)
 
     def down(self) -> dict[str, Any]:
         """Stop the local AWS and remove the stage's folder; fine if there is neither."""
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say):
             existed = self.folder.exists
+            consoles = self.console.stop()
             server = localaws.stop(self.folder)
             self.folder.wipe()
         return {
             "stage": self.name,
             "stopped": server.pid if server else None,
+            "console": consoles[0] if consoles else None,
             "removed": str(self.folder.root) if existed else None,
         }
 
@@ -132,6 +146,7 @@ class LocalStack:
         else:
             return server
         self.output.say(f"{reason}: starting stage {self.name} afresh.")
+        self.console.stop()
         localaws.stop(folder)
         self._keep_log_and_wipe()
         return None

@@ -20,11 +20,11 @@ from tally.stages.stage import Stage
 class Verdict(StrEnum):
     """How a probe ended."""
 
-    PASSED = "passed"
-    FAILED = "failed"
-    ONLY_ON_AWS = "only on AWS"
-    REFUSED = "refused"  # by a quota of the account
-    NOT_RUN = "not run"
+    PASSED = "passed"  # what was seen is what was expected
+    FAILED = "failed"  # it is not
+    ONLY_ON_AWS = "only on AWS"  # the local AWS cannot answer it
+    REFUSED = "refused"  # a quota of the account does not allow it
+    NOT_RUN = "not run"  # the run ended before
 
 
 class DisprovedError(Exception):

@@ -138,8 +138,8 @@ class Prover:
                 self._stack(own).down()
         except BaseException:
             self.output.warn(
-                f"Stage {self.name} may be there still: `tally prove --clean --stage {self.name}` removes it, with the "
-                "--vars of this run."
+                f"Stage {self.name} may be there still: `tally prove --clean --stage {self.name}` removes it, with "
+                "the same --var."
             )
             raise
         shutil.rmtree(self._root)

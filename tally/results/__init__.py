@@ -4,12 +4,12 @@ from typing import Any
 
 import msgspec
 
-from tally.results import batches, develop, operations, stages, trial
+from tally.results import batches, costs, develop, files, operations, rows, stages, trial
 
 RESULTS: dict[str, tuple[Any, ...]] = {
     "audit": (batches.Audited,),
     "cancel": (batches.Held,),
-    "cost": (batches.BatchCost, batches.StageCost),
+    "cost": (costs.BatchCost, costs.StageCost),
     "dead": (operations.Dead,),
     "demo": (stages.Demonstrated,),
     "deploy": (stages.Up, stages.Planned),
@@ -18,8 +18,8 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "down": (list[stages.Removed],),
     "env": (stages.Environment,),
     "error": (operations.Failed,),
-    "events": (list[batches.Announced],),
-    "failures": (batches.Failures,),
+    "events": (list[files.Announced],),
+    "failures": (rows.Failures,),
     "invoke": (stages.Invoked, list[stages.Handler]),
     "list": (list[batches.Listed],),
     "logs": (list[operations.Logged],),
@@ -28,19 +28,19 @@ RESULTS: dict[str, tuple[Any, ...]] = {
     "prove": (operations.Proved, operations.Cleaned),
     "queues": (operations.Queues,),
     "redrive": (batches.Redriven, batches.Followed),
-    "result": (batches.KeyedResult,),
-    "results": (batches.Fetched,),
+    "result": (files.KeyedResult,),
+    "results": (files.Fetched,),
     "resume": (batches.Held,),
-    "row": (batches.FoundRow,),
-    "rows": (list[batches.ListedRow],),
+    "row": (rows.FoundRow,),
+    "rows": (list[rows.ListedRow],),
     "sample": (stages.Sampled,),
     "status": (batches.Status,),
     "submit": (batches.Submitted, batches.Status),
     "try": (trial.Tried, trial.TriedRow),
-    "tune": (batches.Tuned,),
+    "tune": (rows.Tuned,),
     "ui": (stages.Console,),
     "up": (stages.Up,),
-    "verify": (batches.Verified,),
+    "verify": (files.Verified,),
     "wait": (batches.Waited,),
 }
 """The result of each command by its name, one of these, and ``error`` for what any command prints when it fails."""

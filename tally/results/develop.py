@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tally.results.batches import Result
+from tally.results.fields import Result
 
 
 class Source(Result):

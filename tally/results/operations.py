@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tally.results.batches import Result, Time
+from tally.results.fields import Result, Time
 
 
 class Failed(Result):

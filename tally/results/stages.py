@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from tally.results.batches import Audited, Cost, Progress, Result
+from tally.results.batches import Audited, Progress
+from tally.results.costs import Cost
+from tally.results.fields import Result
 
 
 class Up(Result):
@@ -23,6 +25,7 @@ class Removed(Result):
 
     stage: str
     stopped: Annotated[int | None, Meta(description="The process of the local AWS, if it ran.")]
+    console: Annotated[int | None, Meta(description="The process of the console that the demo left, if it ran.")]
     removed: Annotated[str | None, Meta(description="The folder, if there was one.")]
 
 
@@ -68,6 +71,7 @@ class Demonstrated(Progress):
     expected: Annotated[Expected | None, Meta(description="Null for a file of your own.")]
     problems: Annotated[list[str], Meta(description="What is not as it had to be.")]
     cost: Cost
+    console: Annotated[str | None, Meta(description="The address of the console that was left running; has its token.")]
 
 
 Environment = Annotated[

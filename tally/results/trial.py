@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from tally.results.batches import Code, Cost, HoldName, Line, Result, TopReason
+from tally.results.costs import Cost
+from tally.results.fields import Code, HoldName, Line, Result
+from tally.results.rows import TopReason
 
 
 class TriedExample(Result):

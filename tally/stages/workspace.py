@@ -133,6 +133,16 @@ class StageFolder:
         return self.root / "logs" / "ministack.log"
 
     @property
+    def console(self) -> Path:
+        """Return what the console in the background has printed: its address, with its token."""
+        return self.root / "console.json"
+
+    @property
+    def console_log(self) -> Path:
+        """Return what the console in the background says beside that, errors too."""
+        return self.root / "logs" / "console.log"
+
+    @property
     def tools_log(self) -> Path:
         """Return what Terraform and Chalice print."""
         return self.root / "logs" / "tools.log"

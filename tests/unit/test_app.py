@@ -238,7 +238,7 @@ def test_reconcile_plans_an_upload_whose_event_was_lost(pipeline: Pipeline) -> N
     assert len(pipeline.uploads) == 1
 
 
-def test_an_inbox_that_cannot_be_listed_keeps_no_batch_from_being_mended(pipeline: Pipeline) -> None:
+def test_an_inbox_that_cannot_be_listed_keeps_no_batch_from_being_repaired(pipeline: Pipeline) -> None:
     """And is an error of the function, which alarms."""
     _until(pipeline, "upload", "dispatch")
     pipeline.faults = lambda operation: Fault.ERROR_BEFORE if operation == "list_object_versions" else Fault.NONE

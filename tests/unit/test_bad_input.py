@@ -1,4 +1,4 @@
-"""docs/bad-input.md says what becomes of bad input: each row of its tables is held to a run of its sample."""
+"""Each row of the tables in docs/bad-input.md is compared with a run of its sample."""
 
 import re
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from tests.support.builders import deployed_job
 
 PAGE = Path(__file__).parents[2] / "docs" / "bad-input.md"
 SECTIONS = {
-    "## The whole file: the batch is `rejected`": "file",
-    "## One row: it is `rejected`, the others go on": Outcome.REJECTED,
-    "## One row: it is `failed`, the others go on": Outcome.FAILED,
-    "## It is taken": Outcome.SUCCEEDED,
+    "## The whole file is `rejected`": "file",
+    "## One row is `rejected`": Outcome.REJECTED,
+    "## One row is `failed`": Outcome.FAILED,
+    "## The input is taken": Outcome.SUCCEEDED,
 }
 COLUMNS = 4
 """Of a table: sample, input, outcome, what to do."""

@@ -32,6 +32,7 @@ SHELL = {
     "adopting.md": ON_AWS,
     "architecture.md": ON_FILES,
     "capacity.md": ON_AWS,
+    "command-line.md": ON_FILES,
     "console.md": ON_FILES,
     "debugging.md": "tests/e2e/test_debugging.py",
     "deploy.md": ON_AWS,

@@ -1,4 +1,4 @@
-"""Pages that are generated are current; every command, option, setting, metric and alarm has a line in one."""
+"""Pages that are generated are current; figures and defaults in sentences are those of the code."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,6 @@ from pathlib import Path
 import click
 import pytest
 
-from chalicelib.files import dialect
-from chalicelib.metrics import Metric
 from chalicelib.store.batch import Hold
 from chalicelib.store.items import Outcome
 from tally.cli import tally
@@ -45,26 +43,15 @@ def test_the_page_of_settings_is_current() -> None:
     assert stale({settings_page.PAGE: settings_page.page()}) == []
 
 
-def test_every_setting_that_a_job_is_asked_for_is_described() -> None:
-    """Wherever the attributes of its module are read."""
-    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "app" / "chalicelib").rglob("*.py"))
-    asked = set(re.findall(r'(?:getattr\(module, |attributes\.get\()"(\w+)"', sources)) | set(dialect.ATTRIBUTES)
-    assert asked - {"Row", "process"} == set(settings_page.job_settings())
-
-
 @pytest.mark.parametrize("name", settings_page.job_settings())
 def test_every_setting_of_a_job_is_explained_where_jobs_are(name: str) -> None:
     assert f"`{name}" in (DOCS / "jobs.md").read_text(encoding="utf-8")
 
 
-def test_every_metric_is_described() -> None:
-    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    assert [metric for metric in Metric if f"`{metric}`" not in page] == []
-
-
 def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> None:
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     assert [name for name in configuration.functions() if f"`{name}`" not in page] == []
+    assert [name for name in configuration.queues() if f"{name} queue" not in page] == []
 
 
 def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
@@ -76,21 +63,6 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.glue(1000) > price_table.glue(400)
     assert price_table.fargate(1) == price_table.fargate(60)
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
-
-
-@pytest.mark.parametrize(
-    ("page", "sentence", "variables"),
-    [
-        ("docs/faq.md", "They stay for {} days", ["results_retention_days"]),
-        ("docs/faq.md", "| rows, markers | kept for {} days | `retention_days` |", ["retention_days"]),
-        ("docs/faq.md", "Wait for `reconcile_minutes` ({})", ["reconcile_minutes"]),
-        ("docs/concepts.md", "| **chunk** | Up to {:,} rows of the file", ["chunk_rows"]),
-        ("docs/glossary.md", "at most {:,} rows", ["chunk_rows"]),
-    ],
-)
-def test_a_default_in_a_sentence_is_that_of_terraform(page: str, sentence: str, variables: list[str]) -> None:
-    text = (REPO / page).read_text(encoding="utf-8")
-    assert sentence.format(*(configuration.default(name) for name in variables)) in text
 
 
 def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
@@ -121,21 +93,21 @@ def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     assert f"counts {counted[1]} of {rows[1]}" in readme
 
 
-def test_every_variable_that_the_command_line_reads_is_on_the_page_of_settings() -> None:
-    page = (DOCS / "settings.md").read_text(encoding="utf-8")
-    sources = "".join(path.read_text(encoding="utf-8") for path in (REPO / "tally").rglob("*.py"))
-    read = set(re.findall(r'(?:envvar=|environ\.get\()"([A-Z_]+)"', sources))
-    assert {name for name in read if name.startswith("TALLY_")} >= {"TALLY_STAGE", "TALLY_HOME"}
-    assert [name for name in sorted(read) if name.startswith("TALLY_") and name not in page] == []
+def test_the_readme_leads_to_the_first_command_on_one_screen() -> None:
+    """A reader sees what it is, when not to take it and how to try it before scrolling far; no line is cut."""
+    lines = (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines.index("```sh") < 40
+    assert len(lines) < 130
+    assert [line for line in lines if len(line) > 100 and not line.startswith("| ")] == []
 
 
-def test_every_alarm_leads_to_the_runbook() -> None:
-    """Its description is what an operator gets at night."""
-    text = (REPO / "infra" / "observability.tf").read_text(encoding="utf-8")
-    descriptions = re.findall(r'\bdescription\s*= ("[^\n]*")|\w+_description\s*= [^"\n]*("[^\n]*")', text)
-    found = [first or second for first, second in descriptions]
-    assert len(found) > 10
-    assert [each for each in found if "${local.runbook}" not in each] == []
+def test_the_readme_says_what_distributed_map_costs_beside_tally() -> None:
+    """With a thousand rows a child, where it stores nothing for a row."""
+    bench = (DOCS / "performance.md").read_text(encoding="utf-8")
+    ratio = re.search(r"dollars: Tally / Distributed Map, express, 1000 rows a child \| ([0-9.]+) x", bench)
+    assert ratio
+    assert round(float(ratio[1])) == 3
+    assert "Distributed Map costs a third" in (REPO / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_glossary_defines_each_word_once_in_order() -> None:

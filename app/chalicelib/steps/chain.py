@@ -15,7 +15,7 @@ from chalicelib.logs import logger
 from chalicelib.results.chunk import ChunkResults, IncompleteError
 from chalicelib.steps.plan import batch_id
 from chalicelib.store.batch import Batch, Source
-from chalicelib.store.chains import Chain, Chains, NotChained
+from chalicelib.store.chains import MAY_CHANGE, Chain, Chains, NotChained
 from chalicelib.store.items import ChunkKey, Outcome, timestamp
 from chalicelib.store.repository import Repository
 from chalicelib.transport.uploads import version_id
@@ -52,7 +52,7 @@ class Chainer:
         Raises IncompleteError if the ledger does not prove each row, BusyError while S3 may not show the file.
         """
         chain = self._chains.find(message.batch, message.attempt)
-        if chain is None:
+        if chain is None or chain.not_chained in MAY_CHANGE:
             batch = self._repository.require_batch(message.batch)
             then = jobs.require(batch.job).then
             if then is None or batch.attempt != message.attempt:

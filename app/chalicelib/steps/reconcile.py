@@ -12,12 +12,14 @@ from chalicelib.metrics import Metric, Metrics
 from chalicelib.steps.recount import Recount, recount, repair_batch, repair_chunk
 from chalicelib.steps.standstill import Standstills
 from chalicelib.store.batch import Batch, BatchStatus, Hold, Listing, is_known
+from chalicelib.store.chains import MAY_CHANGE
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Counts, batch_pk
 from chalicelib.store.repository import Repository
 from chalicelib.transport.uploads import Upload
 
 if TYPE_CHECKING:
+    from chalicelib.steps.begin_chain import ChainStarter
     from chalicelib.steps.dispatch import Dispatcher
     from chalicelib.steps.lost_exports import LostExports
     from chalicelib.steps.plan import Planner
@@ -38,6 +40,7 @@ class Repairs:
     completed: bool = False
     events_published: int = 0
     pieces_sent: int = 0
+    chain_asked: bool = False
 
     @property
     def any(self) -> bool:
@@ -51,7 +54,17 @@ class Repairs:
             or self.completed
             or self.events_published
             or self.pieces_sent
+            or self.chain_asked
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep of the stage did."""
+
+    repaired: list[Repairs]
+    pieces_sent: int
+    """Of results that were asked for and not written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +78,18 @@ class Reconciler:
     patience: timedelta
     exports: "LostExports | None" = None
     """None in a stage that writes no files of results."""
+    chains: "ChainStarter | None" = None
+    """None where nothing asks for the next job of a chain."""
     metrics: Metrics = field(default_factory=Metrics)
     clock: Clock = utc_now
+
+    def sweep_stage(self) -> Swept:
+        """Push on every batch that stands still and all results that were not written."""
+        try:
+            repaired = self.sweep(self.open_batches())
+        finally:  # the results must not wait until the batches can be listed
+            pieces = self.exports.sweep() if self.exports else 0
+        return Swept(repaired=repaired, pieces_sent=pieces)
 
     def sweep(self, batches: Iterable[Batch]) -> list[Repairs]:
         """Repair those of the batches that have not moved for longer than ``patience``.
@@ -80,24 +103,13 @@ class Reconciler:
             self.metrics.add(Metric.BATCHES_OPEN, len(unsettled))
             self.metrics.add(Metric.BATCHES_STALLED, 0)
         for batch in unsettled:
-            standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
-            if standstill is None:
-                continue
-            due = self._standstills.due(standstill)
-            self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
-            if not due:
-                continue
-            # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
-            # and keep the others waiting.
-            self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
             try:
-                repairs = self.repair(batch.id)
+                repairs = self._push(batch)
             except Exception as error:  # noqa: BLE001  the other batches are not to wait; the next sweep comes back
                 logger.error("repair.failed", batch_id=batch.id, error=described(error))
                 continue
-            # An operator should know: something was lost, or a queue is much slower than the schedule.
-            logger.warning("batch.repaired", extra=_fields(repairs))
-            repaired.append(repairs)
+            if repairs is not None:
+                repaired.append(repairs)
         return repaired
 
     def open_batches(self) -> list[Batch]:
@@ -109,8 +121,9 @@ class Reconciler:
     def repair(self, batch_id: str, on_chunk: Callable[[], None] = lambda: None, *, thorough: bool = False) -> Repairs:
         """Do at once for a batch what can be done; safe to repeat, and to run while the batch is running.
 
-        ``thorough`` recounts chunks that are closed too, also of a batch that has ended. Counters are set only to what
-        the markers prove. ``on_chunk`` is called after each chunk. Raises NotFoundError.
+        ``thorough`` recounts chunks that are closed too, also of a batch that has ended, and asks again for the next
+        job where that may still get the results. Counters are set only to what the markers prove. ``on_chunk`` is
+        called after each chunk. Raises NotFoundError.
         """
         repairs = Repairs(batch_id)
         batch = self._repository.require_batch(batch_id)
@@ -131,8 +144,26 @@ class Reconciler:
             batch = self._repository.require_batch(batch_id)
         if batch.status.final and batch.published_attempt != batch.attempt:
             repairs.events_published = self.settler.publish([batch])  # which asks for all of its results
-        elif batch.status.final and self.exports:
-            repairs.pieces_sent = self.exports.send_missing(batch)
+        elif batch.status.final:
+            repairs.pieces_sent = self.exports.send_missing(batch) if self.exports else 0
+            if thorough and self.chains and _may_be_chained(batch):
+                repairs.chain_asked = self.chains.begin(batch)
+        return repairs
+
+    def _push(self, batch: Batch) -> Repairs | None:
+        standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
+        if standstill is None:
+            return None
+        due = self._standstills.due(standstill)
+        self.metrics.add(Metric.BATCHES_STALLED, due or standstill.repairs > 0)
+        if not due:
+            return None
+        # Before the repair: one that is killed in the middle was tried, or it would have its turn at every sweep
+        # and keep the others waiting.
+        self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
+        repairs = self.repair(batch.id)
+        # An operator should know: something was lost, or a queue is much slower than the schedule.
+        logger.warning("batch.repaired", extra=_fields(repairs))
         return repairs
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
@@ -182,6 +213,12 @@ class Reconciler:
         planned = batch.cursor.chunks if batch.cursor else len(chunks)
         unpacked = batch.unpacking.read if batch.unpacking else 0
         return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
+
+
+def _may_be_chained(batch: Batch) -> bool:
+    """Tell whether the next job may still get the results of a batch's last attempt: nothing final is noted of it."""
+    chained = batch.chained
+    return chained is None or chained.attempt < batch.attempt or chained.not_chained in MAY_CHANGE
 
 
 def _fields(repairs: Repairs) -> dict[str, object]:

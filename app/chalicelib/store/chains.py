@@ -12,12 +12,17 @@ from chalicelib.store.table import Put, Update
 if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
-IS_NEW = "attribute_not_exists(pk)"
-"""Which job takes the results, in which multipart upload, or why none does, is decided once an attempt."""
-IS_BEGUN = "attribute_exists(pk)"
-"""How an upload ended is noted where it was begun."""
-IS_THE_LATEST = "attribute_exists(pk) AND (attribute_not_exists(chained_attempt) OR chained_attempt < :attempt)"
-"""The batch is there, and says nothing of this attempt or a later one: an old message takes nothing back."""
+DEPLOYMENT_MAY_CHANGE_IT = "(not_chained = :no_job OR not_chained = :unfit)"
+"""The next job was missing, or read another format: nothing was uploaded, and a deployment may have changed that."""
+IS_NEW_OR_MAY_CHANGE = f"attribute_not_exists(pk) OR {DEPLOYMENT_MAY_CHANGE_IT}"
+"""Which job takes the results, in which multipart upload, or why none ever does, is decided once an attempt."""
+IS_OF_THIS_DECISION = "upload_id = :upload_id"
+"""How an upload ended is noted where it was begun; a decision that has been replaced since is left alone."""
+IS_THE_LATEST = (
+    "attribute_exists(pk) AND (attribute_not_exists(chained_attempt) OR chained_attempt < :attempt "
+    f"OR (chained_attempt = :attempt AND {DEPLOYMENT_MAY_CHANGE_IT}))"
+)
+"""The batch is there, and says nothing final of this attempt or a later one: an old message takes nothing back."""
 
 _FOLDER = "chained"
 _KEY = re.compile(rf"inbox/[^/]+/{_FOLDER}/(?P<batch>[A-Za-z0-9_-]+)-attempt-(?P<attempt>\d{{1,6}})\.jsonl")
@@ -33,6 +38,11 @@ class NotChained(StrEnum):
     UNFIT = "unfit"  # the next job reads no JSON lines in UTF-8
     TOO_DEEP = "too_deep"  # the batch is the last that a chain may have
     FILE_GONE = "file_gone"  # the file was deleted before it was noted, or its upload was never completed in days
+
+
+MAY_CHANGE = frozenset({NotChained.NO_JOB, NotChained.UNFIT})
+"""Reasons that a deployment may remove: nothing was uploaded, so that it may be decided once more."""
+_MAY_CHANGE = {f":{reason}": text(reason) for reason in sorted(MAY_CHANGE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +172,8 @@ class Chains:
         return Chain.from_item(item) if item else None
 
     def decide(self, chain: Chain) -> Chain:
-        """Put a decision if there is none; returns the one that stands."""
-        self.table.put(Put(item=chain.to_item(), condition=IS_NEW))
+        """Put a decision if there is none, or one that may change; returns the one that stands."""
+        self.table.put(Put(item=chain.to_item(), condition=IS_NEW_OR_MAY_CHANGE, values=_MAY_CHANGE))
         standing = self.find(chain.batch_id, chain.attempt)
         if standing is None:
             raise NotFoundError(f"there is no {chain_sk(chain.attempt)} of {chain.batch_id}: was the batch deleted?")
@@ -180,7 +190,11 @@ class Chains:
         pk, noted = batch_pk(chain.batch_id), {":value": text(value)}
         self.table.update(
             Update(
-                pk=pk, sk=chain_sk(chain.attempt), expression=f"SET {name} = :value", condition=IS_BEGUN, values=noted
+                pk=pk,
+                sk=chain_sk(chain.attempt),
+                expression=f"SET {name} = :value",
+                condition=IS_OF_THIS_DECISION,
+                values={**noted, ":upload_id": text(chain.upload_id)},
             )
         )
         # Dying before this is written means that the message comes again, finds the decision, and writes it.
@@ -191,7 +205,7 @@ class Chains:
                 sk=BATCH_SK,
                 expression=f"SET {name} = :value, #then = :then, chained_attempt = :attempt REMOVE {other}",
                 condition=IS_THE_LATEST,
-                values={**noted, ":then": text(chain.then), ":attempt": number(chain.attempt)},
+                values={**noted, ":then": text(chain.then), ":attempt": number(chain.attempt), **_MAY_CHANGE},
             )
         )
 

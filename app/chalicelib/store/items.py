@@ -30,8 +30,8 @@ STARTED_PREFIX = "started#"
 class Outcome(StrEnum):
     """How a row ended."""
 
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"  # the job's function raised, or the row could not be brought to it
+    SUCCEEDED = "succeeded"  # the job returned; its result is kept
+    FAILED = "failed"  # the job raised at each try, or the row could not be brought to it
     REJECTED = "rejected"  # never was a valid row
 
 

@@ -124,6 +124,19 @@ def until_chain(pipeline: Pipeline) -> None:
             assert pipeline.deliver(what, most=1000)
 
 
+def without_next_job(pipeline: Pipeline, deployed: Jobs, missing: NotChained) -> str:
+    """Return a batch of three rows that ended while its next job was missing, or read CSV."""
+    batch_id = pipeline.upload(KEY, content(3))
+    until_chain(pipeline)
+    if missing is NotChained.NO_JOB:
+        deployed.remove("written")
+    else:
+        deployed.deploy("written", CHILD.replace('"jsonl"', '"csv"'))
+    pipeline.drain()
+    assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, not_chained=missing)
+    return batch_id
+
+
 def redrive(pipeline: Pipeline, batch_id: str) -> None:
     """Begin the next attempt."""
     assert Redriver(table=table(pipeline.dynamodb)).redrive(batch_id, on_chunk=lambda: None).rows
@@ -281,6 +294,72 @@ def test_a_job_that_reads_csv_by_now_is_a_named_reason(pipeline: Pipeline, deplo
     deployed.deploy("written", CHILD.replace('"jsonl"', '"csv"'))
     pipeline.drain()
     assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, not_chained=NotChained.UNFIT)
+
+
+@pytest.mark.parametrize("missing", [NotChained.NO_JOB, NotChained.UNFIT])
+def test_a_repair_gives_the_results_to_a_job_that_was_deployed_since(
+    pipeline: Pipeline, deployed: Jobs, missing: NotChained
+) -> None:
+    """And changes nothing before that, or once they have become a batch."""
+    batch_id = without_next_job(pipeline, deployed, missing)
+    for _ in range(2):
+        assert Services.of(None).reconciler.repair(batch_id, thorough=True).chain_asked
+        pipeline.drain()
+        assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, not_chained=missing)
+    deployed.deploy("written", CHILD)
+    assert Services.of(None).reconciler.repair(batch_id, thorough=True).chain_asked
+    pipeline.drain()
+    (child,) = children(pipeline, batch_id)
+    assert child.counts.succeeded == 3
+    assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, child=child.id)
+    assert not Services.of(None).reconciler.repair(batch_id, thorough=True).any
+
+
+@pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.ERROR_AFTER, Fault.TIMEOUT_AFTER])
+@pytest.mark.parametrize("position", range(15))
+def test_a_chain_that_is_decided_once_more_and_dies_anywhere_makes_one_child(
+    pipeline: Pipeline, deployed: Jobs, fault: Fault, position: int
+) -> None:
+    """The message of the repair comes three times, and so does that from before the deployment."""
+    batch_id = without_next_job(pipeline, deployed, NotChained.NO_JOB)
+    deployed.deploy("written", CHILD)
+    for _ in range(2):
+        Services.of(None).reconciler.repair(batch_id, thorough=True)
+    calls = iter(range(1000))
+    pipeline.faults = lambda _: fault if next(calls) == position else Fault.NONE
+    for _ in range(3):
+        pipeline.deliver("export", again=True)
+    pipeline.drain()
+    assert len(chained_files(pipeline)) == 1
+    (child,) = children(pipeline, batch_id)
+    assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, child=child.id)
+
+
+@pytest.mark.parametrize("sleeps_at", range(3))
+def test_a_worker_that_slept_while_the_job_was_missing_takes_no_child_back(
+    pipeline: Pipeline, deployed: Jobs, sleeps_at: int
+) -> None:
+    """It decides that there is no job, and sleeps before any of its writes until the results have a batch."""
+    batch_id = pipeline.upload(KEY, content(3))
+    until_chain(pipeline)
+    deployed.remove("written")
+    writes = iter(range(1000))
+
+    def sleep(operation: str) -> Fault:
+        if operation in {"put_item", "update_item"} and next(writes) == sleeps_at:
+            pipeline.faults = lambda _: Fault.NONE
+            deployed.deploy("written", CHILD)
+            assert pipeline.deliver("export", again=True)
+        return Fault.NONE
+
+    pipeline.faults = sleep
+    assert pipeline.deliver("export", again=True)
+    pipeline.drain()
+    (child,) = children(pipeline, batch_id)
+    assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, child=child.id)
+    standing = Chains(table=table(pipeline.dynamodb)).find(batch_id, 1)
+    assert standing is not None
+    assert (standing.child, standing.not_chained) == (child.id, None)
 
 
 def test_jobs_that_lead_back_stop_by_themselves(

@@ -8,9 +8,11 @@ import pytest
 
 import app
 from chalicelib import services
+from chalicelib.errors import UnknownOutcomeError
 from chalicelib.metrics import Metric
 from chalicelib.steps import begin_export
 from chalicelib.steps.lost_exports import EXPORT_WATCH_SK, LostExports
+from chalicelib.steps.reconcile import Reconciler
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.exports import EXPORTING, Exports
 from chalicelib.store.items import batch_pk, number
@@ -262,3 +264,21 @@ def test_a_sweep_that_is_cut_anywhere_is_made_up_for_by_the_next(
     lost.sweep()
     pipeline.drain()
     assert len(manifests(pipeline, batch_id)) == 1
+
+
+def test_batches_that_cannot_be_listed_keep_no_results_from_being_asked_for(
+    pipeline: Pipeline, batch_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And are an error of the function, which alarms."""
+
+    def unlisted(_: Reconciler) -> None:
+        raise UnknownOutcomeError("nobody answers")
+
+    pipeline.waiting("export").clear()
+    app.reconcile(TICK, Context())
+    watch = pipeline.dynamodb.items[batch_pk(batch_id), EXPORT_WATCH_SK]
+    watch["since"] = number(int(watch["since"]["N"]) - PATIENCE)
+    monkeypatch.setattr(Reconciler, "open_batches", unlisted)
+    with pytest.raises(UnknownOutcomeError):
+        app.reconcile(TICK, Context())
+    assert asked(pipeline) == [0, 1, 2]

@@ -478,6 +478,20 @@ def test_a_batch_that_cannot_be_repaired_does_not_keep_the_others_waiting(pipeli
     assert len(pipeline.waiting("ingest")) == 2
 
 
+def test_a_batch_that_cannot_be_read_does_not_keep_the_others_waiting(pipeline: Pipeline, time: Time) -> None:
+    """It is the newest, and somebody has changed a chunk of it by hand."""
+    _upload(pipeline, "upload", "dispatch")
+    _lose(pipeline, "ingest")
+    broken = _upload(pipeline, "upload", name="broken")
+    _batch_item(pipeline, broken)["created_at"] = text("2999-01-01")
+    chunk = next(item for (pk, _), item in pipeline.dynamodb.items.items() if pk == ChunkKey(broken, 0).pk)
+    chunk["start"] = text("not a number")
+    for _ in range(2):
+        _sweep(time)
+        time.pass_by(PATIENCE.total_seconds())
+    assert len(pipeline.waiting("ingest")) == 2
+
+
 def test_a_batch_whose_job_cannot_be_imported_does_not_keep_the_others_waiting(
     pipeline: Pipeline, time: Time, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -67,7 +67,9 @@ def test_a_file_for_an_unknown_job_is_not_uploaded(tmp_path: Path, capsys: pytes
 
 def test_down_without_a_stage_is_fine(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["down", "--json"]) is ExitCode.OK
-    assert json.loads(capsys.readouterr().out) == [{"stage": "local", "stopped": None, "removed": None}]
+    assert json.loads(capsys.readouterr().out) == [
+        {"stage": "local", "stopped": None, "console": None, "removed": None}
+    ]
 
 
 def test_with_json_nothing_else_is_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,7 +134,7 @@ def _no_logs() -> Any:
 
 
 def _stack() -> Any:
-    down = {"stage": "test", "stopped": 1, "removed": "/a"}
+    down = {"stage": "test", "stopped": 1, "console": 2, "removed": "/a"}
     return SimpleNamespace(up=lambda _port: LOCAL, down=lambda: down)
 
 
@@ -143,7 +143,10 @@ def _demonstrate(**_options: Any) -> ExitCode:
     batch = finished_batch.BATCH
     audited = Audit(batch=batch, chunks=1, counts=Counts(), differences=())
     expected = sample.Expected(rows=1, succeeded=1, failed=0, rejected=0)
-    shown = demo.report(Progress(batch=batch, chunks={}), audited, expected, ["none"]) | {"cost": COST.as_json()}
+    shown = demo.report(Progress(batch=batch, chunks={}), audited, expected, ["none"]) | {
+        "cost": COST.as_json(),
+        "console": None,
+    }
     Output.make(as_json=True).result(shown)
     return ExitCode.OK
 

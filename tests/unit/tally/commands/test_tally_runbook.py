@@ -27,6 +27,28 @@ def test_there_is_a_section_for_every_alarm_and_for_what_no_alarm_tells() -> Non
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_tells_what_it_means_where_to_look_what_to_do_and_when_it_is_over(section: str) -> None:
+    """In this order, with a command to look with."""
+    text = RUNBOOK.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    parts = re.findall(r"^\*\*(What it means|Look|Do|It is over when)\b", text, re.MULTILINE)
+    assert parts == ["What it means", "Look", "Do", "It is over when"]
+    assert "```sh\n" in text.partition("**Look")[2].partition("\n**Do")[0]
+
+
+def test_the_list_of_what_you_see_leads_from_each_alarm_to_its_section() -> None:
+    """The section that the alarm's description names, and no section is missing."""
+    facts = (REPO / "infra" / "tests" / "observability.tftest.hcl").read_text(encoding="utf-8")
+    expected = facts.partition("} == {")[2].partition("}")[0]
+    alarms = dict(re.findall(r'^ +([\w-]+) += "([a-z-]+)"$', expected, re.MULTILINE))
+    first = RUNBOOK.partition("\n## ")[0]
+    listed = re.findall(r"^\| (.+) \| \[([a-z-]+)\]\(#\2\) \|$", first, re.MULTILINE)
+    assert len(alarms) > 20
+    assert [section for _, section in listed] == SECTIONS
+    leads = {name: section for seen, section in listed for name in re.findall(r"`([\w-]+)`", seen)}
+    assert {name: leads.get(name) for name in alarms} == alarms
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_in_the_runbook_can_be_typed_as_it_stands(command: str) -> None:
     _, name, *arguments = shlex.split(command.partition(" > ")[0])

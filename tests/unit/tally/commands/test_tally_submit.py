@@ -107,7 +107,9 @@ def test_a_file_named_after_no_job_needs_one(file: Path, sent: list[str], capsys
     other = file.with_name("weather-2.csv")
     other.write_bytes(b"")
     assert run(["submit", str(other)]) is not ExitCode.OK
-    assert "No job is called as weather-2.csv is: name it with --job: documents," in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "No job has the name of weather-2.csv: name one with --job: documents," in said
+    assert "`tally new JOB --from FILE` drafts one" in said
     assert sent == []
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,16 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "weather.csv"
     path.write_text("Station ID,day,Temp (C),wind\n001,2026-01-01,3.5,\n002,2026-01-02,NA,4\n")
     return path
+
+
+def test_the_command_that_tries_the_job_can_be_pasted_whatever_the_file_is_called(
+    repo: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Excel and people put spaces into names."""
+    spaced = file.rename(file.with_name("weather of May.csv"))
+    assert run(["new", "weather", "--from", str(spaced)]) is ExitCode.OK
+    (command,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  tally try"))
+    assert shlex.split(command) == ["tally", "try", "weather", str(spaced)]
 
 
 def _draft(path: Path, content: str | bytes) -> Draft:
@@ -151,6 +162,10 @@ def test_a_header_that_no_batch_can_keep_is_refused_before_anything_is_written(
         ("day\n2024/01/31\n2024/02/01\n", "not written as 2026-01-31"),
         ("day\n3 Jan 2024\n1 Feb 2024\n", "the name of the month"),
         ("a;b\n1,5;x\n2,5;y\n", "numbers with a decimal comma"),
+        ("a;b\n1.957,60;x\n767,80;y\n", "float(row.a.replace('.', '').replace(',', '.'))"),
+        ("a;b\n1 957,60;x\n1\u00a0957,60;x\n767,80;y\n", "float(''.join(row.a.split()).replace(',', '.'))"),
+        ("a;b\n12,50 \u20ac;x\n1.012,50 \u20ac;y\n", "sums of money"),
+        ("a\n12.50 EUR\n7 USD\n", "sums of money"),
         ('a,b\n"1,500",x\n"2,500",y\n', "numbers with commas"),
         ("a\n5%\n7.5 %\n", "percentages"),
         ("a\n$5\n$7.50\n", "sums of money"),

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from tally.deploy.record import DeployedRecord
 from tally.deploy.survey import Survey
 from tally.errors import ChaliceError, OperatorError, TerraformError
 from tally.local import localaws, queues
+from tally.local.console import LocalConsole
 from tally.local.localaws import Server
 from tally.local.stack import LocalStack
 from tally.output import Output, Step
@@ -65,6 +66,26 @@ def test_a_server_that_died_takes_the_state_with_it(stack: LocalStack, said: Str
     assert not stack.folder.infra.exists()
 
 
+@pytest.mark.parametrize("end", [LocalStack.down, LocalStack._usable_server], ids=["down", "afresh"])
+def test_a_stage_that_goes_takes_its_console_with_it(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, end: Callable[[LocalStack], object]
+) -> None:
+    ended: list[str] = []
+
+    def stop(console: LocalConsole) -> list[int]:
+        ended.append(console.folder.name)
+        return [7]
+
+    monkeypatch.setattr(LocalConsole, "stop", stop)
+    end(stack)
+    assert ended == ["local"]
+
+
+def test_taking_a_stage_down_tells_which_console_has_ended(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalConsole, "stop", lambda _console: [7])
+    assert stack.down()["console"] == 7
+
+
 def test_a_stage_that_never_was_says_nothing(tmp_path: Path, output: Output, said: StringIO) -> None:
     workspace = Workspace(repo=tmp_path, home=tmp_path / "home")
     assert LocalStack(workspace=workspace, name="local", output=output, environ={})._usable_server() is None
@@ -100,12 +121,12 @@ def test_an_error_of_chalice_and_an_interrupt_leave_the_mark(stack: LocalStack, 
 def test_taking_down_what_is_not_up_is_fine(tmp_path: Path, output: Output) -> None:
     workspace = Workspace(repo=tmp_path, home=tmp_path / "home")
     down = LocalStack(workspace=workspace, name="local", output=output, environ={}).down()
-    assert down == {"stage": "local", "stopped": None, "removed": None}
+    assert down == {"stage": "local", "stopped": None, "console": None, "removed": None}
 
 
 def test_taking_down_removes_the_folder(stack: LocalStack, living: Server) -> None:
     root = stack.folder.root
-    assert stack.down() == {"stage": "local", "stopped": 1, "removed": str(root)}
+    assert stack.down() == {"stage": "local", "stopped": 1, "console": None, "removed": str(root)}
     assert not root.exists()
 
 

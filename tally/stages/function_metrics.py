@@ -1,0 +1,153 @@
+"""How the functions of a stage did: what CloudWatch measured, or what Lambda reported in their logs."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tally.stages.measured import Metric, values
+
+_SUM, _COUNT, _LARGEST = "Sum", "SampleCount", "Maximum"
+_REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: (?P<ms>[0-9.]+) ms")
+_MAX_EVENTS = 10_000
+"""The local AWS gives no more of a log."""
+_RECENT = timedelta(minutes=15)
+_MINUTE = timedelta(minutes=1)
+
+
+class Window(Enum):
+    """How far back is looked, and in which steps; CloudWatch keeps steps of a minute for 15 days."""
+
+    QUARTER = ("15 minutes", timedelta(minutes=15), _MINUTE)
+    HOUR = ("hour", timedelta(hours=1), timedelta(minutes=5))
+    DAY = ("24 hours", timedelta(days=1), timedelta(hours=1))
+    WEEK = ("7 days", timedelta(days=7), timedelta(hours=6))
+
+    def __init__(self, title: str, length: timedelta, period: timedelta) -> None:
+        self.title, self.length, self.period = title, length, period
+
+    def since(self, now: datetime) -> datetime:
+        """Return where the window begins: at a whole step, so that what is in the first one is in the window."""
+        step = self.period.total_seconds()
+        began = (now - self.length).timestamp()
+        return datetime.fromtimestamp(began - began % step, now.tzinfo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionUse:
+    """What was measured of one function; None where nothing was, which is not the same as 0."""
+
+    function: str
+    invocations: int | None = None
+    errors: int | None = None
+    throttles: int | None = None
+    mean_ms: float | None = None
+    longest_ms: float | None = None
+    more: bool = False
+    """Whether there were more invocations than those that were counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ages:
+    """For how long the oldest waits, in seconds, at most within the last quarter of an hour: by queue, by reader."""
+
+    queues: dict[str, float]
+    readers: dict[str, float]
+
+
+def uses(cloudwatch: Any, prefix: str, functions: Sequence[str], window: Window, now: datetime) -> list[FunctionUse]:
+    """Return what CloudWatch measured of functions, whose names begin with ``prefix``, within a window before now.
+
+    It takes one request for all of them.
+    """
+
+    def metric(function: str, name: str, statistic: str) -> Metric:
+        return Metric(
+            namespace="AWS/Lambda", name=name, statistic=statistic, dimension=("FunctionName", prefix + function)
+        )
+
+    asked = (
+        ("Invocations", _SUM), ("Errors", _SUM), ("Throttles", _SUM),
+        ("Duration", _SUM), ("Duration", _COUNT), ("Duration", _LARGEST),
+    )  # fmt: skip
+    metrics = [metric(function, *of) for function in functions for of in asked]
+    found = values(cloudwatch, metrics, since=window.since(now), until=now, period=window.period)
+
+    def total(function: str, name: str, statistic: str = _SUM) -> float | None:
+        return sum(known) if (known := found.get(metric(function, name, statistic))) else None
+
+    def use(function: str) -> FunctionUse:
+        took, runs = total(function, "Duration"), total(function, "Duration", _COUNT)
+        return FunctionUse(
+            function=function,
+            invocations=_whole(total(function, "Invocations")),
+            errors=_whole(total(function, "Errors")),
+            throttles=_whole(total(function, "Throttles")),
+            mean_ms=took / runs if took is not None and runs else None,
+            longest_ms=max(found.get(metric(function, "Duration", _LARGEST), ()), default=None),
+        )
+
+    return [use(function) for function in functions]
+
+
+def reported(logs: Any, prefix: str, functions: Sequence[str], window: Window, now: datetime) -> list[FunctionUse]:
+    """Return what the functions' logs report of their runs; errors and throttles are not in them.
+
+    For a local stage, whose CloudWatch does not count what queues and streams start. A request for each function.
+    """
+    return [_reported(logs, f"/aws/lambda/{prefix}{function}", function, window.since(now)) for function in functions]
+
+
+def _reported(logs: Any, group: str, function: str, since: datetime) -> FunctionUse:
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, startTime=int(since.timestamp() * 1000), filterPattern="REPORT"
+    )
+    try:
+        messages = [event["message"] for page in pages for event in page["events"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        messages = []  # it has never run
+    took = [float(found["ms"]) for found in map(_REPORT.match, messages) if found]
+    if not took:
+        return FunctionUse(function=function)
+    return FunctionUse(
+        function=function,
+        invocations=len(took),
+        mean_ms=sum(took) / len(took),
+        longest_ms=max(took),
+        more=len(messages) >= _MAX_EVENTS,
+    )
+
+
+def ages(cloudwatch: Any, queues: Iterable[str], prefix: str, readers: Iterable[str], now: datetime) -> Ages:
+    """Return how far behind queues and readers of the stream were lately; what was not measured is left out."""
+    queue_age = {
+        name: Metric(
+            namespace="AWS/SQS",
+            name="ApproximateAgeOfOldestMessage",
+            statistic=_LARGEST,
+            dimension=("QueueName", name),
+        )
+        for name in queues
+    }
+    reader_age = {
+        name: Metric(
+            namespace="AWS/Lambda", name="IteratorAge", statistic=_LARGEST, dimension=("FunctionName", prefix + name)
+        )
+        for name in readers
+    }
+    metrics = [*queue_age.values(), *reader_age.values()]
+    found = values(cloudwatch, metrics, since=now - _RECENT, until=now, period=_MINUTE)
+    return Ages(
+        queues={name: max(found[metric]) for name, metric in queue_age.items() if metric in found},
+        readers={name: max(found[metric]) / 1000 for name, metric in reader_age.items() if metric in found},
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
