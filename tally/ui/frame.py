@@ -17,8 +17,16 @@ _STYLE = """
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
-a:focus-visible, button:focus-visible, [tabindex="0"]:focus-visible { outline: 2px solid #3b82f6; outline-offset: 2px; }
-#content:focus { outline: none; }
+@layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */
+  :focus-visible, .q-field--focused .q-field__control { outline: 2px solid #3b82f6 !important; outline-offset: 2px; }
+  #content:focus { outline: none !important; }
+}
+/* Colours of text that can be read on white, and on black. */
+body.body--light { --q-primary: #1d6fb8 !important; --q-negative: #b3000f !important; }
+body.body--dark { --q-primary: #7cb7ee !important; --q-negative: #ff8a80 !important; }
+.body--dark .bg-primary, .body--dark .bg-negative { color: #0b1a28 !important; }
+.q-uploader__header { background: transparent !important; color: inherit !important; }
+.tally-heading { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .tally-skip { position: absolute; left: -9999px; color: white; background: #263238; padding: 4px 8px; }
 .tally-skip:focus { left: 8px; z-index: 1; }
 """
@@ -63,13 +71,15 @@ def page(console: Console, title: str) -> Iterator[None]:
         ui.label(f"{console.stage.name} ({where})" + (", read-only" if console.read_only else ""))
         ui.button(icon="contrast", on_click=turn).props('flat dense color=white aria-label="Light or dark"')
     with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm").props("id=content tabindex=-1"):
+        ui.label(title).classes("tally-heading").props("role=heading aria-level=1")
         yield
 
 
 class Trouble:
-    """A line that says what AWS does not answer, until it answers again."""
+    """A line that says what AWS does not answer, until it answers again; ``retries`` tells who tries again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, retries: bool = True) -> None:
+        self._next = " The page tries again." if retries else ""
         self._label = ui.label().classes("text-negative tally-text").props("role=alert")
         self._label.set_visibility(False)
 
@@ -78,7 +88,7 @@ class Trouble:
         try:
             await work()
         except Exception as error:  # noqa: BLE001  a page that stays says what is wrong; one that stops says nothing
-            self._label.set_text(f"{explained(error)} The page tries again.")
+            self._label.set_text(explained(error) + self._next)
             self._label.set_visibility(True)
         else:
             self._label.set_visibility(False)

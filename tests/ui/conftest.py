@@ -216,6 +216,11 @@ class Browser:
         shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
 
+    def colours(self, *, dark: bool) -> None:
+        """Emulate a system that prefers dark colours, or light ones."""
+        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+
     def chart(self, name: str) -> str:
         """Return what ECharts says that it has drawn: the description that it makes of the data for screen readers."""
         drawn = self.driver.find_elements(By.CSS_SELECTOR, f".chart-{name} canvas")
