@@ -89,16 +89,10 @@ class Announcements:
         self._awaited.clear()
         found: list[Announcement] = []
         for batch in batches:
-            announced = batch.status.final and batch.published_attempt == batch.attempt
-            if announced:
-                found.append(Announcement(at=datetime.fromisoformat(batch.completed_at), detail=ended(batch)))
-            unfinished = not announced
-            for export in exports.get(batch.id, []):
-                if export.exported_at:
-                    detail = exported(batch, export, export.manifest_sha256)
-                    found.append(Announcement(at=datetime.fromisoformat(export.exported_at), detail=detail))
-                unfinished |= not export.exported_at and export.attempt == batch.attempt
-            if unfinished:
+            of_batch = exports.get(batch.id, [])
+            found += announced(batch, of_batch)
+            unwritten = any(not export.exported_at and export.attempt == batch.attempt for export in of_batch)
+            if unwritten or not _end_is_announced(batch):
                 self._awaited[batch.id] = batch
         return sorted(found, key=lambda each: (each.at, each.detail.event_id))
 
@@ -112,3 +106,22 @@ class Announcements:
             export = Export.from_item(item)
             found.setdefault(export.batch_id, []).append(export)
         return found
+
+
+def announced(batch: Batch, exports: Iterable[Export]) -> list[Announcement]:
+    """Return what was announced of a batch: the end of its last attempt, and each of the exports that is complete."""
+    ends = [batch] if _end_is_announced(batch) else []
+    return [
+        *(Announcement(at=datetime.fromisoformat(each.completed_at), detail=ended(each)) for each in ends),
+        *(
+            Announcement(
+                at=datetime.fromisoformat(export.exported_at), detail=exported(batch, export, export.manifest_sha256)
+            )
+            for export in exports
+            if export.exported_at
+        ),
+    ]
+
+
+def _end_is_announced(batch: Batch) -> bool:
+    return batch.status.final and batch.published_attempt == batch.attempt

@@ -20,6 +20,8 @@ MAX_FORMS = 5
 """A word that takes more forms than this is a value, if at least half of its sentence is equal."""
 MAX_SENTENCES = 10_000
 """Sentences that are told apart; all others share one pattern, so that memory is bounded."""
+MAX_SAMPLES = 3
+"""Rows that a group names."""
 _MAX_PATTERN_CHARACTERS = 200
 """A longer sentence is cut here: its end mostly quotes what was wrong."""
 
@@ -54,13 +56,17 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rows of one outcome whose reasons have one pattern; ``example`` is the first of them that was added."""
+    """Rows of one outcome whose reasons have one pattern.
+
+    ``example`` is the first of them that was added, ``samples`` are the first few.
+    """
 
     outcome: Outcome
     pattern: str
     rows: int
     example: Reason
     codes: tuple[str, ...] = ()
+    samples: tuple[Reason, ...] = ()
 
     @property
     def key(self) -> tuple[Outcome, str]:
@@ -70,7 +76,7 @@ class Group:
 
 @dataclass(slots=True)
 class _Sentence:
-    example: Reason
+    samples: list[Reason] = field(default_factory=list)
     rows: int = 0
     codes: set[str] = field(default_factory=set)
 
@@ -86,8 +92,10 @@ class Reasons:
         key = (reason.outcome, _sentence(reason.text))
         if key not in self._sentences and len(self._sentences) >= MAX_SENTENCES:
             key = (reason.outcome, VALUE)
-        found = self._sentences.setdefault(key, _Sentence(reason))
+        found = self._sentences.setdefault(key, _Sentence())
         found.rows += rows
+        if len(found.samples) < MAX_SAMPLES:
+            found.samples.append(reason)
         if reason.code:
             found.codes.add(reason.code)
 
@@ -105,7 +113,8 @@ class Reasons:
                 outcome=outcome,
                 pattern=pattern,
                 rows=sum(each.rows for each in found),
-                example=found[0].example,
+                example=found[0].samples[0],
+                samples=tuple(sample for each in found for sample in each.samples)[:MAX_SAMPLES],
                 codes=tuple(sorted(set().union(*(each.codes for each in found)))),
             )
             for (outcome, pattern), found in members.items()
@@ -160,6 +169,11 @@ def matches(pattern: str, reason: str) -> bool:
 def normal(text: str) -> str:
     """Return a text on one line, with single blanks and without control characters."""
     return _BLANKS.sub(" ", text).strip()
+
+
+def masked(reason: str) -> str:
+    """Return a reason with ``*`` for each value that shows by itself: what is quoted, and words with digits."""
+    return _sentence(reason).replace(_JOINED, " ")
 
 
 @lru_cache(maxsize=1024)

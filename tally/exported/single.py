@@ -88,9 +88,23 @@ def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, plac
 
 def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[bytes] | None = None) -> None:
     """Write results to stdout as they come, each part once it has the right SHA-256; a reader may stop at any row."""
+    to = out or sys.stdout.buffer
+    try:
+        for block in blocks_of(output, s3, bucket, export):
+            to.write(block)
+        to.flush()
+    except BrokenPipeError:
+        # What is left in the buffer would be written, and fail, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
+
+
+def blocks_of(output: Output, s3: "S3Client", bucket: str, export: Export) -> Iterator[bytes]:
+    """Return the bytes of results as one file, each part once it has the right SHA-256; one part is on disk at a time.
+
+    Raises OperatorError for results that have expired, or are not what the manifest says.
+    """
     manifest = read_manifest(s3, bucket, export)[0]
     total = sum(part.bytes for part in manifest.parts)
-    to = out or sys.stdout.buffer
     with tempfile.TemporaryDirectory() as name, output.progress("results", total, in_bytes=True) as advance:
 
         def parts() -> Iterator[Path]:
@@ -100,13 +114,7 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
                 yield place
                 place.unlink()
 
-        try:
-            for block in _joined(manifest, export.form, parts):
-                to.write(block)
-            to.flush()
-        except BrokenPipeError:
-            # What is left in the buffer would be written, and fail, when Python ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
+        yield from _joined(manifest, export.form, parts)
 
 
 def _require_form(export: Export, wanted: Form) -> None:

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.exports import Export, Exports
+from chalicelib.store.exports import Export
 from chalicelib.store.items import Counts
 from chalicelib.store.table import MAX_KEYS
 from chalicelib.store.waiting import Waiting
@@ -17,6 +17,7 @@ from tally.batch.failures import MAX_SAMPLED_CHUNKS, Sampler, Top, has_reasons
 from tally.batch.reader import Progress, Reader, reopened
 from tally.batch.tune import measured
 from tally.batch.watch import Meter, elapsed_seconds
+from tally.ui.history import Corrections, History, corrections_of, read_history
 
 SAMPLED_CHUNKS = 24
 """Chunks, spread evenly over the file, from whose markers durations and times are read."""
@@ -48,7 +49,13 @@ class View:
     progress: Progress
     top: Top
     sampled: Sequence[SampledChunk]
-    export: Export | None
+    history: History
+    corrections: Sequence[Corrections]
+    unmoved_since: datetime
+    """Nothing of the batch has moved since then, at least."""
+    chunks_since: Mapping[int, datetime]
+    """Since when each chunk has been as it is, at least."""
+    now: datetime
     rate: float
     eta_seconds: float | None
     elapsed_seconds: float
@@ -65,6 +72,11 @@ class View:
         """Rows by outcome; while chunks are still being read at least what the closed ones have."""
         known = self.progress.counts
         return max(known, self.batch.counts, key=lambda counts: counts.total) if self.stale_chunks else known
+
+    @property
+    def export(self) -> Export | None:
+        """The export of the last attempt, if it has ended and one was begun."""
+        return self.history.exports.get(self.batch.attempt) if self.batch.status.final else None
 
     @property
     def redriven(self) -> int:
@@ -87,7 +99,12 @@ class BatchFeed:
     _read_at: dict[int, int] = field(default_factory=dict)
     _sampled: dict[int, SampledChunk] = field(default_factory=dict)
     _waiting: dict[int, Waiting] = field(default_factory=dict)
-    _export: Export | None = None
+    _history: History = field(default_factory=History)
+    _corrections: Sequence[Corrections] = ()
+    _corrections_of: int = 0
+    """The sum of generations that corrections have given chunks, as it was when they were read."""
+    _moved_at: datetime | None = None
+    _since: dict[int, datetime] = field(default_factory=dict)
     _top: Top = field(default_factory=Top)
     _top_of: tuple[int, ...] = ()
     _meter: Meter = field(default_factory=Meter)
@@ -121,14 +138,17 @@ class BatchFeed:
         batch = self._batch
         if batch is None:
             return
+        if before != batch:
+            self._moved_at = self.now()
         if before is not None and reopened(before, batch):
             self._fresh.clear()
-            self._export, self._top_of, self._meter = None, (), Meter()
+            self._top_of, self._meter = (), Meter()
         if batch.status is BatchStatus.REJECTED:
             return
         numbers = self._next_chunks(batch)
         if numbers:
             for chunk in self.reader.repository.chunks(batch.id, numbers):
+                self._note(batch, chunk)
                 self._chunks[chunk.key.number] = chunk
                 self._fresh.add(chunk.key.number)
             self._read_at |= dict.fromkeys(numbers, self._step)
@@ -138,7 +158,10 @@ class BatchFeed:
 
     def _read_aside(self, batch: Batch, left: int) -> None:
         """Make so many requests beside those for counters: samples and reasons by turns, now and then the others."""
-        now_and_then = {0: self._read_export, 2: self._read_waiting}.get(self._step % 5)
+        turns = {0: self._read_history, 2: self._read_waiting, 3: self._read_corrections}
+        turn = self._step % 5
+        # A batch that has ended is read every five seconds, and its results are written within as many.
+        now_and_then = self._read_history if batch.status.final and turn != 3 else turns.get(turn)  # noqa: PLR2004
         if now_and_then is not None and now_and_then(batch):
             left -= 1
         for read in (self._read_sample, self._read_reasons) * 2:
@@ -227,11 +250,24 @@ class BatchFeed:
         self._waiting = self.reader.waiting(undone[:MAX_KEYS])
         return True
 
-    def _read_export(self, batch: Batch) -> bool:
-        if not batch.status.final or (self._export and self._export.exported_at):
-            return False
-        self._export = Exports(table=self.reader.repository.table).find(batch.id, batch.attempt)
+    def _read_history(self, batch: Batch) -> bool:
+        self._history = read_history(self.reader, batch, self.now())
         return True
+
+    def _read_corrections(self, batch: Batch) -> bool:
+        corrected = sum(chunk.corrected_generation for chunk in self._chunks.values())
+        if corrected == self._corrections_of:
+            return False
+        self._corrections, self._corrections_of = corrections_of(self.reader, batch.id), corrected
+        return True
+
+    def _note(self, batch: Batch, chunk: Chunk) -> None:
+        """Note since when a chunk is as it is, which its item does not say; one that is only planned always was."""
+        before = self._chunks.get(chunk.key.number)
+        if before is None:
+            self._since[chunk.key.number] = self.now() if chunk.version else datetime.fromisoformat(batch.created_at)
+        elif before.version != chunk.version or before.state is not chunk.state:
+            self._since[chunk.key.number] = self._moved_at = self.now()
 
     def _view_progress(self, batch: Batch) -> Progress:
         return Progress(batch=batch, chunks=self._chunks, waiting=self._waiting)
@@ -246,7 +282,11 @@ class BatchFeed:
             progress=progress,
             top=self._top,
             sampled=list(self._sampled.values()),
-            export=self._export,
+            history=self._history,
+            corrections=self._corrections,
+            unmoved_since=self._history.unmoved_since(progress, self._moved_at or self.now(), self.now()),
+            chunks_since=dict(self._since),
+            now=self.now(),
             rate=self._meter.rate if known else 0.0,
             eta_seconds=self._meter.eta_seconds(progress.found - progress.counts.total) if known else None,
             elapsed_seconds=elapsed_seconds(progress, self.now()),

@@ -1,41 +1,38 @@
 """The page of one batch: how far it is, what it looks like, what went wrong, and what can be done."""
 
-import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import events, run, ui
 
 from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
-from chalicelib.store.chunk import ChunkState
-from chalicelib.store.items import Outcome
+from chalicelib.store.items import Counts, Outcome
 from tally.batch import audit as auditing
 from tally.batch import cost as costing
-from tally.batch import failures, hold, redrive, repair
+from tally.batch import hold, redrive, repair
 from tally.batch.picture import short_status
-from tally.batch.reasons import Group, normal
 from tally.look import duration, share
 from tally.output import Output
 from tally.stages.services import services, table
-from tally.ui import charts
+from tally.ui import charts, downloads, heat_map
 from tally.ui.actions import button, perform
+from tally.ui.attempts_panel import AttemptsPanel
 from tally.ui.batch_feed import View
+from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
+from tally.ui.flow_panel import FlowPanel
 from tally.ui.frame import Trouble, colour_of, page
+from tally.ui.groups_panel import GroupsPanel, redriven
+from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
-
-_STATES = {
-    ChunkState.PLANNED: "planned, ingest reads them",
-    ChunkState.READY: "ready, process runs them",
-    ChunkState.COUNTING: "counting, finish counts them",
-    ChunkState.CLOSED: "closed by settle",
-}
 
 
 def register(console: Console) -> None:
     """Have the console show the page."""
     ui.page("/batch/{batch_id}")(lambda batch_id: _BatchPage(console, batch_id))
+    downloads.register(console)
 
 
 class _BatchPage:
@@ -43,7 +40,6 @@ class _BatchPage:
         self._console, self._id = console, batch_id
         self._feed = console.feed(batch_id)
         self._shown: tuple[Any, ...] = ()
-        self._groups_shown: Any = None
         with page(console, batch_id):
             self._trouble = Trouble()
             with ui.row().classes("w-full items-center"):
@@ -56,43 +52,41 @@ class _BatchPage:
             self._speed = ui.label().classes("tally-text text-sm")
             self._waiting = ui.label().classes("tally-text text-sm text-primary")
             self._actions()
-            self._flow = ui.row().classes("w-full items-stretch gap-1")
+            self._flow = FlowPanel(console)
             with ui.grid().classes("w-full grid-cols-1 md:grid-cols-2 gap-3"):
                 self._over_time = self._chart("Rows over time", "over-time")
                 self._heat = self._chart("Chunks", "heat")
                 self._durations = self._chart("How long rows took", "durations")
-                with ui.card().classes("w-full").props("flat bordered"):
-                    ui.label("Find a row").classes("font-bold")
+                with _card("Find a row"):
                     row_panel(console, batch_id)
-            with ui.card().classes("w-full").props("flat bordered"):
-                ui.label("Why rows did not succeed").classes("font-bold")
-                self._groups = ui.column().classes("w-full gap-2").mark("groups")
-                self._all = self._said_by("Read every reason", self._read_groups)
-            with ui.card().classes("w-full").props("flat bordered"):
-                ui.label("Results").classes("font-bold")
-                self._results = ui.label("Not exported yet.").classes("tally-text")
-                self._fetch = ui.label(f"tally results {batch_id}{self._at}").classes("tally-command")
-            with ui.card().classes("w-full").props("flat bordered"):
-                ui.label("Cost").classes("font-bold")
+            with _card("Rows of a chunk"):
+                self._chunk = ChunkPanel(console, batch_id)
+            self._heat[0].on_point_click(self._square_clicked)
+            with _card("Why rows did not succeed"):
+                self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
+                self._said_by("Read every reason", self._groups.read_all)
+            with _card("Attempts"):
+                self._attempts = AttemptsPanel()
+            with _card("Results"):
+                self._results = ResultsPanel(console, batch_id)
+                self._said_by("Verify", self._results.verify)
+            with _card("Cost"):
                 self._said_by("Estimate", self._cost)
-            with ui.card().classes("w-full").props("flat bordered"):
-                ui.label("Audit").classes("font-bold")
+            with _card("Audit"):
                 ui.label("Counts the batch again from the markers of its rows alone.").classes("text-sm opacity-70")
                 self._said_by("Audit", lambda report: auditing.run(report, console.reader, batch_id))
         ui.timer(1.0, self._tick)
 
-    @property
-    def _at(self) -> str:
-        return f" --stage {shlex.quote(self._console.stage.name)}"
-
     def _chart(self, title: str, name: str) -> tuple[ui.echart, ui.label]:
-        with ui.card().classes("w-full").props("flat bordered"):
-            ui.label(title).classes("font-bold")
+        with _card(title):
             chart = ui.echart(charts.base() | {"xAxis": {}, "yAxis": {}, "series": []})
             chart.classes(f"tally-chart chart-{name}").mark(name)
             if name == "heat":
                 self._legend = ui.row().classes("gap-2")
             return chart, ui.label().classes("text-sm opacity-70 tally-text")
+
+    async def _square_clicked(self, event: events.EChartPointClickEventArguments) -> None:
+        await self._chunk.clicked(event.data_index)
 
     def _said_by(self, label: str, act: Callable[[Output], Any]) -> ui.button:
         """Show a button that only looks, and under it what it says."""
@@ -114,7 +108,7 @@ class _BatchPage:
         costing.show(output, costing.of(self._console.stage, batch, utc_now()))
 
     def _actions(self) -> None:
-        console, name, at = self._console, self._id, self._at
+        console, name, at = self._console, self._id, self._console.at
         again = self._feed.refresh
         with ui.row().classes("gap-2"):
             self._pause = button(
@@ -146,7 +140,15 @@ class _BatchPage:
                 "Redrive failed rows",
                 "Every failed row runs again.",
                 f"tally redrive {name}{at}",
-                lambda report: self._redriven(report, redrive.Which()),
+                lambda report: redriven(console, report, name, redrive.Which()),
+                again,
+            )
+            self._read_again = button(
+                console,
+                "Read rejected rows again",
+                "Every rejected row is read again from the file, by the job as it is deployed now.",
+                f"tally redrive {name} --rejected{at}",
+                lambda report: redriven(console, report, name, redrive.Which(outcome=Outcome.REJECTED)),
                 again,
             )
             button(
@@ -161,24 +163,10 @@ class _BatchPage:
     def _hold(self, output: Output, wanted: Hold | None) -> None:
         hold.run(output, self._console.reader, table(self._console.stage), self._id, wanted)
 
-    def _redriven(self, output: Output, which: redrive.Which) -> None:
-        stage = self._console.stage
-        redrive.run(output, self._console.reader, self._id, which, table=table(stage), s3=stage.s3)
-
     def _repair(self, output: Output) -> None:
         console = self._console
         repair.run(output, console.reader, services(console.workspace, console.stage).reconciler, self._id)
         auditing.run(output, console.reader, self._id)
-
-    def _read_groups(self, output: Output) -> None:
-        batch = self._console.reader.require(self._id)
-        grouping = failures.run(output, self._console.reader, batch)
-        counts = {
-            outcome: sum(group.rows for group in grouping.groups if group.outcome is outcome)
-            for outcome in failures.UNSUCCESSFUL
-        }
-        output.say(", ".join(f"{rows:,} {outcome}" for outcome, rows in counts.items()))
-        self._groups_shown = ("all", grouping.groups)
 
     async def _tick(self) -> None:
         await self._trouble.guarded(self._read)
@@ -205,7 +193,7 @@ class _BatchPage:
         )
         self._speed.set_text(_speed(view))
         self._waiting.set_text(_waiting(view, show_data=self._console.show_data))
-        self._enable(batch, counts.failed)
+        self._enable(batch, counts)
         # What has not changed is not sent again: charts are most of what travels.
         versions = sum(chunk.version for chunk in view.progress.chunks.values())
         now = (
@@ -214,20 +202,23 @@ class _BatchPage:
             len(view.progress.chunks),
             sum(each.version for each in view.sampled),
             len(view.sampled),
+            heat_map.standing_chunks(view),
         )
         if now != self._shown:
             self._shown = now
             self._draw(view)
-        self._show_groups(view)
-        self._show_results(view)
+        for panel in (self._flow, self._groups, self._attempts, self._results):
+            panel.show(view)
+        self._chunk.know(view)
 
-    def _enable(self, batch: Batch, failed: int) -> None:
+    def _enable(self, batch: Batch, counts: Counts) -> None:
         running = not batch.status.final
         for each, enabled in (
             (self._pause, running and batch.hold is None),
             (self._resume, running and batch.hold is Hold.PAUSED),
             (self._cancel, running and (batch.hold is None or not batch.hold.stops)),
-            (self._redrive, bool(failed) and batch.status is not BatchStatus.REJECTED),
+            (self._redrive, bool(counts.failed) and batch.status is not BatchStatus.REJECTED),
+            (self._read_again, bool(counts.rejected) and batch.status is not BatchStatus.REJECTED),
         ):
             if each:
                 each.set_enabled(enabled)
@@ -240,12 +231,12 @@ class _BatchPage:
         if found:
             median, slow = charts.percentiles(found)
             took = f"p50 {median:,.0f} ms, p99 {slow:,.0f} ms. {sample}"
-        each = charts.chunks_of_cell(total)
+        each = heat_map.chunks_of_cell(total)
         squares = f"A square is {each:,} chunks. " if each > 1 else "A square is a chunk. "
         unread = f"{view.stale_chunks:,} are being read." if view.stale_chunks else ""
         for (chart, label), options, text in (
             (self._over_time, charts.rows_over_time(view), sample),
-            (self._heat, charts.heat_map(view), squares + unread),
+            (self._heat, heat_map.heat_map(view), squares + unread),
             (self._durations, charts.durations(view), took),
         ):
             chart.options.clear()
@@ -253,72 +244,17 @@ class _BatchPage:
             label.set_text(text)
         self._legend.clear()
         with self._legend:
-            for text, colour in charts.kinds(view):
+            for text, colour, chunks in heat_map.kinds(view):
                 with ui.row().classes("items-center gap-1 no-wrap"):
                     ui.element("span").style(f"background: {colour}; width: 12px; height: 12px")
-                    ui.label(text).classes("text-sm")
-        self._flow.clear()
-        chunks = view.progress.chunks.values()
-        with self._flow:
-            for state, what in _STATES.items():
-                of = [chunk for chunk in chunks if chunk.state is state]
-                rows = sum(chunk.expected_rows - chunk.counts.total for chunk in of)
-                with ui.card().classes("grow q-pa-sm").props("flat bordered"):
-                    ui.label(f"{len(of):,} chunks").classes("font-bold")
-                    ui.label(what).classes("text-sm")
-                    if rows:
-                        ui.label(f"{rows:,} rows wait here").classes("text-sm text-primary")
+                    ui.label(f"{text}: {chunks:,}").classes("text-sm")
 
-    def _show_groups(self, view: View) -> None:
-        # All that was read on demand stays until something moves.
-        if self._groups_shown and self._groups_shown[0] == "all":
-            groups, note = self._groups_shown[1], ""
-            self._groups_shown = ("shown", view.top)
-        elif self._groups_shown and self._groups_shown[1] == view.top:
-            return
-        else:
-            groups, note = view.top.groups, view.top.note.replace("`tally failures ID` reads", "the button below reads")
-            self._groups_shown = ("top", view.top)
-        self._groups.clear()
-        with self._groups:
-            if not groups:
-                ui.label("No row has failed or was rejected, as far as is known.").classes("text-sm")
-            for group in groups:
-                self._group(view.batch, group)
-            if note:
-                ui.label(note).classes("text-sm opacity-70")
 
-    def _group(self, batch: Batch, group: Group) -> None:
-        rejected = group.outcome is Outcome.REJECTED
-        with ui.row().classes("w-full items-center no-wrap"):
-            ui.badge(f"{group.rows:,} {group.outcome}").props(f"color={colour_of(group.outcome.value)}")
-            with ui.column().classes("grow gap-0"):
-                ui.label(group.pattern).classes("tally-text")
-                if self._console.show_data:
-                    ui.label(f"for example row {group.example.row}: {normal(group.example.text)}").classes(
-                        "tally-text text-sm opacity-70"
-                    )
-            which = redrive.Which(outcome=group.outcome, reason=group.pattern)
-            button(
-                self._console,
-                "Read again" if rejected else "Redrive",
-                f"Exactly the rows of this group {'are read' if rejected else 'run'} again: {group.pattern}",
-                failures.redrive_command(batch, group, self._console.stage.name),
-                lambda report: self._redriven(report, which),
-                self._feed.refresh,
-            )
-
-    def _show_results(self, view: View) -> None:
-        export, batch = view.export, view.batch
-        if export is None:
-            text = "Not exported." if batch.published_attempt >= batch.attempt else "Not exported yet."
-        elif not export.exported_at:
-            text = f"{export.written:,} of {len(export.pieces):,} files are written."
-        else:
-            until = f", kept until {export.results_expire_at[:10]}" if export.results_expire_at else ""
-            text = f"{export.parts:,} files of results and failed.csv in {export.prefix}{until}"
-        self._results.set_text(text)
-        self._fetch.set_visibility(bool(export and export.exported_at))
+@contextmanager
+def _card(title: str) -> Iterator[None]:
+    with ui.card().classes("w-full").props("flat bordered"):
+        ui.label(title).classes("font-bold")
+        yield
 
 
 def _speed(view: View) -> str:
@@ -327,8 +263,6 @@ def _speed(view: View) -> str:
     if not batch.status.final:
         parts += [f"{view.rate:,.0f} rows/s", f"ETA {duration(view.eta_seconds)}"]
     parts.append(f"elapsed {duration(view.elapsed_seconds)}")
-    if view.redriven:
-        parts.append(f"{view.redriven:,} outcomes taken back by redrives")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""The charts of a batch as options of ECharts: rows over time, chunks as a heat map, how long rows took."""
+"""The charts of a batch as options of ECharts: rows over time, and how long rows took."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,27 +6,14 @@ from datetime import datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
-from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import Counts, Outcome
 from tally.ui.batch_feed import View
 
-MAX_CELLS = 1000
-"""Squares of the heat map: of more chunks each stands for several neighbours, and shows the worst of them."""
 _BUCKETS = 60
 _INK = "#7a7a7a"
 """Readable on white and on black."""
+_MARK = "#e08600"
 COLOURS = {Outcome.SUCCEEDED: "#2e9e5b", Outcome.FAILED: "#d64545", Outcome.REJECTED: "#a855c7"}
-CELLS = (
-    ("not read yet", "#9993"),
-    ("closed, all succeeded", "#2e9e5b"),
-    ("counting", "#3b82f6"),
-    ("ready, nothing counted", "#7fb2f0"),
-    ("planned, to be read", "#c9a227"),
-    ("rejected rows", "#a855c7"),
-    ("failed rows", "#f08c6c"),
-    ("half or more failed", "#c02626"),
-)
-"""Kinds of squares with their colours, the one that matters most last."""
 _EDGES_MS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 900_000)
 
 
@@ -81,69 +68,6 @@ def rows_over_time(view: View) -> dict[str, Any]:
     }
 
 
-def _kind(chunk: Chunk | None) -> int:
-    if chunk is None:
-        return 0
-    if chunk.counts.failed * 2 >= max(1, chunk.expected_rows):
-        return 7
-    if chunk.counts.failed:
-        return 6
-    if chunk.counts.rejected:
-        return 5
-    return {ChunkState.PLANNED: 4, ChunkState.READY: 3, ChunkState.COUNTING: 2, ChunkState.CLOSED: 1}[chunk.state]
-
-
-def chunks_of_cell(total: int) -> int:
-    """Return how many neighbouring chunks a square stands for."""
-    return max(1, -(-total // MAX_CELLS))
-
-
-def heat_map(view: View) -> dict[str, Any]:
-    """Return a square for each chunk, or for a few neighbours; the tooltip says what each is."""
-    chunks = view.progress.chunks
-    total = view.batch.chunks if view.batch.chunks is not None else len(chunks)
-    each = chunks_of_cell(total)
-    count = -(-total // each)
-    columns = max(1, min(50, count))
-    cells: list[dict[str, Any]] = []
-    for cell in range(count):
-        numbers = range(cell * each, min(total, (cell + 1) * each))
-        found = [chunks.get(number) for number in numbers]
-        kind = max(_kind(chunk) for chunk in found)
-        known = [chunk for chunk in found if chunk is not None]
-        counts = sum((chunk.counts for chunk in known), Counts())
-        name = f"chunk {numbers[0]:,}" + (f" to {numbers[-1]:,}" if len(numbers) > 1 else "")
-        name += f": {CELLS[kind][0]}"
-        if known:
-            rows = sum(chunk.expected_rows for chunk in known)
-            name += f"\n{counts.total:,} of {rows:,} rows, {counts.failed:,} failed, {counts.rejected:,} rejected"
-        cells.append({"name": name, "value": [cell % columns, cell // columns, kind]})
-    pieces = [{"value": kind, "color": colour} for kind, (_, colour) in enumerate(CELLS)]
-    hidden = {"show": False, "type": "category", "splitArea": {"show": False}}
-    return base() | {
-        "grid": {"left": 8, "right": 8, "top": 8, "bottom": 8},
-        "tooltip": {"trigger": "item", "renderMode": "richText", ":formatter": "found => found.name"},
-        "xAxis": hidden | {"data": list(range(columns))},
-        "yAxis": hidden | {"data": list(range(max(1, -(-count // columns)))), "inverse": True},
-        "visualMap": {"show": False, "type": "piecewise", "dimension": 2, "pieces": pieces},
-        "series": [
-            {
-                "type": "heatmap",
-                "data": cells,
-                "itemStyle": {"borderWidth": 1, "borderColor": "rgba(128,128,128,0.35)"},
-            }
-        ],
-    }
-
-
-def kinds(view: View) -> list[tuple[str, str]]:
-    """Return the kinds of chunks that there are, each with its colour, for a legend."""
-    total = view.batch.chunks or 0
-    found = {_kind(chunk) for chunk in view.progress.chunks.values()}
-    found |= {0} if len(view.progress.chunks) < total else set()
-    return [CELLS[kind] for kind in sorted(found)]
-
-
 def durations_of(view: View) -> list[int]:
     """Return how many milliseconds the rows of the sampled chunks took."""
     return [took for chunk in view.sampled for took in chunk.durations_ms]
@@ -158,17 +82,22 @@ def percentiles(durations_ms: Sequence[int]) -> tuple[float, float]:
 
 
 def durations(view: View) -> dict[str, Any]:
-    """Return how many of the sampled rows took how long."""
+    """Return how many of the sampled rows took how long, with a line each at the median and the 99th percentile."""
     found = durations_of(view)
     last = next((at for at in range(len(_EDGES_MS)) if not found or _EDGES_MS[at] > max(found)), len(_EDGES_MS) - 1)
-    edges = _EDGES_MS[: last + 1]
-    bins = list(pairwise(edges))
+    bins = list(pairwise(_EDGES_MS[: last + 1]))
+    marks = [("p50", "p99")[at] + f" {_took(ms)}" for at, ms in enumerate(percentiles(found))] if found else []
+    places = [_place(ms, bins) for ms in percentiles(found)] if found else []
     return base() | {
-        "xAxis": {
-            "type": "category",
-            "data": [f"< {_time(high)}" for _, high in bins],
-            "axisLabel": {"color": _INK, "hideOverlap": True},
-        },
+        "xAxis": [
+            {
+                "type": "category",
+                "data": [f"< {_time(high)}" for _, high in bins],
+                "axisLabel": {"color": _INK, "hideOverlap": True},
+            },
+            # The bars stand on names; a line between two of them needs numbers.
+            {"type": "value", "min": 0, "max": max(1, len(bins)), "show": False},
+        ],
         "yAxis": {"type": "value", "axisLabel": {"color": _INK}, "splitLine": {"lineStyle": {"opacity": 0.2}}},
         "series": [
             {
@@ -177,10 +106,46 @@ def durations(view: View) -> dict[str, Any]:
                 "color": "#3b82f6",
                 "barCategoryGap": "8%",
                 "data": [sum(low <= took < high for took in found) for low, high in bins],
-            }
+            },
+            {
+                "type": "line",
+                "xAxisIndex": 1,
+                "data": [],
+                "silent": True,
+                "markLine": {
+                    "symbol": "none",
+                    "silent": True,
+                    "lineStyle": {"color": _MARK, "type": "dashed", "width": 2},
+                    "data": [
+                        {
+                            "xAxis": place,
+                            # One above the other: they are the same where all rows took as long.
+                            "label": {
+                                "formatter": label,
+                                "color": _INK,
+                                "fontWeight": "bold",
+                                "distance": [0, 4 + 14 * at],
+                                "align": "right" if place > len(bins) * 0.8 else "left" if place < 1 else "center",
+                            },
+                        }
+                        for at, (label, place) in enumerate(zip(marks, places, strict=True))
+                    ],
+                },
+            },
         ],
     }
 
 
+def _place(ms: float, bins: Sequence[tuple[int, int]]) -> float:
+    """Return where a duration is among the bins: a whole number is the beginning of one."""
+    at = next((at for at, (_, high) in enumerate(bins) if ms < high), len(bins) - 1)
+    low, high = bins[at]
+    return at + min(1.0, (ms - low) / (high - low))
+
+
+def _took(ms: float) -> str:
+    return f"{ms / 1000:,.1f} s" if ms >= 1000 else f"{ms:,.0f} ms"  # noqa: PLR2004  a second has as many
+
+
 def _time(ms: int) -> str:
-    return f"{ms // 1000:,} s" if ms >= 1000 else f"{ms} ms"  # noqa: PLR2004  a second has as many
+    return f"{ms // 1000:,} s" if ms >= 1000 else f"{ms} ms"  # noqa: PLR2004  likewise

@@ -1,6 +1,7 @@
 """What all pages of a console share: the stage, twice, what may be done and shown, and what was read already."""
 
 import secrets
+import shlex
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from tally.stages.workspace import Workspace
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.budget import Gate, paced
 from tally.ui.list_feed import ListFeed
+from tally.ui.stage_feed import StageFeed
 
 _MAX_FEEDS = 16
 """Batches of which what was read is kept."""
@@ -45,6 +47,16 @@ class Console:
     def list_feed(self) -> ListFeed:
         """What is known of all batches."""
         return ListFeed(reader=self._reader(self.watched))
+
+    @cached_property
+    def stage_feed(self) -> StageFeed:
+        """What is known of the stage itself."""
+        return StageFeed(stage=self.watched)
+
+    @property
+    def at(self) -> str:
+        """What a command needs so that it is about this stage."""
+        return f" --stage {shlex.quote(self.stage.name)}"
 
     @property
     def reader(self) -> Reader:

@@ -16,6 +16,9 @@ _STYLE = """
 .tally-said { white-space: pre-wrap; overflow-wrap: anywhere; font-family: monospace; font-size: 12px; }
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
+.tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
+.tally-step { position: relative; }
+.tally-late { border-color: #e08600; border-width: 2px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
 @layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */
   :focus-visible, .q-field--focused .q-field__control { outline: 2px solid #3b82f6 !important; outline-offset: 2px; }

@@ -228,8 +228,9 @@ class Browser:
         return (described or "") if drawn else ""
 
 
-@pytest.fixture(scope="session")
-def driver() -> Iterator[webdriver.Chrome]:
+@contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """Run a headless browser for the block."""
     browser, driver = programs()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
@@ -242,6 +243,12 @@ def driver() -> Iterator[webdriver.Chrome]:
         yield made
     finally:
         made.quit()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[webdriver.Chrome]:
+    with chromium() as made:
+        yield made
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tally.batch.reader import Reader
 from tally.stages.stage import Stage
-from tally.ui import charts
+from tally.ui import heat_map
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.budget import Gate, paced
 from tally.ui.list_feed import ListFeed, Wanted
@@ -62,7 +62,7 @@ def test_a_million_rows_are_a_picture_after_two_requests_and_three_a_second_fill
     seen = sorted(view.progress.chunks)
     assert (len(seen), seen[0]) == (100, 0)
     assert seen[-1] >= 1980, "the first hundred chunks are spread over the file"
-    assert len(charts.heat_map(view)["series"][0]["data"]) == 1000
+    assert len(heat_map.heat_map(view)["series"][0]["data"]) == 1000
 
     steps(time, feed.step, 60)
     view = feed.step()

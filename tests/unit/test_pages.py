@@ -65,6 +65,11 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
 
 
+def test_a_durable_function_pays_for_each_item_of_its_map() -> None:
+    assert price_table.durable(1_000_000, rows_an_operation=1) == pytest.approx(8)
+    assert price_table.durable(1_000_000, rows_an_operation=1000) == pytest.approx(0.008)
+
+
 def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
     """Rounded: the table of the bench has them in full."""
     bench = (DOCS / "performance.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Reconcile: find batches that do not move, recount them from their markers, and send again what was lost."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -208,11 +208,15 @@ class Reconciler:
         return Standstills(table=self.table, patience=self.patience, clock=self.clock)
 
     def _snapshot(self, batch: Batch) -> str:
-        chunks = self._repository.chunks(batch.id, range(batch.chunks or 0))
-        counted = sum((chunk.counts for chunk in chunks), Counts()).total
-        planned = batch.cursor.chunks if batch.cursor else len(chunks)
-        unpacked = batch.unpacking.read if batch.unpacking else 0
-        return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
+        return snapshot_of(batch, self._repository.chunks(batch.id, range(batch.chunks or 0)))
+
+
+def snapshot_of(batch: Batch, chunks: Collection[Chunk]) -> str:
+    """Return what is another text once a batch has moved; ``chunks`` are all of a batch that is planned, else none."""
+    counted = sum((chunk.counts for chunk in chunks), Counts()).total
+    planned = batch.cursor.chunks if batch.cursor else len(chunks)
+    unpacked = batch.unpacking.read if batch.unpacking else 0
+    return f"{batch.attempt} {batch.status} {unpacked} {planned} {batch.remaining} {counted}"
 
 
 def _may_be_chained(batch: Batch) -> bool:

@@ -1,11 +1,11 @@
 """Standstill: for how long something has made no progress, by snapshots that are kept beside it."""
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
 from chalicelib.clock import Clock, utc_now
-from chalicelib.store.items import batch_pk, key, number, text
+from chalicelib.store.items import Item, batch_pk, key, number, number_of, text, text_of
 from chalicelib.store.table import Put
 
 if TYPE_CHECKING:
@@ -25,6 +25,15 @@ class Standstill:
     seconds: float
     repairs: int
 
+    @classmethod
+    def from_item(cls, item: Item, now: datetime) -> Self:
+        """Read the item of a progress snapshot."""
+        return cls(
+            snapshot=text_of(item, "snapshot"),
+            seconds=now.timestamp() - number_of(item, "since"),
+            repairs=number_of(item, "repairs"),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standstills:
@@ -38,9 +47,9 @@ class Standstills:
     def seen(self, batch_id: str, snapshot: str) -> Standstill | None:
         """Return for how long a snapshot has been the same, None if it is new; keeps it then."""
         noted = self.table.get(batch_pk(batch_id), self.sk)
-        if noted and noted["snapshot"]["S"] == snapshot:
-            stood = self.clock().timestamp() - int(noted["since"]["N"])
-            return Standstill(snapshot=snapshot, seconds=stood, repairs=int(noted["repairs"]["N"]))
+        standstill = Standstill.from_item(noted, self.clock()) if noted else None
+        if standstill and standstill.snapshot == snapshot:
+            return standstill
         self.note(batch_id, snapshot)
         return None
 

@@ -19,7 +19,7 @@ from tally.cli import tally
 from tally.corrections import matching, problems
 from tally.draft import columns, sample
 from tally.testing import configuration
-from tally.ui import batch_feed, batches_page, budget, charts, server, submit_page
+from tally.ui import batch_feed, batches_page, budget, heat_map, server, submit_page
 from tests.support.inventory import REPO
 
 WORDS = {1: "one", 2: "two", 3: "three", 5: "five", 6: "six", 7: "seven", 10: "ten", 50: "fifty"}
@@ -66,7 +66,7 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/console.md", "{} by default, or a free one", str(server.DEFAULT_PORT)),
     ("docs/console.md", "newest first, {} a page", str(batches_page._PAGE)),
     ("docs/console.md", "from up to {} chunks", str(batch_feed.SAMPLED_CHUNKS)),
-    ("docs/console.md", "more than {} chunks a square", f"{charts.MAX_CELLS:,}"),
+    ("docs/console.md", "more than {} chunks a square", f"{heat_map.MAX_CELLS:,}"),
     ("docs/console.md", "over its first {} rows", f"{submit_page._TRIED_ROWS:,}"),
     ("docs/console.md", "at most {} requests a second", WORDS[budget.MAX_REQUESTS_A_SECOND]),
     ("docs/jobs.md", "rows of a chunk at most, up to {}, instead", f"{jobs._MAX_CHUNK_ROWS:,}"),
@@ -105,11 +105,11 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/faq.md", "| one row's time | {} s, heavy", str(function("process", "timeout_seconds"))),
     ("docs/faq.md", "s, heavy {} s |", HEAVY_SECONDS),
     ("docs/failures.md", "They read at most {} chunks", str(failures.MAX_SAMPLED_CHUNKS)),
-    ("docs/failures.md", "show the {} reasons that most failed rows have", WORDS[failures.MAX_TOP]),
+    ("docs/failures.md", "show the {} most frequent reasons", WORDS[failures.MAX_TOP]),
     ("docs/failures.md", "A pattern has about {} characters", str(reasons._MAX_PATTERN_CHARACTERS)),
-    ("docs/failures.md", "After {} different sentences", f"{reasons.MAX_SENTENCES:,}"),
-    ("docs/failures.md", "takes more than {} forms", WORDS[reasons.MAX_FORMS]),
-    ("docs/failures.md", "the first {} of them, and all are counted", str(problems.MAX_SHOWN)),
+    ("docs/failures.md", "After {} different reasons", f"{reasons.MAX_SENTENCES:,}"),
+    ("docs/failures.md", "with more than {} forms", WORDS[reasons.MAX_FORMS]),
+    ("docs/failures.md", "The first {} lines that cannot run are named", str(problems.MAX_SHOWN)),
     ("docs/failures.md", "are over {} MiB together", str(matching.MAX_CHUNK_BYTES // MIB)),
     ("docs/failures.md", "`--limit` ({} by default)", option("rows", "limit")),
     ("docs/runbook.md", "sent again, up to {} times", str(dead_letters.MAX_RETURNS)),
