@@ -186,7 +186,7 @@ def _signal(groups: Sequence[int], number: signal.Signals) -> None:
 
 
 def _only_for_me(path: Path) -> BinaryIO:
-    """Return a new file that nobody else may read, for an address is in it."""
+    """Return a new file that only its owner may read, because an address is in it."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
