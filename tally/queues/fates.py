@@ -1,4 +1,4 @@
-"""What became of dead letters: of those in a queue, and of those that the function ``dead_letters`` has taken."""
+"""The outcome of dead letters: of those in a queue, and of those that the function ``dead_letters`` has taken."""
 
 import json
 from collections import deque
@@ -26,7 +26,7 @@ MAX_HISTORY = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What became of a dead letter, in a sentence, and the command that does more about it; empty if none does."""
+    """The outcome of a dead letter in a sentence, and the command for the next step; empty if there is none."""
 
     queue: DeadQueue
     letter: Letter
@@ -61,7 +61,7 @@ class Taken:
 
 
 def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Letter]]) -> list[Fate]:
-    """Return what became of dead letters that are in queues, by what the table says now.
+    """Return the outcome of dead letters that are in queues, by the present state of the table.
 
     It reads the chunk, or else the batch, that each is about: a hundred of them take a request.
     """
@@ -153,7 +153,7 @@ def _fate(
 
 
 def _of_copy(letter: Letter, chunk: Chunk | None, batch: str) -> tuple[str, str]:
-    """Return what became of a dead letter of which ``dead_letters`` kept a copy."""
+    """Return the outcome of a dead letter of which ``dead_letters`` kept a copy."""
     origin = str(letter.attributes.get("queue", {}).get("StringValue", ""))
     if origin.endswith("plan-failures"):
         return "its upload was planned again, or its batch was rejected", ""
