@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -13,6 +14,10 @@ for _name in ("COLUMNS", "LINES"):
     # written to a pipe would be folded at 80 columns. It does so behind the back of os.environ, so both are told.
     os.environ.pop(_name, None)
     os.unsetenv(_name)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background (`make test &`) with interrupts ignored, and so would be every process
+    # that a test starts and interrupts. What has a handler here has its usual effect there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

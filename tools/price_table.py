@@ -27,6 +27,8 @@ _GLUE_DPUS = 2
 _VCPUS_A_DPU = 4
 _FARGATE_GB = 2
 _CENT = 0.01
+_BATCH_ROWS = 1000
+"""As in the bench's Distributed Map of batches."""
 
 
 def glue(job_seconds: float) -> float:
@@ -42,6 +44,11 @@ def fargate(job_seconds: float) -> float:
     return hours * (prices.FARGATE_VCPU_HOUR + _FARGATE_GB * prices.FARGATE_GB_HOUR)
 
 
+def durable(rows: float, *, rows_an_operation: int) -> float:
+    """Return the dollars of the operations of durable functions that map over rows, the least that they cost."""
+    return rows / rows_an_operation * prices.DURABLE_OPERATION
+
+
 def table(bench: str) -> str:
     """Return the table; raises ClickException where the page of the bench lacks a figure."""
     measured = {found["name"]: float(found["dollars"]) for found in _DOLLARS.finditer(bench)}
@@ -49,6 +56,9 @@ def table(bench: str) -> str:
     if not measured or job is None:
         raise click.ClickException(f"{BENCH.name} has no dollars a million rows, or no time of the job alone.")
     rows = [(name, [dollars * millions for millions in MILLIONS]) for name, dollars in measured.items()]
+    for size, name in ((1, "an operation a row"), (_BATCH_ROWS, f"{_BATCH_ROWS} rows an operation")):
+        dollars = [durable(millions * prices.MILLION, rows_an_operation=size) for millions in MILLIONS]
+        rows.append((f"durable functions, {name}, at least", dollars))
     seconds = [float(job["seconds"]) * millions for millions in MILLIONS]
     rows.append(("AWS Glue, 2 DPU", [glue(each) for each in seconds]))
     rows.append(("AWS Batch on Fargate, 1 vCPU and 2 GB a task", [fargate(each) for each in seconds]))

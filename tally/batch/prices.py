@@ -37,6 +37,8 @@ TRANSITION = 25e-6
 """Of a standard workflow, Distributed Map's parent included: one for each child that it starts."""
 EXPRESS_REQUEST = 1e-6
 EXPRESS_GB_SECOND = 0.00001667
+DURABLE_OPERATION = 8e-6
+"""Of a durable function: each item of a map is one at least; the data that it writes is billed beside it."""
 GLUE_DPU_HOUR = 0.44
 FARGATE_VCPU_HOUR = 0.04048
 FARGATE_GB_HOUR = 0.004445

@@ -1,25 +1,31 @@
-"""The page of a stage: its queues, its dead letters, and what doctor says."""
+"""The page of a stage: its queues, its functions, its dead letters, and what doctor says."""
 
 from typing import Any
 
 from nicegui import run, ui
 
-from chalicelib.clock import utc_now
-from tally import doctor
-from tally.doctor.functions import packages
-from tally.errors import OperatorError
-from tally.output import Output
-from tally.queues import dead, overview
-from tally.queues.depth import oldest_seconds
-from tally.stages.expected import Expected
-from tally.stages.stage import Stage
-from tally.ui.actions import command_line, perform
+from tally.look import duration
+from tally.queues import overview
+from tally.stages.function_metrics import FunctionUse, Window
+from tally.ui.actions import command_line
 from tally.ui.console import Console
-from tally.ui.frame import Trouble, page
+from tally.ui.dead_letters_panel import dead_letters_panel
+from tally.ui.doctor_panel import doctor_panel
+from tally.ui.frame import page
+from tally.ui.stage_feed import QUEUE_SECONDS, Measured, StageFeed
+from tally.ui.trouble import Trouble
 
-_EVERY_SECONDS = 15.0
-_LETTERS = 20
-_COLUMNS = ("queue", "visible", "in flight", "delayed", "oldest", "dead letters")
+_QUEUES = ("queue", "visible", "in flight", "delayed", "oldest", "dead letters")
+_FUNCTIONS = ("function", "invocations", "errors", "throttles", "mean", "longest")
+_TABLE = "dense flat hide-pagination hide-no-data :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
+_DEAD = """<q-td :props="props"><q-badge v-if="!['0', '-'].includes(props.value)" color="red-8">{{ props.value }}
+</q-badge><span v-else>{{ props.value }}</span></q-td>"""
+_NARROW = """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-xs"><b>{{ props.cols[0].value }}</b>
+<div class="row q-gutter-x-md text-caption"><span v-for="each in props.cols.slice(1)" :key="each.name"
+:class="each.name === 'dead letters' && !['0', '-'].includes(each.value) ? 'text-negative' : ''"
+>{{ each.label }} {{ each.value }}</span></div></q-card></div>"""
+"""A row of a table on a phone: its name, and below it the others side by side."""
+_UNKNOWN = "-"
 
 
 def register(console: Console) -> None:
@@ -29,90 +35,103 @@ def register(console: Console) -> None:
 
 class _StagePage:
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self._console, self._feed = console, console.stage_feed
         with page(console, "Stage"):
-            self._trouble = Trouble()
-            with ui.card().classes("w-full").props("flat bordered"):
-                ui.label("Queues").classes("font-bold")
-                columns = [{"name": name, "label": name, "field": name, "align": "left"} for name in _COLUMNS]
-                self._queues = ui.table(columns=columns, rows=[], row_key="queue").classes("w-full")
-                self._queues.props("dense flat hide-pagination :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm")
-                ui.label(f"Read every {_EVERY_SECONDS:.0f} s.").classes("text-sm opacity-70")
+            self._trouble = Trouble(console)
+            with _card("Queues and stream"):
+                self._queues = _table(_QUEUES)
+                self._queues.add_slot("body-cell-dead letters", _DEAD)
+                self._stream = ui.label().classes("text-sm tally-text").mark("stream")
+                ui.label(f"Read every {QUEUE_SECONDS:.0f} s.").classes("text-sm opacity-70")
                 command_line(f"tally queues --stage {console.stage.name}")
-            self._card("Dead letters", "Show dead letters", "tally dead --show", self._letters)
-            self._card("Doctor", "Examine the stage", "tally doctor", self._examine)
-        ui.timer(_EVERY_SECONDS, self._tick)
-
-    def _card(self, title: str, label: str, command: str, act: Any) -> None:
-        with ui.card().classes("w-full").props("flat bordered"):
-            ui.label(title).classes("font-bold")
-            look = ui.button(label).props("outline no-caps dense").classes("px-2")
-            command_line(f"{command} --stage {self._console.stage.name}")
-            said = ui.column().classes("w-full")
-
-            async def run_it() -> None:
-                look.disable()
-                try:
-                    await perform(self._console, said, act)
-                finally:
-                    look.enable()
-
-            look.on_click(run_it)
+            with _card("Functions"):
+                windows = {window: f"the last {window.title}" for window in Window}
+                self._window = ui.select(windows, value=Window.HOUR, label="Of", on_change=self._measure)
+                self._window.props("dense").classes("min-w-40")
+                self._functions = _table(_FUNCTIONS)
+                self._measured = ui.label("Not read yet.").classes("text-sm opacity-70 tally-text").mark("measured")
+                command_line(f"tally logs FUNCTION --stage {console.stage.name}")
+            with _card("Dead letters"):
+                dead_letters_panel(console)
+            with _card("Doctor"):
+                doctor_panel(console)
+        ui.timer(QUEUE_SECONDS, self._tick)
 
     async def _tick(self) -> None:
         await self._trouble.guarded(self._read)
 
+    async def _measure(self) -> None:
+        self._functions.rows = []
+        self._measured.set_text("Reading...")
+        await self._trouble.guarded(self._read_functions)
+
     async def _read(self) -> None:
-        states = await run.io_bound(_states, self._console.watched)
+        await run.io_bound(self._feed.step)
         self._queues.rows = [
-            dict(zip(_COLUMNS, map(str, overview.cells(state)), strict=True)) for state in states or ()
+            dict(zip(_QUEUES, map(str, overview.cells(state)), strict=True)) for state in self._feed.queues
         ]
+        self._stream.set_text(stream_text(self._feed))
+        await self._read_functions()
 
-    def _letters(self, output: Output) -> None:
-        stage = self._console.stage
-        sqs = stage.client("sqs")
-        found = 0
-        for queue in [*dead.dead_queues(_expected(stage)), dead.copies(sqs, stage.name)]:
-            for letter in dead.read(sqs, queue, _LETTERS):
-                found += 1
-                known = letter.as_json()
-                output.say(
-                    f"{queue.name}: {letter.id}, sent {known['sent_at']}, received {letter.receives}x, "
-                    f"batch {known['batch']}, chunk {known['chunk']}"
-                )
-                if self._console.show_data:
-                    output.say(f"    {letter.why}")
-                    output.say(f"    {letter.body}")
-                output.say(f"    docs/runbook.md, section {queue.section}")
-        if not found:
-            output.say("There are no dead letters.")
-        elif not self._console.show_data:
-            output.say("Bodies are not shown: `tally ui --show-data` shows them.")
-
-    def _examine(self, output: Output) -> None:
-        console, stage = self._console, self._console.stage
-        app = console.workspace.stage(stage.name).app if stage.server else console.workspace.repo / "app"
-        with output.progress("examining", len(doctor.GROUPS) + 1) as advance:
-            findings = doctor.examine(stage, packages=lambda: packages(app), progress=advance)
-        for finding in findings:
-            output.say(f"{finding.state.value:<8} {finding}")
+    async def _read_functions(self) -> None:
+        measured = await run.io_bound(self._feed.measure, self._window.value)
+        if measured and measured.window is self._window.value:  # else another one was chosen while this was read
+            self._functions.rows = [dict(zip(_FUNCTIONS, cells(use), strict=True)) for use in measured.functions]
+            self._measured.set_text(measured_text(measured, local=self._console.stage.server is not None))
 
 
-def _expected(stage: Stage) -> Expected:
-    expected = Expected.read(stage.resources.expected)
-    if expected is None:
-        raise OperatorError(
-            f"It is not known here which queues stage {stage.name} has",
-            hint="run this from the checkout that deployed it, or deploy it again.",
-        )
-    return expected
+def cells(use: FunctionUse) -> tuple[str, ...]:
+    """Return what the table shows of a function; what was not measured is a dash, never a zero."""
+    more = " or more" if use.more else ""
+    return (
+        use.function,
+        f"{use.invocations:,}{more}" if use.invocations is not None else _UNKNOWN,
+        f"{use.errors:,}" if use.errors is not None else _UNKNOWN,
+        f"{use.throttles:,}" if use.throttles is not None else _UNKNOWN,
+        _took(use.mean_ms),
+        _took(use.longest_ms),
+    )
 
 
-def _states(stage: Stage) -> list[overview.QueueState]:
-    sqs = stage.client("sqs")
-    cloudwatch = None if stage.server else stage.client("cloudwatch")
+def measured_text(measured: Measured, *, local: bool) -> str:
+    """Return where the figures of functions come from, and since when they are."""
+    if measured.unknown:
+        return f"Not known: {measured.unknown}. docs/console.md lists the rights that the console needs."
+    since = f"{measured.since:%Y-%m-%d %H:%M} UTC"
+    if not any(use.invocations is not None or use.throttles is not None for use in measured.functions):
+        return f"This stage has no figures since {since}: no function has run."
+    source = "as their logs report; a local stage does not count errors and throttles" if local else "by CloudWatch"
+    return f"Since {since}, {source}. A dash is what was not measured."
 
-    def age(queue: str) -> float | None:
-        return oldest_seconds(cloudwatch, queue, utc_now()) if cloudwatch else None
 
-    return overview.overview(sqs, _expected(stage), [dead.copies(sqs, stage.name)], age)
+def stream_text(feed: StageFeed) -> str:
+    """Return how far the readers of the stream are behind."""
+    if feed.ages_unknown:
+        return f"How long messages wait and how far the stream's readers are behind is not known: {feed.ages_unknown}."
+    behind = [
+        f"{reader} is {duration(seconds)} behind" if seconds is not None else f"{reader} had nothing to read"
+        for reader, seconds in feed.readers.items()
+    ]
+    return f"Stream, the worst of 15 minutes: {', '.join(behind)}." if behind else ""
+
+
+def _took(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return _UNKNOWN
+    return f"{milliseconds:,.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"  # noqa: PLR2004  a second
+
+
+def _card(title: str) -> ui.card:
+    card = ui.card().classes("w-full").props("flat bordered")
+    with card:
+        ui.label(title).classes("font-bold")
+    return card
+
+
+def _table(names: tuple[str, ...]) -> ui.table:
+    first, *others = names
+    columns: list[dict[str, Any]] = [{"name": first, "label": first, "field": first, "align": "left"}]
+    columns += [{"name": name, "label": name, "field": name, "align": "right"} for name in others]
+    table = ui.table(columns=columns, rows=[], row_key=first).classes("w-full").props(_TABLE)
+    table.add_slot("item", _NARROW)
+    return table

@@ -35,7 +35,6 @@ def main(arguments: list[str]) -> int:
     """Run a command of `tally` that finds the batch."""
     if sys.stdin.isatty():
         fcntl.ioctl(sys.stdin, termios.TIOCSCTTY, 0)  # so that Ctrl-C reaches this process as a signal
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background inherit it ignored
     logging.disable()  # here the handlers share the command's terminal
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Metrics, "flush", lambda _self, _stage: None)

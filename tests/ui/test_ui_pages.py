@@ -157,8 +157,7 @@ def test_five_thousand_batches_are_turned_over_and_filtered(browser: Any, inside
 @pytest.mark.parametrize("path", ["", "batch/b", "submit", "stage"])
 def test_no_page_is_wider_than_a_phone(browser: Any, inside: str, finished: str, path: str, *, dark: bool) -> None:
     browser.size(390, 844)
-    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    browser.colours(dark=dark)
     browser.open(f"{inside}{path}")
     browser.says("Tally")
     browser.wait(lambda: browser.run("return document.querySelectorAll('.q-page *').length > 5"), "the page")
@@ -169,15 +168,21 @@ def test_no_page_is_wider_than_a_phone(browser: Any, inside: str, finished: str,
 def test_a_dropped_file_is_tried_confirmed_and_uploaded(browser: Any, inside: str, local: Any, tmp_path: Path) -> None:
     file = tmp_path / "offices.csv"
     file.write_text("office_id,user_count,contract_count\nA,2,5\nB,x,1\n", encoding="utf-8")
+
+    def uploaded() -> set[tuple[str, str]]:
+        found = local.client("s3").list_object_versions(Bucket="inbox").get("Versions", [])
+        return {(each["Key"], each["VersionId"]) for each in found}
+
+    before = uploaded()
     browser.open(f"{inside}submit")
     browser.says("Drop a file here")
     browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
     browser.says("Dry run", "2 rows, 1 succeeded, 0 failed, 1 rejected")
-    s3 = local.client("s3")
-    assert s3.list_objects_v2(Bucket="inbox").get("KeyCount") == 0, "nothing is uploaded before it is confirmed"
+    assert uploaded() == before, "nothing is uploaded before it is confirmed"
     browser.confirm("Submit")
     browser.says("tally submit offices.csv --job offices --stage ui", "uploaded s3://inbox/inbox/offices/offices.csv")
-    assert [each["Key"] for each in s3.list_objects_v2(Bucket="inbox")["Contents"]] == ["inbox/offices/offices.csv"]
+    (new,) = uploaded() - before
+    assert new[0] == "inbox/offices/offices.csv"
 
 
 def test_a_file_that_is_none_is_said_to_be_none_before_it_is_sent(browser: Any, inside: str, tmp_path: Path) -> None:

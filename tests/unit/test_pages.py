@@ -54,6 +54,12 @@ def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> 
     assert [name for name in configuration.queues() if f"{name} queue" not in page] == []
 
 
+def test_a_function_setting_that_is_null_is_a_dash_on_the_page() -> None:
+    """``save`` has no maximum."""
+    (save,) = (line for line in settings_page.page().splitlines() if line.startswith("| `save` |"))
+    assert save.endswith("| 0 | - | - |")
+
+
 def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
     assert stale({price_table.PAGE: price_table.current()}) == []
 
@@ -63,6 +69,11 @@ def test_glue_and_batch_bill_a_minute_at_least() -> None:
     assert price_table.glue(1000) > price_table.glue(400)
     assert price_table.fargate(1) == price_table.fargate(60)
     assert price_table.fargate(600) == pytest.approx(10 * price_table.fargate(60))
+
+
+def test_a_durable_function_pays_for_each_item_of_its_map() -> None:
+    assert price_table.durable(1_000_000, rows_an_operation=1) == pytest.approx(8)
+    assert price_table.durable(1_000_000, rows_an_operation=1000) == pytest.approx(0.008)
 
 
 def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:

@@ -31,11 +31,6 @@ OLD = {
 }
 """Words that must not be used, and what to write instead: docs/glossary.md has the words."""
 FORBIDDEN = re.compile(rf"\b({'|'.join(OLD)})\b", re.IGNORECASE)
-HISTORY = {
-    "0007-a-pack-that-comes-again-is-taken-apart.md",
-    "0010-ingest-sends-the-rows-of-a-chunk.md",
-}
-"""Decisions that were superseded, in the words of their time. The changelog is left out likewise."""
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
 _HCL_CODE = re.compile(r"\$\{[^}]*\}")
 
@@ -44,8 +39,7 @@ def texts() -> Iterator[tuple[str, str]]:
     """Yield everything that a user or a contributor reads, and where it is."""
     pages = [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("infra/**/*.md")]
     for page in pages:
-        if page.name != "CHANGELOG.md" and page.name not in HISTORY:
-            yield str(page.relative_to(REPO)), _CODE.sub("", page.read_text(encoding="utf-8"))
+        yield str(page.relative_to(REPO)), _CODE.sub("", page.read_text(encoding="utf-8"))
     for path in [*REPO.glob("infra/**/*.tf"), *REPO.glob("infra/**/*.hcl")]:
         if ".terraform" not in path.parts:
             yield str(path.relative_to(REPO)), _HCL_CODE.sub("", path.read_text(encoding="utf-8"))

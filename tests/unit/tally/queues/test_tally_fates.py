@@ -1,4 +1,4 @@
-"""What became of dead letters, by what the table and the log of their function say."""
+"""The outcome of dead letters, by what the table and the log of their function say."""
 
 import json
 from datetime import UTC, datetime
