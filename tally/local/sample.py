@@ -107,7 +107,7 @@ BAD = (*FAILED, *REJECTED)
 
 
 def expected(rows: int) -> Expected:
-    """Return the outcomes to expect of a sample of this many rows: bad rows follow a schedule, their places are random."""
+    """Return the outcomes to expect of a sample of this many rows; bad rows follow a schedule."""
     bad = rows // _EVERY
     failed = sum(BAD[number % len(BAD)] in FAILED for number in range(bad))
     return Expected(rows=rows, succeeded=rows - bad, failed=failed, rejected=bad - failed)
