@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
-MAX_ATTEMPTS = 8
-"""A command line can afford patience."""
+# The SDK's default mode and attempts changed over its versions; a command line can afford patience.
+_RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ class Stage:
     server: localaws.Server | None = None
     named: tuple[str, ...] = ()
     """The options beside --stage that it was found by, as a command takes them."""
-    max_attempts: int = MAX_ATTEMPTS
-    """How often a request is made that gets no answer, or one that says to try again."""
+    client_config: Config = _RETRIES
+    """How patient its clients are."""
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -154,12 +154,8 @@ class Stage:
 
     @property
     def _config(self) -> Config:
-        # The SDK's default mode and attempts changed over its versions.
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": self.max_attempts}, connect_timeout=5, read_timeout=60
-        )
         # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
-        return config.merge(Config(proxies={})) if self.server else config
+        return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:
         """Return the command that watches a batch of this stage."""

@@ -35,6 +35,8 @@ class Console:
     workspace: Workspace
     read_only: bool = False
     show_data: bool = False
+    dark: bool | None = None
+    """What the operator has chosen; None leaves it to the system."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     gate: Gate = field(default_factory=Gate)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -48,7 +50,7 @@ class Console:
     @cached_property
     def watched(self) -> Stage:
         """The stage as pages read it."""
-        return paced(self.stage, self.gate)
+        return paced(self.stage, self.gate, self.stopped)
 
     @cached_property
     def list_feed(self) -> ListFeed:
@@ -87,7 +89,7 @@ class Console:
 
     def probe(self, stage: Stage) -> Reader:
         """Return a reader of another stage, as pages would read it."""
-        return _watcher(paced(stage, self.gate))
+        return _watcher(paced(stage, self.gate, self.stopped))
 
     def use(self, old: Stage, new: Stage) -> None:
         """Let a stage take the place of an old one, unless another has by now; the pages of the old one load again."""

@@ -55,7 +55,7 @@ class CorrectionsPanel:
             )
 
     def _correct(self, output: Output, file: Path, *, dry_run: bool) -> Corrected:
-        """Run or try the corrected rows; without data shown, what is said of lines that cannot run has no values."""
+        """Run or try the corrected rows; lines that cannot run are named without values unless data is shown."""
         shows, stage, quiet = self._console.show_data, self._console.stage, Report.begin()
         corrector = Corrector(
             output=output if shows else quiet,

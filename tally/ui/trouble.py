@@ -55,10 +55,14 @@ _NO_TABLE = "ResourceNotFoundException"
 
 
 class Trouble:
-    """A line that says why a page shows nothing new, and what to do, until the stage answers again."""
+    """A line that says why a page shows nothing new, and what to do, until the stage answers again.
 
-    def __init__(self, console: Console) -> None:
+    ``retries`` tells whether the page tries again by itself.
+    """
+
+    def __init__(self, console: Console, *, retries: bool = True) -> None:
         self._console, self._generation = console, console.generation
+        self._next = " The page tries again." if retries else ""
         self._label = ui.label().classes("text-negative tally-text").props("role=alert").mark("trouble")
         self._label.set_visibility(False)
 
@@ -70,7 +74,7 @@ class Trouble:
         try:
             await work()
         except Exception as error:  # noqa: BLE001  a page that stays says what is wrong; one that stops says nothing
-            self._label.set_text(f"{await run.io_bound(said_of, self._console, error)} The page tries again.")
+            self._label.set_text(f"{await run.io_bound(said_of, self._console, error)}{self._next}")
             self._label.set_visibility(True)
         else:
             self._label.set_visibility(False)
