@@ -245,7 +245,7 @@ def _of_chunk(reader: Reader, chunk: Chunk) -> _Chunk:
     written = sum(map(write_units, pages))
     # Each redrive has written again the markers that it took rows out of.
     written += sum(write_units(item_size(item), transactional=True) for item in items) * chunk.generation
-    # Whatever changes a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
+    # Every change of a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
     plain = chunk.version > 0 and not any(marker.version == 1 for marker in markers)
     written += _IN_TRANSACTION * chunk.version - plain
     travelled = [

@@ -1,4 +1,4 @@
-"""What cutting a stream takes, whatever its records are: ranges that follow each other, in bounded memory."""
+"""Cutting a stream of any kind of records into ranges that follow each other, in bounded memory."""
 
 import re
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """A part of the results as CSV: the cells of the file, the outcome, and the fields of the result, a record each row.
 
-Comma, UTF-8 and line feeds, whatever the file has: results are for machines. No cell is changed, also one that a
+Comma, UTF-8 and line feeds, for every file: results are for machines. No cell is changed, also one that a
 spreadsheet takes for a formula; the manifest counts the rows that have one.
 """
 

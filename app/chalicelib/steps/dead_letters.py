@@ -94,7 +94,7 @@ class DeadLetterHandler:
             return self._count(decode(message.body, FinishedMessage))
         if queue.endswith("-plan-failures"):
             self.failed_plans.handle(message)
-            return HandledDeadLetter(rows=0, counted=0)  # nobody has counted the rows of a file without a plan
+            return HandledDeadLetter(rows=0, counted=0)  # a file without a plan has no known number of rows
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
     def _end_chunk(self, message: ChunkMessage, letter_id: str) -> HandledDeadLetter:
@@ -156,7 +156,7 @@ class DeadLetterHandler:
 
 
 def _again(message: WorkMessage, rows: "Sequence[int]", died: int) -> list[WorkMessage]:
-    """Return the messages that take the place of a dead letter; none if its rows are to be given up.
+    """Return the messages that replace a dead letter; none if its rows are to be given up.
 
     Many rows are given up only when no worker ever began them: if one died, it died of one of them at most.
     """

@@ -145,7 +145,7 @@ class Run:
             key = row_id(self.work.chunk.key, row)
             parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
             result = encoded(self.job.process(parsed))
-        except job_errors() as error:  # whatever the job raises is this row's outcome
+        except job_errors() as error:  # every error of the job is this row's outcome
             permanent = isinstance(error, PermanentError)
             if tries < self.job.attempts and not permanent:
                 self.raised[row] = described(error)[:MAX_RAISED_CHARACTERS]

@@ -90,7 +90,7 @@ class Saver:
     def save(self, message: SaveMessage) -> Saved:
         """Put the results of an attempt into the results table, as far as the time goes, and ask for the rest.
 
-        Safe to repeat: only a newer row takes the place of an item, and a row is counted once. Nothing if a redrive has
+        Safe to repeat: only a newer row replaces an item, and a row is counted once. Nothing if a redrive has
         overtaken the message. Raises IncompleteError if the ledger does not prove each row, and what DynamoDB refused
         with when run after run gets no further.
         """
@@ -256,7 +256,7 @@ class _Run:
         return Handled(superseded=1), None
 
     def _note(self, batch: Batch) -> bool:
-        """Note how far the save is; tells whether it is there, and nobody else has come further.
+        """Note how far the save is; tells whether it exists and no other run has come further.
 
         Dying before it has rows written once more, which changes no item and no count.
         """

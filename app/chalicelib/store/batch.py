@@ -138,8 +138,8 @@ class Batch:
     ``version`` is raised by every write of the counters: unlike them it cannot come back to a value that it had.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
     then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows``,
-    ``chunk_bytes`` and ``layout`` are kept so that a second plan, and whatever reads a chunk, cuts as the first plan
-    did, whatever was deployed in between.
+    ``chunk_bytes`` and ``layout`` are kept so that a second plan, and every reader of a chunk, cuts as the first plan
+    did, also after a deployment in between.
     """
 
     id: str

@@ -51,7 +51,7 @@ class Chunk:
     ``redriven`` counts outcomes that were taken back, for the cost of the batch. ``rereads`` has rows that are not
     stored, for they were rejected, and that a redrive wants read again from the object; ingest removes it.
     ``corrected`` has rows that an operator has replaced, the last of them by the redrive that raised the generation to
-    ``corrected_generation``: whatever came of such a row before that came of other bytes.
+    ``corrected_generation``: an earlier outcome of such a row is of other bytes.
     """
 
     key: ChunkKey

@@ -1,4 +1,4 @@
-"""The marker-item transaction: every row is counted exactly once, whatever the network says.
+"""The marker-item transaction: every row is counted exactly once, also if answers are lost.
 
 A transaction puts a marker, which has the outcomes of a set of rows, and sets the bits of these rows
 in the chunk and moves its counters by as many. It holds only for the version of the chunk that it was decided on, and

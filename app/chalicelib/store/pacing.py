@@ -97,7 +97,7 @@ class Share:
 
 @dataclass(slots=True, kw_only=True)
 class Pacer:
-    """Makes a writer wait until what it is about to write has accrued to it; one for all threads of a process."""
+    """Makes a writer wait until the units of its next write have accrued; one for all threads of a process."""
 
     units_per_second: Callable[[], float]
     clock: Callable[[], float] = time.monotonic

@@ -22,7 +22,7 @@ _ALL_ROWS = -1
 IS_NEW = "attribute_not_exists(pk)"
 """The save was not begun before."""
 IS_WHERE_IT_WAS = "chunks_left = :chunks_before AND rows_left = :rows_before"
-"""Nobody else has come further since the save was read: so rows are counted only together with the move."""
+"""No other run has come further since the save was read: so rows are counted only together with the move."""
 
 
 def save_sk(attempt: int) -> str:

@@ -40,7 +40,7 @@ class Failures:
         """Keep what goes wrong in the block to these messages: they come again, the others are done."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001  whatever it is, the other messages are not to suffer for it
+        except Exception as error:  # noqa: BLE001  no error of one message may fail the others
             for message in messages:
                 self.errors[message.id] = error
                 logger.warning("message.failed", message_id=message.id, error=f"{type(error).__name__}: {error}")
