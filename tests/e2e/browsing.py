@@ -107,7 +107,12 @@ def purge(tally: Tally, queue: str) -> None:
 def use_up(tally: Tally, queue: str, text: str) -> None:
     """Receive a message that has a text until it is a dead letter."""
     wait_for(lambda: any(text in body for body in received(tally, queue)), what=f"a message in {queue}")
-    wait_for(lambda: not any(text in body for body in received(tally, queue)), what=f"a dead letter of {queue}")
+
+    def dead() -> bool:
+        received(tally, queue)
+        return depth(tally, f"{queue}-dlq") > 0
+
+    wait_for(dead, what=f"a dead letter of {queue}")
 
 
 def _sqs(tally: Tally) -> Any:

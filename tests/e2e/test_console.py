@@ -303,26 +303,6 @@ def test_a_file_that_is_rejected_as_a_whole_is_shown_with_its_reason(browser: Pa
     browser.says("rejected", "PDF")
 
 
-def test_rows_of_a_dead_letter_fail_with_that_reason_and_run_again_from_the_page(
-    browser: Patient, tally: Tally, home: str
-) -> None:
-    """Received as often as a queue allows, the message is a dead letter; the Stage page leads to its batch."""
-    with standstill(tally):
-        batch_id = tally.submit("dead.csv", offices(30, bad=0).encode())
-        use_up(tally, "work", batch_id)
-    browser.open(f"{home}batch/{batch_id}")
-    browser.says("completed_with_failures", "0 succeeded, 30 failed, 0 rejected", "dead letter")
-    browser.open(f"{home}stage")
-    browser.click("Show dead letters")
-    browser.says("given up by work", batch_id, "docs/runbook.md, section dead-letters")
-    browser.follow(batch_id)
-    browser.confirm("Redrive")
-    browser.says("30 rows run again, in attempt 2")
-    browser.click("Close")
-    browser.says("30 of 30 rows (100 %): 30 succeeded, 0 failed, 0 rejected", "attempt 2")
-    assert tally.ended(batch_id, attempt=2).counts == Counts(succeeded=30)
-
-
 def test_a_dead_letter_without_rows_is_sent_again_from_the_stage_page(
     browser: Patient, tally: Tally, home: str
 ) -> None:
