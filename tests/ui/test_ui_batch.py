@@ -94,6 +94,18 @@ def test_a_paused_batch_waits_and_does_not_stand(browser: Browser, inside: str, 
     assert "Stands at" not in browser.text
 
 
+def test_what_is_wrong_can_be_read_in_the_dark(browser: Browser, inside: str, finished: str) -> None:
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    try:
+        opened(browser, inside, finished)
+        browser.says("Stands at Event")
+        said = browser.driver.find_element(By.CSS_SELECTOR, ".text-negative[role=status]")
+        assert said.value_of_css_property("color") == "rgba(255, 138, 128, 1)"
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_an_end_that_is_not_announced_is_where_a_batch_stands(browser: Browser, inside: str, finished: str) -> None:
     opened(browser, inside, finished)
     browser.says("Stands at Event: the end is not announced yet", f"tally logs settle --batch {finished} --stage ui")
