@@ -30,7 +30,6 @@ ON_AWS = "acts on a stage in AWS: only held to the command line"
 ON_FILES = "acts on files and batches of the reader: only held to the command line"
 SHELL = {
     "README.md": "its parts are make targets that other tests run: tests/e2e",
-    "adopting.md": ON_AWS,
     "capacity.md": ON_AWS,
     "command-line.md": ON_FILES,
     "console.md": ON_FILES,
