@@ -282,7 +282,7 @@ def test_a_file_that_is_wrong_is_named_as_what_it_is_before_it_is_uploaded(
 def test_a_file_whose_rows_are_all_rejected_ends_with_their_reason_on_its_page(
     browser: Patient, tally: Tally, home: str
 ) -> None:
-    """Whoever uploads it in spite of the dry run sees the same reason again."""
+    """An upload in spite of the dry run shows the same reason again."""
     browser.open(f"{home}submit")
     browser.drop("offices.csv", offices(40, bad=40))
     browser.says("Dry run", "40 rows, 0 succeeded, 0 failed, 40 rejected", "user_count")
