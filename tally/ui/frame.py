@@ -1,12 +1,11 @@
 """What every page has: the head with its links, the colours, and the words for a state."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nicegui import ui
 
 from tally.look import Meaning, meaning_of
-from tally.ui.actions import explained
 from tally.ui.console import Console
 from tally.ui.scripts import PAGE
 
@@ -17,7 +16,6 @@ _STYLE = """
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
 .tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
-.tally-step { position: relative; }
 .tally-late { border-color: #e08600; border-width: 2px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
 @layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */
@@ -76,22 +74,3 @@ def page(console: Console, title: str) -> Iterator[None]:
     with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm").props("id=content tabindex=-1"):
         ui.label(title).classes("tally-heading").props("role=heading aria-level=1")
         yield
-
-
-class Trouble:
-    """A line that says what AWS does not answer, until it answers again; ``retries`` tells who tries again."""
-
-    def __init__(self, *, retries: bool = True) -> None:
-        self._next = " The page tries again." if retries else ""
-        self._label = ui.label().classes("text-negative tally-text").props("role=alert")
-        self._label.set_visibility(False)
-
-    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do some work; an error of it is shown, and the page tries again at its next tick."""
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001  a page that stays says what is wrong; one that stops says nothing
-            self._label.set_text(explained(error) + self._next)
-            self._label.set_visibility(True)
-        else:
-            self._label.set_visibility(False)

@@ -23,7 +23,8 @@ from tally.output import Output
 from tally.stages.job_code import Standing
 from tally.ui.actions import button, command_line
 from tally.ui.console import Console
-from tally.ui.frame import Trouble, page
+from tally.ui.frame import page
+from tally.ui.trouble import Trouble
 
 _TRIED_ROWS = 1000
 _MAX_BYTES = 1 << 30
@@ -53,7 +54,7 @@ class _Submit:
         ui.context.client.on_delete(self._folder.cleanup)
         names = jobs.names()
         with page(console, "Submit"):
-            self._trouble = Trouble(retries=False)
+            self._trouble = Trouble(console, retries=False)
             self._left_out = ui.label().classes("text-negative tally-text").props("role=alert")
             ui.label("Submit a file").classes("text-xl font-bold")
             self._job = ui.select(names, value=names[0] if names else None, label="Job").classes("w-full max-w-md")
