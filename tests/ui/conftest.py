@@ -180,13 +180,14 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+        self.patience = _WAIT_SECONDS
 
     def open(self, url: str) -> None:
         self.driver.get(url)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Return what ``condition`` returns once it is true."""
-        return WebDriverWait(self.driver, _WAIT_SECONDS, ignored_exceptions=[Exception]).until(
+        return WebDriverWait(self.driver, self.patience, ignored_exceptions=[Exception]).until(
             lambda _driver: condition(), message=f"{what}; the page says: {self.text[:2000]}"
         )
 
