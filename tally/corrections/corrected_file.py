@@ -259,4 +259,8 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
     try:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile) as error:
-        raise OperatorError(f"{path.name} is no whole gzip file: {error}", code=ExitCode.USAGE) from error
+        raise OperatorError(
+            f"{path.name} is no whole gzip file: {error}",
+            hint="compress it again, or give it as it is.",
+            code=ExitCode.USAGE,
+        ) from error

@@ -284,7 +284,7 @@ class BatchFeed:
         known = len(self._meter.samples) > 1
         return View(
             progress=progress,
-            top=self._top,
+            top=self._top if any(has_reasons(chunk.counts) for chunk in self._chunks.values()) else Top(),
             sampled=list(self._sampled.values()),
             history=self._history,
             corrections=self._corrections,

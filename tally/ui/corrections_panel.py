@@ -1,5 +1,6 @@
 """A corrected file dropped on the page of a batch: held to the batch first, and run once that is confirmed."""
 
+import shlex
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ class CorrectionsPanel:
                 self._console,
                 "Run the corrected rows",
                 f"{would.rows:,} rows run again as {file.name} has them{left_out}.",
-                f"tally redrive {self._id} --from {file.name}{skips}{self._console.at}",
+                f"tally redrive {self._id} --from {shlex.quote(file.name)}{skips}{self._console.at}",
                 lambda output: self._correct(output, file, dry_run=False),
                 self._after,
             )

@@ -22,7 +22,7 @@ from tally.stages.workspace import Workspace
 T = TypeVar("T")
 
 STAGE = "e2e"
-_WAIT_SECONDS = 180
+_WAIT_SECONDS = 300
 # Visibility is six timeouts, and a message that kills its worker has to come five times: short ones end a test in time.
 OVERRIDES = {
     "ingest": {"maximum_concurrency": 2},

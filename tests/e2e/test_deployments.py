@@ -148,7 +148,7 @@ class Deployments(Tally):
 
     def check_batch(self, batch_id: str) -> None:
         """Check that a batch ends exactly."""
-        assert self.json("status", batch_id, "--watch", "--timeout", "120")["succeeded"] == ROWS
+        assert self.json("status", batch_id, "--watch", "--timeout", "300")["succeeded"] == ROWS
         assert self.json("audit", batch_id)["exact"] is True
 
     def check(self) -> None:
@@ -219,8 +219,8 @@ def test_a_first_apply_that_is_killed_is_resumed_with_what_no_state_knows(stage:
 def _kill_with_queues_in_the_making(stage: Deployments) -> None:
     """Kill Terraform while its provider waits for queues that it has made, and everything else is there."""
     sqs, logs = stage.client("sqs"), stage.client("logs")
-    wait_for(lambda: len(sqs.list_queues().get("QueueUrls", [])) >= 2, what="queues", seconds=120)
-    wait_for(lambda: len(logs.describe_log_groups()["logGroups"]) == len(HANDLERS), what="log groups", seconds=60)
+    wait_for(lambda: len(sqs.list_queues().get("QueueUrls", [])) >= 2, what="queues")
+    wait_for(lambda: len(logs.describe_log_groups()["logGroups"]) == len(HANDLERS), what="log groups")
     wait_for(lambda: "module.inbox.aws_s3_bucket.this" in stage.terraform("state", "list").stdout, what="a bucket")
     stage.kill_terraform()
 
@@ -229,7 +229,7 @@ def test_a_chalice_that_is_killed_is_resumed(stage: Deployments) -> None:
     """Chalice has made functions and mappings that no record names when it is killed, and then its parent is."""
 
     def kill_with_mappings(_: object) -> None:
-        wait_for(lambda: len(stage.mappings()) >= 2, what="mappings", seconds=300)
+        wait_for(lambda: len(stage.mappings()) >= 2, what="mappings")
         stage.kill_chalice()
 
     returned, said = stage.cut_short("chalice deploy", kill_with_mappings)
@@ -319,9 +319,7 @@ def test_a_stage_is_destroyed_when_told_so_twice_and_after_a_kill(stage: Deploym
     assert f"the table tally-{STAGE} is protected from deletion" in refused.stderr
     assert f"the bucket tally-{STAGE}-inbox-000000000000 is not empty" in refused.stderr
     killed = stage.start("destroy", "--yes", "--delete-data")
-    wait_for(
-        lambda: len(stage.functions()) < len(HANDLERS) or killed.poll() is not None, what="a deletion", seconds=300
-    )
+    wait_for(lambda: len(stage.functions()) < len(HANDLERS) or killed.poll() is not None, what="a deletion")
     killed.kill()
     said, errors = killed.communicate()
     assert killed.returncode == -signal.SIGKILL, f"{said}\n{errors}"

@@ -28,7 +28,7 @@ LARGE = HEADER + b"A,1,2\n" * 51_000
 
 def _fetched(tally: Tally, batch_id: str, folder: Path, *, attempt: int = 1) -> dict[str, Any]:
     """Fetch the results of an attempt; returns what the command says of them."""
-    found = tally.json("results", batch_id, "-o", str(folder), "--attempt", str(attempt), "--timeout", "180")
+    found = tally.json("results", batch_id, "-o", str(folder), "--attempt", str(attempt), "--timeout", "300")
     return dict(found)
 
 

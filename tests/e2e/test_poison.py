@@ -66,7 +66,7 @@ def test_a_poison_row_costs_few_messages_and_its_neighbours_few_runs(tally: Tall
     kinds = {poison: "crashes"}
     content = "".join(f"{number},{kinds.get(number, 'fine')},{tmp_path}\n" for number in range(rows))
     batch_id = tally.submit("one.csv", f"number,kind,folder\n{content}".encode(), job="poison")
-    assert tally.ended(batch_id, seconds=420).counts == Counts(succeeded=rows - 1, failed=1)
+    assert tally.ended(batch_id, seconds=900).counts == Counts(succeeded=rows - 1, failed=1)
     (failed,) = tally.json("rows", batch_id, "--outcome", "failed")
     assert (failed["code"], failed["id"]) == ("dead_lettered", f"0:{poison}")
     runs = _runs(tmp_path)
@@ -84,7 +84,7 @@ def test_poison_rows_fail_alone_and_succeed_once_they_are_redriven(tally: Tally)
     random.Random(1).shuffle(kinds)
     content = "number,kind\n" + "".join(f"{number},{kind}\n" for number, kind in enumerate(kinds))
     batch_id = tally.submit("poison.csv", content.encode(), job="poison")
-    batch = tally.ended(batch_id, seconds=420)
+    batch = tally.ended(batch_id, seconds=900)
     assert batch.status is BatchStatus.COMPLETED_WITH_FAILURES
     assert batch.counts == Counts(succeeded=990, failed=10)
     failed = {row["id"]: row for row in tally.json("rows", batch_id, "--outcome", "failed")}

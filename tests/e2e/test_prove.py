@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_is_cleaned_up_by_the_next_and_one_that_is_told_to_
     assert told.wait() != 0
     assert left(nowhere.home) == []
     # Their parents are dead: the system may take a moment to forget them.
-    wait_for(lambda: not alive(first) and not alive(second), what="the local AWSs to be gone", seconds=30)
+    wait_for(lambda: not alive(first) and not alive(second), what="the local AWSs to be gone")
 
 
 @dataclass(frozen=True, kw_only=True)

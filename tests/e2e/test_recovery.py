@@ -62,7 +62,7 @@ def test_killed_workers_and_lost_messages_are_repaired_by_the_schedule(tally: Ta
         for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=3).get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert _kill_workers(tally) > 0
-    batch = wait_for(lambda: _reconciled(tally, batch_id), what=f"reconcile to end {batch_id}", seconds=300)
+    batch = wait_for(lambda: _reconciled(tally, batch_id), what=f"reconcile to end {batch_id}", seconds=900)
     assert batch.counts == Counts(succeeded=ROWS)
     assert tally.json("audit", batch_id)["exact"] is True
 

@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How far a range reaches into the bytes at hand, and what is in it."""
+    """The end of a range in the bytes at hand, and its contents."""
 
     length: int
     lines: int

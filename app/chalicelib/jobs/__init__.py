@@ -56,7 +56,7 @@ _LIMIT = re.compile(r"None|\d+|\d+(\.\d+)?%")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do with the rows of a file."""
+    """A module of the user's: the row type, the function, and the settings."""
 
     name: str
     schema: Schema

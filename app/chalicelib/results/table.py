@@ -35,7 +35,7 @@ from chalicelib.store.marker import RowOutcome
 _END = "\r\n"
 """What csv ends a record with: it quotes a cell that has either of them. A part has the line feed alone."""
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
-"""What stands for bytes that are no characters; failed.csv has the bytes."""
+"""The character for bytes that are no characters; failed.csv has the bytes."""
 _NULL = b"null"
 AFTER_FIELDS = (
     RESULT_COLUMN,

@@ -37,9 +37,9 @@ _DEADLY_RUNS = 2
 """So many runs that never ended prove that a row, or a chunk, kills its workers: one may have died of something else.
 All queues allow five deliveries or more, so what is deadly comes to this number."""
 MAX_RETURNS = 5
-"""How often one that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
+"""How often one that killed no worker is sent again: thirty deliveries in all, some three hours."""
 RETURN_SECONDS = 60
-"""What a dead letter waits before it comes again, for what throttled it to pass."""
+"""The delay before a dead letter comes again, so that throttling may end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
 _MAX_REASON_CHARACTERS = 1_000
 _SHOWN_CHARACTERS = 100
 _CHUNKS_BETWEEN_CURSORS = 1_000
-"""What a plan that was killed does again."""
+"""The work that a killed plan repeats."""
 
 
 def job_name(object_key: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Repairs:
-    """What was wrong with a batch and was repaired."""
+    """The repairs of a batch."""
 
     batch_id: str
     planned_again: bool = False
@@ -60,7 +60,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep of the stage did."""
+    """The result of a sweep of the stage."""
 
     repaired: list[Repairs]
     pieces_sent: int

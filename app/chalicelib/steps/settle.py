@@ -39,7 +39,7 @@ IS_IN_ATTEMPT = "attempt = :attempt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What one call brought to an end, and the batches that it saw."""
+    """The batches and chunks that one call ended, and the batches that it saw."""
 
     chunks: int = 0
     batches: int = 0

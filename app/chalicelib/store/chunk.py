@@ -31,7 +31,7 @@ def is_chunk(item: Item) -> bool:
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands; the stream's filters go by it."""
+    """The state of a chunk, which the stream's filters use."""
 
     PLANNED = "planned"  # its rows are to be read: the image makes dispatch ask ingest
     READY = "ready"  # its rows are to be processed: the image makes dispatch ask for them

@@ -18,7 +18,7 @@ MINE = "#owner = :owner"
 """A worker that lost its lease gives up nothing of its successor's."""
 _SAVER = ("stage", "saver")
 _KEPT = timedelta(days=1)
-"""How long an abandoned lease lies about before TTL takes it; nothing depends on it."""
+"""The time until TTL deletes an abandoned lease; nothing depends on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

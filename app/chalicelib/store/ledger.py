@@ -45,7 +45,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What somebody has read of a chunk and what outcomes are compared with."""
+    """A chunk as it was read, with which outcomes are compared."""
 
     version: int
     generation: int
@@ -72,7 +72,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What ``Ledger.record`` did: rows counted by this call, and outcomes dropped.
+    """The result of ``Ledger.record``: rows counted by this call, and outcomes dropped.
 
     An outcome is dropped when its row was counted before, and when it is a failure from before a redrive. After an
     answer that was not heard a row may be missing in ``counted``: it is for logs only.

@@ -74,7 +74,7 @@ def write_units(size: int, *, transactional: bool = False) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Share:
-    """What one writer may take of a table, a ``share`` of its write units: the capacity is asked for, now and then."""
+    """One writer's part of a table's write units, a ``share`` of the capacity, which is asked for now and then."""
 
     dynamodb: "DynamoDBClient"
     table: str

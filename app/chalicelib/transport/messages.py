@@ -1,4 +1,4 @@
-"""What travels through the queues: keys, and on their way to be counted, outcomes."""
+"""The messages of the queues: they carry keys, and to ``finish`` outcomes."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar

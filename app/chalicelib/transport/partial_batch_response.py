@@ -1,4 +1,4 @@
-"""What a queue handler answers, so that SQS deletes a message only when what it asked for is durable."""
+"""The answer of a queue handler, so that SQS deletes a message only after its work is durable."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

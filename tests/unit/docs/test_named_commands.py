@@ -22,6 +22,7 @@ OF_OTHER_TOOLS = {
     },
     "bench": {"--keep", "--part"},
     "chalice": {"--project-dir"},
+    "css": {"--q-negative", "--q-primary"},
     "ruff": {"--stdin-filename"},
 }  # fmt: skip
 """Options in texts that are not those of the command line."""

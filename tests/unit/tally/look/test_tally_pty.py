@@ -23,7 +23,7 @@ from tally.errors import ExitCode
 from tests.support.screen import lines_on
 
 ROOT = Path(__file__).parents[4]
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 """A program that does not get there fails its test; one that does is not waited for any longer."""
 COUNTERS = [
     "succeeded",
