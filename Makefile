@@ -29,10 +29,10 @@ SITE_STAMP := $(SITE_ENV)/.installed
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 # The tools that write parts of the pages; with --check each only compares.
 GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
-# Tests on stages wait more than they work: two files at a time.
-DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
+# Tests on stages wait more than they work: four files at a time, which tests/conftest.py has in their order.
+DEPLOYED := $(BIN)/pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs generated generated-check site release tf-fmt tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-deployed test-e2e test-iam test-chaos check format format-check lint types docs generated generated-check site release tf-fmt tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,11 +83,13 @@ up: venv ## Bring a local stage up, or bring it up to date
 down: venv ## Stop a local stage and remove all of it
 	@$(BIN)/tally down --stage "$(STAGE)"
 
-test: test-unit $(CHAOS_STAMP) ## Every test
-	@$(DEPLOYED) -m "e2e or chaos"
+test: test-unit test-deployed ## Every test
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
-	@$(BIN)/pytest -q -m "not e2e and not chaos and not terraform"
+	@$(BIN)/pytest -q --numprocesses 2 --dist worksteal -m "not e2e and not chaos and not terraform"
+
+test-deployed: venv $(CHAOS_STAMP) ## Tests on stages: test-e2e and test-chaos together (minutes)
+	@$(DEPLOYED) -m "e2e or chaos"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(DEPLOYED) -m e2e
