@@ -31,8 +31,10 @@ CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BRE
 GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
 # Tests on stages wait more than they work: four files at a time, which tests/conftest.py has in their order.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# What CI runs, several at once in this order: what takes longest begins first.
+PARTS := test-deployed test-unit terraform types tf-scan site generated-check lint format-check
 
-.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-deployed test-e2e test-iam test-chaos check format format-check lint types docs generated generated-check site release tf-fmt tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-deployed test-e2e test-iam test-chaos check format format-check lint types docs generated generated-check site release terraform tf-fmt tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,7 +102,8 @@ test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (par
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos
 
-check: format-check lint types generated-check site tf-fmt tf-test tf-scan iam-check test ## All that CI runs
+check: venv ## All that CI runs, several parts at once; what each writes is in .tally/check/logs
+	@$(BIN)/python -m tools.check $(PARTS)
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format
@@ -130,6 +133,9 @@ generated-check: venv
 
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site
+
+# One after the other: Terraform does not lock the folder in which they share the provider.
+terraform: tf-fmt tf-test iam-check ## All checks of infra/ that Terraform makes
 
 tf-test: venv ## Validate and test the root module, and each module and example alone, with a mocked provider
 	@$(BIN)/python -m tools.terraform_tests
