@@ -141,7 +141,7 @@ def save(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(**_queue("work-dlq", "dead_letters"))
 def dead_letters(event: SQSEvent) -> dict[str, Any]:
-    """Turn dead letters, of whatever queue, into outcomes."""
+    """Turn dead letters of every queue of rows into outcomes."""
     services = Services.of(event.context)
     queue = event.to_dict()["Records"][0]["eventSourceARN"].rpartition(":")[2]
 

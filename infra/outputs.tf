@@ -107,7 +107,7 @@ output "event_bus_name" {
 }
 
 output "completions_queue_url" {
-  description = "URL of the queue that receives both."
+  description = "URL of the queue that receives the event of each batch's end."
   value       = module.completions.url
 }
 

@@ -134,7 +134,7 @@ locals {
         resources = [module.table.arn]
       },
       { sid = "KeepCopies", actions = ["sqs:SendMessage"], resources = [module.dead_letters.arn] },
-      # Letters that killed no worker: Lambda throttled their deliveries, or a service was out.
+      # Dead letters that killed no worker: Lambda throttled their deliveries, or a service was out.
       {
         sid       = "SendLettersAgain"
         actions   = ["sqs:SendMessage"]

@@ -294,7 +294,7 @@ variable "chunk_rows" {
 }
 
 variable "chunk_bytes" {
-  description = "Bytes of a chunk at most. A record may be longer than this, up to 1 MiB, and is then a chunk of its own."
+  description = "Bytes of a chunk at most. A CSV record or a line may be longer, up to 1 MiB, and is then a chunk of its own."
   type        = number
   default     = 262144
   nullable    = false

@@ -1,4 +1,4 @@
-"""The command line: the group, its errors and exit statuses. The commands are in ``*_commands``."""
+"""The command line: the group, its errors and exit statuses. The commands are in ``tally.commands``."""
 
 import signal
 import sys
@@ -54,7 +54,7 @@ _WHERE = "--debug shows where"
 )
 @click.version_option(package_name="tally")
 def tally() -> None:
-    """Process files of records on AWS serverless, or on this machine, and know when every record is done.
+    """Process files row by row on AWS serverless, or on this machine, and know when every row is done.
 
     A stage named by --stage (TALLY_STAGE, default "local") is local once `tally up` has made it here;
     any other stage is one in AWS. The beginning or the end of a batch's ID will do, if it fits no other batch, and @ is
@@ -119,7 +119,7 @@ def explain(error: Exception) -> OperatorError:
                 str(error), hint="configure AWS (AWS_PROFILE, AWS_REGION), or `tally up` for a local stage."
             )
         case EndpointConnectionError():
-            return OperatorError(str(error), hint="is the stage up, and is the region right?")
+            return OperatorError(str(error), hint="check that the stage is up, and that AWS_REGION is right.")
         case ClientError() | BotoCoreError():
             return OperatorError(f"AWS: {error}", hint=_WHERE, code=ExitCode.UNEXPECTED)
         case TallyError():

@@ -22,7 +22,7 @@ _MAX_DETAIL_LINES = 60
 _DUMB = {"dumb", "unknown"}
 """Values of TERM that rich takes for a terminal on which nothing can be redrawn."""
 _PIPED_WIDTH = 10_000
-"""A pipe has no width: each row of a table is a line, unless COLUMNS says what it is for."""
+"""A pipe has no width: each row of a table is a line, unless COLUMNS is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

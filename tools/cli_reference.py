@@ -66,7 +66,7 @@ def _command(name: str) -> str:
         row for parameter in command.params if parameter.name not in _EVERYWHERE for row in _row(parameter, context)
     ]
     if rows:
-        parts.append("\n".join(["| option | |", "|---|---|", *rows, ""]))
+        parts.append("\n".join(["| option | what it does |", "|---|---|", *rows, ""]))
     if name in ENTRIES:
         parts.append(f"```text\n{ENTRIES[name].example}\n```\n")
     return "\n".join(parts)

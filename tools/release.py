@@ -14,6 +14,8 @@ import click
 
 from tools.generated import REPO
 
+BRANCH = "main"
+"""A tag on another branch would name a commit that main may never have."""
 UNRELEASED = "## Unreleased\n"
 _SEMVER = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _VERSION = re.compile(r'^version = "(?P<version>[^"]+)"$', re.MULTILINE)
@@ -35,6 +37,10 @@ class Release:
         if _numbers(self.version) <= _numbers(self.current):
             raise click.ClickException(
                 f"{self.version} is not higher than {self.current}, the version in pyproject.toml."
+            )
+        if (branch := self._git("branch", "--show-current")) != BRANCH:
+            raise click.ClickException(
+                f"This checkout is on {branch or 'no branch'}: releases are cut on {BRANCH}. Run `git switch {BRANCH}`."
             )
         if changed := self._git("status", "--porcelain"):
             raise click.ClickException(f"The checkout has changes: commit or stash them first.\n{changed}")

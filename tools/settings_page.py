@@ -69,24 +69,24 @@ def page() -> str:
         _HEAD,
         "## Settings of a job\n",
         "Names in the module of the job. [Writing jobs](jobs.md) has examples.\n",
-        _table("| setting | default | |", _job_rows(), of="settings of a job"),
+        _table("| setting | default | what it does |", _job_rows(), of="settings of a job"),
         "## Settings of a stage\n",
         "Variables of `infra/`; [infra/README.md](../infra/README.md) has types and rules.\n",
-        _table("| variable | default | |", _variable_rows(), of="variables of a stage"),
+        _table("| variable | default | what it is |", _variable_rows(), of="variables of a stage"),
         "## Settings of a function\n",
         "Set in `infra/functions.tf`; `function_overrides` changes single ones. A dash is Lambda's own, or no limit.\n",
         _table("| function | " + " | ".join(_FUNCTION_SETTINGS) + " |", _function_rows(), of="functions"),
         "The visibility timeout of a queue is six times its function's timeout, and its window.\n",
         "## Settings of the command line\n",
-        _table("| variable | default | |", iter(_ENVIRONMENT), of="variables of the command line"),
+        _table("| variable | default | what it is |", iter(_ENVIRONMENT), of="variables of the command line"),
         "## Environment of the functions\n",
         "Terraform sets these; change the variables of the stage instead. `tally env` prints them.\n",
-        _table("| variable | |", _environment_rows(), of="variables of the functions"),
+        _table("| variable | what it is |", _environment_rows(), of="variables of the functions"),
         _RETRIES,
         _table("| layer | retries | default | set in |", _retry_rows()),
         _RETRIES_END,
         "## Fixed limits\n",
-        "These are no settings: other parts rely on them.\n",
+        "These cannot be set: other parts rely on them.\n",
         _table("| limit | value | set in |", _limit_rows()),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -128,7 +128,7 @@ def _function_rows() -> Iterator[tuple[str, ...]]:
     for name, settings in defaults.items():
         shown = []
         for setting in _FUNCTION_SETTINGS:
-            value = str(settings.get(setting, "-"))
+            value = str("-" if (found := settings.get(setting)) is None else found)
             _, conditional, limit = value.removesuffix("}").partition("? null :")
             shown.append(f"-, or {limit.strip()} with `provisioned_capacity`" if conditional else value)
         yield (f"`{name}`", *shown)

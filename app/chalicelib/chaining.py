@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from chalicelib.rows import Schema
 
 MAX_JOBS = 10
-"""Jobs of one chain. More are a loop mostly, which a deployment made that nobody checked."""
+"""Jobs of one chain. More are mostly a loop, made by a deployment without Tally's checks."""
 
 _OPAQUE = (inspect.AnyType, inspect.CustomType, inspect.DictType, inspect.ExtType, inspect.RawType, inspect.UnionType)
-"""Result types that may be an object with whatever fields."""
+"""Result types that may be an object with any fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def _following(job: "Job", find: "Callable[[str], Job | None]") -> "Iterator[Job
         seen.add(link.name)
         try:
             child = find(link.then.job)
-        except Exception:  # noqa: BLE001  whatever its module raises: it is reported where that job is loaded
+        except Exception:  # noqa: BLE001  any error of its module is reported where that job is loaded
             return
         if child is None:
             if link is job:

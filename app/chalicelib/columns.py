@@ -64,7 +64,7 @@ def refusal(value: str, by: type[msgspec.Struct] | None) -> str:
     try:
         (found,) = msgspec.structs.astuple(msgspec.convert({"value": value}, by, strict=False))
     except msgspec.ValidationError as error:
-        # It quotes the value of an enum, whatever its length; the caller shows what it was.
+        # It quotes the value of an enum of any length; the caller shows the cell.
         return explained(error).removesuffix(f" '{value.replace('`', '')}'").removesuffix(", got str")
     return "" if is_finite(found) else NOT_FINITE
 
@@ -82,7 +82,7 @@ def listed(parts: Sequence[str], separator: str = "; ") -> str:
 
 
 def shown(value: str) -> str:
-    """Return a cell for a sentence: cut, and what nobody sees, or what turns the sentence around, as its escape."""
+    """Return a cell for a sentence: cut, with invisible characters, and those that turn the text around, as escapes."""
     cut = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
     return cut if cut.isprintable() else "".join(_printable(character) for character in cut)
 

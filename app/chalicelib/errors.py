@@ -85,14 +85,14 @@ class CancelledError(TallyError):
 def job_errors() -> tuple[type[BaseException], ...]:
     """Return what a job's own code may raise about one row. A KeyboardInterrupt is not the job's: somebody debugs it.
 
-    To be asked once something was raised: a job whose tasks are cancelled has loaded asyncio, and nobody else needs it.
+    Call it once something was raised: a job whose tasks are cancelled has loaded asyncio, and others do not need it.
     """
     asyncio = sys.modules.get("asyncio")
     return (Exception, SystemExit, GeneratorExit, *((asyncio.CancelledError,) if asyncio else ()))
 
 
 def described(error: BaseException) -> str:
-    """Say what was raised, in text that can be sent: an exception may hold anything, or not know what it is."""
+    """Say what was raised, in text that can be sent: an exception may hold anything, or have no text."""
     try:
         said = f"{type(error).__name__}: {error}"
     except job_errors():  # its own __str__ raised

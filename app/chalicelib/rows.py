@@ -64,7 +64,7 @@ class ValidRow(msgspec.Struct, frozen=True):
 
 
 class RejectedRow(msgspec.Struct, frozen=True):
-    """What never was a valid row, and why; the reason names the line."""
+    """A row that is not valid, and why; the reason names the line."""
 
     row: int
     line: int
@@ -78,7 +78,7 @@ class Schema:
     row: type[Row]
     columns: tuple[str, ...]
     positions: tuple[int, ...]
-    """Where the columns are among the fields of a row."""
+    """The places of the columns among the fields of a row."""
     key_position: int
     required: frozenset[str]
     nullable_required: frozenset[str]

@@ -46,7 +46,7 @@ from chalicelib.transport.partial_batch_response import PartialBatchResponse
 from chalicelib.transport.uploads import Handover
 
 _RESERVE_SECONDS = 2.0
-"""What a function keeps of its time to answer instead of being killed."""
+"""The time that a function keeps to answer before Lambda kills it."""
 
 _WRITERS = ((1 / 2, ("ingest",)), (1 / 2, ("finish", "dead_letters")))
 """The functions that write for each row, and their part of it. Rows are larger than what comes of them, which a
@@ -136,7 +136,7 @@ class Services:
 
     @property
     def planner(self) -> Planner:
-        """What the S3 handler calls."""
+        """The step of the S3 handler."""
         return Planner(
             table=self._table,
             s3=self.client("s3"),
@@ -154,7 +154,7 @@ class Services:
 
     @property
     def ingester(self) -> Ingester:
-        """What the handler of the ingest queue calls."""
+        """The step of the ingest queue's handler."""
         return Ingester(
             table=self._paced_table,
             s3=self.client("s3"),
@@ -166,7 +166,7 @@ class Services:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """What the first handler of the stream calls."""
+        """The step of the stream's first handler."""
         return Dispatcher(
             sqs=self.client("sqs"),
             ingest_queue_url=self.settings.queues["ingest"].url,
@@ -177,12 +177,12 @@ class Services:
 
     @property
     def processor(self) -> Processor:
-        """What the handler of the work queue calls."""
+        """The step of the work queue's handler."""
         return self._processor("work")
 
     @property
     def heavy_processor(self) -> HeavyProcessor:
-        """What the handler of the heavy queue calls."""
+        """The step of the heavy queue's handler."""
         return HeavyProcessor(
             processor=self._processor("heavy"),
             leases=self._leases,
@@ -192,7 +192,7 @@ class Services:
 
     @property
     def dead_letter_handler(self) -> DeadLetterHandler:
-        """What the handler of the dead-letter queues calls."""
+        """The step of the dead-letter queues' handler."""
         return DeadLetterHandler(
             table=self._table,
             sqs=self.client("sqs"),
@@ -209,14 +209,14 @@ class Services:
 
     @property
     def failed_plans(self) -> FailedPlans:
-        """What the handler of the dead-letter queues calls for the plan-failures queue."""
+        """The step of the dead-letter queues' handler for the plan-failures queue."""
         return FailedPlans(
             table=self._table, notes=self._upload_notes, planner=self.planner, patience=self._reconcile_period
         )
 
     @property
     def lost_uploads(self) -> LostUploads:
-        """What the schedule calls for uploads without a batch."""
+        """The step of the schedule for uploads without a batch."""
         return LostUploads(
             table=self._table,
             notes=self._upload_notes,
@@ -229,7 +229,7 @@ class Services:
 
     @property
     def reconciler(self) -> Reconciler:
-        """What the schedule calls."""
+        """The step of the schedule."""
         return Reconciler(
             table=self._table,
             planner=self.planner,
@@ -243,7 +243,7 @@ class Services:
 
     @property
     def lost_exports(self) -> LostExports | None:
-        """What the schedule calls for results that were asked for and are not written; None in a stage without."""
+        """The step of the schedule for results that were asked for and are not written; None in a stage without."""
         if not self.settings.export:
             return None
         return LostExports(
@@ -265,12 +265,12 @@ class Services:
 
     @property
     def finisher(self) -> Finisher:
-        """What the handler of the finished queue calls."""
+        """The step of the finished queue's handler."""
         return Finisher(ledger=self.ledger)
 
     @property
     def settler(self) -> Settler:
-        """What the second handler of the stream calls."""
+        """The step of the stream's second handler."""
         return Settler(
             table=self._table,
             bus=self._event_bus,
@@ -281,7 +281,7 @@ class Services:
 
     @property
     def exporter(self) -> Exporter:
-        """What the handler of the export queue calls."""
+        """The step of the export queue's handler."""
         return Exporter(
             table=self._table,
             s3=self.client("s3"),
@@ -295,7 +295,7 @@ class Services:
 
     @property
     def saver(self) -> Saver:
-        """What the handler of the save queue calls; raises SettingsError in a stage without a results table."""
+        """The step of the save queue's handler; raises SettingsError in a stage without a results table."""
         results = self.settings.results_table
         if results is None:
             raise SettingsError("the stage has no results table: deploy it with the variable results_table")
@@ -312,7 +312,7 @@ class Services:
 
     @property
     def chainer(self) -> Chainer:
-        """What the handler of the export queue calls for the next job."""
+        """The step of the export queue's handler for the next job."""
         return Chainer(
             table=self._table,
             s3=self.client("s3"),
@@ -323,7 +323,7 @@ class Services:
 
     @property
     def partial_batch_response(self) -> PartialBatchResponse:
-        """What a queue handler answers with."""
+        """The answers of queue handlers."""
         return PartialBatchResponse(
             lambda_client=lambda: self.client("lambda"), function_name=os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
         )
@@ -405,7 +405,7 @@ _WORKERS: Mapping[str, Callable[[Services], object]] = {
     "reconcile": lambda services: services.reconciler,
     "settle": lambda services: services.settler,
 }
-"""What the handler of each function calls."""
+"""The step of each function's handler."""
 
 HANDLERS = tuple(_WORKERS)
 """The functions, by their handlers' names."""

@@ -1,4 +1,4 @@
-"""What Terraform tells the functions, read from the environment that Chalice gives them."""
+"""Terraform's settings of the functions, read from the environment that Chalice gives them."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """Where a queue is."""
+    """URL and ARN of a queue."""
 
     url: str
     arn: str
@@ -31,7 +31,7 @@ class Trigger(msgspec.Struct, frozen=True):
 
     @property
     def most_at_once(self) -> int:
-        """How many of the function may run at once, 1 where that has no limit."""
+        """The number of workers that may run at once, 1 if there is no limit."""
         return (self.maximum_concurrency or 1) * self.mappings
 
 

@@ -12,6 +12,7 @@ from chalicelib.store.corrections import corrections_of
 from chalicelib.store.items import ChunkKey, Counts, Outcome
 from tally.batch.reader import Reader
 from tally.batch.watch import status_of
+from tally.look import several
 from tally.output import Output
 
 _THREADS = 4
@@ -77,7 +78,7 @@ def run(output: Output, reader: Reader, batch_id: str) -> Audit:
         audited = audit(reader, batch, lambda: advance(1))
     counts = audited.counts
     counted = (
-        f"{counts.total:,} rows in the markers of {audited.chunks:,} chunks: {counts.succeeded:,} succeeded, "
+        f"{counts.total:,} rows in the markers of {several(audited.chunks, 'chunk')}: {counts.succeeded:,} succeeded, "
         f"{counts.failed:,} failed, {counts.rejected:,} rejected"
     )
     if audited.exact:

@@ -30,6 +30,7 @@ from tally.batch import export_use, prices, save_use
 from tally.batch.export_use import NO_EXPORT, ExportUse
 from tally.batch.prices import Use
 from tally.batch.reader import Reader
+from tally.look import several
 from tally.output import Output
 from tally.stages.stage import Stage
 
@@ -244,7 +245,7 @@ def _of_chunk(reader: Reader, chunk: Chunk) -> _Chunk:
     written = sum(map(write_units, pages))
     # Each redrive has written again the markers that it took rows out of.
     written += sum(write_units(item_size(item), transactional=True) for item in items) * chunk.generation
-    # Whatever changes a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
+    # Every change of a chunk raises its version. The totals alone are no transaction, unless rows were rejected.
     plain = chunk.version > 0 and not any(marker.version == 1 for marker in markers)
     written += _IN_TRANSACTION * chunk.version - plain
     travelled = [
@@ -269,7 +270,9 @@ def show(output: Output, cost: Cost) -> None:
     """Write what a batch cost, in all and a row."""
     rows = cost.rows or 1
     s3_requests, results = cost.s3_requests + cost.exported.s3_puts, cost.exported.kept_bytes
-    seconds = {name: f"{took:.2f} GB-s in {count:,.0f} invocations" for name, (count, took) in cost.functions.items()}
+    seconds = {
+        name: f"{took:.2f} GB-s in {several(count, 'invocation')}" for name, (count, took) in cost.functions.items()
+    }
     lines = [
         ("write units", f"{cost.write_units:,.0f}", f"{cost.write_units / rows:.3f}"),
         ("read units", f"{cost.read_units:,.0f}", f"{cost.read_units / rows:.3f}"),
@@ -283,7 +286,7 @@ def show(output: Output, cost: Cost) -> None:
     ]
     total = sum(cost.dollars.values())
     million = total / rows * prices.MILLION
-    output.table(f"{cost.rows:,} rows in {cost.chunks:,} chunks", ("", "in all", "a row"), lines)
+    output.table(f"{several(cost.rows, 'row')} in {several(cost.chunks, 'chunk')}", ("", "in all", "a row"), lines)
     output.say(f"{total:.6f} dollars, {million:.2f} a million rows, at the prices of {prices.CHECKED} (us-east-1)")
     counted = "there are no logs to count them in" if cost.messages_estimated else "counted in the logs"
     output.say(

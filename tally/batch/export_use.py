@@ -30,7 +30,7 @@ _MULTIPART = 2
 _SENDING = 10
 """Messages of a request."""
 _EVER_DAYS = prices.MONTH_DAYS
-"""What is kept for good counts for so long."""
+"""Results without an expiry count for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

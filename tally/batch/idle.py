@@ -43,7 +43,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of the bill of a month: what it is, how much of it, and dollars."""
+    """One item of the bill of a month: its name, its amount, and dollars."""
 
     name: str
     amount: str

@@ -1,5 +1,6 @@
 """Reading batches: the item, its chunks, what failed. Reads only; never a scan."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -112,11 +113,15 @@ class Newest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads one table; every read is consistent, so what was counted before the call is seen."""
+    """Reads one table; every read is consistent, so what was counted before the call is seen.
+
+    One that is not ``patient`` leaves it to its caller to try again.
+    """
 
     dynamodb: "DynamoDBClient"
     table: str
     sleep: Callable[[float], None] = time.sleep
+    patient: bool = True
 
     def batch(self, batch_id: str) -> Batch | None:
         """Return a batch, or None while there is none of that id."""
@@ -229,7 +234,9 @@ class Reader:
 
     @property
     def _table(self) -> Table:
-        return Table(dynamodb=self.dynamodb, name=self.table, retry=Retry(sleep=self.sleep))
+        seconds = math.inf if self.patient else 0.0
+        retry = Retry(sleep=self.sleep, remaining_seconds=lambda: seconds)
+        return Table(dynamodb=self.dynamodb, name=self.table, retry=retry)
 
 
 def reopened(before: Batch, batch: Batch) -> bool:

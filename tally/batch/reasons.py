@@ -166,6 +166,11 @@ def matches(pattern: str, reason: str) -> bool:
     return len(text) - at >= len(last) and text.endswith(last)
 
 
+def pattern_of(reason: str) -> str:
+    """Return a reason without the values in it, as one that is compared with no other."""
+    return _sentence(reason).replace(_JOINED, " ")
+
+
 def normal(text: str) -> str:
     """Return a text on one line, with single blanks and without control characters."""
     return _BLANKS.sub(" ", text).strip()

@@ -68,7 +68,9 @@ def check_batch(batch: Batch, rows: Rows) -> int:
     """Return how many chunks a batch has; raises for one that nothing can be redriven of."""
     if batch.status is BatchStatus.REJECTED:
         raise OperatorError(
-            f"Batch {batch.id} was rejected as a file and has no rows: {batch.reason}", code=ExitCode.USAGE
+            f"Batch {batch.id} was rejected as a file and has no rows: {batch.reason}",
+            hint="correct the file, and upload it again.",
+            code=ExitCode.USAGE,
         )
     if batch.chunks is None:
         raise OperatorError(
@@ -78,7 +80,8 @@ def check_batch(batch: Batch, rows: Rows) -> int:
     outside = sorted(row_name(chunk, row) for chunk, row in rows if chunk >= batch.chunks)
     if outside:
         raise OperatorError(
-            f"--rows: batch {batch.id} has chunks 0 to {batch.chunks - 1}, so there is no {outside[0]}.",
+            f"--rows: batch {batch.id} has chunks 0 to {batch.chunks - 1}, so there is no {outside[0]}",
+            hint=f"`tally rows {batch.id}` names its rows.",
             code=ExitCode.USAGE,
         )
     return batch.chunks

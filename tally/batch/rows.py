@@ -130,7 +130,9 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
     batch, _ = _batch_and_chunks(reader, batch_id, [])
     found = read_partition(reader, ChunkKey(batch_id, number))
     if found is None or row >= found.chunk.expected_rows:
-        raise OperatorError(f"batch {batch_id} has no row {name}.", code=ExitCode.USAGE)
+        raise OperatorError(
+            f"batch {batch_id} has no row {name}", hint=f"`tally rows {batch_id}` names its rows.", code=ExitCode.USAGE
+        )
     return found.row(batch, row)
 
 

@@ -15,7 +15,7 @@ from tally.batch.reader import Reader
 from tally.output import Output
 
 LEAST_ROWS = 100
-"""Of fewer rows the 99th percentile is the slowest of them, whatever it was."""
+"""Of fewer rows the 99th percentile is only the slowest of them."""
 HEADROOM = 1.5
 """The next file's rows are not this one's."""
 MESSAGE_SECONDS = SPLIT_SECONDS

@@ -28,7 +28,7 @@ from tally.stages.services import table
         type=click.IntRange(1, 1000),
         default=20,
         show_default=True,
-        help="Look at so many of the newest batches, and at all that run.",
+        help="Look at this many of the newest batches, and at all that run.",
     ),
     click.option(
         "--interval",
@@ -50,7 +50,7 @@ def events(
     interval: float,
     **resources: str,
 ) -> ExitCode | None:
-    """Show the events that told of ends and results of batches, oldest first.
+    """Show the events about the end and the results of batches, oldest first.
 
     They are read from the table: the same details, by the same event_id, as subscribers got them.
     """

@@ -158,7 +158,9 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 
 @command(
     "list",
-    click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many at most."),
+    click.option(
+        "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show this many at most."
+    ),
     *RESOURCES,
 )
 def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: str) -> None:
@@ -209,7 +211,7 @@ def _with_chains(listed: list[dict[str, Any]], batches: list[Batch]) -> list[dic
         type=click.Choice([outcome.value for outcome in Outcome]),
         help="Only rows with this outcome; those of every outcome by default.",
     ),
-    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many at most."),
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show this many at most."),
     *RESOURCES,
 )
 def rows(*, output: Output, stage: str, batch: str, outcome: str | None, limit: int, table: str, bucket: str) -> None:
@@ -291,7 +293,7 @@ def audit(
     click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same file."),
 )
 def write_sample(*, output: Output, stage: str, rows: int, out: Path, seed: int) -> None:
-    """Write made-up transactions, one in a hundred bad, and say what must come of them."""
+    """Write made-up transactions, one in a hundred bad, and show the outcomes to expect."""
     del stage  # the file is for any
     expected = sample.write_file(out, rows, seed=seed)
     counts = {name: getattr(expected, name) for name in ("rows", "succeeded", "failed", "rejected")}

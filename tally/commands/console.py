@@ -13,7 +13,9 @@ from tally.output import Output
     click.option("--port", type=click.IntRange(1, 65535), help="Port on 127.0.0.1; 8321, or a free one, by default."),
     click.option("--open", "opens", is_flag=True, help="Open a browser."),
     click.option("--read-only", is_flag=True, help="Show no action that changes anything."),
-    click.option("--show-data", is_flag=True, help="Show what rows hold: cells, results, values in reasons, letters."),
+    click.option(
+        "--show-data", is_flag=True, help="Show what rows hold: cells, results, values in reasons, dead letters."
+    ),
     *RESOURCES,
 )
 def console(

@@ -124,7 +124,7 @@ def deploy_command(stage: "Stage") -> str:
 
 
 def _wants(output: Output, question: str, *, up: bool) -> bool:
-    """Tell whether the operator wants a local stage to be brought up; nobody can be asked without a terminal."""
+    """Tell whether the operator wants a local stage to be brought up; false without a terminal to ask on."""
     if up or output.as_json or not (output.live and sys.stdin.isatty()):
         return up
     return click.confirm(question, default=True, err=True)

@@ -21,10 +21,16 @@ from tally.stages.logs import Level, Line, Logs
         type=click.Choice([level.name for level in Level], case_sensitive=False),
         default=Level.DEBUG.name,
         show_default=True,
-        help="Only lines this grave, or graver.",
+        help="Only lines of this level or above.",
     ),
     click.option("--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How far back."),
-    click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The last so many lines."),
+    click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=100,
+        show_default=True,
+        help="Show this many lines at most, the last ones.",
+    ),
     click.option(
         "--interval",
         type=click.FloatRange(min=0.1),
@@ -47,7 +53,7 @@ def show(
 ) -> ExitCode | None:
     """Show the last lines that the functions logged, all of them or one HANDLER.
 
-    What is not JSON, as of a process that died or of a print, counts as ERROR.
+    A line that is not JSON, from a process that died or a print, counts as ERROR.
     """
     functions = [handler] if handler else list(HANDLERS)
     logs = Logs(
@@ -58,7 +64,11 @@ def show(
     if follow:
         return _follow(output, logs, lines, interval, named=handler is None)
     if len(logs.silent) == len(functions):
-        raise OperatorError(f"{handler or 'No function'} of stage {stage} has logged nothing", code=ExitCode.USAGE)
+        raise OperatorError(
+            f"{handler or 'No function'} of stage {stage} has logged nothing",
+            hint=f"submit a file, or name another stage; `tally doctor --stage {stage}` examines this one.",
+            code=ExitCode.USAGE,
+        )
     _say(output, lines, named=handler is None)
     output.result([line.as_json() for line in lines])
     return None

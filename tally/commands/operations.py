@@ -124,12 +124,14 @@ def _change_hold(output: Output, stage: Stage, batch: str, wanted: Hold | None) 
 @command(
     "tune",
     BATCH,
-    click.option("--chunks", type=click.IntRange(min=1), default=20, show_default=True, help="Sample so many chunks."),
+    click.option(
+        "--chunks", type=click.IntRange(min=1), default=20, show_default=True, help="Sample this many chunks."
+    ),
     click.option(
         "--heavy-above",
         type=click.FloatRange(min=0),
         metavar="SECONDS",
-        help="Which rows to think of as heavy; those above mean + 2 sigma by default.",
+        help="Count rows above this as heavy; by default those above mean + 2 sigma.",
     ),
     *RESOURCES,
 )

@@ -25,7 +25,7 @@ _SECONDS = click.FloatRange(min=1)
     click.option("--aws", "on_aws", is_flag=True, help="In the AWS account of your credentials, not on a local AWS."),
     click.option("--probe", "chosen", multiple=True, type=_NAMES, help="Only this one; may be repeated."),
     click.option("--rows", type=_ROWS, default=20_000, show_default=True, help="Rows of the large probes."),
-    click.option("--seed", type=int, default=1, show_default=True, help="Of the faults that each worker draws."),
+    click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same faults."),
     click.option(
         "--timeout", "patience", type=_SECONDS, default=600.0, show_default=True, help="Seconds a batch may take."
     ),

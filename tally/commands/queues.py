@@ -42,7 +42,11 @@ def queues(*, output: Output, stage: str) -> None:
         "--discard", metavar="LETTER", multiple=True, help="Delete the dead letter of this id, as --show names it."
     ),
     click.option(
-        "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show so many of a queue."
+        "--limit",
+        type=click.IntRange(1, 1000),
+        default=20,
+        show_default=True,
+        help="Show this many of a queue at most.",
     ),
 )
 def dead(

@@ -21,17 +21,15 @@ from tally.stages.services import environment, settings_of
 from tally.stages.stage import Stage
 
 
-@command(
-    "up", *BRING_UP, click.option("--iam", is_flag=True, help="Refuse functions what their roles do not allow, as AWS.")
-)
+@command("up", *BRING_UP, click.option("--iam", is_flag=True, help="Refuse what a function's role does not allow."))
 def up(*, output: Output, stage: str, port: int | None, variables: tuple[str, ...], iam: bool) -> None:
-    """Bring a local stage up: a local AWS, Terraform, Chalice. Again: in seconds, if nothing changed."""
+    """Bring a local stage up: a local AWS, Terraform, Chalice. Run again, it takes seconds."""
     output.result(_described(_stack(output, stage, variables, iam=iam).up(port)))
 
 
 @command("down", click.option("--all", "every", is_flag=True, help="Every local stage."))
 def down(*, output: Output, stage: str, every: bool) -> None:
-    """Stop a local stage and remove all of it, its data too. Fine if there is none."""
+    """Stop a local stage and remove all of it, its data too. Without one it does nothing."""
     removed = []
     for name in workspace().local_stages() if every else [stage]:
         done = _stack(output, name, ()).down()
@@ -52,7 +50,7 @@ def down(*, output: Output, stage: str, every: bool) -> None:
     VARIABLES,
     VAR_FILES,
     click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and stop there."),
-    click.option("--adopt", is_flag=True, help="Take over what exists of the stage and no state knows."),
+    click.option("--adopt", is_flag=True, help="Take over what exists of the stage and is in no state."),
     click.option("--yes", is_flag=True, help="Do not ask."),
 )
 def deploy(
@@ -107,7 +105,9 @@ def deploy(
     "destroy",
     VARIABLES,
     VAR_FILES,
-    click.option("--delete-data", is_flag=True, help="Table and inbox too where they are protected, for good."),
+    click.option(
+        "--delete-data", is_flag=True, help="Delete a protected table and inbox too; nothing brings them back."
+    ),
     click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
 )
 def destroy(
@@ -119,7 +119,7 @@ def destroy(
     delete_data: bool,
     yes: bool,
 ) -> None:
-    """Destroy a stage in AWS: shows what goes and has you type the stage's name. Fine if it is gone."""
+    """Destroy a stage in AWS: shows what goes, and asks for the stage's name. Does nothing if it is gone."""
     remains = destroy_in_aws(
         workspace(),
         stage,
@@ -190,7 +190,7 @@ def demo(
 ) -> ExitCode:
     """Bring a local stage up, process a sample or your file, watch, audit; leave its console running.
 
-    Exit 0: every row has its outcome, the audit is exact, and a sample gave what it had to.
+    Exit 0: every row has its outcome, the audit is exact, and a sample has the expected outcomes.
     """
     run = Demo(output=output, stack=_stack(output, stage, variables), timeout=timeout, console=ui)
     return run(file=file, rows=rows, job=job, port=port)

@@ -21,10 +21,8 @@ _STDIN = "-"
     "try",
     click.argument("job"),
     click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
-    click.option("--rows", type=click.IntRange(min=1), help="Try so many rows, the first ones; the rest is estimated."),
-    click.option(
-        "--line", type=click.IntRange(min=1), help="Show the row at this line: cells, fields, what comes of it."
-    ),
+    click.option("--rows", type=click.IntRange(min=1), help="Try this many rows, the first ones; estimate the rest."),
+    click.option("--line", type=click.IntRange(min=1), help="Show the row at this line: cells, fields, outcome."),
     click.option(
         "--pdb", "stops", is_flag=True, help="Open a debugger where process raises; with --line at its first line."
     ),

@@ -59,7 +59,7 @@ class _Columns:
 class CorrectedFile:
     """A corrected file on disk; a gzip file is read as what is in it.
 
-    ``schema`` is what its rows are held to, None where nobody has the job's code.
+    ``schema`` is the type that its rows must fit, None without the job's code.
     """
 
     path: Path
@@ -134,7 +134,7 @@ class CorrectedFile:
     def _checked(self, found: Sequence[_Found | Problem]) -> Iterator[CorrectedRow | Problem]:
         """Hold rows to the job, together, and one by one only if that does not take all of them."""
         rows = [each if isinstance(each, Problem) else self._kept(each) for each in found]
-        if self.schema is None:  # what nobody knows here ingest says
+        if self.schema is None:  # ingest checks it
             yield from rows
             return
         schema = self.schema.laid_out(self.batch.layout)
@@ -259,4 +259,8 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
     try:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile) as error:
-        raise OperatorError(f"{path.name} is no whole gzip file: {error}", code=ExitCode.USAGE) from error
+        raise OperatorError(
+            f"{path.name} is no whole gzip file: {error}",
+            hint="compress it again, or give it as it is.",
+            code=ExitCode.USAGE,
+        ) from error

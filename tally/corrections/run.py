@@ -127,7 +127,9 @@ class Corrector:
                     advance(1_000)
             advance(read % 1_000)
         if not read:
-            raise OperatorError(f"{path.name} has no rows.", code=ExitCode.USAGE)
+            raise OperatorError(
+                f"{path.name} has no rows", hint="leave the rows in it that are to run again.", code=ExitCode.USAGE
+            )
 
     def _match(self, batch: Batch, staging: Staging, sha256: str, problems: Problems) -> int:
         """Hold the rows to the batch; returns how many an earlier run with the same file took back."""

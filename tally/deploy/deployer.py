@@ -128,7 +128,7 @@ class Deployer:
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)
         after = job_code.digests(self.project.folder)
-        # Of a job that was edited while it was packaged nobody knows which version is deployed.
+        # The deployed version of a job that was edited while it was packaged is unknown.
         known = {name: digest if before.get(name) == digest else "" for name, digest in after.items()}
         job_code.note(stage.functions, stage.name, known)
 
@@ -143,7 +143,7 @@ def aws_deployer(
     environ: Mapping[str, str],
     var_files: Sequence[Path] = (),
 ) -> Iterator[tuple[Deployer, Account]]:
-    """Yield what works on a stage in the AWS account of the caller's credentials, while nobody else does.
+    """Yield what works on a stage in the AWS account of the caller's credentials, and keep others out meanwhile.
 
     Raises when a tool, the sources or credentials are missing. Stages in AWS have one checkout between them:
     Terraform's selected workspace and Chalice's configuration are those of one at a time.

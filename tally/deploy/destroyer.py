@@ -137,7 +137,7 @@ def _find_remains(deployer: Deployer, account: Account, name: str, mark: unfinis
 
 
 def _adopt_orphans(deployer: Deployer, tool: Terraform, stage: Stage, mark: unfinished.Mark) -> None:
-    """Have Terraform know what a deployment made that was cut short, or nobody would destroy it."""
+    """Have Terraform know what an interrupted deployment made, so that it is destroyed too."""
     if began := mark.began():
         planned = tool.planned(deployer.variables, mark.path.with_suffix(".tfplan"))
         for orphan in deployer.find_orphans(stage, planned, began):
@@ -168,7 +168,7 @@ def _unprotect(deployer: Deployer, remains: Remains) -> None:
 
 
 def _delete_functions(deployer: Deployer, remains: Remains) -> None:
-    """Have Chalice delete what lives, then delete mappings that are left: nothing may invoke what is gone.
+    """Have Chalice delete what exists, then delete the remaining mappings: nothing may invoke a function that is gone.
 
     Chalice stops at the first thing that is gone already, as after a kill, and does not say what it has deleted.
     """

@@ -1,7 +1,7 @@
 """Load every job of a checkout, in a process of its own: ``python load_jobs.py APP RESULT SECONDS``.
 
 A job may raise, print, exit or never return while it is imported. What is wrong is written to ``RESULT``, a line of
-JSON each: the file, the line in it, and what it is. Of a job that says ``KEY`` it is written where.
+JSON each: the file, the line in it, and the error. Of a job that says ``KEY`` it is written where.
 """
 
 import ast
@@ -44,7 +44,7 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
                 chaining.require_sound(job, jobs.find)
                 if job.key:
                     key = _defined(_file(folder, name)).get("KEY", 1)
-            except BaseException as error:  # noqa: BLE001  whatever its module raises, and if it exits
+            except BaseException as error:  # noqa: BLE001  any error of its module, also an exit
                 path, line, what = broken(_file(folder, name), error)
                 write(file=path.name, line=line, what=what)
             finally:
@@ -53,7 +53,7 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
 
 
 def misnamed(folder: Path) -> Iterator[Path]:
-    """Return modules that nobody will find: neither a job by their name, nor marked as none by a leading _."""
+    """Return modules that are no job by their name, and are not marked as helpers by a leading _."""
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_") and not (path.stem.isascii() and path.stem.isidentifier()):
             yield path

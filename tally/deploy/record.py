@@ -20,7 +20,7 @@ _SCHEMA = {"schema_version": "2.0", "backend": "api"}
 
 
 def reconcile(recorded: Iterable[Entry], live: Live, sources: Sources) -> list[Entry]:
-    """Return the record that is true of what lives: without what is gone, with what was missing.
+    """Return the record that agrees with AWS: without entries that are gone, with those that were missing.
 
     Functions come first, for Chalice deletes from the end and triggers have to go before their functions. Raises when
     a function has two mappings of which the record names neither, for Chalice knows one.

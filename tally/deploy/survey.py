@@ -152,14 +152,14 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Asks AWS what lives of a stage. Every method may raise what AWS answers."""
+    """Asks AWS what exists of a stage. Every method may raise an error of AWS."""
 
     place: Place
     client: Callable[[str], Any]
     sleep: Callable[[float], None] = time.sleep
 
     def live(self, buckets: Iterable[str]) -> Live:
-        """Return what lives, of notifications those of these buckets."""
+        """Return what exists, of notifications those of these buckets."""
         pages = self.client("lambda").get_paginator("list_functions").paginate()
         functions = [function["FunctionArn"] for page in pages for function in page["Functions"]]
         return Live(

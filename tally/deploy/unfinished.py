@@ -1,6 +1,6 @@
 """A deployment that was cut short: the mark that it leaves, and what it made that Terraform's state does not know.
 
-Terraform saves what it has made at intervals. What a killed one had in the making exists in AWS and in no state: the
+Terraform saves what it has made at intervals. What a killed one was making exists in AWS and in no state: the
 next apply would fail because it exists. It is imported, if nothing older has its name.
 """
 

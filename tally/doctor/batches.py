@@ -28,7 +28,7 @@ def standing(patient: Patient) -> Iterator[Finding]:
     for batch in sorted(batches, key=lambda batch: batch.created_at):
         note = noted.get(batch_pk(batch.id))
         if batch.hold is Hold.PAUSED:
-            yield ok("batch", batch.id, f"paused; `tally resume {batch.id} --stage {patient.stage}` lets it go on")
+            yield ok("batch", batch.id, f"paused; `tally resume {batch.id} --stage {patient.stage}` resumes it")
         elif note is not None and int(note["repairs"]["N"]):
             still += 1
             since = datetime.fromtimestamp(int(note["since"]["N"]), UTC)

@@ -118,6 +118,6 @@ def _guarded(group: Group, patient: Patient) -> Iterator[Finding]:
             )
     except BotoCoreError as error:
         yield unknown(group.name, subject, f"AWS could not be asked: {error}", "check credentials, region and network")
-    except Exception as error:  # noqa: BLE001  one check that meets what nobody foresaw must not hide the others
+    except Exception as error:  # noqa: BLE001  an unforeseen error of one check must not hide the others
         why = f"the check itself failed: {type(error).__name__}: {error}"
         yield unknown(group.name, subject, why, "report this")

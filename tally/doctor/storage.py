@@ -45,7 +45,7 @@ def encryption(patient: Patient) -> Iterator[Finding]:
 
 
 def public_access(patient: Patient) -> Iterator[Finding]:
-    """Check that nobody can make the inbox public."""
+    """Check that the inbox cannot be made public."""
     bucket, s3 = patient.expected.inbox_bucket, patient.clients["s3"]
     try:
         blocked = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]

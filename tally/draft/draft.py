@@ -82,7 +82,11 @@ def draft(
     found = layout.find(path, head[:_HEAD_BYTES].decode(errors="replace"))
     drafted = _csv(found, head, texts, show) if isinstance(found, Csv) else _json_lines(head, texts, show)
     if not drafted.seen:
-        raise OperatorError(f"No job can be drafted from {path}: it has no columns.", code=ExitCode.USAGE)
+        raise OperatorError(
+            f"No job can be drafted from {path}: it has no columns",
+            hint="give it a header, or rows.",
+            code=ExitCode.USAGE,
+        )
     if len(drafted.seen) > _MAX_FIELDS:
         raise OperatorError(
             f"{path} has {len(drafted.seen):,} columns; a job is drafted with {_MAX_FIELDS:,} at most. Write one with "

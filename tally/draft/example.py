@@ -47,7 +47,7 @@ FILE = """\\
 
 
 def test_every_row_is_processed_and_counted_once() -> None:
-    """The rows are made up after the columns of {draft.job}; put some of yours here, and what must come of them."""
+    """The rows are made up after the columns of {draft.job}; put some of yours here, and the outcomes to expect."""
     batch = testing.run({quoted(draft.job)}, FILE, faults=testing.Redelivered())
     assert batch.succeeded == {rows}
 '''

@@ -116,7 +116,11 @@ def _manifest(folder: Path) -> Manifest:
             f"{folder} has no {MANIFEST}", hint=f"`tally results ID -o {folder}` fetches it.", code=ExitCode.USAGE
         ) from error
     except msgspec.DecodeError as error:
-        raise OperatorError(f"{folder / MANIFEST} is no manifest: {error}", code=ExitCode.NOT_AS_HOPED) from error
+        raise OperatorError(
+            f"{folder / MANIFEST} is no manifest: {error}",
+            hint="remove it and run `tally results ID -o` with this folder, which fetches it again.",
+            code=ExitCode.NOT_AS_HOPED,
+        ) from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise OperatorError(f"{MANIFEST} has schema version {manifest.schema_version}: use the Tally that wrote it")
     return manifest

@@ -50,7 +50,7 @@ def clients(client: Callable[[str], Any], items: Items | None = None) -> Callabl
 
 
 class _Reading:
-    """Passes reads on; refuses whatever else is not in a subclass, so that nothing is changed by oversight."""
+    """Passes reads on; refuses every other call that no subclass has, so that nothing is changed by oversight."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

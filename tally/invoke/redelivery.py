@@ -46,7 +46,7 @@ _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """An event, what it is about, and why its handler finds nothing to do, if so.
+    """An event, its subject, and the reason if its handler finds nothing to do.
 
     ``items`` are what a dry run takes for the items of the table in place of what they are; None for no item.
     """

@@ -5,6 +5,7 @@ starts a console leaves none that the next one does not find, and no process is 
 """
 
 import contextlib
+import hashlib
 import http.client
 import importlib.util
 import json
@@ -104,7 +105,14 @@ class LocalConsole:
         self.folder.console_log.parent.mkdir(parents=True, exist_ok=True)
         with _only_for_me(self.folder.console) as record, _only_for_me(self.folder.console_log) as log:
             process = subprocess.Popen(
-                [sys.executable, *_marks(self.folder, made_of), *self.program, self.folder.name],
+                [
+                    sys.executable,
+                    *_mark(self.folder).split(),
+                    "-X",
+                    f"{_MADE_OF}={made_of}",
+                    *self.program,
+                    self.folder.name,
+                ],
                 cwd=self.workspace.repo,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -142,7 +150,7 @@ class LocalConsole:
     def _processes(self) -> list[_Process]:
         """Return the background consoles of the stage: one, or more after a bring-up that was killed."""
         listed = subprocess.run(
-            ["ps", "-axww", "-o", "pid=,pgid=,command="],
+            ["ps", "-axww", "-o", "pid=,pgid=,uid=,command="],
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -150,12 +158,12 @@ class LocalConsole:
         ).stdout
         found = []
         for line in listed.splitlines():
-            before, mark, after = line.partition(f" -X {_MARK}={self.folder.root} -X {_MADE_OF}=")
+            before, mark, after = line.partition(f" {_mark(self.folder)} -X {_MADE_OF}=")
             if not mark:
                 continue
-            pid, group = before.split()[:2]
+            pid, group, owner = before.split()[:3]
             # What a console has just forked still has its command line, but leads no group.
-            if pid == group:
+            if pid == group and int(owner) == os.getuid():
                 found.append(_Process(pid=int(pid), made_of=after.split()[0]))
         return found
 
@@ -165,9 +173,10 @@ class LocalConsole:
         return fingerprint(sources, sys.version, version(_LIBRARY), repr(stage.server), repr(stage.resources))
 
 
-def _marks(folder: StageFolder, made_of: str) -> list[str]:
-    # The interpreter ignores an unknown -X option, and `ps` shows it: this is how the process is known as ours.
-    return ["-X", f"{_MARK}={folder.root}", "-X", f"{_MADE_OF}={made_of}"]
+def _mark(folder: StageFolder) -> str:
+    # The interpreter ignores an unknown -X option, and `ps` shows it: this is how the process is known as ours. A
+    # digest, because some `ps` write a question mark for what is not ASCII in a path.
+    return f"-X {_MARK}={hashlib.sha256(os.fsencode(folder.root)).hexdigest()[:20]}"
 
 
 def _signal(groups: Sequence[int], number: signal.Signals) -> None:
@@ -177,7 +186,7 @@ def _signal(groups: Sequence[int], number: signal.Signals) -> None:
 
 
 def _only_for_me(path: Path) -> BinaryIO:
-    """Return a new file that nobody else may read, for an address is in it."""
+    """Return a new file that only its owner may read, because an address is in it."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 

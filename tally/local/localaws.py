@@ -125,7 +125,9 @@ def start(
         sleep(0.05)
     stop(folder)
     raise OperatorError(
-        f"The local AWS did not answer on {server.endpoint} in {_READY_SECONDS} s.", detail=tail(folder.server_log)
+        f"The local AWS did not answer on {server.endpoint} in {_READY_SECONDS} s",
+        hint=f"run this again; if it does not help, see {folder.server_log}.",
+        detail=tail(folder.server_log),
     )
 
 

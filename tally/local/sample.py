@@ -47,7 +47,7 @@ Cells = list[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What must come of a sample."""
+    """The outcomes to expect of a sample."""
 
     rows: int
     succeeded: int
@@ -107,14 +107,14 @@ BAD = (*FAILED, *REJECTED)
 
 
 def expected(rows: int) -> Expected:
-    """Return what must come of a sample of so many rows: bad rows follow a schedule, only their places are random."""
+    """Return the outcomes to expect of a sample of this many rows; bad rows follow a schedule."""
     bad = rows // _EVERY
     failed = sum(BAD[number % len(BAD)] in FAILED for number in range(bad))
     return Expected(rows=rows, succeeded=rows - bad, failed=failed, rejected=bad - failed)
 
 
 def write(target: BinaryIO, rows: int, *, seed: int = 1) -> Expected:
-    """Write a sample in bounded memory and return what must come of it; the same seed writes the same bytes."""
+    """Write a sample in bounded memory and return the outcomes to expect; the same seed writes the same bytes."""
     target.write(HEADER.encode() + b"\n")
     lines: list[bytes] = []
     for line in _lines(rows, random.Random(seed)):

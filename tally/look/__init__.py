@@ -5,9 +5,9 @@ from tally.look.flow import flow
 from tally.look.live import Redrawn
 from tally.look.meanings import Meaning, meaning_of
 from tally.look.tables import Column, Kind, lay_out
-from tally.look.words import hang, longest_word, printable, shorten, wrap
+from tally.look.words import hang, longest_word, printable, several, shorten, wrap
 
 __all__ = [
     "ECHO", "MAX_BAR", "Column", "Kind", "Lines", "Meaning", "Redrawn", "bar", "duration", "flow", "hang", "lay_out",
-    "longest_word", "meaning_of", "printable", "share", "shorten", "wrap",
+    "longest_word", "meaning_of", "printable", "several", "share", "shorten", "wrap",
 ]  # fmt: skip

@@ -36,6 +36,11 @@ def shorten(text: str, width: int) -> str:
     return f"{_head(line, room - tail)}{ELLIPSIS}{_head(line[::-1], tail)[::-1]}"
 
 
+def several(number: float, noun: str) -> str:
+    """Return a number with its noun: ``1 chunk``, ``2 chunks``."""
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
 def wrap(text: str, width: int, *, break_words: bool) -> list[str]:
     """Return text in lines of at most ``width`` cells, broken between words.
 

@@ -28,7 +28,10 @@ def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
     app = own.repo / "app" / "app.py"
     source = app.read_text(encoding="utf-8")
     if _BEFORE not in source:
-        raise OperatorError(f"{workspace.repo}/app/app.py has no line {_BEFORE.strip()!r}: the faults have no place.")
+        raise OperatorError(
+            f"{workspace.repo}/app/app.py has no line {_BEFORE.strip()!r}, before which the faults are put",
+            hint="put that line back, or prove from an unchanged checkout.",
+        )
     app.write_text(source.replace(_BEFORE, _INSTALL + _BEFORE, 1), encoding="utf-8")
     if not own.terraform_data.exists():
         # So that no run downloads Terraform's provider again.

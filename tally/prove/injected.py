@@ -59,7 +59,7 @@ class Met(Protocol):
         """Return the number of a worker that begins."""
 
     def first(self, kind: str) -> bool:
-        """Tell whether nobody has met this kind before; says so once."""
+        """Tell whether this kind was never met before; true once."""
 
     def count(self, kind: str) -> None:
         """Keep that a fault was met."""
@@ -106,7 +106,7 @@ class Faults:
         return self.plan.job.encode() in about or self.plan.job in request.url
 
     def _drawn(self, event_name: str) -> str:
-        """Return what this request meets, and keep that it did: a kind that nobody has met, else what luck has."""
+        """Return what this request meets, and keep that it did: a kind that was never met, else one by chance."""
         for kind in self.plan.rates:
             if kind not in self._seen and self._possible(kind, event_name):
                 self._seen.add(kind)
@@ -135,7 +135,7 @@ class Table:
         return int(self._add("workers") or 0)
 
     def first(self, kind: str) -> bool:
-        """Tell whether nobody has met this kind before."""
+        """Tell whether this kind was never met before."""
         return self._add(kind, ConditionExpression="attribute_not_exists(#name)") is not None
 
     def count(self, kind: str) -> None:

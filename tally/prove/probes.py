@@ -24,7 +24,7 @@ from tally.prove.probe import DisprovedError, Probe, RefusedError, World, csv
 
 _PLAIN = ("number", "text")
 _SILENT = Output(console=Console(file=io.StringIO()), as_json=False)
-"""The probe says what it saw; how far a fetch is nobody needs to see."""
+"""The probe reports what it saw; the progress of a fetch is not shown."""
 _PARTS_ROWS = 160_000
 """Two parts of a multipart upload, of 8 MiB each, and a little more."""
 _KEYS = (

@@ -1,4 +1,4 @@
-"""A run of ``tally prove``: the stage comes, the probes run, the stage goes, whatever happens between."""
+"""A run of ``tally prove``: the stage is made, the probes run, and the stage is always removed."""
 
 import contextlib
 import shutil
@@ -90,7 +90,7 @@ class Prover:
             return self._clean()
 
     def _agree(self, rows: int) -> None:
-        """Raise where the account has such a stage, which would be changed and destroyed, or where nobody agrees."""
+        """Raise if the account has such a stage, which would be destroyed, or if the operator does not agree."""
         account = self.account(self.environ)
         dynamodb = account.stage(self.name).dynamodb
         with contextlib.suppress(dynamodb.exceptions.ResourceNotFoundException):

@@ -1,1 +1,1 @@
-"""The queues of a stage: what waits in them, and the dead letters that nobody could deliver."""
+"""The queues of a stage: what waits in them, and the dead letters."""

@@ -74,7 +74,7 @@ def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Let
 def taken(logs: Any, stage: str, now: datetime) -> list[Taken]:
     """Return what ``dead_letters`` did in the last ``HISTORY``, the newest first and at most ``MAX_HISTORY``.
 
-    None of it if the function has no log yet.
+    Nothing if the function has no log yet.
     """
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=f"/aws/lambda/tally-{stage}-{_TAKER}",

@@ -38,6 +38,6 @@ class New(Result):
     nulls: Annotated[list[str], Meta(description="Cells that mean nothing, beside the empty one.")]
     rows: Annotated[int, Meta(description="Rows that were looked at.")]
     whole: Annotated[bool, Meta(description="Whether these are all of the file's.")]
-    unfit: Annotated[int, Meta(description="Records that no job would take, for example with a cell too few.")]
+    unfit: Annotated[int, Meta(description="CSV records that no job would take, for example with a cell too few.")]
     columns: list[Column]
     doubts: Annotated[list[str], Meta(description="What was not sure of the file.")]

@@ -46,7 +46,7 @@ class Destroyed(Result):
 
 
 class Sampled(Result):
-    """`tally sample`: the file, and what must come of it."""
+    """`tally sample`: the file, and the outcomes to expect."""
 
     rows: int
     succeeded: int

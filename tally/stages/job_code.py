@@ -25,7 +25,7 @@ _MAX_TAGS = 30
 """A function has fifty."""
 _DIGITS = 12
 _IN_DOUBT = "-"
-"""In place of the digest of a job of which nobody knows what was deployed: it is that of no code."""
+"""In place of the digest of a job whose deployed version is unknown: it is that of no code."""
 _MORE = "+"
 """In place of a job's name: there are jobs that found no room."""
 _TAGGED = "process"

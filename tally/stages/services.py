@@ -55,5 +55,7 @@ def environment(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
-        raise OperatorError(f"There is no function {name}: is stage {stage.name} deployed?") from error
+        raise OperatorError(
+            f"There is no function {name}", hint=f"`tally deploy --stage {stage.name}` deploys the stage."
+        ) from error
     return configuration.get("Environment", {}).get("Variables", {})

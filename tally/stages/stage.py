@@ -84,6 +84,8 @@ class Stage:
     server: localaws.Server | None = None
     named: tuple[str, ...] = ()
     """The options beside --stage that it was found by, as a command takes them."""
+    client_config: Config = _RETRIES
+    """How patient its clients are."""
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -153,7 +155,7 @@ class Stage:
     @property
     def _config(self) -> Config:
         # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
-        return _RETRIES.merge(Config(proxies={})) if self.server else _RETRIES
+        return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:
         """Return the command that watches a batch of this stage."""

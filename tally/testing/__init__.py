@@ -1,6 +1,6 @@
 r"""Tally in memory: the real handlers over AWS in this process, for the tests of a job and of Tally itself.
 
-``run`` processes a file with a job and returns the outcome of every row, whatever goes wrong in between::
+``run`` processes a file with a job and returns the outcome of every row, also under faults::
 
     from tally import testing
 

@@ -26,7 +26,7 @@ class Faults:
     A step is ``upload``, a queue (``ingest``, ``work``, ``heavy``, ``finished``), ``dispatch`` or ``settle``.
     """
 
-    def comes_again(self, step: str) -> bool:  # noqa: ARG002  what it is told is for subclasses
+    def comes_again(self, step: str) -> bool:  # noqa: ARG002  the argument is for subclasses
         """Tell whether what was delivered to a step is delivered once more, although the step has answered."""
         return False
 

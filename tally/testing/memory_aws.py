@@ -84,7 +84,7 @@ class MemoryS3:
         return _part(PartNumber, Body)
 
     def list_parts(self, *, UploadId: str, PartNumberMarker: int = 0, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Return a page of two parts, so that nobody gets by without turning it."""
+        """Return a page of two parts, so that every caller must read on."""
         left = sorted(number for number in self._upload(UploadId) if number > PartNumberMarker)
         bodies = {number: self.uploads[UploadId][number] for number in left[:2]}
         found = [{"PartNumber": n, "Size": len(body)} | _part(n, body) for n, body in bodies.items()]

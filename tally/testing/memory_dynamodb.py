@@ -81,7 +81,7 @@ class MemoryDynamoDB:
         return {}
 
     def query(self, *, ExpressionAttributeValues: Wire, Limit: int | None = None, **request: Any) -> Wire:  # noqa: N803
-        """Return a page, which is short here, so that nobody gets by without turning it."""
+        """Return a page, which is short here, so that every caller must read on."""
         values = {name.removeprefix(":"): value["S"] for name, value in ExpressionAttributeValues.items()}
         after = _key(request["ExclusiveStartKey"]) if "ExclusiveStartKey" in request else None
         if "IndexName" in request:

@@ -1,4 +1,4 @@
-"""The whole of Tally in one process: the real handlers over AWS in memory, in whatever order a test says."""
+"""The whole of Tally in one process: the real handlers over AWS in memory, in any order that a test wants."""
 
 import zlib
 from collections import Counter, defaultdict
@@ -119,7 +119,7 @@ class Pipeline:
                     getattr(self.handlers, what)({"Records": records}, _Context())
                 if not again:
                     self.positions[what] = end
-        except (Killed, Exception) as error:  # noqa: BLE001  Lambda delivers again, whatever it was
+        except (Killed, Exception) as error:  # noqa: BLE001  Lambda delivers again after any error
             self.last_error = error
             return False
         return True

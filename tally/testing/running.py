@@ -1,4 +1,4 @@
-"""Running a job in memory: a file's content in, and the outcome of every row out, whatever goes wrong in between."""
+"""Running a job in memory: a file's content in, and the outcome of every row out, also under faults."""
 
 import copy
 import os

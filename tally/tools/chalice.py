@@ -53,7 +53,8 @@ class ChaliceProject:
         config = json.loads(chalice_config)
         if self.stage not in config.get("stages", {}):
             raise OperatorError(
-                f"Terraform's output chalice_config has no stage {self.stage!r}: is this workspace another's?"
+                f"Terraform's output chalice_config has no stage {self.stage!r}",
+                hint=f"select its workspace: `terraform -chdir=infra workspace select {self.stage}`.",
             )
         variables = config["stages"][self.stage].get("environment_variables", {})
         return {**config.get("environment_variables", {}), **variables}
@@ -95,7 +96,9 @@ class ChaliceProject:
         """
         packages = sorted(self._packages(), key=lambda path: path.stat().st_mtime)
         if not packages:
-            raise ChaliceError(f"chalice deploy left no package in {self.folder / '.chalice/deployments'}.")
+            raise ChaliceError(
+                f"chalice deploy left no package in {self.folder / '.chalice/deployments'}", hint="run this again."
+            )
         names = _names(packages[-1])
         missing = [requirement for requirement, file in SHIPPED.items() if file not in names]
         if missing:

@@ -1,4 +1,4 @@
-"""Running the tools that Tally drives, so that an interrupt reaches them once and nobody is left behind."""
+"""Running the tools that Tally drives, so that an interrupt reaches them once and no process is left behind."""
 
 import signal
 import subprocess
@@ -20,7 +20,7 @@ class Finished:
 
 
 def _ignore(_line: str) -> None:
-    """Take a line of output that nobody waits for."""
+    """Take a line of output and drop it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

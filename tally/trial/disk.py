@@ -9,7 +9,7 @@ from chalicelib.steps.unpack import UNPACKED_PREFIX
 
 
 class DiskS3:
-    """Reads byte ranges of ``file``, whatever its key; what is unpacked goes into ``scratch``, part after part.
+    """Reads byte ranges of ``file`` for any key; unpacked bytes go into ``scratch``, part after part.
 
     Any thread may call it. Of S3's operations it has those that a plan and a read of a chunk make.
     """

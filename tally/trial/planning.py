@@ -32,7 +32,7 @@ NOTHING_CUT = Cut()
 
 
 class _StoppedError(BaseException):
-    """Nobody wants more chunks: no step may catch this."""
+    """No more chunks are wanted: no step may catch this."""
 
 
 class Locked:

@@ -119,7 +119,9 @@ def _show_estimate(output: Output, estimate: Estimate) -> None:
         f"   ${dollars:,.4f} (${dollars / rows * prices.MILLION:,.2f} a million rows, prices of {prices.CHECKED})"
     )
     wait = f", {duration(estimate.longest_wait)} of it for retries" if estimate.longest_wait else ""
-    output.say(f"   {duration(estimate.seconds)} with {workers} at once{wait}; what limits it: {estimate.limit}")
+    output.say(
+        f"   {duration(estimate.seconds)} with up to {workers} at once{wait}; what takes longest: {estimate.limit}"
+    )
 
 
 def _speed(took: Durations) -> str:

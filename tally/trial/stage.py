@@ -73,7 +73,7 @@ class Queues:
         return {"Failed": []}
 
     def change_message_visibility(self, *, QueueUrl: str, **_: Any) -> None:  # noqa: N803
-        """Do nothing but count it: nobody waits here."""
+        """Only count it: there is no wait here."""
         self.requests[QueueUrl] += 1
 
     def take(self, queue: str) -> str | None:

@@ -157,7 +157,7 @@ class Trial:
         self.collect()
 
     def salvage(self, planning: Planning) -> None:
-        """Take the outcomes of rows before it was interrupted, at whatever line that was."""
+        """Take the outcomes of the rows before the interruption, at any line of this code."""
         with suppress(TallyError):
             self.stage.count()
             self.stage.stream(planning.others(), self._dispatch)

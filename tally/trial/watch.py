@@ -102,7 +102,7 @@ class _Debugger(pdb.Pdb):
     """A debugger that says whether it was left with ``q``: the library's own word for that has other meanings too."""
 
     def __init__(self) -> None:
-        # What the job prints may be redirected; the debugger talks to whatever is there now.
+        # What the job prints may be redirected; the debugger talks to the present stream.
         super().__init__(stdin=sys.stdin, stdout=sys.stdout)
         self.left = False
 

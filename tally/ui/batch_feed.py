@@ -103,7 +103,9 @@ class BatchFeed:
     _corrections: Sequence[Corrections] = ()
     _corrections_of: int = 0
     """The sum of generations that corrections have given chunks, as it was when they were read."""
+    _first_at: datetime | None = None
     _moved_at: datetime | None = None
+    """When it was seen that something had moved since it was read before."""
     _since: dict[int, datetime] = field(default_factory=dict)
     _top: Top = field(default_factory=Top)
     _top_of: tuple[int, ...] = ()
@@ -138,7 +140,9 @@ class BatchFeed:
         batch = self._batch
         if batch is None:
             return
-        if before != batch:
+        if before is None:
+            self._first_at = self.now()
+        elif before != batch:
             self._moved_at = self.now()
         if before is not None and reopened(before, batch):
             self._fresh.clear()
@@ -280,11 +284,12 @@ class BatchFeed:
         known = len(self._meter.samples) > 1
         return View(
             progress=progress,
-            top=self._top,
+            top=self._top if any(has_reasons(chunk.counts) for chunk in self._chunks.values()) else Top(),
             sampled=list(self._sampled.values()),
             history=self._history,
             corrections=self._corrections,
-            unmoved_since=self._history.unmoved_since(progress, self._moved_at or self.now(), self.now()),
+            unmoved_since=self._moved_at
+            or self._history.unmoved_since(progress, self._first_at or self.now(), self.now()),
             chunks_since=dict(self._since),
             now=self.now(),
             rate=self._meter.rate if known else 0.0,

@@ -6,7 +6,6 @@ from typing import Any
 
 from nicegui import events, run, ui
 
-from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from chalicelib.store.items import Counts, Outcome
 from tally.batch import audit as auditing
@@ -22,11 +21,13 @@ from tally.ui.attempts_panel import AttemptsPanel
 from tally.ui.batch_feed import View
 from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
+from tally.ui.corrections_panel import CorrectionsPanel
 from tally.ui.flow_panel import FlowPanel
-from tally.ui.frame import Trouble, colour_of, page
+from tally.ui.frame import colour_of, page
 from tally.ui.groups_panel import GroupsPanel, redriven
 from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
+from tally.ui.trouble import Trouble
 
 
 def register(console: Console) -> None:
@@ -41,7 +42,7 @@ class _BatchPage:
         self._feed = console.feed(batch_id)
         self._shown: tuple[Any, ...] = ()
         with page(console, batch_id):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with ui.row().classes("w-full items-center"):
                 ui.label(batch_id).classes("text-xl font-bold tally-text")
                 self._status = ui.badge("reading...").mark("status")
@@ -57,14 +58,14 @@ class _BatchPage:
                 self._over_time = self._chart("Rows over time", "over-time")
                 self._heat = self._chart("Chunks", "heat")
                 self._durations = self._chart("How long rows took", "durations")
-                with _card("Find a row"):
+                with _card("Find a row, or the rows of a chunk"):
                     row_panel(console, batch_id)
-            with _card("Rows of a chunk"):
-                self._chunk = ChunkPanel(console, batch_id)
+                    self._chunk = ChunkPanel(console, batch_id)
             self._heat[0].on_point_click(self._square_clicked)
             with _card("Why rows did not succeed"):
                 self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
                 self._said_by("Read every reason", self._groups.read_all)
+                CorrectionsPanel(console, batch_id, self._feed.refresh)
             with _card("Attempts"):
                 self._attempts = AttemptsPanel()
             with _card("Results"):
@@ -105,7 +106,7 @@ class _BatchPage:
 
     def _cost(self, output: Output) -> None:
         batch = self._console.reader.require(self._id)
-        costing.show(output, costing.of(self._console.stage, batch, utc_now()))
+        costing.show(output, self._console.cost(batch))
 
     def _actions(self) -> None:
         console, name, at = self._console, self._id, self._console.at

@@ -7,17 +7,20 @@ from nicegui import run, ui
 
 from chalicelib.clock import utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
+from tally.batch import chains, rough_cost
 from tally.batch.picture import short_status
 from tally.batch.reader import Progress
 from tally.batch.watch import elapsed_seconds
 from tally.look import duration
 from tally.ui.console import Console
-from tally.ui.frame import Trouble, colour_of, page
+from tally.ui.frame import colour_of, page
 from tally.ui.list_feed import ListFeed, Wanted
+from tally.ui.trouble import Trouble
 
 _PAGE = 25
 _COLUMNS = (
     ("batch", "batch", "left"),
+    ("job", "job", "left"),
     ("status", "status", "left"),
     ("done", "done", "left"),
     ("rows", "rows", "right"),
@@ -26,7 +29,14 @@ _COLUMNS = (
     ("rejected", "rejected", "right"),
     ("rate", "rate, ETA", "left"),
     ("age", "age", "right"),
+    ("cost", "cost", "right"),
 )
+_CHAIN = """<div v-if="props.row.parent" class="text-caption">of
+<a :href="'/batch/' + encodeURIComponent(props.row.parent)" class="text-primary">{{ props.row.parent }}</a></div>
+<div v-if="props.row.child" class="text-caption">to
+<a :href="'/batch/' + encodeURIComponent(props.row.child)" class="text-primary">{{ props.row.child }}</a></div>
+<div v-else-if="props.row.not_chained" class="text-caption">not to {{ props.row.not_chained }}</div>"""
+"""Whose results a batch is made of, and where its own went, as `tally list` has it."""
 _STATUSES = [*(status.value for status in BatchStatus), Hold.PAUSED.value, Hold.CANCELLED.value]
 
 
@@ -35,7 +45,7 @@ def register(console: Console) -> None:
     ui.page("/", title="Tally")(lambda: _Batches(console))
 
 
-def row_of(batch: Batch, feed: ListFeed) -> dict[str, Any]:
+def row_of(batch: Batch, feed: ListFeed, exact_cost: float | None = None) -> dict[str, Any]:
     """Return what the table shows of a batch; rows are those of closed chunks while it is under way."""
     progress = Progress(batch=batch, chunks={})
     counts, total = batch.counts, batch.expected_rows
@@ -43,6 +53,8 @@ def row_of(batch: Batch, feed: ListFeed) -> dict[str, Any]:
     share = 1.0 if batch.status.final else closed / batch.chunks if batch.chunks else 0.0
     status, speed = short_status(batch), ""
     meter = feed.meter(batch.id)
+    chain = chains.as_json(batch)
+    cost = rough_cost.dollars(batch) if exact_cost is None else exact_cost
     if not batch.status.final and len(meter.samples) > 1:
         speed = f"{meter.rate:,.0f} rows/s, {duration(meter.eta_seconds(total - counts.total))}"
     return {
@@ -57,6 +69,10 @@ def row_of(batch: Batch, feed: ListFeed) -> dict[str, Any]:
         "rejected": f"{counts.rejected:,}",
         "rate": speed or (f"took {duration(elapsed_seconds(progress, utc_now()))}" if batch.completed_at else ""),
         "age": duration((utc_now() - datetime.fromisoformat(batch.created_at)).total_seconds()),
+        "cost": rough_cost.in_words(cost, about=exact_cost is None),
+        "parent": chain["parent"],
+        "child": chain["child"],
+        "not_chained": f"{chain['then']}: {chain['not_chained'].replace('_', ' ')}" if chain["not_chained"] else "",
     }
 
 
@@ -65,7 +81,7 @@ class _Batches:
         self._console, self._feed = console, console.list_feed
         self._page = 0
         with page(console, "Batches"):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with ui.row().classes("w-full items-center"):
                 self._text = ui.input("Find", on_change=self._filtered).props("dense clearable").classes("grow")
                 self._job = ui.select({"": "every job"}, value="", label="Job", on_change=self._filtered).props("dense")
@@ -92,7 +108,9 @@ class _Batches:
             self._table.add_slot(
                 "body-cell-batch",
                 """<q-td :props="props"><a :href="'/batch/' + encodeURIComponent(props.row.batch)"
-                class="text-primary">{{ props.row.batch }}</a></q-td>""",
+                class="text-primary">{{ props.row.batch }}</a>"""
+                + _CHAIN
+                + "</q-td>",
             )
             self._table.add_slot(
                 "body-cell-status",
@@ -107,17 +125,22 @@ class _Batches:
                 "item",
                 """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-sm">
                 <a :href="'/batch/' + encodeURIComponent(props.row.batch)" class="text-primary"
-                style="overflow-wrap: anywhere">{{ props.row.batch }}</a><div>
+                style="overflow-wrap: anywhere">{{ props.row.batch }}</a>"""
+                + _CHAIN
+                + """<div>
                 <q-badge :color="props.row.colour">{{ props.row.status }}</q-badge> {{ props.row.rate }}</div>
                 <q-linear-progress :value="props.row.done" :color="props.row.colour" />
                 <div>{{ props.row.rows }} rows: {{ props.row.succeeded }} succeeded, {{ props.row.failed }} failed,
-                {{ props.row.rejected }} rejected</div></q-card></div>""",
+                {{ props.row.rejected }} rejected; {{ props.row.cost }}</div></q-card></div>""",
             )
             with ui.row().classes("items-center"):
                 self._back = ui.button("Newer", on_click=lambda: self._turn(-1)).props("flat no-caps dense")
                 self._where = ui.label().mark("where")
                 self._on = ui.button("Older", on_click=lambda: self._turn(1)).props("flat no-caps dense")
-            ui.label("Rows of a batch under way are those of its closed chunks.").classes("text-sm opacity-70")
+            ui.label(
+                "Rows of a batch under way are those of its closed chunks. A cost is an estimate from the size and the "
+                "rows until the batch's own page has computed it."
+            ).classes("text-sm opacity-70")
         ui.timer(2.0, self._tick)
 
     def _turn(self, pages: int) -> None:
@@ -139,7 +162,8 @@ class _Batches:
         feed = self._feed
         wanted = Wanted(job=self._job.value or "", status=self._status.value or "", text=self._text.value or "")
         batches, count = feed.shown(wanted, self._page, _PAGE)
-        rows = [row_of(batch, feed) for batch in batches]
+        costs = self._console.costs
+        rows = [row_of(batch, feed, costs.get((batch.id, batch.attempt))) for batch in batches]
         if rows != self._table.rows:
             self._table.rows = rows
         jobs = {"": "every job"} | {job: job for job in feed.jobs()}

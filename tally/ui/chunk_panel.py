@@ -30,7 +30,7 @@ class ChunkPanel:
             self._asked = ui.number("Chunk", min=0, precision=0).props("dense").classes("w-28").mark("chunk")
             shows = ui.button("Show its rows").props("outline no-caps dense").classes("px-2")
             ui.label("or click its square").classes("text-sm opacity-70")
-        self._said = ui.column().classes("w-full gap-1").mark("chunk-rows")
+        self._said = ui.column().classes("w-full gap-1 overflow-auto").style("max-height: 400px").mark("chunk-rows")
         shows.on_click(self._show)
         self._asked.on("keydown.enter", self._show)
 

@@ -7,6 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from chalicelib.clock import utc_now
+from chalicelib.store.batch import Batch
+from tally.batch import cost as costing
+from tally.batch.cost import Cost
 from tally.batch.reader import Reader
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
@@ -31,20 +35,27 @@ class Console:
     workspace: Workspace
     read_only: bool = False
     show_data: bool = False
+    dark: bool | None = None
+    """What the operator has chosen; None leaves it to the system."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     gate: Gate = field(default_factory=Gate)
     stopped: threading.Event = field(default_factory=threading.Event)
+    costs: dict[tuple[str, int], float] = field(default_factory=dict)
+    """Dollars of batches that have ended, by id and attempt, as far as somebody asked for them."""
+    generation: int = 0
+    """How often another stage took the place of the one before: what was read of that one is forgotten."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _feeds: OrderedDict[str, BatchFeed] = field(default_factory=OrderedDict)
 
     @cached_property
     def watched(self) -> Stage:
         """The stage as pages read it."""
-        return paced(self.stage, self.gate)
+        return paced(self.stage, self.gate, self.stopped)
 
     @cached_property
     def list_feed(self) -> ListFeed:
         """What is known of all batches."""
-        return ListFeed(reader=self._reader(self.watched))
+        return ListFeed(reader=_watcher(self.watched))
 
     @cached_property
     def stage_feed(self) -> StageFeed:
@@ -59,15 +70,39 @@ class Console:
     @property
     def reader(self) -> Reader:
         """The reader of actions."""
-        return self._reader(self.stage)
+        return Reader(dynamodb=self.stage.dynamodb, table=self.stage.resources.table)
+
+    def cost(self, batch: Batch) -> Cost:
+        """Return what a batch has cost so far, from its chunks and logs; the list of batches has it from then on."""
+        found = costing.of(self.stage, batch, utc_now())
+        if batch.status.final:
+            self.costs[batch.id, batch.attempt] = sum(found.dollars.values())
+        return found
 
     def feed(self, batch_id: str) -> BatchFeed:
         """Return what is known of a batch; the same for all who look at it."""
-        feed = self._feeds.pop(batch_id, None) or BatchFeed(reader=self._reader(self.watched), batch_id=batch_id)
+        feed = self._feeds.pop(batch_id, None) or BatchFeed(reader=_watcher(self.watched), batch_id=batch_id)
         self._feeds[batch_id] = feed
         while len(self._feeds) > _MAX_FEEDS:
             self._feeds.popitem(last=False)
         return feed
 
-    def _reader(self, stage: Stage) -> Reader:
-        return Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
+    def probe(self, stage: Stage) -> Reader:
+        """Return a reader of another stage, as pages would read it."""
+        return _watcher(paced(stage, self.gate, self.stopped))
+
+    def use(self, old: Stage, new: Stage) -> None:
+        """Let a stage take the place of an old one, unless another has by now; the pages of the old one load again."""
+        with self._lock:
+            if self.stage is not old:
+                return
+            self.stage = new
+            for known in ("watched", "list_feed", "stage_feed"):
+                self.__dict__.pop(known, None)
+            self._feeds.clear()
+            self.generation += 1
+
+
+def _watcher(stage: Stage) -> Reader:
+    """Return a reader that does not try again: a page does, and says meanwhile what is wrong."""
+    return Reader(dynamodb=stage.dynamodb, table=stage.resources.table, patient=False)

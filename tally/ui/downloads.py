@@ -47,8 +47,8 @@ def _answer(console: Console, batch_id: str, attempt: int, *, failed: bool) -> R
     try:
         export = _export(console, batch_id, attempt)
         name, blocks = _failed(console, export) if failed else _results(console, export)
-        # The first block before the answer begins: what is wrong with the files is an answer then, not half a file.
-        first = next(blocks, b"")
+        # The first bytes before the answer begins: what is wrong with the files is an answer then, not half a file.
+        first = next((block for block in blocks if block), b"")
     except Exception as error:  # noqa: BLE001  the browser shows it
         return PlainTextResponse(f"{explained(error)}\n", status_code=404)
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}

@@ -59,17 +59,17 @@ def stuck(view: View, at: str) -> Stuck | None:
     noted = view.history.standstill
     if noted and noted.repairs and not view.batch.status.final:
         tries = "once" if noted.repairs == 1 else f"{noted.repairs:,} times"
-        says += f"`reconcile` has sent again what waits {tries}. "
+        says += f"reconcile has repaired it {tries} without effect. "
     says += (
-        "Its log may say why; on the page Stage are the queues and dead letters. Then `Audit and repair` sends again "
-        "what was lost; `reconcile` does the same by itself after some minutes."
+        f'The log of {step.function} may say why; the page Stage has queues and dead letters. "Audit and repair" '
+        "sends again what was lost; reconcile does the same by itself after some minutes."
     )
     return Stuck(step=step, says=says, command=f"tally logs {step.function} --batch {view.batch.id}{at}")
 
 
 def _file(view: View) -> Step:
     batch = view.batch
-    step = Step(name="File", does="was uploaded", done=f"{batch.size:,} bytes")
+    step = Step(name="File", does="was uploaded", done=_many(batch.size, "byte"))
     if batch.status is not BatchStatus.UNPACKING:
         return step
     read = batch.unpacking.read if batch.unpacking else 0
@@ -86,11 +86,11 @@ def _plan(view: View, since: datetime | None) -> Step:
     batch = view.batch
     does = "cuts the file into chunks"
     if batch.chunks is not None:
-        return Step(name="Plan", does=does, done=f"{batch.chunks:,} chunks, {batch.expected_rows:,} rows")
+        return Step(name="Plan", does=does, done=f"{_many(batch.chunks, 'chunk')}, {_many(batch.expected_rows, 'row')}")
     if batch.status is BatchStatus.UNPACKING:
         return Step(name="Plan", does=does)
     found = max(len(view.progress.chunks), batch.cursor.chunks if batch.cursor else 0)
-    return Step(name="Plan", does=does, waits=f"{found:,} chunks so far", function="plan", since=since)
+    return Step(name="Plan", does=does, waits=f"{_many(found, 'chunk')} so far", function="plan", since=since)
 
 
 def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
@@ -108,8 +108,8 @@ def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
     yield Step(
         name="Read",
         does="ingest reads and checks the rows of chunks",
-        done=f"{read:,} chunks" if chunks else "",
-        waits=f"{rows_unread:,} rows of {len(unread):,} chunks wait" if unread else "",
+        done=_many(read, "chunk") if chunks else "",
+        waits=f"{_many(rows_unread, 'row')} of {_many(len(unread), 'chunk')} to be read" if unread else "",
         function="ingest",
         since=late if unread else None,
     )
@@ -117,7 +117,7 @@ def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
     yield Step(
         name="Process",
         does="process runs the job, finish counts the outcomes",
-        done=f"{counts.total:,} rows counted" if counts.total else "",
+        done=f"{_many(counts.total, 'row')} counted" if counts.total else "",
         waits=", ".join(_undone(view, undone, heavy)),
         function="process_heavy" if heavy and heavy == undone else "process",
         since=late if undone else None,
@@ -126,8 +126,12 @@ def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
     yield Step(
         name="Close",
         does="settle closes chunks, then the batch",
-        done=f"{view.progress.closed:,} chunks" if view.progress.closed else "",
-        waits=f"{complete:,} chunks wait" if complete else "the batch waits" if _all_closed(view) else "",
+        done=_many(view.progress.closed, "chunk") if view.progress.closed else "",
+        waits=f"{_many(complete, 'chunk')} to be closed"
+        if complete
+        else "the batch waits"
+        if _all_closed(view)
+        else "",
         function="settle",
         since=late if complete or _all_closed(view) else None,
     )
@@ -136,7 +140,7 @@ def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
 def _undone(view: View, undone: int, heavy: int) -> Iterator[str]:
     if not undone:
         return
-    yield f"{undone:,} rows wait here"
+    yield f"{_many(undone, 'row')} {'waits' if undone == 1 else 'wait'} here"
     if heavy:
         yield f"{heavy:,} of them heavy"
     if view.progress.rows_waiting:
@@ -169,14 +173,14 @@ def _results(view: View) -> Iterator[Step]:
     if export is None:
         yield Step(name="Export", does=does, done="no files are written" if announced else "")
     elif export.exported_at:
-        yield Step(name="Export", does=does, done=f"{len(export.pieces):,} files")
+        yield Step(name="Export", does=does, done=_many(len(export.pieces), "file"))
     else:
         ended = datetime.fromisoformat(export.completed_at)
         yield Step(
             name="Export",
             does=does,
             done=f"{export.written:,} of {len(export.pieces):,} files" if export.written else "",
-            waits=f"{len(export.pieces) - export.written:,} files are to be written"
+            waits=f"{_many(len(export.pieces) - export.written, 'file')} to be written"
             if not export.complete
             else "the manifest is to be written",
             function="export",
@@ -190,8 +194,12 @@ def _results(view: View) -> Iterator[Step]:
     yield Step(
         name="Save",
         does=f"save puts results by {save.key.name} into the results table",
-        done=f"{save.done.rows:,} rows",
-        waits="" if save.saved_at else f"{save.rows - save.done.rows:,} rows wait",
+        done=_many(save.done.rows, "row"),
+        waits="" if save.saved_at else f"{_many(save.rows - save.done.rows, 'row')} to be saved",
         function="save",
         since=begun if late else None,
     )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -40,7 +40,7 @@ class FlowPanel:
 
 def _card(step: Step) -> None:
     late = step.since is not None
-    card = ui.card().classes("q-pa-sm gap-0 tally-step").props("flat bordered role=listitem")
+    card = ui.card().classes("q-pa-sm gap-0").props("flat bordered role=listitem")
     if late:
         card.classes("tally-late")
     with card:

@@ -1,13 +1,13 @@
 """What every page has: the head with its links, the colours, and the words for a state."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nicegui import ui
 
 from tally.look import Meaning, meaning_of
-from tally.ui.actions import explained
 from tally.ui.console import Console
+from tally.ui.scripts import PAGE
 
 _STYLE = """
 .tally-command { font-family: monospace; font-size: 12px; overflow-wrap: anywhere; background: rgba(128,128,128,.12);
@@ -16,10 +16,20 @@ _STYLE = """
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
 .tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
-.tally-step { position: relative; }
 .tally-late { border-color: #e08600; border-width: 2px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
-a:focus-visible, button:focus-visible { outline: 2px solid #3b82f6; outline-offset: 2px; }
+@layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */
+  :focus-visible, .q-field--focused .q-field__control { outline: 2px solid #3b82f6 !important; outline-offset: 2px; }
+  #content:focus { outline: none !important; }
+}
+/* Colours of text that can be read on white, and on black. */
+body.body--light { --q-primary: #1d6fb8 !important; --q-negative: #b3000f !important; }
+body.body--dark { --q-primary: #7cb7ee !important; --q-negative: #ff8a80 !important; }
+.body--dark .bg-primary, .body--dark .bg-negative { color: #0b1a28 !important; }
+.q-uploader__header { background: transparent !important; color: inherit !important; }
+.tally-heading { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.tally-skip { position: absolute; left: -9999px; color: white; background: #263238; padding: 4px 8px; }
+.tally-skip:focus { left: 8px; z-index: 1; }
 """
 _COLOURS = {
     Meaning.AS_HOPED: "green-8",
@@ -41,9 +51,17 @@ def colour_of(status: str) -> str:
 def page(console: Console, title: str) -> Iterator[None]:
     """Lay out a page; its contents are the block's."""
     ui.add_css(_STYLE)
+    ui.add_body_html(PAGE)
     ui.page_title(f"{title} - Tally {console.stage.name}")
-    dark = ui.dark_mode(None)
+    dark = ui.dark_mode(console.dark)
+
+    async def turn() -> None:
+        # What the system prefers is known to the browser alone.
+        console.dark = not await ui.run_javascript("return document.body.classList.contains('body--dark')")
+        dark.set_value(console.dark)
+
     with ui.header().classes("items-center q-py-xs bg-blue-grey-10 gap-4"):
+        ui.link("Skip to the content", "#content").classes("tally-skip")
         ui.label("Tally").classes("text-lg font-bold")
         ui.link("Batches", "/").classes("text-white")
         if not console.read_only:
@@ -52,26 +70,7 @@ def page(console: Console, title: str) -> Iterator[None]:
         ui.space()
         where = "local" if console.stage.server else "AWS"
         ui.label(f"{console.stage.name} ({where})" + (", read-only" if console.read_only else ""))
-        ui.button(icon="contrast", on_click=lambda: dark.set_value(not dark.value)).props(
-            'flat dense color=white aria-label="Light or dark"'
-        )
-    with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm"):
+        ui.button(icon="contrast", on_click=turn).props('flat dense color=white aria-label="Light or dark"')
+    with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm").props("id=content tabindex=-1"):
+        ui.label(title).classes("tally-heading").props("role=heading aria-level=1")
         yield
-
-
-class Trouble:
-    """A line that says what AWS does not answer, until it answers again."""
-
-    def __init__(self) -> None:
-        self._label = ui.label().classes("text-negative tally-text").props("role=alert")
-        self._label.set_visibility(False)
-
-    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do some work; an error of it is shown, and the page tries again at its next tick."""
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001  a page that stays says what is wrong; one that stops says nothing
-            self._label.set_text(f"{explained(error)} The page tries again.")
-            self._label.set_visibility(True)
-        else:
-            self._label.set_visibility(False)

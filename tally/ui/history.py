@@ -26,7 +26,7 @@ class History:
     standstill: Standstill | None = None
 
     def unmoved_since(self, progress: Progress, seen: datetime, now: datetime) -> datetime:
-        """Return since when nothing of a batch has moved, at least: ``seen``, or when `reconcile` saw it if earlier."""
+        """Return since when a batch has not moved that was ``seen`` first then: since earlier if `reconcile` saw it."""
         batch, noted = progress.batch, self.standstill
         chunks = progress.chunks.values() if batch.chunks is not None else ()
         if noted is None or noted.snapshot != snapshot_of(batch, chunks):

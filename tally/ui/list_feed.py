@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chalicelib.store.batch import Batch, Listing, is_known
 from chalicelib.store.items import BATCH_SK, batch_pk
 from chalicelib.store.table import MAX_KEYS
+from tally.batch import chains
 from tally.batch.reader import Reader
 from tally.batch.watch import Meter
 
@@ -26,8 +27,11 @@ class Wanted:
     text: str = ""
 
     def fits(self, batch: Batch) -> bool:
-        """Tell whether a batch is wanted; ``text`` is looked for in its id, its file and why it was rejected."""
-        where = f"{batch.id}\n{batch.source.key}\n{batch.reason}".lower()
+        """Tell whether a batch is wanted.
+
+        ``text`` is looked for in its id, its file, why it was rejected, and the batches of its chain.
+        """
+        where = f"{batch.id}\n{batch.source.key}\n{batch.reason}\n{chains.in_short(batch)}".lower()
         held = batch.hold.value if batch.hold and not batch.status.final else ""
         return (
             self.job in {"", batch.job}

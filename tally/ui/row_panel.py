@@ -3,7 +3,7 @@
 from nicegui import run, ui
 
 from tally.batch import rows
-from tally.batch.reasons import Reason, Reasons
+from tally.batch.reasons import pattern_of
 from tally.ui.actions import explained
 from tally.ui.console import Console
 
@@ -56,7 +56,7 @@ def described(found: rows.FoundRow, *, show_data: bool) -> list[tuple[str, str]]
     if outcome is not None:
         lines += [("code", shown["code"])] if shown["code"] else []
         if outcome.reason:
-            lines.append(("reason", outcome.reason if show_data else pattern_of(found)))
+            lines.append(("reason", outcome.reason if show_data else pattern_of(outcome.reason)))
         lines += [("tries", str(outcome.tries)), ("took", f"{outcome.duration_ms:,} ms")]
         lines += [("counted at", found.counted_at)]
         lines += [("raised in", outcome.traceback)] if outcome.traceback else []
@@ -66,12 +66,3 @@ def described(found: rows.FoundRow, *, show_data: bool) -> list[tuple[str, str]]
         lines += [("result", str(shown["result"]))] if shown["result"] is not None else []
         lines += [(f"cell {name}", "" if cell is None else str(cell)) for name, cell in found.cells.items()]
     return lines
-
-
-def pattern_of(found: rows.FoundRow) -> str:
-    """Return the reason of a row without the values in it."""
-    reasons, outcome = Reasons(), found.outcome
-    if outcome is None:
-        return ""
-    reasons.add(Reason(outcome=outcome.outcome, text=outcome.reason, code="", row=found.name, line=outcome.line))
-    return reasons.grouped().groups[0].pattern

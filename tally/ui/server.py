@@ -48,7 +48,7 @@ def serve(console: Console, listener: socket.socket, *, opens: bool) -> None:
     for page in (batches_page, batch_page, stage_page, submit_page):
         page.register(console)
     site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    ui.run_with(site, title="Tally", dark=None, show_welcome_message=False)
+    ui.run_with(site, title="Tally", language="en-US", dark=None, show_welcome_message=False)
     if opens:
         nicegui_app.on_startup(lambda: webbrowser.open(address(console, listener)))
     guarded = Guard(site, token=console.token, port=listener.getsockname()[1])

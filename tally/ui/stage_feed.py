@@ -77,13 +77,6 @@ class StageFeed:
                 self._read_queues()
                 self._queues_at = self.clock()
 
-    def forget(self, stage: Stage) -> None:
-        """Read all of it again, with the clients of ``stage``."""
-        with self._lock:
-            self.stage, self.queues, self._copies = stage, [], None
-            self._measured.clear()
-            self._queues_at = self._ages_at = float("-inf")
-
     def _measure(self, window: Window) -> Measured:
         now = self.now()
         made = Measured(window=window, since=window.since(now), functions=[])

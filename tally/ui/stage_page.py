@@ -11,14 +11,20 @@ from tally.ui.actions import command_line
 from tally.ui.console import Console
 from tally.ui.dead_letters_panel import dead_letters_panel
 from tally.ui.doctor_panel import doctor_panel
-from tally.ui.frame import Trouble, page
+from tally.ui.frame import page
 from tally.ui.stage_feed import QUEUE_SECONDS, Measured, StageFeed
+from tally.ui.trouble import Trouble
 
 _QUEUES = ("queue", "visible", "in flight", "delayed", "oldest", "dead letters")
 _FUNCTIONS = ("function", "invocations", "errors", "throttles", "mean", "longest")
-_TABLE = "dense flat hide-pagination :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
+_TABLE = "dense flat hide-pagination hide-no-data :rows-per-page-options=[0] :grid=Quasar.Screen.lt.sm"
 _DEAD = """<q-td :props="props"><q-badge v-if="!['0', '-'].includes(props.value)" color="red-8">{{ props.value }}
 </q-badge><span v-else>{{ props.value }}</span></q-td>"""
+_NARROW = """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-xs"><b>{{ props.cols[0].value }}</b>
+<div class="row q-gutter-x-md text-caption"><span v-for="each in props.cols.slice(1)" :key="each.name"
+:class="each.name === 'dead letters' && !['0', '-'].includes(each.value) ? 'text-negative' : ''"
+>{{ each.label }} {{ each.value }}</span></div></q-card></div>"""
+"""A row of a table on a phone: its name, and below it the others side by side."""
 _UNKNOWN = "-"
 
 
@@ -31,7 +37,7 @@ class _StagePage:
     def __init__(self, console: Console) -> None:
         self._console, self._feed = console, console.stage_feed
         with page(console, "Stage"):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console)
             with _card("Queues and stream"):
                 self._queues = _table(_QUEUES)
                 self._queues.add_slot("body-cell-dead letters", _DEAD)
@@ -126,4 +132,6 @@ def _table(names: tuple[str, ...]) -> ui.table:
     first, *others = names
     columns: list[dict[str, Any]] = [{"name": first, "label": first, "field": first, "align": "left"}]
     columns += [{"name": name, "label": name, "field": name, "align": "right"} for name in others]
-    return ui.table(columns=columns, rows=[], row_key=first).classes("w-full").props(_TABLE)
+    table = ui.table(columns=columns, rows=[], row_key=first).classes("w-full").props(_TABLE)
+    table.add_slot("item", _NARROW)
+    return table

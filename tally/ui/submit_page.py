@@ -5,12 +5,14 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from nicegui import events, ui
+from nicegui.elements.upload_files import FileUpload
 
 from chalicelib import jobs
 from tally.batch.submit import send
@@ -21,9 +23,20 @@ from tally.output import Output
 from tally.stages.job_code import Standing
 from tally.ui.actions import button, command_line
 from tally.ui.console import Console
-from tally.ui.frame import Trouble, page
+from tally.ui.frame import page
+from tally.ui.trouble import Trouble
 
 _TRIED_ROWS = 1000
+_MAX_BYTES = 1 << 30
+"""The file is kept on this machine three times while it arrives; what it takes of memory does not grow."""
+_REFUSED = {"max-files": "one file is taken at a time", "max-file-size": f"it is larger than {_MAX_BYTES >> 30} GB"}
+_NAMES_OF_REFUSED = "(refused) => emit(refused.map((each) => [each.failedPropValidation, each.file.name]))"
+_NAMES_OF_FAILED = "(found) => emit(found.files.map((file) => file.name))"
+# The library's own header and list have buttons without a name.
+_CHOOSE = """<label class="column q-pa-sm cursor-pointer"><span>Drop a file here, or choose one</span>
+<input type="file" @change="props.addFiles($event.target.files); $event.target.value = ''"></label>"""
+_PROGRESS = """<div v-for="file in props.files" :key="file.__key" class="tally-text">
+{{ file.name }}: {{ file.__progressLabel }} of {{ file.__sizeLabel }}</div>"""
 
 
 def register(console: Console) -> None:
@@ -37,28 +50,60 @@ class _Submit:
         self._console = console
         self._folder = tempfile.TemporaryDirectory(prefix="tally-ui-")
         self._file: Path | None = None
+        self._just_refused = False
         ui.context.client.on_delete(self._folder.cleanup)
         names = jobs.names()
         with page(console, "Submit"):
-            self._trouble = Trouble()
+            self._trouble = Trouble(console, retries=False)
+            self._left_out = ui.label().classes("text-negative tally-text").props("role=alert")
             ui.label("Submit a file").classes("text-xl font-bold")
             self._job = ui.select(names, value=names[0] if names else None, label="Job").classes("w-full max-w-md")
             self._job.on_value_change(self._job_changed)
-            ui.upload(label="Drop a file here, or choose one", auto_upload=True, on_upload=self._dropped).props(
-                "flat bordered"
-            ).classes("w-full max-w-md")
+            self._upload = ui.upload(
+                multiple=True, max_files=1, max_file_size=_MAX_BYTES, auto_upload=True, on_upload=self._dropped
+            )
+            self._upload.props("flat bordered").classes("w-full max-w-md")
+            self._upload.add_slot("header", _CHOOSE)
+            self._upload.add_slot("list", _PROGRESS)
+            self._upload.on("rejected", self._refused, js_handler=_NAMES_OF_REFUSED)
+            self._upload.on("failed", self._unreadable, js_handler=_NAMES_OF_FAILED)
+            ui.label(
+                f"One file of up to {_MAX_BYTES >> 30} GB. A larger one goes from the disk to the stage: "
+                f"tally submit FILE --job JOB --stage {shlex.quote(console.stage.name)}"
+            ).classes("text-sm opacity-70 tally-text")
             self._said = ui.column().classes("w-full gap-1").mark("tried")
 
+    def _refused(self, event: events.GenericEventArguments) -> None:
+        """Say what of a drop is not taken, and why; what is taken comes after it."""
+        self._left_out.set_text(" ".join(f"{name}: left out, {_REFUSED.get(why, why)}." for why, name in event.args))
+        self._just_refused = True
+
+    def _unreadable(self, event: events.GenericEventArguments) -> None:
+        names = ", ".join(event.args)
+        self._left_out.set_text(f"{names}: the browser could not read it. A folder cannot be submitted, only a file.")
+        self._upload.reset()
+
     async def _dropped(self, event: events.UploadEventArguments) -> None:
-        # The last part of the name alone: a browser may send a path, and an uploader anything.
-        name = Path(event.file.name.replace("\\", "/")).name or "file"
-        self._file = Path(self._folder.name) / name
-        await event.file.save(self._file)
-        job = name.partition(".")[0]
+        if not self._just_refused:
+            self._left_out.set_text("")
+        self._just_refused = False
+        self._upload.reset()  # so that the next file, or this one again, is taken
+        await self._trouble.guarded(lambda: self._take(event.file))
+
+    async def _take(self, dropped: FileUpload) -> None:
+        """Keep a file, and no longer the one before it, in a folder of its own; then try it."""
+        self._said.clear()
+        before, self._file = self._file, None
+        if before is not None:
+            shutil.rmtree(before.parent, ignore_errors=True)
+        file = Path(tempfile.mkdtemp(dir=self._folder.name)) / name_of(dropped.name)
+        await dropped.save(file)
+        self._file = file
+        job = file.name.partition(".")[0]
         if job in jobs.names() and job != self._job.value:
             self._job.set_value(job)  # which tries it
         else:
-            await self._trouble.guarded(self._try)
+            await self._try()
 
     async def _job_changed(self) -> None:
         await self._trouble.guarded(self._try)
@@ -72,6 +117,8 @@ class _Submit:
         with self._said:
             ui.label(f"Trying up to {_TRIED_ROWS:,} rows of {file.name} without the stage...")
         tried = await tried_rows(job, file)
+        if (file, job) != (self._file, self._job.value):
+            return  # another file or job was chosen meanwhile, and is tried
         self._said.clear()
         with self._said:
             self._show(job, file, tried)
@@ -111,6 +158,13 @@ class _Submit:
     def _uploaded(self, batch: str) -> None:
         with self._said:
             ui.link(f"Open {batch}", f"/batch/{batch}").classes("text-lg").mark("open")
+
+
+def name_of(name: str) -> str:
+    """Return the last part of a file's name: a browser may send a path, and an uploader anything."""
+    # Of a name's characters browsers write the double quote so, and only it can stand in a key as it is.
+    last = Path(name.replace("\\", "/").replace("\0", "").replace("%22", '"')).name
+    return "file" if last in {"", ".", ".."} else last
 
 
 async def tried_rows(job: str, file: Path) -> dict[str, Any]:

@@ -33,6 +33,11 @@ class Patient(Browser):
     def stayed(self) -> bool:
         return bool(self.run("return window.stayed === true"))
 
+    @property
+    def status(self) -> str:
+        """The status of the batch whose page is shown."""
+        return str(self.driver.find_element(By.CSS_SELECTOR, ".q-badge").text)
+
     def drop(self, name: str, content: str) -> None:
         """Drop a file on the page, as a person does who drags it in from elsewhere."""
         uploader = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, ".q-uploader"), "where to drop")

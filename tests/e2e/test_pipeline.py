@@ -87,7 +87,7 @@ def _completion_events(tally: Tally) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def demo(tally: Tally) -> dict[str, Any]:
     """Run the demo once; its batch is what the tests below replay."""
-    done = tally.run("demo", "--rows", str(ROWS), "--json", *VARIABLES)
+    done = tally.run("demo", "--no-ui", "--rows", str(ROWS), "--json", *VARIABLES)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     report: dict[str, Any] = json.loads(done.stdout)
     return report

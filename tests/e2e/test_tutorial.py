@@ -1,5 +1,6 @@
-"""The tutorial, on a fresh copy of the repository: its commands as they are written there, with its two edits."""
+"""The tutorial, on a fresh copy of the repository: its commands as they are written there, with its edits."""
 
+import csv
 import gzip
 import re
 import shlex
@@ -14,7 +15,7 @@ from tests.support.pages import Block, blocks
 pytestmark = pytest.mark.e2e
 
 EXIT_STATUS = re.compile(r"# exit status (\d)")
-EDIT = "the test puts this into the job"
+EDIT = re.compile(r"the test puts this into the job (\w+)")
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def test_the_commands_of_the_tutorial_lead_from_a_file_to_its_results(copy: Clon
     """Everything that the page promises on the way is in what the commands print."""
     shown: dict[str, str] = {}
     for block in blocks(copy.repo / "docs" / "tutorial.md"):
-        if block.note == EDIT:
-            edit(copy.repo / "app" / "chalicelib" / "jobs" / "weather.py", block)
+        if edited := EDIT.fullmatch(block.note):
+            edit(copy.repo / "app" / "chalicelib" / "jobs" / f"{edited[1]}.py", block)
         elif block.language == "sh" and not block.not_run:
             shown |= {line.partition("   #")[0]: run(copy, line) for line in block.text.splitlines()}
     assert "107" in shown["tally submit examples/weather.csv --up --watch"]
@@ -53,3 +54,8 @@ def test_the_commands_of_the_tutorial_lead_from_a_file_to_its_results(copy: Clon
     assert "120" in shown["tally redrive @ --reason 'ValueError: no rain measured by *' --watch"]
     (part,) = (copy.repo / "results").glob("results-*.jsonl.gz")
     assert gzip.decompress(part.read_bytes()).count(b'"wet"') == 120
+    assert "40 succeeded" in shown["tally try invoices 'examples/Invoices May 2026.csv'"]
+    with (copy.repo / "invoices-results.csv").open(encoding="utf-8", newline="") as results:
+        invoices = list(csv.DictReader(results))
+    assert len(invoices) == 40
+    assert {row["tally_outcome"] for row in invoices} == {"succeeded"}

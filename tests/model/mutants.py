@@ -254,7 +254,7 @@ MUTANTS = (
         found_by=(REDRIVES, COPIES, UNHEARD),
     ),
     Mutant(
-        name="dead letters: a letter that a redrive has overtaken is dropped",
+        name="dead letters: one that a redrive has overtaken is dropped",
         protects="a chunk that is to be read again from failing of its past",
         module=ingest.Ingester,
         attribute="give_up",

@@ -90,10 +90,9 @@ class Local:
         self.client("dynamodb").delete_item(TableName=finished_batch.TABLE, Key=key(batch_pk(batch_id), BATCH_SK))
 
 
-@pytest.fixture(scope="session")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """Run a local AWS for the tests of the console."""
-    home = tmp_path_factory.mktemp("console")
+@contextmanager
+def local_aws(home: Path) -> Iterator[Local]:
+    """Run a local AWS with an empty table and an empty inbox."""
     folder = Workspace(repo=_REPO, home=home).stage(STAGE)
     folder.root.mkdir(parents=True, exist_ok=True)
     server = localaws.start(folder, port=None)
@@ -105,6 +104,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         yield made
     finally:
         localaws.stop(folder)
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """Run the local AWS that the tests of the console share."""
+    with local_aws(tmp_path_factory.mktemp("console")) as made:
+        yield made
 
 
 @dataclass(kw_only=True)
@@ -133,10 +139,10 @@ def serve(local: Local) -> Iterator[Callable[..., Served]]:
     """Start consoles; those that were not ended are, at the end."""
     begun: list[Served] = []
 
-    def start(*options: str) -> Served:
+    def start(*options: str, of: Local = local, program: tuple[str, ...] = ("-m", "tally")) -> Served:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tally", "ui", "--stage", STAGE, "--json", *options],
-            env=local.environ,
+            [sys.executable, *program, "ui", "--stage", STAGE, "--json", *options],
+            env=of.environ,
             cwd=_REPO,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -209,6 +215,11 @@ class Browser:
         """Emulate a window, also one that is narrower than Chromium lets its own be."""
         shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+
+    def colours(self, *, dark: bool) -> None:
+        """Emulate a system that prefers dark colours, or light ones."""
+        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
 
     def chart(self, name: str) -> str:
         """Return what ECharts says that it has drawn: the description that it makes of the data for screen readers."""

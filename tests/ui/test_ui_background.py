@@ -73,6 +73,8 @@ def test_taking_a_stage_down_leaves_no_process_of_it(local: Local, tmp_path: Pat
     )
     assert first == [{"stage": "down", "stopped": server.pid, "console": running.pid, "removed": str(folder.root)}]
     assert second == [{"stage": "down", "stopped": None, "console": None, "removed": None}]
-    listed = subprocess.run(["ps", "-axww", "-o", "command="], capture_output=True, encoding="utf-8", check=True).stdout
-    assert str(folder.root) not in listed
+    every = ["ps", "-axww", "-o", "pid=,command="]
+    listed = subprocess.run(every, capture_output=True, encoding="utf-8", check=True).stdout
+    left = [line for line in listed.splitlines() if str(folder.root) in line or line.split()[0] == str(running.pid)]
+    assert [line for line in left if "defunct" not in line] == []
     assert not folder.root.exists()

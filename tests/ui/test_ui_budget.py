@@ -2,18 +2,20 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from chalicelib.store.items import number
 from tally.batch.reader import Reader
 from tally.stages.stage import Stage
 from tally.ui import heat_map
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.budget import Gate, paced
 from tally.ui.list_feed import ListFeed, Wanted
-from tests.ui.batches import large, many
+from tests.ui.batches import batch_item, large, many
+from tests.unit.tally import finished_batch
 
 
 @dataclass
@@ -81,6 +83,18 @@ def test_a_stuck_batch_costs_no_more_the_longer_it_is_looked_at(local: Any) -> N
     before = len(time.requests)
     steps(time, feed.step, 30)
     assert len(time.requests) - before <= 3 * 30
+    assert time.busiest_second <= 3
+
+
+def test_a_batch_that_has_ended_costs_two_requests_in_five_seconds_whatever_its_history(local: Any) -> None:
+    ended = replace(finished_batch.BATCH, id="often", attempt=60, published_attempt=60)
+    local.write([batch_item(ended, chunks=0, rows=0) | {"published_attempt": number(60)}])
+    time = Time()
+    feed = BatchFeed(reader=watched(local.stage, time), batch_id="often", clock=time)
+    steps(time, feed.step, 10)
+    before = len(time.requests)
+    steps(time, feed.step, 50)
+    assert len(time.requests) - before <= 2 * 10
     assert time.busiest_second <= 3
 
 

@@ -157,8 +157,7 @@ def test_five_thousand_batches_are_turned_over_and_filtered(browser: Any, inside
 @pytest.mark.parametrize("path", ["", "batch/b", "submit", "stage"])
 def test_no_page_is_wider_than_a_phone(browser: Any, inside: str, finished: str, path: str, *, dark: bool) -> None:
     browser.size(390, 844)
-    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+    browser.colours(dark=dark)
     browser.open(f"{inside}{path}")
     browser.says("Tally")
     browser.wait(lambda: browser.run("return document.querySelectorAll('.q-page *').length > 5"), "the page")

@@ -25,13 +25,6 @@ from tests.unit.tally import finished_batch
 REPORT = "REPORT RequestId: {0}\tDuration: {0}00 ms\tBilled Duration: {0}00 ms\tMemory Size: 512 MB\tMax"
 
 
-@pytest.fixture(autouse=True)
-def wide(browser: Any) -> Iterator[None]:
-    browser.size(1280)
-    yield
-    browser.open("about:blank")  # no page of a test polls while the next one runs
-
-
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     yield from yards.yard(tmp_path_factory.mktemp("yard"))

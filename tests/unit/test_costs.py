@@ -14,6 +14,7 @@ from chalicelib import services
 from chalicelib.files.form import Form
 from chalicelib.steps import begin_export
 from chalicelib.steps.redrive import Redriver
+from tally.batch import rough_cost
 from tally.batch.cost import Worked, estimate
 from tally.batch.export_use import ExportUse
 from tally.batch.reader import Reader
@@ -115,6 +116,21 @@ def test_the_estimate_of_a_batch_has_its_second_attempt_in_it() -> None:
         cost = estimate(reader, reader.require(batch), Worked(functions={}))
     assert cost.redriven == redriven.rows > 0
     assert cost.write_units - once.write_units == pytest.approx(meter.units.total() - metered_once, rel=0.25)
+
+
+@pytest.mark.parametrize("write", [without_failures, real_shape])
+def test_the_rough_cost_of_a_batch_is_near_its_estimate(write: Callable[[BytesIO, int], Expected]) -> None:
+    """A list shows it of thousands of batches, and has read no chunk of them. Lambda's part needs the logs."""
+    with _metered(write) as (_, pipeline, batch):
+        reader = Reader(dynamodb=pipeline.dynamodb, table="tally-test")  # type: ignore[arg-type]
+        found = reader.require(batch)
+        cost = estimate(reader, found, Worked(functions={}))
+    without_functions = {name: amount for name, amount in cost.dollars.items() if name not in {"Lambda", "logs"}}
+    rough = rough_cost.rough(found)
+    assert sum(rough.dollars[name] for name in without_functions) == pytest.approx(
+        sum(without_functions.values()), rel=0.3
+    )
+    assert rough.dollars["Lambda"] == pytest.approx(0.011 * ROWS / 1e6, rel=0.3), "docs/performance.md has the figure"
 
 
 def test_the_estimate_of_a_batch_is_what_was_metered(metered: tuple[Meter, Pipeline, str]) -> None:

@@ -41,7 +41,7 @@ SHELL = {
     "jobs.md": ON_FILES,
     "releasing.md": "tests/unit/test_release.py",
     "results.md": ON_FILES,
-    "runbook.md": ON_AWS,
+    "runbook.md": "tests/e2e/test_runbook.py",
     "tutorial.md": "tests/e2e/test_tutorial.py",
 }
 """How the shell blocks of a page are tested, beside that each command can be typed: by a test, or why by none."""

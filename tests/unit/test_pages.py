@@ -54,6 +54,12 @@ def test_every_function_and_every_queue_is_on_the_page_that_draws_the_flow() -> 
     assert [name for name in configuration.queues() if f"{name} queue" not in page] == []
 
 
+def test_a_function_setting_that_is_null_is_a_dash_on_the_page() -> None:
+    """``save`` has no maximum."""
+    (save,) = (line for line in settings_page.page().splitlines() if line.startswith("| `save` |"))
+    assert save.endswith("| 0 | - | - |")
+
+
 def test_the_prices_are_those_of_the_bench_and_of_tally_cost() -> None:
     assert stale({price_table.PAGE: price_table.current()}) == []
 

@@ -1,4 +1,4 @@
-"""Where a CSV stream may be cut: byte ranges that begin and end with a row, found without keeping the file.
+"""Cutting a CSV stream: byte ranges that begin and end with a row, found without keeping the file.
 
 A record ends where Python's csv module says it does, so quoted line ends are inside a record, and a quote in the
 middle of a field is a character like any other. The fast paths need no csv module: where there is no quote, records

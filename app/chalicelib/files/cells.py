@@ -1,6 +1,6 @@
 """The cells of a chunk, cleaned, record by record.
 
-What they are is the csv module's and ``clean``'s word. Where quotes stand around whole cells, as whatever writes CSV
+The csv module and ``clean`` define them. Where quotes stand around whole cells, as any writer of CSV
 sets them, a chunk is unquoted, cleaned and parted as one text, in a few passes at the speed of C.
 """
 

@@ -1,4 +1,4 @@
-"""What cutting a stream takes, whatever its records are: ranges that follow each other, in bounded memory."""
+"""Cutting a stream of any kind of records into ranges that follow each other, in bounded memory."""
 
 import re
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ class Range(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How far a range reaches into the bytes at hand, and what is in it."""
+    """The end of a range in the bytes at hand, and its contents."""
 
     length: int
     lines: int

@@ -1,4 +1,4 @@
-"""What a job says of its files: how they are written, which cells mean nothing, and which columns may be there."""
+"""A job's settings for its files: their form, the cells that are null, and the columns that are allowed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _ENCODINGS = '"utf-8", "utf-16", "utf-16-le", "utf-16-be" or a single-byte encod
 
 
 class Format(StrEnum):
-    """What a record of a file is."""
+    """The form of a file's records."""
 
     CSV = "csv"
     """Cells on a line, or on several."""
@@ -25,7 +25,7 @@ class Format(StrEnum):
 
 
 class Extra(StrEnum):
-    """What to do with a column that no field matches."""
+    """The handling of a column that no field matches."""
 
     REJECT = "reject"
     """Reject the file."""
@@ -37,7 +37,7 @@ class Extra(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How the bytes of a file become records: what a batch keeps, so that it is cut and read in one way only."""
+    """The form of a file. A batch keeps it, so that the file is cut and read in one way only."""
 
     format: Format = Format.CSV
     delimiter: str = ","

@@ -75,8 +75,8 @@ def is_wide(encoding: str) -> bool:
 def to_utf_8(data: bytes, encoding: str) -> tuple[bytes, bool]:
     """Return text as UTF-8, and whether it is sound.
 
-    In one that is not, whatever is no character is a lone surrogate: U+DC80 to U+DCFF for a byte, and for UTF-16 half a
-    character as it is.
+    If it is not, a byte that is no character is a lone surrogate, U+DC80 to U+DCFF, and half a character of UTF-16
+    stays as it is.
     """
     try:
         text = data.decode(encoding)

@@ -30,7 +30,7 @@ OUR_COLUMNS = frozenset(
 
 
 class Form(StrEnum):
-    """What the results of a batch are written as."""
+    """The form of a batch's results."""
 
     JSONL = "jsonl"  # an object a line
     CSV = "csv"  # the cells of the input, the outcome, and the fields of the result

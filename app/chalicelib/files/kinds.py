@@ -35,7 +35,7 @@ _SIGNATURES = (
 _PATTERNS = tuple(
     (re.compile(pattern, re.DOTALL), kind)
     for pattern, kind in (
-        (rb"PK\x03\x04.*(?:\[Content_Types\]\.xml|xl/)", "an Excel workbook"),  # whatever wrote it: its first entries
+        (rb"PK\x03\x04.*(?:\[Content_Types\]\.xml|xl/)", "an Excel workbook"),  # of any program: its first entries
         (rb"PK\x03\x04", "a zip archive"),
         (rb"BZh.1AY&SY", "compressed with bzip2"),
         (rb"(?=.{,256}\0).{257}ustar", "a tar archive"),

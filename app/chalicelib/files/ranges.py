@@ -1,4 +1,4 @@
-"""Where a file may be cut, whatever its layout."""
+"""Where a file of any layout may be cut."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 2 * 1_048_576
 READERS = 4
 SETTLING = timedelta(minutes=20)
-"""How long S3 may answer 404 for an object that is there: up to 15 minutes after a bucket began to keep versions
+"""The time for which S3 may answer 404 for an existing object: up to 15 minutes after a bucket began to keep versions
 (S3 user guide, "Using versioning in S3 buckets"), and some minutes for what the clocks differ by."""
 
 

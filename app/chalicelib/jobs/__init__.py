@@ -56,7 +56,7 @@ _LIMIT = re.compile(r"None|\d+|\d+(\.\d+)?%")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What to do with the rows of a file."""
+    """A module of the user's: the row type, the function, and the settings."""
 
     name: str
     schema: Schema
@@ -157,7 +157,7 @@ def _is_size(rows: object) -> bool:
 
 
 def _module(name: str) -> ModuleType:
-    """Import a job. That binds its name here: one called ``find`` or ``sorted`` must not take the place of these."""
+    """Import a job. That binds its name here: one called ``find`` or ``sorted`` must not replace these."""
     full = f"{__name__}.{name}"
     own = globals().get(name, getattr(builtins, name, None))
     module = importlib.import_module(full)

@@ -34,7 +34,7 @@ class Row(rows.Row):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What is kept of a document: how large it is, and the digest that tells two of them apart."""
+    """The result for a document: its size, and the digest that tells two of them apart."""
 
     id: str
     parts: int

@@ -58,7 +58,7 @@ class Row(rows.Row, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What the ledger keeps of a transaction: money in euros, to the cent, signed by direction."""
+    """The result for a transaction: money in euros, to the cent, signed by direction."""
 
     id: str
     eur: Decimal

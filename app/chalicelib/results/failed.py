@@ -15,7 +15,7 @@ from chalicelib.files.form import LINE_COLUMN, REASON_COLUMN
 from chalicelib.files.records import read_range, read_records
 
 _FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
-"""What a formula begins with in a spreadsheet (OWASP, "CSV Injection"), full-width signs too."""
+"""The first characters of a formula in a spreadsheet (OWASP, "CSV Injection"), full-width signs too."""
 _CELL_INSIDE = re.compile(rf"([,;|\t]\s*)(?=[{re.escape(_FORMULA)}])")
 """Where a cell would begin for a spreadsheet that parts by another delimiter than the file's."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")

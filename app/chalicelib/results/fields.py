@@ -10,7 +10,7 @@ from chalicelib.errors import job_errors
 from chalicelib.files.form import OUR_COLUMNS
 
 _OBJECTS = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
-"""What msgspec writes as an object whose names are known."""
+"""Types that msgspec writes as an object with known names."""
 
 
 def result_fields(process: Callable[..., Any]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """A part of the results as CSV: the cells of the file, the outcome, and the fields of the result, a record each row.
 
-Comma, UTF-8 and line feeds, whatever the file has: results are for machines. No cell is changed, also one that a
+Comma, UTF-8 and line feeds, for every file: results are for machines. No cell is changed, also one that a
 spreadsheet takes for a formula; the manifest counts the rows that have one.
 """
 
@@ -35,7 +35,7 @@ from chalicelib.store.marker import RowOutcome
 _END = "\r\n"
 """What csv ends a record with: it quotes a cell that has either of them. A part has the line feed alone."""
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
-"""What stands for bytes that are no characters; failed.csv has the bytes."""
+"""The character for bytes that are no characters; failed.csv has the bytes."""
 _NULL = b"null"
 AFTER_FIELDS = (
     RESULT_COLUMN,

@@ -1,1 +1,1 @@
-"""One module a handler: what it does with what it is given."""
+"""One module a handler: its work on its event."""

@@ -38,6 +38,6 @@ def _may_say_then(name: str) -> bool:
     """Tell whether a job says ``THEN``, or does not load: then the chainer raises until it is deployed again."""
     try:
         job = jobs.find(name)
-    except Exception:  # noqa: BLE001  whatever its module raises; begin_export logs it
+    except Exception:  # noqa: BLE001  any error of its module; begin_export logs it
         return True
     return job is not None and job.then is not None

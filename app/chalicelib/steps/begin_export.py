@@ -99,7 +99,7 @@ def _form(batch: Batch) -> Form | None:
     """Return what a batch's results are written as; a job that no longer loads must not keep them from anybody."""
     try:
         job = jobs.find(batch.job)
-    except Exception as error:  # noqa: BLE001  whatever its module raises; process says so too, where it counts
+    except Exception as error:  # noqa: BLE001  any error of its module; process reports it too, where it counts
         logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
         return Form.JSONL
     return job.export if job else Form.JSONL

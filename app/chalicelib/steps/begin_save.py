@@ -36,7 +36,7 @@ class SaveStarter:
 
         Safe to repeat: the key is that of the first call. Dying between the item and the message is taken up when the
         export's message comes again; dying after it doubles the message, which the saver takes. Raises what the job's
-        module raises if it does not load any more: nobody knows whether it has a key.
+        module raises if it does not load any more: then its key is unknown.
         """
         job = jobs.find(batch.job)
         if job is None or job.key is None:

@@ -142,7 +142,7 @@ class Chainer:
         return self._repository.require_batch(chain.batch_id).attempt == chain.attempt
 
     def _ended(self, chain: Chain) -> Chain | None:
-        """Return how an upload ended that is no more: it was completed and nobody heard of it, or aborted."""
+        """Return how an upload that no longer exists ended: completed, with the answer lost, or aborted."""
         try:
             found = self.retry(self.s3.head_object, Bucket=self.bucket, Key=chain.key)
         except SourceGoneError as error:
@@ -164,7 +164,7 @@ class Chainer:
 def _obstacle(batch: Batch, then: Then, depth: int) -> NotChained | None:
     """Return why the results of an attempt that has ended are not for the next job, None if they are.
 
-    Raises whatever the next job's module does: the message comes again, and its dead letter once it is deployed right.
+    Raises any error of the next job's module: the message comes again, and its dead letter once it is deployed right.
     """
     if batch.stopped_by:
         return NotChained.STOPPED

@@ -35,7 +35,7 @@ _SMALL_BYTES = MAX_ITEM_BYTES // 3
 
 @dataclass(slots=True)
 class Read:
-    """What was read of a chunk: the rows that are to be processed, and outcomes of those that are not."""
+    """The rows of a chunk that are to be processed, and the outcomes of the others."""
 
     columns: tuple[str, ...] = ()
     stored: list[StoredRow] = field(default_factory=list)

@@ -37,9 +37,9 @@ _DEADLY_RUNS = 2
 """So many runs that never ended prove that a row, or a chunk, kills its workers: one may have died of something else.
 All queues allow five deliveries or more, so what is deadly comes to this number."""
 MAX_RETURNS = 5
-"""How often one that killed no worker is sent again: with its own deliveries thirty in all, some three hours."""
+"""How often one that killed no worker is sent again: thirty deliveries in all, some three hours."""
 RETURN_SECONDS = 60
-"""What a dead letter waits before it comes again, for what throttled it to pass."""
+"""The delay before a dead letter comes again, so that throttling may end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class DeadLetterHandler:
             return self._count(decode(message.body, FinishedMessage))
         if queue.endswith("-plan-failures"):
             self.failed_plans.handle(message)
-            return HandledDeadLetter(rows=0, counted=0)  # nobody has counted the rows of a file without a plan
+            return HandledDeadLetter(rows=0, counted=0)  # a file without a plan has no known number of rows
         raise MessageError(f"{queue} is no dead-letter queue of Tally's")
 
     def _end_chunk(self, message: ChunkMessage, letter_id: str) -> HandledDeadLetter:
@@ -156,7 +156,7 @@ class DeadLetterHandler:
 
 
 def _again(message: WorkMessage, rows: "Sequence[int]", died: int) -> list[WorkMessage]:
-    """Return the messages that take the place of a dead letter; none if its rows are to be given up.
+    """Return the messages that replace a dead letter; none if its rows are to be given up.
 
     Many rows are given up only when no worker ever began them: if one died, it died of one of them at most.
     """

@@ -46,7 +46,7 @@ class Dispatcher:
         return self.send(asking.values())
 
     def send(self, chunks: Iterable[Chunk]) -> Dispatched:
-        """Send what chunks lack, whatever their state: to be read, or the rows without an outcome."""
+        """Send what chunks of any state lack: to be read, or the rows without an outcome."""
         unread: list[Chunk] = []
         work: list[str] = []
         heavy: list[str] = []

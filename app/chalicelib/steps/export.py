@@ -325,7 +325,7 @@ def _every_row(found: ChunkResults) -> RowBits:
 
 @dataclass(slots=True)
 class Counted:
-    """What was written of a piece so far."""
+    """The part of a piece that is written so far."""
 
     succeeded: int = 0
     failed: int = 0

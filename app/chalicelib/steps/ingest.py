@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _PAGES_OF_A_READING = 64
 """More than the rows of one chunk take: it has at most a MiB, a byte is at most six in JSON, and pages are halved."""
 _FIRST = Message(id="", body="")
-"""A delivery that nobody has tried before."""
+"""A first delivery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Ingester:
         """Make every row of a chunk durable, then set its totals: the stream sends the rows on.
 
         Safe to repeat. Dying between the rows and the totals means that the queue delivers again: the same rows are
-        written again, and nobody looks at them before the totals are there. Raises BusyError while S3 may not show the
+        written again, and no step reads them before the totals are there. Raises BusyError while S3 may not show the
         object yet.
         """
         batch, chunk = self._repository.require_with_batch(ChunkKey(message.batch, message.chunk))

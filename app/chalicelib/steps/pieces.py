@@ -24,7 +24,7 @@ def wanted_rows(message: WorkMessage, chunk: Chunk) -> RowBits:
 
 
 def split(message: WorkMessage, rows: Sequence[int]) -> list[WorkMessage]:
-    """Return the messages that take the place of one whose worker may have died of one of its rows.
+    """Return the messages that replace one whose worker may have died of one of its rows.
 
     About the square root of the rows' number at first, then a row each: so one poison row among n makes some
     2 x sqrt(n) messages, and the healthy rows run three times at most.

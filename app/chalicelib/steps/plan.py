@@ -48,7 +48,7 @@ IS_FURTHER = "(attribute_not_exists(cursor_chunks) OR cursor_chunks < :chunks)"
 _MAX_REASON_CHARACTERS = 1_000
 _SHOWN_CHARACTERS = 100
 _CHUNKS_BETWEEN_CURSORS = 1_000
-"""What a plan that was killed does again."""
+"""The work that a killed plan repeats."""
 
 
 def job_name(object_key: str) -> str:
@@ -263,7 +263,7 @@ class Planner:
     def _reject(self, batch: Batch, reason: str, now: datetime) -> Batch:
         """Reject a batch that cannot be planned, or not to the end.
 
-        An interrupted plan may have made chunks. They end as outcomes of their own, but nobody knows how many more
+        An interrupted plan may have made chunks. They end as outcomes of their own, but it is unknown how many more
         there would have been, so the batch as a whole is rejected.
         """
         shown = reason[:_MAX_REASON_CHARACTERS]

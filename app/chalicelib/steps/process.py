@@ -143,7 +143,7 @@ class Processor:
         later = msgspec.structs.replace(message, attempt=message.attempt + 1, splits=0, returns=0)
         again = [msgspec.structs.replace(later, rows=[row for row, _ in group], raised=dict(group)) for group in groups]
         self._send(again, delay_seconds=delay)
-        # Dying before this leaves the rows on their way, and nobody told that they wait: nothing depends on it.
+        # Dying before this leaves the rows on their way without a waiting note: nothing depends on it.
         note_waiting(self.table, chunk, raised, attempt=message.attempt + 1, delay_seconds=delay)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Repairs:
-    """What was wrong with a batch and was repaired."""
+    """The repairs of a batch."""
 
     batch_id: str
     planned_again: bool = False
@@ -60,7 +60,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep of the stage did."""
+    """The result of a sweep of the stage."""
 
     repaired: list[Repairs]
     pieces_sent: int
@@ -69,7 +69,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciler:
-    """Pushes batches on. Whatever it sends may be on its way already: a duplicate, which every consumer takes."""
+    """Pushes batches on. Its messages may be on their way already: every consumer tolerates such duplicates."""
 
     table: "Table"
     planner: "Planner"
@@ -168,7 +168,7 @@ class Reconciler:
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
         if chunk.rows is not None:
-            # The chunk was read before its markers: whatever counts in between raises its version, which guards.
+            # The chunk was read before its markers: every count in between raises its version, which guards.
             found = recount(self._repository.markers(chunk.key, data=False))
             if not found.agrees(chunk):
                 if self._set_counters(chunk, found):
@@ -191,7 +191,7 @@ class Reconciler:
         batch = self._repository.require_batch(batch_id)
         if batch.chunks is None:
             return
-        # The batch was read before its chunks: whatever closes or reopens one in between raises its version.
+        # The batch was read before its chunks: every step that closes or reopens one in between raises its version.
         repair = repair_batch(batch, self._repository.chunks(batch_id, range(batch.chunks)))
         if repair:
             if self.table.update(repair):

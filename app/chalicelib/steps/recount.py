@@ -15,7 +15,7 @@ from chalicelib.store.table import Update
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recount:
-    """What the markers of a chunk say: rows that were counted, by outcome, and the version of the last one.
+    """What a chunk's markers prove: rows that were counted, by outcome, and the version of the last one.
 
     ``twice`` has rows that more than one marker counts, of which nothing can be proven.
     """

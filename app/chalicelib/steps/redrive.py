@@ -158,7 +158,7 @@ class Redriver:
 
         Raises ConflictError if the chunk has moved.
         """
-        # In this order: whatever changes markers after this raises the version that the transaction is guarded by.
+        # In this order: every change of markers after this raises the version that guards the transaction.
         batch, chunk = self._repository.require_with_batch(key)
         if not any(getattr(chunk.counts, outcome) for outcome in wanted.outcomes):
             return Redriven(), False

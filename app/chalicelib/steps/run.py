@@ -34,9 +34,9 @@ _PIECES = 200
 """Into about so many pieces is cut what is left of a batch: a few for each of 50 workers, so that none waits long for
 the last one, and no more messages than that where many chunks are open anyway."""
 _MIN_PIECE_SECONDS = 0.5
-"""What a piece is worth at least: more than its messages cost."""
+"""The least worth of a piece: more than its messages cost."""
 FLUSH_SECONDS = 5.0
-"""How often outcomes are sent on: what a crash makes to be done again."""
+"""The time between two sends of outcomes; after a crash the rows of this time run again."""
 _PACE_SECONDS = 0.2
 """Rows run for as long as this, without the slowest, before their pace says anything: the first one pays for what a
 cold worker imports."""
@@ -145,7 +145,7 @@ class Run:
             key = row_id(self.work.chunk.key, row)
             parsed = self.job.schema.row_of(columns, stored.values, key, stored.extra)
             result = encoded(self.job.process(parsed))
-        except job_errors() as error:  # whatever the job raises is this row's outcome
+        except job_errors() as error:  # every error of the job is this row's outcome
             permanent = isinstance(error, PermanentError)
             if tries < self.job.attempts and not permanent:
                 self.raised[row] = described(error)[:MAX_RAISED_CHARACTERS]

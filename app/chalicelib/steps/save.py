@@ -44,13 +44,13 @@ _GROUP_SECONDS = 5.0
 _MAX_GROUP = 1_000
 """A group of rows is worth so many seconds of the pace, and so many units or rows at most: after each it may stop."""
 _NOTE_SECONDS = 10.0
-"""How often it is noted how far a save is: what a crash makes to be written once more."""
+"""The time between two notes of a save's progress; after a crash the puts of this time are repeated."""
 _LEASE_SECONDS = 60.0
 _SPARE_SECONDS = 5.0
-"""What is left of the time when a group has been written: for the note and the message."""
+"""The time that must be left after a group is written, for the note and the message."""
 _BUSY_SECONDS = 10
 _REFUSED_SECONDS = 30
-"""What a message waits for another saver's lease, and after DynamoDB has refused a row too often."""
+"""The delay of a message that waits for another saver's lease, or after DynamoDB refused a row too often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Saved:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What the log says."""
+        """The fields of its log event."""
         done = self.done
         rows = {"saved": done.saved, "superseded": done.superseded, "unsaved": done.unsaved_rows}
         return rows | {"finished": self.finished, "waiting": self.waiting}
@@ -90,7 +90,7 @@ class Saver:
     def save(self, message: SaveMessage) -> Saved:
         """Put the results of an attempt into the results table, as far as the time goes, and ask for the rest.
 
-        Safe to repeat: only a newer row takes the place of an item, and a row is counted once. Nothing if a redrive has
+        Safe to repeat: only a newer row replaces an item, and a row is counted once. Nothing if a redrive has
         overtaken the message. Raises IncompleteError if the ledger does not prove each row, and what DynamoDB refused
         with when run after run gets no further.
         """
@@ -121,7 +121,7 @@ class Saver:
 
     @property
     def saves(self) -> Saves:
-        """Where it is kept how far saves are."""
+        """The store of the progress of saves."""
         return Saves(table=self.table)
 
     def expires_at(self, save: Save) -> int | None:
@@ -149,7 +149,7 @@ class _Run:
     save: Save
     leased_until: datetime
     total: Handled = field(default_factory=Handled)
-    """What this run has noted."""
+    """The progress that this run has noted."""
     _place: Place = field(init=False)
     _handled: Handled = field(default_factory=Handled)
     _unsaved: list[UnsavedRow] = field(default_factory=list)
@@ -256,7 +256,7 @@ class _Run:
         return Handled(superseded=1), None
 
     def _note(self, batch: Batch) -> bool:
-        """Note how far the save is; tells whether it is there, and nobody else has come further.
+        """Note how far the save is; tells whether it exists and no other run has come further.
 
         Dying before it has rows written once more, which changes no item and no count.
         """

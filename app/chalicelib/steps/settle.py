@@ -39,7 +39,7 @@ IS_IN_ATTEMPT = "attempt = :attempt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What one call brought to an end, and the batches that it saw."""
+    """The batches and chunks that one call ended, and the batches that it saw."""
 
     chunks: int = 0
     batches: int = 0
@@ -176,7 +176,7 @@ def _failure_limit(batch: Batch) -> int | None:
     """Return how many rows of a batch may fail; a job that no longer loads must not keep other batches from ending."""
     try:
         job = jobs.find(batch.job)
-    except Exception as error:  # noqa: BLE001  whatever its module raises; process says so too, where it counts
+    except Exception as error:  # noqa: BLE001  any error of its module; process reports it too, where it counts
         logger.warning("job.broken", job=batch.job, error=f"{type(error).__name__}: {error}")
         return None
     return job.most_failures(batch.expected_rows) if job else None

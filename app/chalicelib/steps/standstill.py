@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WATCH_SK = "watch"
 _MAX_PATIENCE = timedelta(hours=6)
 _KEPT = timedelta(days=1)
-"""How long a progress snapshot is kept; what still stands still gets a new one."""
+"""The time for which a progress snapshot is kept; a batch that still stands still gets a new one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ class Unpacker:
         except UploadEndedError:
             standing = self._standing(batch)
             if standing.status is BatchStatus.UNPACKING:
-                raise  # it was completed, and nobody has said so yet: this event comes again
+                raise  # it was completed, and the batch does not name it yet: this event comes again
             return standing
 
     def name(self, batch: Batch, begin: Cursor) -> Batch:

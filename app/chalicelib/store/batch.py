@@ -37,7 +37,7 @@ class Listing(StrEnum):
 
 
 class BatchStatus(StrEnum):
-    """Where a batch stands. The last three are final until a redrive reopens the batch."""
+    """The state of a batch. The last three are final until a redrive reopens the batch."""
 
     UNPACKING = "unpacking"  # it is a gzip file, whose rows are not to be seen yet
     PLANNING = "planning"  # chunks are being found; some may be worked on already
@@ -81,13 +81,13 @@ class Source:
 
     @property
     def version(self) -> str:
-        """What tells this content from an earlier or later one under the same key."""
+        """The id that tells this content from an earlier or later one under the same key."""
         return self.version_id or self.etag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """How far a plan came: the place in the object where the next chunk begins, the chunks before it and their rows."""
+    """The progress of a plan: where in the object the next chunk begins, the chunks before it and their rows."""
 
     offset: int
     line: int
@@ -118,7 +118,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacking:
-    """How far a gzip upload is unpacked: so many bytes of it were read, and the parts are in this multipart upload."""
+    """The progress of unpacking a gzip upload: the bytes that were read, and the multipart upload with the parts."""
 
     read: int = 0
     upload_id: str = ""
@@ -138,8 +138,8 @@ class Batch:
     ``version`` is raised by every write of the counters: unlike them it cannot come back to a value that it had.
     ``chunks`` is None until planning has found them all. ``remaining`` counts chunks and is meaningful only
     then; before, it may be negative. ``expected_rows`` is the planner's count. ``chunk_rows``,
-    ``chunk_bytes`` and ``layout`` are kept so that a second plan, and whatever reads a chunk, cuts as the first plan
-    did, whatever was deployed in between.
+    ``chunk_bytes`` and ``layout`` are kept so that a second plan, and every reader of a chunk, cuts as the first plan
+    did, also after a deployment in between.
     """
 
     id: str
@@ -178,7 +178,7 @@ class Batch:
 
     @property
     def content_size(self) -> int:
-        """How large that one is."""
+        """The size of that object."""
         return self.unpacked_size if self.unpacked else self.size
 
     @property

@@ -75,7 +75,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chained:
-    """What the results of an attempt became: a batch of the job ``then``, or why not."""
+    """The decision about the results of an attempt: a batch of the job ``then``, or why not."""
 
     then: str
     attempt: int
@@ -113,12 +113,12 @@ class Chain:
 
     @property
     def key(self) -> str:
-        """Where the results are uploaded."""
+        """The key to which the results are uploaded."""
         return chained_key(self.then, self.batch_id, self.attempt)
 
     @property
     def chained(self) -> Chained | None:
-        """What the batch is to say of it; None while the file is not there."""
+        """What the batch's item has of it; None until the file is there, or the reason why there is none."""
         if not (self.child or self.not_chained):
             return None
         return Chained(then=self.then, attempt=self.attempt, child=self.child, not_chained=self.not_chained)

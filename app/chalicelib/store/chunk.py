@@ -31,7 +31,7 @@ def is_chunk(item: Item) -> bool:
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands; the stream's filters go by it."""
+    """The state of a chunk, which the stream's filters use."""
 
     PLANNED = "planned"  # its rows are to be read: the image makes dispatch ask ingest
     READY = "ready"  # its rows are to be processed: the image makes dispatch ask for them
@@ -51,7 +51,7 @@ class Chunk:
     ``redriven`` counts outcomes that were taken back, for the cost of the batch. ``rereads`` has rows that are not
     stored, for they were rejected, and that a redrive wants read again from the object; ingest removes it.
     ``corrected`` has rows that an operator has replaced, the last of them by the redrive that raised the generation to
-    ``corrected_generation``: whatever came of such a row before that came of other bytes.
+    ``corrected_generation``: an earlier outcome of such a row is of other bytes.
     """
 
     key: ChunkKey

@@ -42,7 +42,7 @@ class CorrectionsFile:
 
     @property
     def name(self) -> str:
-        """What it is called beside the files of an export."""
+        """Its name beside the files of an export."""
         suffix = self.source.key.rpartition(".")[2]
         return f"corrections-{self.sha256[:_SHOWN_DIGITS]}.{suffix}"
 
@@ -87,7 +87,7 @@ class CorrectionsFile:
 
 
 class _Lines(msgspec.Struct, frozen=True):
-    """What is compressed: rows and lines, each as the distance from the one before."""
+    """The compressed contents: rows and lines, each as the distance from the one before."""
 
     rows: list[int]
     lines: list[int]

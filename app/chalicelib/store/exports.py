@@ -69,7 +69,7 @@ class Export:
 
     @property
     def parts(self) -> int:
-        """How many parts the results have."""
+        """The number of parts of the results."""
         return -(-self.chunks // self.chunks_per_part)
 
     @property
@@ -84,7 +84,7 @@ class Export:
 
     @property
     def manifest_key(self) -> str:
-        """Where the manifest is, or will be."""
+        """The key of the manifest, also before it is written."""
         return f"{self.prefix}manifest.json"
 
     def chunks_of(self, piece: int) -> range:
@@ -159,7 +159,7 @@ class Piece:
 
     @property
     def rows(self) -> int:
-        """How many rows are in it."""
+        """The number of rows in it."""
         return self.counts.total
 
     def to_item(self, export: Export, *, expires_at: int) -> dict[str, Any]:

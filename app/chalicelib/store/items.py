@@ -13,7 +13,7 @@ Item = Mapping[str, Any]
 """An item in DynamoDB's own JSON: attribute name to ``{"S": …}``, ``{"N": …}``, ``{"B": …}`` and so on."""
 
 FORMAT = 2
-"""What the items of a batch look like. Version 1 of Tally had an item for every row, and wrote no format."""
+"""The form of a batch's items. Version 1 of Tally had an item for every row, and wrote no format."""
 
 MAX_ITEM_BYTES = 380_000
 """An item holds 400 KB; this is for its largest attribute, and leaves room for the others and all names."""
@@ -28,7 +28,7 @@ STARTED_PREFIX = "started#"
 
 
 class Outcome(StrEnum):
-    """How a row ended."""
+    """The outcome of a row."""
 
     SUCCEEDED = "succeeded"  # the job returned; its result is kept
     FAILED = "failed"  # the job raised at each try, or the row could not be brought to it

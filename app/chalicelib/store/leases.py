@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 FREE_OR_EXPIRED_OR_MINE = "attribute_not_exists(pk) OR #until < :now OR #owner = :owner"
-"""Nobody works on the row; or its worker has not been heard of for a lease's time; or an earlier call of ours was
+"""No worker has the row; or its worker has not been heard of for a lease's time; or an earlier call of ours was
 applied and not heard."""
 MINE = "#owner = :owner"
 """A worker that lost its lease gives up nothing of its successor's."""
 _SAVER = ("stage", "saver")
 _KEPT = timedelta(days=1)
-"""How long an abandoned lease lies about before TTL takes it; nothing depends on it."""
+"""The time until TTL deletes an abandoned lease; nothing depends on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Leases:
         self.table.delete(Delete(pk=chunk.pk, sk=lease_sk(row), condition=MINE, values={":owner": text(self.owner)}))
 
     def seconds_left(self, chunk: ChunkKey, row: int) -> float:
-        """Return for how long somebody holds the row; 0 if nobody does."""
+        """Return for how long a worker holds the row; 0 if none does."""
         item: Item | None = self.table.get(chunk.pk, lease_sk(row))
         if item is None:
             return 0

@@ -1,4 +1,4 @@
-"""The marker-item transaction: every row is counted exactly once, whatever the network says.
+"""The marker-item transaction: every row is counted exactly once, also if answers are lost.
 
 A transaction puts a marker, which has the outcomes of a set of rows, and sets the bits of these rows
 in the chunk and moves its counters by as many. It holds only for the version of the chunk that it was decided on, and
@@ -45,7 +45,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What somebody has read of a chunk and what outcomes are compared with."""
+    """A chunk as it was read, with which outcomes are compared."""
 
     version: int
     generation: int
@@ -72,7 +72,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What ``Ledger.record`` did: rows counted by this call, and outcomes dropped.
+    """The result of ``Ledger.record``: rows counted by this call, and outcomes dropped.
 
     An outcome is dropped when its row was counted before, and when it is a failure from before a redrive. After an
     answer that was not heard a row may be missing in ``counted``: it is for logs only.

@@ -82,7 +82,7 @@ def unsuccessful(
 
 
 class _Page(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is compressed: of rows that succeeded, in their order, results and durations; the others whole.
+    """The compressed contents: of rows that succeeded, in their order, results and durations; the others whole.
 
     ``tries`` has those of successful rows that needed more than one.
     """
@@ -118,7 +118,7 @@ class Marker:
 
     @property
     def counts(self) -> Counts:
-        """How many rows of each outcome it counted."""
+        """The numbers of rows that it counted, by outcome."""
         return Counts(**{outcome.value: len(found) for outcome, found in self.rows.items()})
 
     def with_outcomes(self, outcomes: Sequence[RowOutcome]) -> Self:

@@ -74,7 +74,7 @@ def write_units(size: int, *, transactional: bool = False) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Share:
-    """What one writer may take of a table, a ``share`` of its write units: the capacity is asked for, now and then."""
+    """One writer's part of a table's write units, a ``share`` of the capacity, which is asked for now and then."""
 
     dynamodb: "DynamoDBClient"
     table: str
@@ -97,7 +97,7 @@ class Share:
 
 @dataclass(slots=True, kw_only=True)
 class Pacer:
-    """Makes a writer wait until what it is about to write has accrued to it; one for all threads of a process."""
+    """Makes a writer wait until the units of its next write have accrued; one for all threads of a process."""
 
     units_per_second: Callable[[], float]
     clock: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""Where a batch, a chunk and its rows are loaded: ``find`` for what may not be there, ``require`` for what must."""
+"""Loads batches, chunks and rows: ``find`` for an item that may be missing, ``require`` for one that must exist."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

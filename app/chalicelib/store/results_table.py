@@ -43,7 +43,7 @@ _ORDER = ("batch_created_at", "batch_id", "attempt", "line")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedResult:
-    """What the results table has of a key: the result of a row, and where the row is from.
+    """The item of a key in the results table: the result of a row, and where the row is from.
 
     ``result`` is what the job returned, as JSON knows it. ``batch_created_at`` is when the batch of the file was made,
     ``line`` is where the row begins in the file, ``expires_at`` in seconds since 1970 or None for never.

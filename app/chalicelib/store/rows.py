@@ -29,7 +29,7 @@ class StoredRow:
 
 
 class _Page(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is compressed. Rows and lines are kept as the distance from the one before: small, and mostly the same."""
+    """The compressed contents. Rows and lines are distances from the one before: small, and mostly the same."""
 
     columns: Sequence[str]
     rows: list[int]

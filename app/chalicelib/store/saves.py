@@ -22,7 +22,7 @@ _ALL_ROWS = -1
 IS_NEW = "attribute_not_exists(pk)"
 """The save was not begun before."""
 IS_WHERE_IT_WAS = "chunks_left = :chunks_before AND rows_left = :rows_before"
-"""Nobody else has come further since the save was read: so rows are counted only together with the move."""
+"""No other run has come further since the save was read: so rows are counted only together with the move."""
 
 
 def save_sk(attempt: int) -> str:
@@ -37,7 +37,7 @@ def unsaved_sk(attempt: int, chunk: int | None = None, row: int = 0) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """How far a save has come: it goes from the last chunk to the first, and in each from the last row to the first.
+    """The progress of a save: it goes from the last chunk to the first, and in each from the last row to the first.
 
     ``rows_left`` are those of the last of the ``chunks_left``, None for all of them.
     """
@@ -68,12 +68,12 @@ class Handled:
 
     @property
     def rows(self) -> int:
-        """How many rows that are."""
+        """The number of these rows."""
         return self.saved + self.superseded + self.unsaved_rows
 
     @property
     def unsaved_rows(self) -> int:
-        """How many rows are not in the table, and no newer row either."""
+        """The number of rows that could not be saved."""
         return sum(self.unsaved.values())
 
     def __add__(self, other: "Handled") -> "Handled":

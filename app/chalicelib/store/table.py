@@ -105,7 +105,7 @@ class Table:
         return True
 
     def change(self, update: Update) -> Item:
-        """Update an item, whatever it is, and return it as it is then; a try that was not heard may make it two."""
+        """Update an item of any kind and return the new item; if an answer is lost, the update may be made twice."""
         answer = self.retry(self.dynamodb.update_item, **self._update(update), ReturnValues="ALL_NEW")
         return answer["Attributes"]
 

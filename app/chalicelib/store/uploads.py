@@ -29,7 +29,7 @@ _FAILURE_KEPT = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboxCursor:
-    """Where the next sweep of the inbox continues.
+    """The place at which the next sweep of the inbox continues.
 
     ``since`` is when the first sweep began: what is older was there before this stage, and was not meant for it.
     ``key`` and ``version`` name the last object version that was looked at; they are empty where a round begins.

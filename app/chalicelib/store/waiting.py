@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 _KEPT = timedelta(days=1)
-"""How long a note stays after the last row began to wait; TTL removes it."""
+"""The time for which a note stays after the last row began to wait; TTL removes it."""
 _MAX_REASON_CHARACTERS = 200
 
 

@@ -1,1 +1,1 @@
-"""What travels: messages, queues, stream records, uploads, and how a queue handler answers."""
+"""Transport: messages, queues, stream records, uploads, and how a queue handler answers."""

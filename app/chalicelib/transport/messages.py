@@ -1,4 +1,4 @@
-"""What travels through the queues: keys, and on their way to be counted, outcomes."""
+"""The messages of the queues: they carry keys, and to ``finish`` outcomes."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -56,7 +56,7 @@ class FinishedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Asks ``finish`` to count outcomes of rows of one chunk.
 
     ``generation`` is that of the message that caused them. ``version`` and ``done`` (the bits) are what the worker
-    read of the chunk, so that mostly nobody has to read it again.
+    read of the chunk, so that it mostly need not be read again.
     """
 
     batch: str

@@ -1,4 +1,4 @@
-"""What a queue handler answers, so that SQS deletes a message only when what it asked for is durable."""
+"""The answer of a queue handler, so that SQS deletes a message only after its work is durable."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,7 +40,7 @@ class Failures:
         """Keep what goes wrong in the block to these messages: they come again, the others are done."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001  whatever it is, the other messages are not to suffer for it
+        except Exception as error:  # noqa: BLE001  no error of one message may fail the others
             for message in messages:
                 self.errors[message.id] = error
                 logger.warning("message.failed", message_id=message.id, error=f"{type(error).__name__}: {error}")

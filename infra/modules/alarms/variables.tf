@@ -112,7 +112,7 @@ variable "functions" {
 }
 
 variable "iterator_age_seconds" {
-  description = "Seconds a record may have waited in the stream when it is read."
+  description = "Seconds a stream record may have waited when it is read."
   type        = number
   default     = 600
   nullable    = false

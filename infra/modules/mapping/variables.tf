@@ -48,7 +48,7 @@ variable "queue_visibility_timeout_seconds" {
 }
 
 variable "batch_size" {
-  description = "Messages or records one run of the function takes at most."
+  description = "Messages or stream records that one run of the function takes at most."
   type        = number
   nullable    = false
 
@@ -64,7 +64,7 @@ variable "batch_size" {
 }
 
 variable "window_seconds" {
-  description = "Seconds messages or records are gathered for one run."
+  description = "Seconds that messages or stream records are gathered for one run."
   type        = number
   default     = 0
   nullable    = false
@@ -92,7 +92,7 @@ variable "maximum_concurrency" {
 }
 
 variable "filters" {
-  description = "Event patterns as JSON; a record that fits none is never delivered. Empty delivers all."
+  description = "Event patterns as JSON; a stream record that fits none is never delivered. Empty delivers all."
   type        = list(string)
   default     = []
   nullable    = false

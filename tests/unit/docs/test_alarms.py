@@ -8,6 +8,7 @@ from tests.support.inventory import MADE_UP, REPO, coded, table
 
 RUNBOOK = (REPO / "docs" / "runbook.md").read_text(encoding="utf-8")
 TESTS = REPO / "infra" / "tests"
+MODULE = REPO / "infra" / "modules" / "alarms"
 TERRAFORM = "".join((TESTS / f"{name}.tftest.hcl").read_text("utf-8") for name in ("observability", "adoption"))
 """Native tests of Terraform, which have the name and the section of each alarm of a plan."""
 SECTIONS = set(re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE))
@@ -60,6 +61,23 @@ def test_an_alarm_that_is_gone_or_renamed_or_leads_elsewhere_is_found(name: str)
     assert complaints({each: to for each, to in declared.items() if each != name}, RUNBOOK) == [
         f"{name}: leads to nowhere, in the runbook to {section}"
     ]
+
+
+def kinds(module: str) -> set[str]:
+    """Return what the names of the module's alarms end in."""
+    return set(re.findall(r'"\$\{[a-z.]+\}-([a-z]+)" => merge\(local\.usual', module))
+
+
+def described_kinds(readme: str) -> set[str]:
+    return {name.rpartition("-")[2] for names, _ in table(readme, "all kinds of alarms") for name in coded(names)}
+
+
+def test_the_module_describes_every_kind_of_alarm_that_it_makes_and_no_other() -> None:
+    module, readme = ((MODULE / name).read_text(encoding="utf-8") for name in ("main.tf", "README.md"))
+    assert len(kinds(module)) >= 8
+    assert kinds(module) == described_kinds(readme)
+    assert kinds(module.replace("-silent", "-mute")) ^ described_kinds(readme) == {"silent", "mute"}
+    assert kinds(module) ^ described_kinds(readme.replace("-silent", "-unseen")) == {"silent", "unseen"}
 
 
 def test_every_alarm_leads_to_the_runbook_by_its_description() -> None:

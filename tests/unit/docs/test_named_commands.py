@@ -22,6 +22,7 @@ OF_OTHER_TOOLS = {
     },
     "bench": {"--keep", "--part"},
     "chalice": {"--project-dir"},
+    "css": {"--q-negative", "--q-primary"},
     "ruff": {"--stdin-filename"},
 }  # fmt: skip
 """Options in texts that are not those of the command line."""
@@ -83,9 +84,12 @@ def test_a_command_that_is_gone_is_found_wherever_it_was_named(name: str) -> Non
 
 
 def unknown_options(text: str) -> set[str]:
-    """Return the options that a text names, in code or not, and that neither a command nor another tool has."""
+    """Return the options that a text names, in code or not, and that neither a command nor another tool has.
+
+    A name that begins with ``--q-`` is a variable of the console's style.
+    """
     known = set().union(*OF_OTHER_TOOLS.values(), *(options(command) for command in tally.commands.values()))
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known
+    return set(re.findall(r"(?<![\w-])--(?!q-)[a-z][a-z-]+", text)) - known
 
 
 def test_every_option_that_stands_alone_in_a_sentence_exists() -> None:

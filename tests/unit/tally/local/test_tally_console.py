@@ -50,7 +50,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., LocalConsole]]:
     made: list[LocalConsole] = []
 
     def make_one(name: str = "local", **options: object) -> LocalConsole:
-        workspace = Workspace(repo=tmp_path, home=tmp_path / "a home")
+        workspace = Workspace(repo=tmp_path, home=tmp_path / "a höme")
         folder = workspace.stage(name)
         folder.root.mkdir(parents=True, exist_ok=True)
         folder.server.write_text(json.dumps({"pid": 1, "port": 4567}))
@@ -95,7 +95,7 @@ def test_it_sees_the_local_aws_and_nothing_of_the_callers_own(make: Callable[...
     seen = make(environ=caller)._environment()
     assert not {"AWS_PROFILE", "TALLY_TABLE"} & seen.keys()
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4567"
-    assert seen["TALLY_HOME"].endswith("a home")
+    assert seen["TALLY_HOME"].endswith("a höme")
 
 
 @pytest.mark.parametrize(

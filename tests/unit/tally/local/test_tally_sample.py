@@ -1,4 +1,4 @@
-"""The sample says beforehand what must come of it."""
+"""The sample says beforehand which outcomes to expect."""
 
 import io
 from collections import Counter

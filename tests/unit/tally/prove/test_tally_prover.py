@@ -265,7 +265,7 @@ def test_an_app_without_a_place_for_the_faults_is_refused(tmp_path: Path) -> Non
     (tmp_path / "app" / "chalicelib" / "jobs").mkdir(parents=True)
     for name in ("app.py", "chalicelib/jobs/__init__.py"):
         (tmp_path / "app" / name).write_text("app = None\n", encoding="utf-8")
-    with pytest.raises(OperatorError, match="the faults have no place"):
+    with pytest.raises(OperatorError, match="before which the faults are put: put that line back"):
         checkout.make(Workspace(repo=tmp_path, home=tmp_path / "home"), tmp_path / "root", Plan(seed=1))
 
 

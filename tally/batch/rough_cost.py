@@ -1,0 +1,75 @@
+"""About what a batch cost, from its own item alone: no request is made for it.
+
+It takes what the file's size and the counters say, and what rows of the samples take of the rest: how well they
+compress, how long their outcomes are, how long functions run for them. A job that waits for others or calculates for
+long costs more: ``cost`` has that from its logs. Rows that were redriven count once.
+"""
+
+from datetime import datetime
+
+from chalicelib.store.batch import Batch
+from tally.batch import prices
+from tally.batch.cost import Cost
+
+_STORED_SHARE = 0.32
+"""Of a file's bytes, what its rows take once they are compressed."""
+_OUTCOME_BYTES = 15
+"""What a row's outcome and result take in its marker."""
+_CHUNK_UNITS = 7
+"""Write units of a chunk beside its rows and outcomes: it is planned, read, begun and counted."""
+_BATCH_UNITS = 10
+"""Of the batch's own item."""
+_CHUNK_READS = 8
+_CHUNK_SQS = 8
+"""Requests to SQS of a chunk: to be read, to be processed, to be counted."""
+_CHUNK_INVOCATIONS = 5
+_GB_SECONDS_A_ROW = 0.00066
+"""What functions run for a row of the sample in AWS, its job's time in it."""
+_LOG_BYTES = _CHUNK_INVOCATIONS * (prices.INVOCATION_LOG_BYTES + 220)
+_EXPORT_PUTS = 5
+_DAY_SECONDS = 86_400
+_KIB = 1024
+_DOLLAR, _LEAST = 1.0, 0.0001
+
+
+def dollars(batch: Batch) -> float:
+    """Return about what a batch has cost so far, with the storage of its rows for as long as they are kept."""
+    return sum(rough(batch).dollars.values())
+
+
+def rough(batch: Batch) -> Cost:
+    """Return the same by service; what is not needed for dollars is 0."""
+    rows, chunks = batch.counts.total, _counted_chunks(batch)
+    share = rows / batch.expected_rows if batch.expected_rows else 0.0
+    stored = _STORED_SHARE * batch.content_size * min(1.0, share)
+    outcomes = _OUTCOME_BYTES * rows
+    kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
+    return Cost(
+        rows=rows or 1,
+        chunks=chunks,
+        sampled=0,
+        # Outcomes are put in transactions, which take two units for each KB.
+        write_units=stored / _KIB + 2 * outcomes / _KIB + _CHUNK_UNITS * chunks + _BATCH_UNITS,
+        read_units=_CHUNK_READS * chunks + (stored + outcomes) / _KIB / 4,
+        dynamodb_requests=0,  # they cost by their units
+        sqs_requests=_CHUNK_SQS * chunks,
+        s3_requests=chunks + _EXPORT_PUTS,
+        job_seconds=0.0,
+        functions={"": (_CHUNK_INVOCATIONS * chunks, _GB_SECONDS_A_ROW * rows)},
+        stored_gb_months=(stored + outcomes) / prices.GB * max(0.0, kept_days) / prices.MONTH_DAYS,
+        log_bytes=_LOG_BYTES * chunks,
+    )
+
+
+def in_words(amount: float, *, about: bool) -> str:
+    """Return dollars for people."""
+    if amount < _LEAST:
+        return f"under ${_LEAST}"
+    return ("about " if about else "") + (f"${amount:,.2f}" if amount >= _DOLLAR else f"${amount:.4f}")
+
+
+def _counted_chunks(batch: Batch) -> int:
+    """Return how many chunks have their rows in the batch's counters."""
+    if batch.chunks is None:
+        return 0
+    return batch.chunks if batch.status.final else max(0, batch.chunks - batch.remaining)
