@@ -14,9 +14,7 @@ VERSION ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-# What stands alone, each in a folder of its own.
-MODULES := $(patsubst %/versions.tf,%,$(wildcard infra/modules/*/versions.tf infra/examples/*/versions.tf))
-# Where checks of the modules keep the provider, so that nothing is left in infra/.
+# Where checks keep the provider, so that nothing is left in infra/.
 CHECK_DATA := $(CURDIR)/.tally/check
 # The proxy of `make chaos` has an environment of its own: it pins older versions of what the other tools need.
 CHAOS_ENV := .tally/check/mitmproxy
@@ -27,16 +25,16 @@ CHECKOV_STAMP := $(CHECKOV_ENV)/.installed
 # Likewise the site's generator.
 SITE_ENV := .tally/check/sphinx
 SITE_STAMP := $(SITE_ENV)/.installed
-# A module is checked from a copy of its folder alone, so that none can lean on the rest of the repository.
-ALONE := $(CHECK_DATA)/alone
-# One download of the provider for all of them; the lock files of modules are not kept, so none can be broken.
+# One download of the provider for all; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 # The tools that write parts of the pages; with --check each only compares.
 GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
-# Tests on stages wait more than they work: two files at a time.
-DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile
+# Tests on stages wait more than they work: four files at a time, which tests/conftest.py has in their order.
+DEPLOYED := $(BIN)/pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# What CI runs, several at once in this order: what takes longest begins first.
+PARTS := test-deployed test-unit terraform types tf-scan site generated-check lint format-check
 
-.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-e2e test-iam test-chaos check format format-check lint types docs docs-check generated generated-check site release tf-fmt tf-validate tf-test tf-scan iam-check lock clean
+.PHONY: help venv demo chaos model conformance bench bench-scale bench-contention up down test test-unit test-deployed test-e2e test-iam test-chaos check format format-check lint types docs generated generated-check site release terraform tf-fmt tf-test tf-scan iam-check lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,11 +86,13 @@ up: venv ## Bring a local stage up, or bring it up to date
 down: venv ## Stop a local stage and remove all of it
 	@$(BIN)/tally down --stage "$(STAGE)"
 
-test: test-unit $(CHAOS_STAMP) ## Every test
-	@$(DEPLOYED) -m "e2e or chaos"
+test: test-unit test-deployed ## Every test
 
 test-unit: venv ## Tests that need neither Terraform nor a local AWS
-	@$(BIN)/pytest -q -m "not e2e and not chaos and not terraform"
+	@$(BIN)/pytest -q --numprocesses 2 --dist worksteal -m "not e2e and not chaos and not terraform"
+
+test-deployed: venv $(CHAOS_STAMP) ## Tests on stages: test-e2e and test-chaos together (minutes)
+	@$(DEPLOYED) -m "e2e or chaos"
 
 test-e2e: venv ## Tests that apply, deploy and process on a local AWS (minutes)
 	@$(DEPLOYED) -m e2e
@@ -103,7 +103,8 @@ test-iam: venv ## Tests of least privilege, on a local AWS that enforces it (par
 test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed (minutes)
 	@$(BIN)/pytest -q -m chaos
 
-check: format-check lint types docs-check tf-fmt tf-validate tf-test tf-scan iam-check test ## All that CI runs
+check: venv ## All that CI runs, several parts at once; what each writes is in .tally/check/logs
+	@$(BIN)/python -m tools.check $(PARTS)
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format
@@ -125,8 +126,6 @@ tf-fmt:
 
 docs: venv generated site ## Write what is generated in the pages, and build the site of all pages into build/site
 
-docs-check: generated-check site
-
 generated: venv ## Write what is generated in the pages: commands, settings, schemas, modules, pictures, prices
 	@for tool in $(GENERATED); do $(BIN)/python -m tools.$$tool || exit 1; done
 
@@ -136,25 +135,11 @@ generated-check: venv
 site: $(SITE_STAMP) ## Build the site strictly: a broken link, or a page that the menu lacks, fails
 	@$(SITE_ENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going -c docs/site -d build/doctrees . build/site
 
-tf-validate: tf-fmt ## Validate the root module, and each module alone
-	@rm -rf "$(ALONE)" && mkdir -p "$(CHECK_DATA)/plugins" "$(ALONE)"
-	@for module in infra $(MODULES); do \
-	  echo "== $$module: validate"; \
-	  name="$$(basename "$$module")"; folder=infra; test "$$module" = infra || { cp -R "$$module" "$(ALONE)/"; folder="$(ALONE)/$$name"; }; \
-	  export TF_DATA_DIR="$(CHECK_DATA)/data/$$name"; \
-	  $(CHECK_ENV) terraform -chdir="$$folder" init -backend=false -input=false -no-color >"$(CHECK_DATA)/init.log" 2>&1 || { cat "$(CHECK_DATA)/init.log"; exit 1; }; \
-	  terraform -chdir="$$folder" validate -no-color || exit 1; \
-	done
+# One after the other: Terraform does not lock the folder in which they share the provider.
+terraform: tf-fmt tf-test iam-check ## All checks of infra/ that Terraform makes
 
-tf-test: tf-validate ## Test the root module, each module alone, and the examples, with a mocked provider
-	@printf '%s\n' infra $(MODULES) | xargs -n 1 -P 2 sh -c ' \
-	  name="$$(basename "$$0")"; folder=infra; test "$$0" = infra || folder="$(ALONE)/$$name"; log="$(CHECK_DATA)/test-$$name.log"; \
-	  TF_DATA_DIR="$(CHECK_DATA)/data/$$name" terraform -chdir="$$folder" test -no-color >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
-	  echo "== $$0: test: $$(tail -n 1 "$$log")"'
-	@for stage in dev prod; do \
-	  echo "== infra: plan the stage $$stage"; \
-	  TF_DATA_DIR="$(CHECK_DATA)/data/infra" terraform -chdir=infra test -no-color -test-directory=examples -var-file="examples/$$stage.example.tfvars" || exit 1; \
-	done
+tf-test: venv ## Validate and test the root module, and each module and example alone, with a mocked provider
+	@$(BIN)/python -m tools.terraform_tests
 
 iam-check: venv ## Compare the policies with what AWS knows, and with what the functions call
 	@mkdir -p "$(CHECK_DATA)/plugins"

@@ -19,6 +19,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # that a test starts and interrupts. What has a handler here has its usual effect there.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_FIRST = (
+    "test_deployments",
+    "test_iam",
+    "test_chaos",
+    "test_poison",
+    "test_console",
+    "test_doctor",
+    "test_prove",
+    "test_tutorial",
+    "test_pipeline",
+    "test_recovery",
+)
+"""The modules of tests on stages that take longest, in their order: what begins last must not be what ends last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that take longest."""
+    order = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep hypothesis steady: a slow machine is no failure, and a failure is to be seen again."""

@@ -13,7 +13,7 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
     files = "" if fetched.one_file else f" in {fetched.files:,} files"
     output.say(f"{manifest.counts.rows:,} rows{files}: {fetched.place}")
     if fetched.one_file and fetched.place.name.removesuffix(".gz").endswith(".csv") and not manifest.columns:
-        output.say('Without the cells of the file, which results have whose job says EXPORT = "csv"')
+        output.say('It has no cells of the file; results of a job that says EXPORT = "csv" have them.')
     if failed := manifest.failed.rows:
         rows = "1 row" if failed == 1 else f"{failed:,} rows"
         where = f"`tally results {manifest.batch_id}` fetches {manifest.failed.name}, to correct them in"

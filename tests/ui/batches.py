@@ -3,6 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
+from chalicelib.store import rows as stored_rows
 from chalicelib.store.batch import Batch, BatchStatus, Hold, Source
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
@@ -11,6 +14,8 @@ from chalicelib.store.marker import ReasonCode, RowOutcome, markers
 from tests.unit.tally import finished_batch
 
 HOSTILE = "<img src=x onerror=window.hacked=1>"
+MARKUP = f"</title></script>{HOSTILE}`${{window.hacked=1}}`{{{{window.hacked=1}}}}'\">"
+"""The same after the end of what it may be in, and as a template of JavaScript's and of Vue's."""
 Item = dict[str, Any]
 
 
@@ -62,15 +67,23 @@ def large(batch_id: str, chunks: int = 2000, rows_each: int = 500) -> list[Item]
 
 
 def hostile(batch_id: str) -> list[Item]:
-    """Return a batch whose file, reasons and results are HTML."""
+    """Return a batch of which everything that comes from outside is markup, in each language that a page knows."""
     source = Source(bucket="inbox", key=f"inbox/transactions/{HOSTILE}.csv", version_id="v", etag="e")
-    batch = replace(finished_batch.BATCH, id=batch_id, source=source, reason=HOSTILE)
-    chunk = Chunk(key=ChunkKey(batch_id, 0), start=0, end=1, first_line=2, expected_rows=1)
-    item = chunk.to_item() | {"rows": number(1), "version": number(3), "pages": number(1), "remaining": number(0)}
-    item |= {"failed": number(1), "state": text(ChunkState.CLOSED), "done": bits(RowBits.first(1))}
-    outcome = RowOutcome(
-        row=0, outcome=Outcome.FAILED, code=ReasonCode.RAISED, reason=f"ValueError: <b>bad</b> {HOSTILE}", line=2
-    )
-    found = markers(chunk.key, 2, [outcome], counted_at=finished_batch.AT, expires_at=finished_batch.EXPIRES_AT)
-    ended = batch_item(batch, chunks=1, rows=1, failed=1) | {"reason": text(HOSTILE)}
-    return [ended, item, *(marker.to_item() for marker in found)]
+    batch = replace(finished_batch.BATCH, id=batch_id, job=MARKUP, source=source, reason=HOSTILE)
+    chunk = Chunk(key=ChunkKey(batch_id, 0), start=0, end=1, first_line=2, expected_rows=2)
+    item = chunk.to_item() | {"rows": number(2), "version": number(3), "pages": number(1), "remaining": number(0)}
+    item |= {"failed": number(1), "succeeded": number(1), "done": bits(RowBits.first(2))}
+    reason = f"ValueError: <b>bad</b> {HOSTILE}{MARKUP}"
+    failed = RowOutcome(row=0, outcome=Outcome.FAILED, code=ReasonCode.RAISED, reason=reason, line=2, traceback=MARKUP)
+    result = msgspec.Raw(msgspec.json.encode({MARKUP: MARKUP}))
+    outcomes = [failed, RowOutcome(row=1, outcome=Outcome.SUCCEEDED, result=result, duration_ms=4)]
+    found = markers(chunk.key, 2, outcomes, counted_at=finished_batch.AT, expires_at=finished_batch.EXPIRES_AT)
+    stored = [stored_rows.StoredRow(row, 2 + row, [HOSTILE, MARKUP]) for row in range(2)]
+    pages = stored_rows.to_items(chunk.key, [HOSTILE, MARKUP], stored, expires_at=finished_batch.EXPIRES_AT)
+    ended = batch_item(batch, chunks=1, rows=2, failed=1, succeeded=1) | {"reason": text(HOSTILE)}
+    return [
+        ended,
+        item | {"state": text(ChunkState.CLOSED)},
+        *map(dict, pages),
+        *(marker.to_item() for marker in found),
+    ]

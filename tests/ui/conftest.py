@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,34 +135,44 @@ class Served:
         return self.ended[0]
 
 
+def launch(stage: str, environ: dict[str, str], *options: str, program: tuple[str, ...] = ("-m", "tally")) -> Served:
+    """Start a console of a stage, and return it once it serves."""
+    process = subprocess.Popen(
+        [sys.executable, *program, "ui", "--stage", stage, "--json", *options],
+        env=environ,
+        cwd=_REPO,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    lines = ""
+    while not lines.endswith("}\n"):
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        lines += line
+    return Served(process=process, url=json.loads(lines)["url"])
+
+
+def end(consoles: list[Served]) -> None:
+    """End consoles that were not ended, all at once: each takes seconds."""
+    with ThreadPoolExecutor(len(consoles) or 1) as pool:
+        list(pool.map(Served.end, consoles))
+
+
 @pytest.fixture(scope="session")
 def serve(local: Local) -> Iterator[Callable[..., Served]]:
     """Start consoles; those that were not ended are, at the end."""
     begun: list[Served] = []
 
     def start(*options: str, of: Local = local, program: tuple[str, ...] = ("-m", "tally")) -> Served:
-        process = subprocess.Popen(
-            [sys.executable, *program, "ui", "--stage", STAGE, "--json", *options],
-            env=of.environ,
-            cwd=_REPO,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout
-        lines = ""
-        while not lines.endswith("}\n"):
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            lines += line
-        begun.append(Served(process=process, url=json.loads(lines)["url"]))
+        begun.append(launch(STAGE, of.environ, *options, program=program))
         return begun[-1]
 
     try:
         yield start
     finally:
-        for served in begun:
-            served.end()
+        end(begun)
 
 
 class Browser:
@@ -169,13 +180,14 @@ class Browser:
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
+        self.patience = _WAIT_SECONDS
 
     def open(self, url: str) -> None:
         self.driver.get(url)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Return what ``condition`` returns once it is true."""
-        return WebDriverWait(self.driver, _WAIT_SECONDS, ignored_exceptions=[Exception]).until(
+        return WebDriverWait(self.driver, self.patience, ignored_exceptions=[Exception]).until(
             lambda _driver: condition(), message=f"{what}; the page says: {self.text[:2000]}"
         )
 

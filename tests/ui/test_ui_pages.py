@@ -1,6 +1,5 @@
 """The console in a real browser: what is seen, and what a click does to the batch."""
 
-import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
 
 from chalicelib.store.batch import Hold
 from tally.batch.reader import Reader
+from tests.ui import checks
 from tests.ui.batches import HOSTILE, hostile, large, many
 from tests.unit.tally import finished_batch
 
@@ -41,20 +40,14 @@ def test_the_list_shows_a_batch_and_leads_to_it(browser: Any, inside: str, finis
 
 
 def test_every_chart_of_a_batch_has_its_data(browser: Any, inside: str, finished: str) -> None:
-    browser.open(f"{inside}batch/{finished}")
-    browser.wait(lambda: browser.chart("heat").count("failed rows") == 2, "a square a chunk")
-    browser.wait(lambda: re.search(r"< 5 ms is 2, 2", browser.chart("durations")), "two rows took 4 ms")
-    browser.wait(lambda: "Line chart representing rejected" in browser.chart("over-time"), "three lines")
-    browser.says("p50", "p99")
+    checks.charts_have_data(browser, inside, finished)
 
 
 def test_a_group_of_failures_is_redriven_from_the_page_and_no_other_row(
     browser: Any, inside: str, finished: str, reader: Reader
 ) -> None:
-    browser.open(f"{inside}batch/{finished}")
-    browser.says("ValueError: no good")
-    browser.confirm("Redrive")
-    browser.says("tally redrive b --reason 'ValueError: no good' --stage ui", "2 rows run again, in attempt 2")
+    checks.a_redrive_is_done(browser, inside, finished)
+    browser.says("tally redrive b --reason 'ValueError: no good' --stage ui")
     batch = reader.require(finished)
     assert (batch.attempt, batch.status.final) == (2, False)
     for chunk in reader.chunks(batch).values():
@@ -80,22 +73,13 @@ def test_a_stuck_batch_is_paused_resumed_and_cancelled(browser: Any, inside: str
 
 def test_cancelling_a_question_changes_nothing(browser: Any, inside: str, finished: str, reader: Reader) -> None:
     before = reader.require(finished)
-    browser.open(f"{inside}batch/{finished}")
-    browser.says("ValueError: no good")
-    browser.click("Redrive failed rows")
-    browser.says("Every failed row runs again.")
-    browser.click("Cancel")
-    browser.wait(lambda: "Every failed row runs again." not in browser.text, "the question is gone")
+    checks.a_button_asks(browser, inside, finished)
     assert reader.require(finished) == before
 
 
 def test_a_row_is_found_by_its_line_without_its_values(browser: Any, inside: str, finished: str) -> None:
-    browser.open(f"{inside}batch/{finished}")
-    asked = browser.wait(lambda: browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']"), "the field")
-    asked.send_keys("3", Keys.ENTER)
-    browser.says("row: 0:1", "outcome: failed", "tries: 3", "reason: ValueError: no good")
-    assert "cell " not in browser.text
-    asked.send_keys(Keys.BACKSPACE, "0:9", Keys.ENTER)
+    checks.values_are_hidden(browser, inside, finished)
+    checks.look_up(browser, "0:9")
     browser.says("batch b has no row 0:9")
 
 
@@ -111,18 +95,14 @@ def test_every_reason_is_read_on_demand(browser: Any, inside: str, finished: str
     browser.says("2 failed, 2 rejected")
 
 
-def test_html_in_a_name_or_a_reason_is_text(browser: Any, serve: Callable[..., Any], local: Any) -> None:
-    local.write(hostile("hostile"))
+def test_nothing_from_outside_is_markup(browser: Any, serve: Callable[..., Any], local: Any) -> None:
+    """Ids, jobs, files, reasons, tracebacks, headers, cells and results, in every place where a page has them."""
+    hostile_id = f"{HOSTILE}`${{window.hacked=1}}`{{{{window.hacked=1}}}}"
+    local.write(hostile(hostile_id))
     shown = serve("--show-data")
     browser.open(shown.url)
-    browser.says("hostile")
-    browser.open(f"{shown.home}batch/hostile")
-    browser.says(f"inbox/transactions/{HOSTILE}.csv", f"<b>bad</b> {HOSTILE}")
-    asked = browser.driver.find_element(By.CSS_SELECTOR, "input[aria-label^='Line']")
-    asked.send_keys("2", Keys.ENTER)
-    browser.says(f"reason: ValueError: <b>bad</b> {HOSTILE}")
-    assert browser.run("return window.hacked") is None
-    assert browser.run("return document.querySelectorAll('img').length") == 0
+    checks.markup_is_text(browser, shown.home, hostile_id)
+    local.forget(hostile_id)
 
 
 def test_a_console_that_only_reads_offers_no_action(browser: Any, serve: Callable[..., Any], finished: str) -> None:

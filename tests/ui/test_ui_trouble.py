@@ -18,6 +18,7 @@ from tally.local import localaws
 from tests.support.tables import make_table
 from tests.ui import yards
 from tests.ui.batches import batch_item
+from tests.ui.conftest import end
 from tests.ui.yards import CLOUD, LOCAL, Yard
 from tests.unit.tally import finished_batch
 
@@ -60,7 +61,7 @@ def test_a_local_stage_that_goes_away_is_found_again_on_another_port(browser: An
         shutil.move(folder.root, tmp_path / "aside")
         browser.says("The local stage yard was taken down: run `tally up --stage yard`.")
     finally:
-        yards.end([served for each in begun for served in each.consoles])
+        end([served for each in begun for served in each.consoles])
         if (tmp_path / "aside").exists():
             shutil.move(tmp_path / "aside", folder.root)
         localaws.stop(folder)

@@ -1,11 +1,7 @@
 """Stages with queues, logs and a table of their own, local or as if they were in AWS, and consoles of them."""
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ from tally.stages.expected import Expected, Mapping, Queue, StreamReader
 from tally.stages.stage import Resources
 from tally.stages.workspace import Workspace
 from tests.support.tables import make_table
-from tests.ui.conftest import Local, Served
+from tests.ui.conftest import Local, Served, end, launch
 
 REPO = Path(__file__).resolve().parents[2]
 LOCAL, CLOUD = "yard", "cloud"
@@ -108,21 +104,7 @@ class Yard(Local):
 
     def console(self, stage: str, *options: str, environ: dict[str, str] | None = None) -> Served:
         """Start a console of a stage."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tally", "ui", "--stage", stage, "--json", *options],
-            env=environ or (self.environ if stage == LOCAL else self.in_cloud()),
-            cwd=REPO,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout
-        lines = ""
-        while not lines.endswith("}\n"):
-            line = process.stdout.readline()
-            assert line, process.communicate()[1]
-            lines += line
-        served = Served(process=process, url=json.loads(lines)["url"])
+        served = launch(stage, environ or (self.environ if stage == LOCAL else self.in_cloud()), *options)
         self.consoles.append(served)
         return served
 
@@ -150,12 +132,6 @@ def yard(home: Path) -> Iterator[Yard]:
     finally:
         end(made.consoles)
         stop(home)
-
-
-def end(consoles: list[Served]) -> None:
-    """End consoles, all at once: each takes seconds."""
-    with ThreadPoolExecutor(len(consoles) or 1) as pool:
-        list(pool.map(Served.end, consoles))
 
 
 def write(made: Yard, stage: str, items: list[dict[str, Any]]) -> None:

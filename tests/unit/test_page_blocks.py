@@ -25,12 +25,11 @@ LANGUAGES = {"sh", "python", "json", "hcl", "yaml", "text", ""}
 BLOCKS = [block for page in PAGES if page.exists() for block in blocks(page)]
 PLACEHOLDERS = {"ID": "@", "ID:CHUNK": "@:0", "CHUNK:ROW": "0:0", "QUEUE": "work-dlq", "LETTER": "0123"}
 
+NOT_RUN = re.compile(r"^ *<!-- not run", re.MULTILINE)
 ON_AWS = "acts on a stage in AWS: only held to the command line"
 ON_FILES = "acts on files and batches of the reader: only held to the command line"
 SHELL = {
     "README.md": "its parts are make targets that other tests run: tests/e2e",
-    "adopting.md": ON_AWS,
-    "architecture.md": ON_FILES,
     "capacity.md": ON_AWS,
     "command-line.md": ON_FILES,
     "console.md": ON_FILES,
@@ -69,6 +68,18 @@ def test_it_is_stated_how_a_shell_block_is_tested(block: Block) -> None:
     how = SHELL.get(block.page, "")
     assert block.not_run or how or "infra" in block.folder
     assert not how.startswith("tests/") or (REPO / how).is_file()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if NOT_RUN.search(page.read_text("utf-8"))], ids=str)
+def test_a_block_that_is_not_run_has_the_reason_above_it(page: Path) -> None:
+    """A comment without a reason, or above no block, is a mistake."""
+    reasons = [block.not_run for block in blocks(page) if block.not_run]
+    assert len(reasons) == len(NOT_RUN.findall(page.read_text(encoding="utf-8")))
+    assert [reason for reason in reasons if len(reason) < 10] == []
+
+
+def test_the_list_of_pages_with_shell_blocks_names_none_that_is_gone() -> None:
+    assert set(SHELL) <= {block.page for block in of("sh")}
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)

@@ -115,7 +115,7 @@ def test_json_lines_become_csv_without_the_cells_of_the_file(
     assert [row[-9] for row in rows] == ["2", *(str(2 * row) for row in range(9)), ""]
     assert [row[-3:-1] for row in rows] == [[str(row // 4), str(row % 4)] for row in range(11)]
     assert header[0] == ("name" if form == "csv" else "tally_outcome")
-    assert ("Without the cells of the file" in said) is (form == "jsonl")
+    assert ("It has no cells of the file" in said) is (form == "jsonl")
     assert "1 row did not succeed" in said
 
 
