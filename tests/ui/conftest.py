@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -210,9 +211,19 @@ class Browser:
         return element
 
     def click(self, label: str) -> None:
-        element = self.button(label)
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        """Click a button; one that the page has drawn again since it was found is looked for again."""
+
+        def clicked() -> bool:
+            element = self.button(label)
+            try:
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+                element.click()
+            except StaleElementReferenceException:
+                return False
+            return True
+
+        while not clicked():
+            pass
 
     def run(self, script: str) -> Any:
         return self.driver.execute_script(script)
