@@ -14,6 +14,7 @@ from tally.errors import OperatorError
 from tally.output import Output
 from tally.stages.services import table
 from tally.ui.actions import button, perform
+from tally.ui.chooser import named
 from tally.ui.console import Console
 from tally.ui.report import Report
 
@@ -27,9 +28,8 @@ class CorrectionsPanel:
             return
         self._folder = tempfile.TemporaryDirectory(prefix="tally-ui-")
         ui.context.client.on_delete(self._folder.cleanup)
-        ui.upload(label="Drop a corrected copy of failed.csv", auto_upload=True, on_upload=self._dropped).props(
-            "flat bordered"
-        ).classes("w-full max-w-md")
+        upload = ui.upload(auto_upload=True, on_upload=self._dropped)
+        named(upload, "Drop a corrected copy of failed.csv").props("flat bordered").classes("w-full max-w-md")
         self._said = ui.column().classes("w-full gap-1").mark("corrections")
 
     async def _dropped(self, event: events.UploadEventArguments) -> None:

@@ -22,6 +22,7 @@ from tally.look import duration
 from tally.output import Output
 from tally.stages.job_code import Standing
 from tally.ui.actions import button, command_line
+from tally.ui.chooser import named
 from tally.ui.console import Console
 from tally.ui.frame import page
 from tally.ui.trouble import Trouble
@@ -32,11 +33,6 @@ _MAX_BYTES = 1 << 30
 _REFUSED = {"max-files": "one file is taken at a time", "max-file-size": f"it is larger than {_MAX_BYTES >> 30} GB"}
 _NAMES_OF_REFUSED = "(refused) => emit(refused.map((each) => [each.failedPropValidation, each.file.name]))"
 _NAMES_OF_FAILED = "(found) => emit(found.files.map((file) => file.name))"
-# The library's own header and list have buttons without a name.
-_CHOOSE = """<label class="column q-pa-sm cursor-pointer"><span>Drop a file here, or choose one</span>
-<input type="file" @change="props.addFiles($event.target.files); $event.target.value = ''"></label>"""
-_PROGRESS = """<div v-for="file in props.files" :key="file.__key" class="tally-text">
-{{ file.name }}: {{ file.__progressLabel }} of {{ file.__sizeLabel }}</div>"""
 
 
 def register(console: Console) -> None:
@@ -63,8 +59,7 @@ class _Submit:
                 multiple=True, max_files=1, max_file_size=_MAX_BYTES, auto_upload=True, on_upload=self._dropped
             )
             self._upload.props("flat bordered").classes("w-full max-w-md")
-            self._upload.add_slot("header", _CHOOSE)
-            self._upload.add_slot("list", _PROGRESS)
+            named(self._upload, "Drop a file here, or choose one")
             self._upload.on("rejected", self._refused, js_handler=_NAMES_OF_REFUSED)
             self._upload.on("failed", self._unreadable, js_handler=_NAMES_OF_FAILED)
             ui.label(
