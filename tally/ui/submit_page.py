@@ -126,11 +126,13 @@ class _Submit:
             for line in described(tried):
                 ui.label(line).classes("tally-text")
         command_line(f"tally try {shlex.quote(job)} {shlex.quote(file.name)} --rows {_TRIED_ROWS}")
-        stage = self._console.stage
+        stage, unfit = self._console.stage, tried.get("error") or tried.get("reason")
+        size = f"{file.stat().st_size:,} bytes"
+        warning = "The dry run found that no row of it can be processed. " if unfit else ""
         button(
             self._console,
-            "Submit",
-            f"{file.name} ({file.stat().st_size:,} bytes) is uploaded to stage {stage.name} for the job {job}.",
+            "Submit anyway" if unfit else "Submit",
+            f"{warning}{file.name} ({size}) is uploaded to stage {stage.name} for the job {job}.",
             f"tally submit {shlex.quote(file.name)} --job {shlex.quote(job)} --stage {shlex.quote(stage.name)}",
             lambda output: self._send(output, job, file),
         )

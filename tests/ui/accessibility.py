@@ -1,5 +1,6 @@
 """What axe-core finds wrong with a page, and where the focus is."""
 
+import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import pytest
 
 
 def script() -> str:
-    """Return axe-core; skips where it is not installed."""
+    """Return axe-core; skips where it is not installed, and fails where CI should have installed it."""
     try:
         found = distribution("axe-playwright-python").locate_file("axe_playwright_python/axe.min.js")
     except PackageNotFoundError:
-        pytest.skip("axe-core is not installed: `make venv` does")
+        message = "axe-core is not installed: `make venv` does"
+        if os.environ.get("TALLY_BROWSER") == "required":
+            pytest.fail(message)
+        pytest.skip(message)
     return Path(str(found)).read_text(encoding="utf-8")
 
 

@@ -172,6 +172,8 @@ def test_a_file_that_is_none_is_said_to_be_none_before_it_is_sent(browser: Any, 
     browser.says("Drop a file here")
     browser.driver.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(file))
     browser.says("Dry run", "office_id")
+    browser.click("Submit anyway")
+    browser.says("The dry run found that no row of it can be processed.")
 
 
 def test_nothing_is_loaded_from_elsewhere_and_no_script_fails(browser: Any, inside: str, finished: str) -> None:
