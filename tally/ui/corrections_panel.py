@@ -14,7 +14,7 @@ from tally.errors import OperatorError
 from tally.output import Output
 from tally.stages.services import table
 from tally.ui.actions import button, perform
-from tally.ui.chooser import named
+from tally.ui.chooser import name_of, named
 from tally.ui.console import Console
 from tally.ui.report import Report
 
@@ -33,8 +33,7 @@ class CorrectionsPanel:
         self._said = ui.column().classes("w-full gap-1").mark("corrections")
 
     async def _dropped(self, event: events.UploadEventArguments) -> None:
-        # The last part of the name alone: a browser may send a path, and an uploader anything.
-        file = Path(self._folder.name) / (Path(event.file.name.replace("\\", "/")).name or "corrected")
+        file = Path(self._folder.name) / name_of(event.file.name)
         await event.file.save(file)
         self._said.clear()
         with self._said:

@@ -22,7 +22,7 @@ from tally.look import duration
 from tally.output import Output
 from tally.stages.job_code import Standing
 from tally.ui.actions import button, command_line
-from tally.ui.chooser import named
+from tally.ui.chooser import name_of, named
 from tally.ui.console import Console
 from tally.ui.frame import page
 from tally.ui.trouble import Trouble
@@ -155,13 +155,6 @@ class _Submit:
     def _uploaded(self, batch: str) -> None:
         with self._said:
             ui.link(f"Open {batch}", f"/batch/{batch}").classes("text-lg").mark("open")
-
-
-def name_of(name: str) -> str:
-    """Return the last part of a file's name: a browser may send a path, and an uploader anything."""
-    # Of a name's characters browsers write the double quote so, and only it can stand in a key as it is.
-    last = Path(name.replace("\\", "/").replace("\0", "").replace("%22", '"')).name
-    return "file" if last in {"", ".", ".."} else last
 
 
 async def tried_rows(job: str, file: Path) -> dict[str, Any]:

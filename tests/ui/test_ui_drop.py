@@ -8,7 +8,7 @@ import psutil
 import pytest
 from selenium.webdriver.common.by import By
 
-from tally.ui.submit_page import name_of
+from tally.ui.chooser import name_of
 
 GOOD = "office_id,user_count,contract_count\nA,2,5\nB,x,1\n"
 
