@@ -32,11 +32,11 @@ body.body--dark { --q-primary: #7cb7ee !important; --q-negative: #ff8a80 !import
 .tally-skip:focus { left: 8px; z-index: 1; }
 """
 _COLOURS = {
-    Meaning.AS_HOPED: "green-8",
+    Meaning.AS_HOPED: "green-9",
     Meaning.FAILED: "red-8",
     Meaning.REJECTED: "purple-7",
     Meaning.TO_WAIT_FOR: "blue-8",
-    Meaning.TO_LOOK_AT: "orange-10",
+    Meaning.TO_LOOK_AT: "deep-orange-10",
     Meaning.ASIDE: "grey-7",
     Meaning.PLAIN: "grey-8",
 }

@@ -79,7 +79,7 @@ def test_a_name_is_shown_quoted_and_kept_as_it_is(
     file.write_text(GOOD, encoding="utf-8")
     submit(file)
     browser.says("Dry run")
-    browser.confirm("Submit")
+    browser.confirm("Submit anyway")
     browser.says("uploaded s3://", name)
     keys = [each["Key"] for each in local.client("s3").list_objects_v2(Bucket="inbox")["Contents"]]
     assert any(key.endswith(f"/{name}") for key in keys), keys

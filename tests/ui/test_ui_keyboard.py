@@ -151,17 +151,19 @@ def test_a_slash_goes_to_the_field_that_finds(browser: Any, inside: str, finishe
     assert browser.run("return document.activeElement.value") == "x/y"
 
 
-def test_light_or_dark_turns_at_once_and_stays_on_other_pages(browser: Any, inside: str) -> None:
-    """A system that prefers dark has it turned off by the first click."""
+def test_light_or_dark_turns_at_once_and_stays_on_other_pages(browser: Any, serve: Callable[..., Any]) -> None:
+    """A system that prefers dark has it turned off by the first click; in a console of its own, which keeps it."""
+    console = serve()
+    browser.open(console.url)
     browser.colours(dark=True)
     dark = "return document.body.classList.contains('body--dark')"
-    browser.open(f"{inside}stage")
+    browser.open(f"{console.home}stage")
     browser.wait(lambda: browser.run(dark), "dark")
     try:
         tab_to(browser, "Light or dark")
         press(browser, Keys.ENTER)
         browser.wait(lambda: not browser.run(dark), "light")
-        browser.open(inside)
+        browser.open(console.home)
         browser.says("Batches")
         assert not browser.run(dark)
     finally:
