@@ -17,7 +17,12 @@ _TITLES = {
     State.OK: "As it should be",
     State.SKIPPED: "Nothing to check",
 }
-_COLOURS = {State.FAILED: "red-8", State.WARNING: "deep-orange-10", State.UNKNOWN: "deep-orange-10", State.OK: "green-9"}
+_COLOURS = {
+    State.FAILED: "red-8",
+    State.WARNING: "deep-orange-10",
+    State.UNKNOWN: "deep-orange-10",
+    State.OK: "green-9",
+}
 
 
 def doctor_panel(console: Console) -> None:

@@ -1,5 +1,6 @@
 """The console by keys alone, and for those who hear it: focus, names, contrast."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
