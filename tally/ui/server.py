@@ -16,6 +16,8 @@ from tally.ui.guard import Guard
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8321
+_RECONNECT_SECONDS = 15
+"""How long a page may be out of touch, on a machine that is busy or asleep, before it has to load again."""
 _END_SECONDS = 2
 """How long a page's open connection may delay the end."""
 
