@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +150,9 @@ def test_a_dropped_file_is_tried_confirmed_and_uploaded(browser: Any, inside: st
     file = tmp_path / "offices.csv"
     file.write_text("office_id,user_count,contract_count\nA,2,5\nB,x,1\n", encoding="utf-8")
 
-    def uploaded() -> set[tuple[str, str]]:
-        found = local.client("s3").list_object_versions(Bucket="inbox").get("Versions", [])
-        return {(each["Key"], each["VersionId"]) for each in found}
+    def uploaded() -> set[tuple[str, datetime]]:
+        found = local.client("s3").list_objects_v2(Bucket="inbox").get("Contents", [])
+        return {(each["Key"], each["LastModified"]) for each in found}
 
     before = uploaded()
     browser.open(f"{inside}submit")

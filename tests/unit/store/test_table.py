@@ -101,9 +101,9 @@ def test_what_is_never_taken_raises() -> None:
 def test_a_put_tells_whether_its_condition_held() -> None:
     """The second does not write."""
     dynamodb = MemoryDynamoDB()
-    assert table(dynamodb).put(Put(item=_item("a", v=text("1")), condition=NEW)) is True
-    assert table(dynamodb).put(Put(item=_item("a", v=text("2")), condition=NEW)) is False
-    assert dynamodb.items["a", "x"]["v"] == text("1")
+    assert table(dynamodb).put(Put(item=_item("a", state=text("1")), condition=NEW)) is True
+    assert table(dynamodb).put(Put(item=_item("a", state=text("2")), condition=NEW)) is False
+    assert dynamodb.items["a", "x"]["state"] == text("1")
 
 
 def test_a_put_whose_answer_was_lost_finds_itself() -> None:
