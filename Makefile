@@ -29,8 +29,9 @@ SITE_STAMP := $(SITE_ENV)/.installed
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 # The tools that write parts of the pages; with --check each only compares.
 GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
-# Tests on stages wait more than they work: four files at a time, which tests/conftest.py has in their order.
-DEPLOYED := $(BIN)/pytest -q --numprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests on stages wait more than they work: two files at a time, which tests/conftest.py has in their order. With four
+# on two processors rows were slow enough to be split, and some waits were over.
+DEPLOYED := $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # What CI runs, several at once in this order: what takes longest begins first.
 PARTS := test-deployed test-unit terraform types tf-scan site generated-check lint format-check
 
@@ -104,7 +105,7 @@ test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed
 	@$(BIN)/pytest -q -m chaos
 
 check: venv ## All that CI runs, several parts at once; what each writes is in .tally/check/logs
-	@$(BIN)/python -m tools.check $(PARTS)
+	@$(BIN)/python -m tools.check --at-once 2 $(PARTS)
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format

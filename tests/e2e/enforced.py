@@ -44,14 +44,6 @@ class Enforced:
         for name in (*consumed, *(f"{queue}-dlq" for queue in consumed), "plan-failures"):
             self.stage.client("sqs").set_queue_attributes(QueueUrl=self.queue(name), Attributes=_SOON)
 
-    def unschedule(self) -> None:
-        """Have reconcile run when a test sweeps, and at no other time.
-
-        Every five minutes its rule would move what a test wants to find as it was left: plan a batch that no plan may
-        read, announce an end that settle may not.
-        """
-        self.stage.client("events").disable_rule(Name=f"tally-{self.stage.name}-reconcile-event")
-
     def submit(self, name: str, content: bytes) -> str:
         """Upload documents and return their batch's id."""
         return self.tally.submit(name, content, job="documents")

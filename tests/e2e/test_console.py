@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def test_a_batch_with_one_percent_failures_is_found_understood_and_redriven_in_t
     with with_every_rate(tally):
         again = said("redrive", batch_id, "--reason", "PermanentError: no rate for XXX")
         assert f"{FAILING} rows run again, in attempt 2" in again
-        assert f"{ROWS:,} succeeded" in said("wait", batch_id)
+        assert re.search(rf"^succeeded +{ROWS:,}$", said("wait", batch_id), re.MULTILINE)
     fetched = said("results", batch_id, "-o", str(tmp_path / "results"))
     assert f"{ROWS:,} rows" in fetched
     lines = [

@@ -85,7 +85,6 @@ def enforced(account: Account, deploy_role: str) -> Enforced:
     assert deployed.returncode == 0, f"{deployed.stdout}\n{deployed.stderr}"
     tally = account.tally(STAGE)
     made = Enforced(tally=tally, stage=tally.stage, roles=Roles.of(tally.stage))
-    made.unschedule()
     tally.ended(made.submit("first.csv", CONTENT))  # a worker that only starts must not look like one that fails
     made.hasten()
     return made
