@@ -19,8 +19,8 @@ from tests.ui.conftest import STAGE, Browser, chromium, end, launch, local_aws
 
 TRIES = 5
 ROWS_OF_CHUNK = 1_000
-SIZES = (10, 1_000)
-"""Chunks: ten thousand rows and a million."""
+SIZES = (100, 1_000)
+"""Chunks: a hundred thousand rows and a million."""
 LISTED = 5_000
 GOAL_SECONDS = 2.0
 _PATIENCE_SECONDS = 60

@@ -38,7 +38,7 @@ _LAST = "test_console"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the modules that take longest, and end with the one that keeps the stream of its stage busy."""
     order = {name: place for place, name in enumerate(_FIRST)} | {_LAST: len(_FIRST) + 1}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    items.sort(key=lambda item: order.get(item.path.stem, len(_FIRST)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
