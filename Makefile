@@ -156,7 +156,7 @@ lock: venv ## Pin requirements/dev.in into requirements/dev.txt (needs uv)
 	done
 
 release: venv ## Cut VERSION here: check it, close the changelog, commit and tag (docs/releasing.md)
-	@test -n "$(VERSION)" || { echo "Which one? make release VERSION=0.2.0"; exit 1; }
+	@test -n "$(VERSION)" || { echo "Which one? make release VERSION=1.2.3"; exit 1; }
 	@$(BIN)/python -m tools.release "$(VERSION)"
 
 clean: ## Stop every local stage; remove what was built, .venv too

@@ -11,10 +11,11 @@ import click
 import pytest
 
 from tests.support.clone import clone
-from tools.release import Release
+from tools.release import UNRELEASED, Release
 
 DAY = date(2026, 12, 1)
 REPO = Path(__file__).parents[2]
+NEWS = "\n- Something changes for users.\n"
 
 
 def git(repo: Path, *arguments: str, check: bool = True) -> str:
@@ -34,6 +35,9 @@ def identity() -> Iterator[None]:
 
 
 def committed(repo: Path) -> Path:
+    """Commit all of it, with news in the changelog: right after a release there are none."""
+    changelog = repo / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text("utf-8").replace(UNRELEASED, f"{UNRELEASED}{NEWS}", 1), "utf-8")
     git(repo, "init", "--quiet", "--initial-branch", "main")
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message", "Begin")
@@ -63,9 +67,8 @@ def release(repo: Path, version: str) -> Release:
 
 def test_a_release_sets_the_version_closes_the_changelog_commits_and_tags(cut: Path) -> None:
     """The READMEs of the modules, and the references in the pages, have the new version too."""
-    notes = release(REPO, "9.0.0").notes
     assert release(cut, "9.0.1").current == "9.0.0"
-    assert f"## Unreleased\n\n## 9.0.0 - 2026-12-01\n{notes}" in (cut / "CHANGELOG.md").read_text("utf-8")
+    assert f"## Unreleased\n\n## 9.0.0 - 2026-12-01\n{NEWS}" in (cut / "CHANGELOG.md").read_text("utf-8")
     assert "Version 9.0.0." in (cut / "infra" / "modules" / "queue" / "README.md").read_text("utf-8")
     assert "?ref=v9.0.0" in (cut / "docs" / "adopting.md").read_text("utf-8")
     assert git(cut, "status", "--porcelain") == ""
@@ -74,9 +77,9 @@ def test_a_release_sets_the_version_closes_the_changelog_commits_and_tags(cut: P
 
 
 def test_the_version_before_stands_nowhere_after_a_release(cut: Path) -> None:
-    """But in the changelog, and in tests that make one up: nothing else may say it on its own."""
+    """But in the changelog, in tests that make one up, and as that of a dependency: nothing else may say it on its own."""
     before = release(REPO, "9.0.0").current
-    elsewhere = ("--", ".", ":!tests", ":!CHANGELOG.md")
+    elsewhere = ("--", ".", ":!tests", ":!CHANGELOG.md", ":!requirements", ":!.vscode")
     assert git(cut, "grep", "--name-only", "--fixed-strings", "-e", before, *elsewhere, check=False) == ""
     assert git(cut, "grep", "--count", "--fixed-strings", "-e", "9.0.0", "--", "pyproject.toml") == "pyproject.toml:1"
 
