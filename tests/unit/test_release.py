@@ -77,7 +77,7 @@ def test_a_release_sets_the_version_closes_the_changelog_commits_and_tags(cut: P
 
 
 def test_the_version_before_stands_nowhere_after_a_release(cut: Path) -> None:
-    """But in the changelog, in tests that make one up, and as that of a dependency: nothing else may say it on its own."""
+    """But in the changelog, in tests that make one up, and as that of a dependency."""
     before = release(REPO, "9.0.0").current
     elsewhere = ("--", ".", ":!tests", ":!CHANGELOG.md", ":!requirements", ":!.vscode")
     assert git(cut, "grep", "--name-only", "--fixed-strings", "-e", before, *elsewhere, check=False) == ""
