@@ -57,7 +57,11 @@ class LostExports:
             return 0
         if batch.published_attempt != batch.attempt:
             return 0  # its end was not announced: the batch's own repair begins the export too
-        standstill = self._standstills.seen(batch.id, f"{export.attempt} {export.written}")
+        try:
+            standstill = self._standstills.seen(batch.id, f"{export.attempt} {export.written}")
+        except Exception:
+            self.metrics.add(Metric.BATCHES_STALLED, 1)  # as of a batch that cannot be looked at: only this alarms
+            raise
         due = standstill is not None and self._standstills.due(standstill)
         stalled = due or (standstill is not None and standstill.repairs > 0)
         self.metrics.add(Metric.BATCHES_STALLED, stalled)

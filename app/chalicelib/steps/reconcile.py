@@ -151,7 +151,14 @@ class Reconciler:
         return repairs
 
     def _push(self, batch: Batch) -> Repairs | None:
-        standstill = None if batch.hold is Hold.PAUSED else self._standstills.seen(batch.id, self._snapshot(batch))
+        if batch.hold is Hold.PAUSED:
+            return None
+        try:
+            standstill = self._standstills.seen(batch.id, self._snapshot(batch))
+        except Exception:
+            # It may stand still for all that is known, and the sweep succeeds all the same: only this metric alarms.
+            self.metrics.add(Metric.BATCHES_STALLED, 1)
+            raise
         if standstill is None:
             return None
         due = self._standstills.due(standstill)

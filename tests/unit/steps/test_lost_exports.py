@@ -216,6 +216,7 @@ def test_an_export_that_cannot_be_looked_at_does_not_keep_the_others_waiting(
     pipeline.waiting("export").clear()
     pipeline.dynamodb.items[batch_pk(batch_id), EXPORT_WATCH_SK] = {"snapshot": number(1)}
     lost.sweep()
+    assert stalled(lost) == 1, "for which an alarm is"
     time.pass_by(PATIENCE)
     assert lost.sweep() == 3
     assert {decode(body, ExportMessage).batch for body in pipeline.waiting("export")} == {other}

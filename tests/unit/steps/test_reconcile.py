@@ -13,6 +13,7 @@ import pytest
 
 from chalicelib import services
 from chalicelib.errors import TallyError
+from chalicelib.metrics import Metric
 from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold, Listing
@@ -479,13 +480,16 @@ def test_a_batch_that_cannot_be_repaired_does_not_keep_the_others_waiting(pipeli
 
 
 def test_a_batch_that_cannot_be_read_does_not_keep_the_others_waiting(pipeline: Pipeline, time: Time) -> None:
-    """It is the newest, and somebody has changed a chunk of it by hand."""
+    """It is the newest, and somebody has changed a chunk of it by hand. It counts as stalled, for which an alarm is."""
     _upload(pipeline, "upload", "dispatch")
     _lose(pipeline, "ingest")
     broken = _upload(pipeline, "upload", name="broken")
     _batch_item(pipeline, broken)["created_at"] = text("2999-01-01")
     chunk = next(item for (pk, _), item in pipeline.dynamodb.items.items() if pk == ChunkKey(broken, 0).pk)
     chunk["start"] = text("not a number")
+    reconciler = _reconciler(time)
+    reconciler.sweep([pipeline.batch(broken)])
+    assert reconciler.metrics._totals[Metric.BATCHES_STALLED] == 1
     for _ in range(2):
         _sweep(time)
         time.pass_by(PATIENCE.total_seconds())
