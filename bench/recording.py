@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tally.batch.cost import reported
+from tally.stages.log_events import reports
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -95,9 +95,10 @@ def read(log: Path, wanted: Callable[[Mapping[str, Any]], bool] = lambda _: True
 def invocations(logs: Any, names: list[str], since: datetime) -> dict[str, Invocations]:
     """Return what the logs report of functions since a moment."""
     now = datetime.now(UTC) + timedelta(minutes=1)
-    found = {name: reported(logs, name, since, now) for name in names}
+    found = {name: reports(logs, name, since, now) for name in names}
     return {
-        name: Invocations(count=len(each), gb_seconds=sum(spent for _, spent in each)) for name, each in found.items()
+        name: Invocations(count=len(each), gb_seconds=sum(report.gb_seconds for report in each))
+        for name, each in found.items()
     }
 
 

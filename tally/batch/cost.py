@@ -12,7 +12,6 @@ What is not seen: requests that failed or were made twice, and invocations that 
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +31,7 @@ from tally.batch.prices import Use
 from tally.batch.reader import Reader
 from tally.look import several
 from tally.output import Output
+from tally.stages.log_events import events, reports
 from tally.stages.stage import Stage
 
 SAMPLED_CHUNKS = 10
@@ -51,9 +51,6 @@ FUNCTIONS = (
 """Every function, in the order in which a batch meets them; a test holds them to Terraform's list."""
 _AROUND = timedelta(seconds=10)
 """Planning begins before its batch is created, and the last workers answer after its end."""
-_REPORT = re.compile(
-    r"REPORT RequestId: (?P<request>\S+).*?Billed Duration: (?P<ms>[0-9.]+) ms\s+Memory Size: (?P<mb>[0-9]+) MB"
-)
 _WORKED = "rows.processed"
 """What ``process`` logs of each work message."""
 _BATCH_WRITES = 8
@@ -316,24 +313,22 @@ def used(logs: Any, names: Mapping[str, str], batch: Batch, until: datetime) -> 
             continue
         messages += sum(line["message"] == _WORKED for line in lines)
         shares = {line["request_id"]: 1 / len(line.get("batches", [batch.id])) for line in lines}
-        took = [(shares[of], spent) for of, spent in reported(logs, function, since, until) if of in shares]
+        took = [
+            (shares[report.request], report.gb_seconds)
+            for report in reports(logs, function, since, until)
+            if report.request in shares
+        ]
         functions[shown] = (sum(share for share, _ in took), sum(share * spent for share, spent in took))
         log_bytes += sum(len(json.dumps(line)) + prices.LOG_LINE_BYTES for line in lines)
         log_bytes += len(shares) * prices.INVOCATION_LOG_BYTES
     return Worked(functions=functions, messages=messages, log_bytes=log_bytes)
 
 
-def reported(logs: Any, function: str, since: datetime, until: datetime) -> list[tuple[str, float]]:
-    """Return id and GB-seconds of each invocation that a function's log reports; none if there is no such log."""
-    matches = filter(None, map(_REPORT.match, _messages(logs, function, "REPORT", since, until)))
-    return [(match["request"], float(match["ms"]) / 1000 * int(match["mb"]) / 1024) for match in matches]
-
-
 def _named(logs: Any, function: str, batch_id: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
     """Yield the lines in which a function names a batch, and the invocation that wrote them."""
-    for message in _messages(logs, function, f'"{batch_id}"', since, until):
+    for event in events(logs, function, f'"{batch_id}"', since, until):
         try:
-            line = json.loads(message)
+            line = json.loads(event["message"])
         except ValueError:
             continue  # a traceback, or what a job printed
         if (
@@ -342,16 +337,3 @@ def _named(logs: Any, function: str, batch_id: str, since: datetime, until: date
             and line.get("request_id")
         ):
             yield line
-
-
-def _messages(logs: Any, function: str, pattern: str, since: datetime, until: datetime) -> list[str]:
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/{function}",
-        startTime=int(since.timestamp() * 1000),
-        endTime=int(until.timestamp() * 1000),
-        filterPattern=pattern,
-    )
-    try:
-        return [event["message"] for page in pages for event in page["events"]]
-    except logs.exceptions.ResourceNotFoundException:
-        return []

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from chalicelib.errors import FormatError
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, batch_pk
 from chalicelib.store.table import Table
+from tally.look import several
 from tally.queues.dead import DeadQueue, Letter
 from tally.queues.depth import name_of
 from tally.stages.expected import Expected
+from tally.stages.log_events import events
 
 _TAKER = "dead_letters"
 _HANDLED, _RETURNED = "dead_letter.handled", "dead_letter.returned"
@@ -52,12 +52,12 @@ class Taken:
     def became(self) -> str:
         """The same in a sentence."""
         if self.sent_again:
-            return f"sent again: it killed no worker ({_rows(self.rows)})"
+            return f"sent again: it killed no worker ({several(self.rows, 'row')})"
         if self.queue.endswith("plan-failures"):
             return "its upload was planned again, or its batch was rejected"
         what = "counted" if self.queue.endswith("finished-dlq") else "failed"
         before = self.rows - self.ended
-        return f"{_rows(self.ended)} {what}" + (f", {before:,} had an outcome before" if before > 0 else "")
+        return f"{several(self.ended, 'row')} {what}" + (f", {before:,} had an outcome before" if before > 0 else "")
 
 
 def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Letter]]) -> list[Fate]:
@@ -76,18 +76,8 @@ def taken(logs: Any, stage: str, now: datetime) -> list[Taken]:
 
     Nothing if the function has no log yet.
     """
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/tally-{stage}-{_TAKER}",
-        startTime=int((now - HISTORY).timestamp() * 1000),
-        filterPattern='"dead_letter"',
-    )
-    newest: deque[Taken] = deque(maxlen=MAX_HISTORY)
-    try:
-        for page in pages:
-            newest.extend(known for event in page["events"] if (known := _taken(event)))
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
+    found = events(logs, f"tally-{stage}-{_TAKER}", '"dead_letter"', now - HISTORY)
+    newest = deque((known for event in found if (known := _taken(event))), maxlen=MAX_HISTORY)
     return sorted(newest, key=lambda each: each.at, reverse=True)
 
 
@@ -174,7 +164,3 @@ def _of_copy(letter: Letter, chunk: Chunk | None, batch: str) -> tuple[str, str]
 def _generation(letter: Letter) -> int:
     generation = letter.contents.get("generation", 1)
     return generation if isinstance(generation, int) else 1
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

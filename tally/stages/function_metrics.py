@@ -1,19 +1,16 @@
 """How the functions of a stage did: what CloudWatch measured, or what Lambda reported in their logs."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from tally.stages.log_events import reports
 from tally.stages.measured import Metric, values
 
 _SUM, _COUNT, _LARGEST = "Sum", "SampleCount", "Maximum"
-_REPORT = re.compile(r"REPORT RequestId: \S+\s+Duration: (?P<ms>[0-9.]+) ms")
-_MAX_EVENTS = 10_000
+_MAX_REPORTS = 10_000
 """The local AWS gives no more of a log."""
 _RECENT = timedelta(minutes=15)
 _MINUTE = timedelta(minutes=1)
@@ -99,20 +96,11 @@ def reported(logs: Any, prefix: str, functions: Sequence[str], window: Window, n
 
     For a local stage, whose CloudWatch does not count what queues and streams start. A request for each function.
     """
-    return [_reported(logs, f"/aws/lambda/{prefix}{function}", function, window.since(now)) for function in functions]
+    return [_reported(logs, prefix, function, window.since(now)) for function in functions]
 
 
-def _reported(logs: Any, group: str, function: str, since: datetime) -> FunctionUse:
-    pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=group, startTime=int(since.timestamp() * 1000), filterPattern="REPORT"
-    )
-    try:
-        messages = [event["message"] for page in pages for event in page["events"]]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
-        messages = []  # it has never run
-    took = [float(found["ms"]) for found in map(_REPORT.match, messages) if found]
+def _reported(logs: Any, prefix: str, function: str, since: datetime) -> FunctionUse:
+    took = [report.took_ms for report in reports(logs, prefix + function, since)]
     if not took:
         return FunctionUse(function=function)
     return FunctionUse(
@@ -120,7 +108,7 @@ def _reported(logs: Any, group: str, function: str, since: datetime) -> Function
         invocations=len(took),
         mean_ms=sum(took) / len(took),
         longest_ms=max(took),
-        more=len(messages) >= _MAX_EVENTS,
+        more=len(took) >= _MAX_REPORTS,
     )
 
 

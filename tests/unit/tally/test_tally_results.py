@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from botocore.exceptions import ClientError
 
 from chalicelib.store.items import Counts
 from tally import results
@@ -126,11 +127,10 @@ def commands(monkeypatch: pytest.MonkeyPatch, finished: "DynamoDBClient", tmp_pa
 
 def _no_logs() -> Any:
     def pages(**_request: Any) -> Iterator[Any]:
-        raise LookupError
+        raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
         yield
 
-    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
-    return SimpleNamespace(exceptions=exceptions, get_paginator=lambda _name: SimpleNamespace(paginate=pages))
+    return SimpleNamespace(get_paginator=lambda _name: SimpleNamespace(paginate=pages))
 
 
 def _stack() -> Any:

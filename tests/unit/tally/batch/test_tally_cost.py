@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -52,7 +51,6 @@ def _line(request: str, **fields: Any) -> str:
 class Logs:
     """Has the logs of two functions, each in pages, with lines that are no reports and lines of other batches."""
 
-    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
     lines: ClassVar = {
         # The second invocation was another batch's; the first was tried again, under the same id.
         "process": [
@@ -68,7 +66,7 @@ class Logs:
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
         function = request["logGroupName"].removeprefix("/aws/lambda/tally-x-")
         if function not in self.lines:
-            raise LookupError
+            raise NO_LOG
         assert request["endTime"] - request["startTime"] == (2 * 86_400 + 20) * 1000
         wanted = request["filterPattern"].strip('"')
         for line in self.lines[function]:
@@ -124,10 +122,11 @@ def test_a_batch_is_summed_up_in_one_line() -> None:
     )
 
 
+NO_LOG = ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
+
+
 class NoLogs:
     """Has no log, or refuses to show it."""
-
-    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -152,14 +151,14 @@ def test_the_status_of_a_batch_that_has_ended_says_what_it_cost(
     stage: "Stage", finished: "DynamoDBClient", capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Units, requests and dollars, in all and a row, also where the logs are gone; not if it is not wanted."""
-    shown = _status(stage, finished, NoLogs(LookupError()), capsys)
+    shown = _status(stage, finished, NoLogs(NO_LOG), capsys)
     cost = shown["cost"]
     assert cost["rows"] == 6
     # Two chunks, each planned in a transaction, with a page of rows, a mark of its run, two markers, three versions.
     assert cost["write_units"] == 2 * (2 + 1 + 1 + 2 * 2 + 2 * 3) + 8
     assert cost["work_messages"] == {"count": 2, "estimated": True}
     assert cost["dollars_total"] > 0
-    assert "cost" not in _status(stage, finished, NoLogs(LookupError()), capsys, "--no-cost")
+    assert "cost" not in _status(stage, finished, NoLogs(NO_LOG), capsys, "--no-cost")
 
 
 def test_the_status_of_a_batch_that_runs_has_no_cost_yet(
@@ -167,7 +166,7 @@ def test_the_status_of_a_batch_that_runs_has_no_cost_yet(
 ) -> None:
     """`tally cost` says what it took so far."""
     finished_batch.change(finished, "batch#b", "batch", "status", {"S": "running"})
-    assert _status(stage, finished, NoLogs(LookupError()), capsys)["cost"] is None
+    assert _status(stage, finished, NoLogs(NO_LOG), capsys)["cost"] is None
 
 
 def test_a_status_is_shown_to_those_who_may_not_see_the_logs(

@@ -43,7 +43,7 @@ WORK, EXPORT, STREAM, COPIES = queue("work-dlq", "u"), queue("export-dlq", "u"),
 
 
 def became(dynamodb: "DynamoDBClient", of: DeadQueue, body: Any, origin: str = "") -> tuple[str, str]:
-    """Return what is said of one dead letter, and the command."""
+    """Return the outcome of one dead letter, and the command."""
     attributes = {"queue": {"DataType": "String", "StringValue": origin}} if origin else {}
     text = body if isinstance(body, str) else json.dumps(body)
     letter = Letter(id="letter", receipt="r", body=text, attributes=attributes)

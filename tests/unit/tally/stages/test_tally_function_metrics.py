@@ -117,6 +117,6 @@ def test_of_a_local_stage_the_logs_are_counted_and_errors_are_not_known() -> Non
 
 
 def test_a_log_that_is_too_long_is_said_to_be_more() -> None:
-    logs = Logs(process=["REPORT RequestId: 1\tDuration: 5 ms\tBilled"] * 10_000)
+    logs = Logs(process=["REPORT RequestId: 1\tDuration: 5 ms\tBilled Duration: 5 ms\tMemory Size: 512 MB"] * 10_000)
     (found,) = reported(logs, "tally-x-", ["process"], Window.HOUR, NOW)
     assert (found.invocations, found.more) == (10_000, True)
