@@ -167,18 +167,13 @@ def matches(pattern: str, reason: str) -> bool:
 
 
 def pattern_of(reason: str) -> str:
-    """Return a reason without the values in it, as one that is compared with no other."""
+    """Return a reason with ``*`` for each value that shows by itself: what is quoted, and words with digits."""
     return _sentence(reason).replace(_JOINED, " ")
 
 
 def normal(text: str) -> str:
     """Return a text on one line, with single blanks and without control characters."""
     return _BLANKS.sub(" ", text).strip()
-
-
-def masked(reason: str) -> str:
-    """Return a reason with ``*`` for each value that shows by itself: what is quoted, and words with digits."""
-    return _sentence(reason).replace(_JOINED, " ")
 
 
 @lru_cache(maxsize=1024)

@@ -22,6 +22,7 @@ from tally.corrections.problems import Problem, Problems
 from tally.corrections.staging import Staging
 from tally.corrections.upload import Uploader
 from tally.errors import ExitCode, OperatorError
+from tally.look import several
 from tally.output import Output
 from tally.trial.loading import load
 
@@ -173,20 +174,18 @@ class Corrector:
             for line in problems.lines()[1:]:
                 self.output.say(f"  {line}")
         if done.already:
-            self.output.say(f"{_rows(done.already)} of the file run already, or have succeeded, as it corrects them.")
+            self.output.say(
+                f"{several(done.already, 'row')} of the file run already, or have succeeded, as it corrects them."
+            )
         if done.dry_run:
             attempt = before.attempt + before.status.final
-            self.output.say(f"{_rows(done.rows)} would run again, in attempt {attempt}. Nothing was changed.")
+            self.output.say(f"{several(done.rows, 'row')} would run again, in attempt {attempt}. Nothing was changed.")
             return
         say_lifted(self.output, before, done.lifted)
         runs = "runs" if done.rows == 1 else "run"
-        self.output.say(f"{_rows(done.rows)} {runs} again as corrected, in attempt {done.batch.attempt}.")
+        self.output.say(f"{several(done.rows, 'row')} {runs} again as corrected, in attempt {done.batch.attempt}.")
         if done.rows:
             warn_of_hold(self.output, done.batch)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _refused(path: Path, problems: Problems, rows: int, *, skips: bool) -> OperatorError:

@@ -1,6 +1,6 @@
 """One look for all that is shown: tables, bars, counters, and what a colour means."""
 
-from tally.look.bar import ECHO, MAX_BAR, Lines, bar, duration, share
+from tally.look.bar import ECHO, MAX_BAR, Lines, bar, duration, milliseconds, share
 from tally.look.flow import flow
 from tally.look.live import Redrawn
 from tally.look.meanings import Meaning, meaning_of
@@ -9,5 +9,5 @@ from tally.look.words import hang, longest_word, printable, several, shorten, wr
 
 __all__ = [
     "ECHO", "MAX_BAR", "Column", "Kind", "Lines", "Meaning", "Redrawn", "bar", "duration", "flow", "hang", "lay_out",
-    "longest_word", "meaning_of", "printable", "several", "share", "shorten", "wrap",
+    "longest_word", "meaning_of", "milliseconds", "printable", "several", "share", "shorten", "wrap",
 ]  # fmt: skip

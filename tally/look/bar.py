@@ -18,6 +18,7 @@ _MIN_BAR = 8
 _MIN_DESCRIPTION = 16
 _GAP = "  "
 _SIXTY = 60
+_SECOND = 1000
 
 
 def bar(completed: float, total: float, width: int, *, ascii_only: bool) -> Text:
@@ -39,6 +40,11 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), _SIXTY)
     hours, minutes = divmod(minutes, _SIXTY)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def milliseconds(took: float) -> str:
+    """Return how long something short took, for people."""
+    return f"{took:,.0f} ms" if took < _SECOND else f"{took / _SECOND:,.1f} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The page of one batch: how far it is, what it looks like, what went wrong, and what can be done."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import events, run, ui
@@ -23,7 +22,7 @@ from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
 from tally.ui.corrections_panel import CorrectionsPanel
 from tally.ui.flow_panel import FlowPanel
-from tally.ui.frame import colour_of, page
+from tally.ui.frame import card, colour_of, page
 from tally.ui.groups_panel import GroupsPanel, redriven
 from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
@@ -58,28 +57,28 @@ class _BatchPage:
                 self._over_time = self._chart("Rows over time", "over-time")
                 self._heat = self._chart("Chunks", "heat")
                 self._durations = self._chart("How long rows took", "durations")
-                with _card("Find a row, or the rows of a chunk"):
+                with card("Find a row, or the rows of a chunk"):
                     row_panel(console, batch_id)
                     self._chunk = ChunkPanel(console, batch_id)
             self._heat[0].on_point_click(self._square_clicked)
-            with _card("Why rows did not succeed"):
+            with card("Why rows did not succeed"):
                 self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
                 self._said_by("Read every reason", self._groups.read_all)
                 CorrectionsPanel(console, batch_id, self._feed.refresh)
-            with _card("Attempts"):
+            with card("Attempts"):
                 self._attempts = AttemptsPanel()
-            with _card("Results"):
+            with card("Results"):
                 self._results = ResultsPanel(console, batch_id)
                 self._said_by("Verify", self._results.verify)
-            with _card("Cost"):
+            with card("Cost"):
                 self._said_by("Estimate", self._cost)
-            with _card("Audit"):
+            with card("Audit"):
                 ui.label("Counts the batch again from the markers of its rows alone.").classes("text-sm opacity-70")
                 self._said_by("Audit", lambda report: auditing.run(report, console.reader, batch_id))
         ui.timer(1.0, self._tick)
 
     def _chart(self, title: str, name: str) -> tuple[ui.echart, ui.label]:
-        with _card(title):
+        with card(title):
             chart = ui.echart(charts.base() | {"xAxis": {}, "yAxis": {}, "series": []})
             chart.classes(f"tally-chart chart-{name}").mark(name)
             if name == "heat":
@@ -249,13 +248,6 @@ class _BatchPage:
                 with ui.row().classes("items-center gap-1 no-wrap"):
                     ui.element("span").style(f"background: {colour}; width: 12px; height: 12px")
                     ui.label(f"{text}: {chunks:,}").classes("text-sm")
-
-
-@contextmanager
-def _card(title: str) -> Iterator[None]:
-    with ui.card().classes("w-full").props("flat bordered"):
-        ui.label(title).classes("font-bold")
-        yield
 
 
 def _speed(view: View) -> str:

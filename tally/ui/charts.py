@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from chalicelib.store.items import Counts, Outcome
+from tally.look import milliseconds
 from tally.ui.batch_feed import View
 
 _BUCKETS = 60
@@ -86,7 +87,7 @@ def durations(view: View) -> dict[str, Any]:
     found = durations_of(view)
     last = next((at for at in range(len(_EDGES_MS)) if not found or _EDGES_MS[at] > max(found)), len(_EDGES_MS) - 1)
     bins = list(pairwise(_EDGES_MS[: last + 1]))
-    marks = [("p50", "p99")[at] + f" {_took(ms)}" for at, ms in enumerate(percentiles(found))] if found else []
+    marks = [("p50", "p99")[at] + f" {milliseconds(ms)}" for at, ms in enumerate(percentiles(found))] if found else []
     places = [_place(ms, bins) for ms in percentiles(found)] if found else []
     return base() | {
         "xAxis": [
@@ -141,10 +142,6 @@ def _place(ms: float, bins: Sequence[tuple[int, int]]) -> float:
     at = next((at for at, (_, high) in enumerate(bins) if ms < high), len(bins) - 1)
     low, high = bins[at]
     return at + min(1.0, (ms - low) / (high - low))
-
-
-def _took(ms: float) -> str:
-    return f"{ms / 1000:,.1f} s" if ms >= 1000 else f"{ms:,.0f} ms"  # noqa: PLR2004  a second has as many
 
 
 def _time(ms: int) -> str:

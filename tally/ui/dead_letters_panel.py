@@ -8,7 +8,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from chalicelib.clock import utc_now
-from tally.batch.reasons import masked
+from tally.batch.reasons import pattern_of
 from tally.output import Output
 from tally.queues import dead
 from tally.queues.dead import DeadQueue, Letter
@@ -128,7 +128,7 @@ def _why(letter: Letter, *, show_data: bool) -> str:
     raised = letter.contents.get("raised")
     last = next(iter(raised.values()), "") if isinstance(raised, dict) else ""
     why = str(last) or ("" if origin else letter.why)
-    parts = [f"given up by {origin}" if origin else "", why if show_data else masked(why)]
+    parts = [f"given up by {origin}" if origin else "", why if show_data else pattern_of(why)]
     return ": ".join(part for part in parts if part)
 
 

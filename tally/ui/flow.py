@@ -1,11 +1,11 @@
 """The way of a batch from its file to its results: what waits at each step, where it stands, and what to do."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from chalicelib.store.batch import BatchStatus, Hold
-from tally.look import duration
+from tally.look import duration, several
 from tally.ui.batch_feed import View
 from tally.ui.heat_map import STANDS_AFTER, stands
 
@@ -39,19 +39,19 @@ def steps(view: View) -> list[Step]:
     """Return the steps of a batch, from its file to the saving of its results."""
     if view.batch.status is BatchStatus.REJECTED:
         return [_file(view), Step(name="Plan", does="cuts the file into chunks", done="rejected the file")]
-    since = view.unmoved_since if stands(view) else None
-    return [
-        _file(view),
-        _plan(view, since),
-        *_chunks(view, since),
-        _event(view),
-        *_results(view),
-    ]
+    running = [_file(view), _plan(view), *_chunks(view)]
+    waiting = next((step for step in running if step.waits), None)
+    if waiting and stands(view):
+        running[running.index(waiting)] = replace(waiting, since=view.unmoved_since)
+    return [*running, _event(view), *_results(view)]
 
 
-def stuck(view: View, at: str) -> Stuck | None:
-    """Return where a batch stands, None while it moves or has nothing left to do; ``at`` names the stage."""
-    step = next((step for step in steps(view) if step.since), None)
+def stuck(view: View, found: Sequence[Step], at: str) -> Stuck | None:
+    """Return at which of its steps a batch stands, None while it moves or has nothing left to do.
+
+    ``at`` names the stage, as a command takes it.
+    """
+    step = next((step for step in found if step.since), None)
     if step is None or step.since is None:
         return None
     seconds = (view.now - step.since).total_seconds()
@@ -69,7 +69,7 @@ def stuck(view: View, at: str) -> Stuck | None:
 
 def _file(view: View) -> Step:
     batch = view.batch
-    step = Step(name="File", does="was uploaded", done=_many(batch.size, "byte"))
+    step = Step(name="File", does="was uploaded", done=several(batch.size, "byte"))
     if batch.status is not BatchStatus.UNPACKING:
         return step
     read = batch.unpacking.read if batch.unpacking else 0
@@ -78,22 +78,23 @@ def _file(view: View) -> Step:
         does="is unpacked",
         waits=f"{read:,} of {batch.size:,} bytes are read",
         function="plan",
-        since=view.unmoved_since if stands(view) else None,
     )
 
 
-def _plan(view: View, since: datetime | None) -> Step:
+def _plan(view: View) -> Step:
     batch = view.batch
     does = "cuts the file into chunks"
     if batch.chunks is not None:
-        return Step(name="Plan", does=does, done=f"{_many(batch.chunks, 'chunk')}, {_many(batch.expected_rows, 'row')}")
+        return Step(
+            name="Plan", does=does, done=f"{several(batch.chunks, 'chunk')}, {several(batch.expected_rows, 'row')}"
+        )
     if batch.status is BatchStatus.UNPACKING:
         return Step(name="Plan", does=does)
     found = max(len(view.progress.chunks), batch.cursor.chunks if batch.cursor else 0)
-    return Step(name="Plan", does=does, waits=f"{_many(found, 'chunk')} so far", function="plan", since=since)
+    return Step(name="Plan", does=does, waits=f"{several(found, 'chunk')} so far", function="plan")
 
 
-def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
+def _chunks(view: View) -> Iterator[Step]:
     """Return the steps that chunks take: they are read, their rows run and are counted, and they are closed."""
     chunks = list(view.progress.chunks.values())
     unread = [chunk for chunk in chunks if chunk.to_be_read]
@@ -104,43 +105,34 @@ def _chunks(view: View, since: datetime | None) -> Iterator[Step]:
     complete = sum(chunk.complete for chunk in open_chunks)
     read = sum(chunk.rows is not None for chunk in chunks)
     counts = view.counts
-    late = since
     yield Step(
         name="Read",
         does="ingest reads and checks the rows of chunks",
-        done=_many(read, "chunk") if chunks else "",
-        waits=f"{_many(rows_unread, 'row')} of {_many(len(unread), 'chunk')} to be read" if unread else "",
+        done=several(read, "chunk") if chunks else "",
+        waits=f"{several(rows_unread, 'row')} of {several(len(unread), 'chunk')} to be read" if unread else "",
         function="ingest",
-        since=late if unread else None,
     )
-    late = None if unread else since
     yield Step(
         name="Process",
         does="process runs the job, finish counts the outcomes",
-        done=f"{_many(counts.total, 'row')} counted" if counts.total else "",
+        done=f"{several(counts.total, 'row')} counted" if counts.total else "",
         waits=", ".join(_undone(view, undone, heavy)),
         function="process_heavy" if heavy and heavy == undone else "process",
-        since=late if undone else None,
     )
-    late = None if undone else late
+    waits = f"{several(complete, 'chunk')} to be closed" if complete else "the batch waits" if _all_closed(view) else ""
     yield Step(
         name="Close",
         does="settle closes chunks, then the batch",
-        done=_many(view.progress.closed, "chunk") if view.progress.closed else "",
-        waits=f"{_many(complete, 'chunk')} to be closed"
-        if complete
-        else "the batch waits"
-        if _all_closed(view)
-        else "",
+        done=several(view.progress.closed, "chunk") if view.progress.closed else "",
+        waits=waits,
         function="settle",
-        since=late if complete or _all_closed(view) else None,
     )
 
 
 def _undone(view: View, undone: int, heavy: int) -> Iterator[str]:
     if not undone:
         return
-    yield f"{_many(undone, 'row')} {'waits' if undone == 1 else 'wait'} here"
+    yield f"{several(undone, 'row')} {'waits' if undone == 1 else 'wait'} here"
     if heavy:
         yield f"{heavy:,} of them heavy"
     if view.progress.rows_waiting:
@@ -173,14 +165,14 @@ def _results(view: View) -> Iterator[Step]:
     if export is None:
         yield Step(name="Export", does=does, done="no files are written" if announced else "")
     elif export.exported_at:
-        yield Step(name="Export", does=does, done=_many(len(export.pieces), "file"))
+        yield Step(name="Export", does=does, done=several(len(export.pieces), "file"))
     else:
         ended = datetime.fromisoformat(export.completed_at)
         yield Step(
             name="Export",
             does=does,
             done=f"{export.written:,} of {len(export.pieces):,} files" if export.written else "",
-            waits=f"{_many(len(export.pieces) - export.written, 'file')} to be written"
+            waits=f"{several(len(export.pieces) - export.written, 'file')} to be written"
             if not export.complete
             else "the manifest is to be written",
             function="export",
@@ -194,12 +186,8 @@ def _results(view: View) -> Iterator[Step]:
     yield Step(
         name="Save",
         does=f"save puts results by {save.key.name} into the results table",
-        done=_many(save.done.rows, "row"),
-        waits="" if save.saved_at else f"{_many(save.rows - save.done.rows, 'row')} to be saved",
+        done=several(save.done.rows, "row"),
+        waits="" if save.saved_at else f"{several(save.rows - save.done.rows, 'row')} to be saved",
         function="save",
         since=begun if late else None,
     )
-
-
-def _many(count: int, noun: str) -> str:
-    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

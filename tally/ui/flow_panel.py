@@ -20,7 +20,8 @@ class FlowPanel:
 
     def show(self, view: View) -> None:
         """Show where a batch is now."""
-        found, standing = steps(view), stuck(view, self._console.at)
+        found = steps(view)
+        standing = stuck(view, found, self._console.at)
         if found != self._shown:
             self._shown = found
             self._steps.clear()

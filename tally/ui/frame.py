@@ -42,6 +42,14 @@ _COLOURS = {
 }
 
 
+@contextmanager
+def card(title: str) -> Iterator[None]:
+    """Lay out a part of a page below its title; its contents are the block's."""
+    with ui.card().classes("w-full").props("flat bordered"):
+        ui.label(title).classes("font-bold")
+        yield
+
+
 def colour_of(status: str) -> str:
     """Return the colour of a word about a batch or a row, as the command line has it."""
     return _COLOURS[meaning_of(status)]

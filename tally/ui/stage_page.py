@@ -1,17 +1,18 @@
 """The page of a stage: its queues, its functions, its dead letters, and what doctor says."""
 
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import run, ui
 
-from tally.look import duration
+from tally.look import duration, milliseconds
 from tally.queues import overview
 from tally.stages.function_metrics import FunctionUse, Window
 from tally.ui.actions import command_line
 from tally.ui.console import Console
 from tally.ui.dead_letters_panel import dead_letters_panel
 from tally.ui.doctor_panel import doctor_panel
-from tally.ui.frame import page
+from tally.ui.frame import card, page
 from tally.ui.stage_feed import QUEUE_SECONDS, Measured, StageFeed
 from tally.ui.trouble import Trouble
 
@@ -25,7 +26,6 @@ _NARROW = """<div class="q-pa-xs col-12"><q-card flat bordered class="q-pa-xs"><
 :class="each.name === 'dead letters' && !['0', '-'].includes(each.value) ? 'text-negative' : ''"
 >{{ each.label }} {{ each.value }}</span></div></q-card></div>"""
 """A row of a table on a phone: its name, and below it the others side by side."""
-_UNKNOWN = "-"
 
 
 def register(console: Console) -> None:
@@ -38,22 +38,22 @@ class _StagePage:
         self._console, self._feed = console, console.stage_feed
         with page(console, "Stage"):
             self._trouble = Trouble(console)
-            with _card("Queues and stream"):
+            with card("Queues and stream"):
                 self._queues = _table(_QUEUES)
                 self._queues.add_slot("body-cell-dead letters", _DEAD)
                 self._stream = ui.label().classes("text-sm tally-text").mark("stream")
                 ui.label(f"Read every {QUEUE_SECONDS:.0f} s.").classes("text-sm opacity-70")
                 command_line(f"tally queues --stage {console.stage.name}")
-            with _card("Functions"):
+            with card("Functions"):
                 windows = {window: f"the last {window.title}" for window in Window}
                 self._window = ui.select(windows, value=Window.HOUR, label="Of", on_change=self._measure)
                 self._window.props("dense").classes("min-w-40")
                 self._functions = _table(_FUNCTIONS)
                 self._measured = ui.label("Not read yet.").classes("text-sm opacity-70 tally-text").mark("measured")
                 command_line(f"tally logs FUNCTION --stage {console.stage.name}")
-            with _card("Dead letters"):
+            with card("Dead letters"):
                 dead_letters_panel(console)
-            with _card("Doctor"):
+            with card("Doctor"):
                 doctor_panel(console)
         ui.timer(QUEUE_SECONDS, self._tick)
 
@@ -85,12 +85,16 @@ def cells(use: FunctionUse) -> tuple[str, ...]:
     more = " or more" if use.more else ""
     return (
         use.function,
-        f"{use.invocations:,}{more}" if use.invocations is not None else _UNKNOWN,
-        f"{use.errors:,}" if use.errors is not None else _UNKNOWN,
-        f"{use.throttles:,}" if use.throttles is not None else _UNKNOWN,
-        _took(use.mean_ms),
-        _took(use.longest_ms),
+        _or_dash(use.invocations, lambda count: f"{count:,}{more}"),
+        _or_dash(use.errors, "{:,}".format),
+        _or_dash(use.throttles, "{:,}".format),
+        _or_dash(use.mean_ms, milliseconds),
+        _or_dash(use.longest_ms, milliseconds),
     )
+
+
+def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
+    return "-" if value is None else shown(value)
 
 
 def measured_text(measured: Measured, *, local: bool) -> str:
@@ -113,19 +117,6 @@ def stream_text(feed: StageFeed) -> str:
         for reader, seconds in feed.readers.items()
     ]
     return f"Stream, the worst of 15 minutes: {', '.join(behind)}." if behind else ""
-
-
-def _took(milliseconds: float | None) -> str:
-    if milliseconds is None:
-        return _UNKNOWN
-    return f"{milliseconds:,.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:,.1f} s"  # noqa: PLR2004  a second
-
-
-def _card(title: str) -> ui.card:
-    card = ui.card().classes("w-full").props("flat bordered")
-    with card:
-        ui.label(title).classes("font-bold")
-    return card
 
 
 def _table(names: tuple[str, ...]) -> ui.table:
