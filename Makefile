@@ -105,7 +105,7 @@ test-chaos: venv $(CHAOS_STAMP) ## Tests under injected faults with a fixed seed
 	@$(BIN)/pytest -q -m chaos
 
 check: venv ## All that CI runs, several parts at once; what each writes is in .tally/check/logs
-	@$(BIN)/python -m tools.check --at-once 2 $(PARTS)
+	@$(BIN)/python -m tools.check $(PARTS)
 
 format: venv ## Format Python and Terraform
 	@$(BIN)/ruff format

@@ -1,6 +1,5 @@
 """Run the parts of `make check`: targets of make, several at once, each with an output of its own."""
 
-import os
 import subprocess
 import sys
 import time
@@ -95,20 +94,16 @@ class Check:
 
 @click.command()
 @click.argument("parts", nargs=-1, required=True)
-@click.option(
-    "--at-once", type=click.IntRange(1), help="Parts to run at once; default: one more than there are processors."
-)
-def main(parts: tuple[str, ...], at_once: int | None) -> None:
+@click.option("--at-once", type=click.IntRange(1), default=2, show_default=True, help="Parts to run at once.")
+def main(parts: tuple[str, ...], at_once: int) -> None:
     """Run PARTS, targets of make, and say how each ended; exit with 1 if one failed."""
-    # One more than processors, because the tests on deployed stages mostly wait.
-    chosen = at_once or (os.cpu_count() or 1) + 1
     check = Check(
         command=("make", "--no-print-directory"),
         logs=LOGS,
-        at_once=chosen,
+        at_once=at_once,
         say=click.echo,
     )
-    click.echo(f"{len(parts)} parts, {chosen} at once; what they write is in {LOGS}.")
+    click.echo(f"{len(parts)} parts, {at_once} at once; what they write is in {LOGS}.")
     ended = check(parts)
     for line in check.summary(ended):
         click.echo(line)
