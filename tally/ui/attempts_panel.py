@@ -6,8 +6,8 @@ from nicegui import ui
 
 from chalicelib.store.items import Counts
 from tally.announced.announcements import announced
-from tally.ui.batch_feed import View
 from tally.ui.history import MAX_ATTEMPTS
+from tally.ui.view import View
 
 _COLUMNS = ("attempt", "began", "why", "ended", "status", "succeeded", "failed", "rejected", "results")
 

@@ -17,8 +17,8 @@ from tally.output import Output
 from tally.stages.services import table
 from tally.ui import downloads
 from tally.ui.actions import command_line
-from tally.ui.batch_feed import View
 from tally.ui.console import Console
+from tally.ui.view import View
 
 
 class ResultsPanel:
