@@ -1,4 +1,4 @@
-"""Checks of the account: is it the stage's own, and do its quotas suffice?"""
+"""Checks of the account: that it is the stage's own, and that its quotas suffice."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Checks of the functions: do they exist, are they configured as planned, and are they all of one package?"""
+"""Checks of the functions: that they exist, are configured as planned, and are all of one package."""
 
 import base64
 import hashlib
