@@ -34,7 +34,7 @@ class ChaliceProject:
         return self.folder / ".chalice" / "deployed" / f"{self.stage}.json"
 
     def render(self, chalice_config: str) -> None:
-        """Write the configuration; raises ChaliceError if it lacks the stage, which Chalice would not notice."""
+        """Write the configuration; raises OperatorError if it lacks the stage, which Chalice would not notice."""
         self.environment_in(chalice_config)
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(chalice_config, encoding="utf-8")
@@ -49,7 +49,7 @@ class ChaliceProject:
             ) from error
 
     def environment_in(self, chalice_config: str) -> dict[str, str]:
-        """Return the stage's environment variables in a configuration; raises ChaliceError if it has none."""
+        """Return the stage's environment variables in a configuration; raises OperatorError without any."""
         config = json.loads(chalice_config)
         if self.stage not in config.get("stages", {}):
             raise OperatorError(
