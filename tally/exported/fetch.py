@@ -1,4 +1,4 @@
-"""Fetching the files of an export: those that are there already and right are not fetched again."""
+"""Fetch the files of an export; those that are already there, with the right checksum, are kept."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The files of an export, and where they are: in a folder, or in ``one_file`` without failed.csv."""
+    """The files of an export and their place: a folder, or ``one_file`` without failed.csv."""
 
     manifest: Manifest
     place: Path
@@ -76,14 +76,16 @@ def require_export(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Export:
-    """Return an export that is complete, waiting for it so many seconds; raises OperatorError."""
+    """Return an export that is complete; waits for it at most ``timeout`` seconds, raises OperatorError."""
     until = clock() + timeout
     wanted = attempt or batch.attempt
     while True:
         export = exports.find(batch.id, wanted)
         if export and export.exported_at:
             return export
-        _require_coming(batch, wanted, export)
+        why, hint = why_missing(batch, wanted, export)
+        if why:
+            raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
         if clock() >= until:
             progress = f"{export.written:,} of {len(export.pieces):,} files" if export else "nothing"
             raise OperatorError(
@@ -95,24 +97,22 @@ def require_export(
         batch = Repository(table=exports.table).require_batch(batch.id)  # its end may be announced only now
 
 
-def _require_coming(batch: Batch, wanted: int, export: Export | None) -> None:
-    """Raise OperatorError, which says why, if the results of an attempt will never be there, or not soon."""
-    why = hint = ""
+def why_missing(batch: Batch, wanted: int, export: Export | None) -> tuple[str, str]:
+    """Return the reason why the results of an attempt will not come, or not soon, and a hint; empty if they may."""
     if batch.status is BatchStatus.REJECTED:
-        why, hint = f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
-    elif wanted > batch.attempt:
+        return f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
+    if wanted > batch.attempt:
         attempts = "1 attempt" if batch.attempt == 1 else f"{batch.attempt} attempts"
-        why, hint = f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
-    elif wanted == batch.attempt and not batch.status.final:
-        why, hint = f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
-    elif export is None and batch.published_attempt >= wanted:
-        why = f"the results of attempt {wanted} of {batch.id} were not exported"
+        return f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
+    if wanted == batch.attempt and not batch.status.final:
+        return f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
+    if export is None and batch.published_attempt >= wanted:
         hint = f"the job says EXPORT = False, or the stage has export = false; `tally rows {batch.id}` shows rows."
-    elif wanted < batch.attempt and not (export and export.complete):
+        return f"the results of attempt {wanted} of {batch.id} were not exported", hint
+    if wanted < batch.attempt and not (export and export.complete):
         why = f"attempt {wanted} of {batch.id} was redriven before its results were written"
-        hint = "without --attempt those of the last one are fetched."
-    if why:
-        raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
+        return why, "a later attempt has results of its own."
+    return "", ""
 
 
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
@@ -170,7 +170,7 @@ def digest(path: Path) -> str:
 def fetch_result(  # noqa: PLR0917  what, from where, to where
     s3: "S3Client", bucket: str, export: Export, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
-    """Fetch a file of results; raises OperatorError if it has expired, or is not what the manifest says."""
+    """Fetch a file of results; raises OperatorError if it has expired or differs from the manifest."""
     key = export.prefix + part.name
     try:
         fetch_part(s3, bucket, key, part, place, advance)
@@ -186,7 +186,7 @@ def fetch_part(  # noqa: PLR0917  what, from where, to where
     place: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Fetch one file; raises OperatorError if it is not what the manifest says, and what S3 answers."""
+    """Fetch one file; raises OperatorError if it differs from the manifest, and AWS's errors."""
     which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
     answer = s3.get_object(Bucket=bucket, Key=key, **which)
     found = hashlib.sha256()
@@ -201,7 +201,7 @@ def fetch_part(  # noqa: PLR0917  what, from where, to where
 
 
 def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True) -> None:
-    """Write a file beside its place and put it there when it is whole and right."""
+    """Write a file beside its place, and move it there once it is complete and has the right checksum."""
     beside = place.with_name(f".{place.name}.part")
     with beside.open("wb") as file:
         for block in blocks:
@@ -217,7 +217,7 @@ def _is_gone(error: ClientError) -> bool:
 
 
 def _gone(error: ClientError, bucket: str, export: Export, key: str) -> Exception:
-    """Return what to raise for a file that cannot be read: that it is gone, if it is."""
+    """Return the error to raise for a file that cannot be read: OperatorError if it no longer exists."""
     if not _is_gone(error):
         return error
     until = f"results were kept until {export.results_expire_at[:10]}" if export.results_expire_at else "it was deleted"

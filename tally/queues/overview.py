@@ -1,4 +1,4 @@
-"""Every queue of a stage at one look: what waits, what is being worked on, what is dead."""
+"""Every queue of a stage in one view: waiting, in flight, dead."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import Any
 
 from tally.output import Output
 from tally.queues.dead import DeadQueue, dead_queues
-from tally.queues.depth import Depth, attributes, name_of
+from tally.queues.depth import Depth, depth_of, name_of
 from tally.stages.expected import Expected
 
 _WORKERS = 8
@@ -42,20 +42,15 @@ class QueueState:
 def overview(
     sqs: Any, expected: Expected, others: list[DeadQueue], age: Callable[[str], float | None]
 ) -> list[QueueState]:
-    """Return the queues that work goes through, then those of what could not be done; they are asked all at once.
+    """Return the queues of work, then those of dead letters; all are asked at once.
 
     ``age`` returns for how long the oldest message of a queue has waited; it is asked where something waits.
     """
-
-    def depth_of(url: str) -> Depth | None:
-        found = attributes(sqs, url)
-        return Depth.of(found) if found else None
-
     dead = [*(queue for queue in dead_queues(expected) if not queue.source_url), *others]
     urls = [url for queue in expected.queues.values() for url in (queue.url, queue.dlq_url)]
     urls += [queue.url for queue in dead]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        depths = dict(zip(urls, pool.map(depth_of, urls), strict=True))
+        depths = dict(zip(urls, pool.map(lambda url: depth_of(sqs, url), urls), strict=True))
 
     def state(name: str, url: str, dlq_url: str = "") -> QueueState:
         depth, letters = depths[url], depths.get(dlq_url)
@@ -75,7 +70,7 @@ def show(output: Output, states: list[QueueState]) -> None:
 
 
 def cells(state: QueueState) -> tuple[str | int, ...]:
-    """Return what a line about a queue has, in the order of the columns."""
+    """Return the cells of a queue's line, in the order of the columns."""
     if state.depth is None:
         return (state.name, "missing", _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN)
     depth = state.depth

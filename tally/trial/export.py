@@ -1,4 +1,4 @@
-"""What writing results as files would take: each chunk that was tried is written as a part of its own, to nowhere."""
+"""The cost of writing results as files: each tried chunk is written as a part of its own, and discarded."""
 
 import time
 from typing import Any
@@ -18,7 +18,7 @@ from tally.testing.configuration import default
 
 
 class TrialExport:
-    """Adds up bytes and seconds of parts; nothing of a job that says ``EXPORT = False``."""
+    """Adds up bytes and seconds of parts; nothing for a job with ``EXPORT = False``."""
 
     def __init__(self, job: Job, settings: Settings, table: Any, s3: Any) -> None:
         clients = {"dynamodb": table, "s3": s3}  # a part that goes nowhere asks for nothing else
@@ -58,7 +58,7 @@ class TrialExport:
         self.with_failures += bool(chunk.counts.failed or chunk.counts.rejected)
 
     def of(self, *, chunks: int, rows: int, partition_units: float, failed_bytes: float) -> ExportUse | None:
-        """Return what it takes for so many chunks and rows; None if nothing is written."""
+        """Return the use of the export of so many chunks and rows; None if nothing is written."""
         if self._job.export is None:
             return None
         size = self.size * rows / self.rows if self.rows else 0.0
