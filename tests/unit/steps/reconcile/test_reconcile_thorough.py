@@ -84,7 +84,7 @@ def test_without_being_asked_for_it_an_ended_batch_is_not_recounted(pipeline: Pi
     """The schedule would read every marker of every batch for ever."""
     batch_id = ended(pipeline)
     _item(pipeline, batch_id, 0).update(WRONG[0])
-    assert not _reconciler().repair(batch_id).any
+    assert _reconciler().repair(batch_id) == Repairs(batch_id)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -219,7 +219,7 @@ def test_markers_that_have_expired_prove_nothing(pipeline: Pipeline) -> None:
     before = dict(pipeline.dynamodb.items)
     late = datetime.fromtimestamp(pipeline.batch(batch_id).expires_at, UTC)
     repairs = replace(_reconciler(), clock=lambda: late).repair(batch_id, thorough=True)
-    assert (repairs.any, pipeline.dynamodb.items) == (False, before)
+    assert (repairs, pipeline.dynamodb.items) == (Repairs(batch_id), before)
     assert not any(pipeline.waiting(queue) for queue in ("ingest", "work", "heavy"))
 
 
@@ -245,7 +245,7 @@ def test_rows_in_two_markers_are_left_as_they_are(pipeline: Pipeline) -> None:
     twice = replace(marker, version=9).with_outcomes([failed(1)])
     table(pipeline.dynamodb).write_all([twice.to_item()])
     before = dict(pipeline.dynamodb.items)
-    assert not _reconciler().repair(batch_id, thorough=True).any
+    assert _reconciler().repair(batch_id, thorough=True) == Repairs(batch_id)
     assert pipeline.dynamodb.items == before
 
 
