@@ -1,4 +1,4 @@
-"""What an operator may do, and what may be lost, in any order: the totals stay the file's."""
+"""Operators' commands and losses, in any order, leave the totals of the file."""
 
 import re
 from collections import Counter

@@ -175,7 +175,7 @@ def test_a_row_that_is_to_be_read_is_not_run_before(pipeline: Pipeline) -> None:
 
 
 def test_a_batch_that_runs_is_redriven_while_other_rows_are_counted(pipeline: Pipeline) -> None:
-    """What is counted between the reading and the totals moves the chunk: the totals are set on what it is then."""
+    """Rows that are counted between the reading and the totals move the chunk: the totals are set on the newer one."""
     batch_id = uploaded(pipeline, "a,1", "b,x", "c,3", "d,4")
     for step in ("upload", "dispatch", "ingest", "dispatch", "work"):
         assert pipeline.deliver(step, most=1000)

@@ -301,7 +301,7 @@ def test_a_repair_of_a_batch_that_slept_through_the_next_attempt_changes_nothing
 def test_a_repair_that_sleeps_between_any_two_calls_through_the_next_attempt_ends_exact(
     pipeline: Pipeline, position: int
 ) -> None:
-    """Whatever of it still holds is right; what does not is found by the next repair."""
+    """The writes that still hold are right; the next repair finds the others."""
     batch_id = ended(pipeline)
     _item(pipeline, batch_id, 0).update(WRONG[0])
     _item(pipeline, batch_id)["rejected"] = number(5)
@@ -324,7 +324,7 @@ def test_a_repair_that_sleeps_between_any_two_calls_through_the_next_attempt_end
 
 
 def test_a_repair_that_meets_a_success_on_its_way_leaves_it_counted(pipeline: Pipeline) -> None:
-    """What was counted after its chunk was read is in the chunk, and not in what it would set."""
+    """Rows that were counted after the chunk was read are in the chunk, and not in the repair."""
     batch_id = upload(pipeline, "fine", "fine")
     deliver(pipeline, "upload", "dispatch", "ingest", "dispatch")
     key = ChunkKey(batch_id, 0)
