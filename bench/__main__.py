@@ -1,4 +1,4 @@
-"""``python -m bench``: measures, prints one table, and says which goals are missed."""
+"""``python -m bench``: measure, print one table, and name the missed goals."""
 
 import os
 import sys
@@ -44,11 +44,11 @@ class Bench:
         self.seconds: dict[int, float] = {}
 
     def sample(self, rows: int, shape: str = "sample") -> Sample:
-        """Return a file of so many rows and of a shape."""
+        """Return a file of so many rows, in one of the shapes."""
         return samples.make(self.folder / "samples", rows, shape)
 
     def add(self, *lines: Line) -> None:
-        """Keep lines and say them at once: the table comes minutes later."""
+        """Keep lines and print them at once: the table comes minutes later."""
         for line in lines:
             self.output.say("   ".join(filter(None, line.cells())))
         self.lines += lines
@@ -63,7 +63,7 @@ class Bench:
         self.add(local.cold_start(self.workspace.repo))
 
     def speed(self, stage: Stage, sizes: tuple[int, ...]) -> None:
-        """Measure the pipeline against the job alone and the floor, at each size, and how it grows."""
+        """Measure the pipeline against the job alone and the floor at each size, and its growth with the size."""
         with self.output.step("warm-up: 2,000 rows, so that no file pays for starting the functions"):
             process(stage, self.sample(2_000))
         self._latency(stage)
@@ -113,7 +113,7 @@ class Bench:
             return alone, bare, process(stage, sample)
 
     def exports(self, stage: Stage, sizes: tuple[int, ...]) -> None:
-        """Measure the results of a file of each size, and what the larger ones take."""
+        """Measure the results of a file of each size, and the extra cost of larger files."""
         runs: dict[int, Run] = {}
         for rows in sorted(sizes):
             with self.output.step(f"results: {rows:,} rows, fetched and verified"):

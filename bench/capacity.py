@@ -37,7 +37,7 @@ Steps = Generator[simpy.Event, Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """How large the table is, and how many may run; ``writers`` are all that share with ``finish``, 0 unpaced."""
+    """The size of the table and the concurrency; ``writers`` share the units with ``finish``, 0 means unpaced."""
 
     units: int
     ingest: int
@@ -56,7 +56,7 @@ ON_DEMAND = Stage(units=ON_DEMAND_UNITS, ingest=10, finish=50)
 
 @dataclass(slots=True)
 class Result:
-    """What became of the million rows."""
+    """The result of taking a million rows."""
 
     seconds: float = 0.0
     counted: int = 0
@@ -65,7 +65,7 @@ class Result:
 
     @property
     def busiest(self) -> int:
-        """The most units that were taken in a second."""
+        """The most units taken in one second."""
         return max(self.taken.values())
 
 
@@ -79,7 +79,7 @@ class _World:
     at: float = 0.0
 
     def write(self, who: str, units: int) -> Steps:
-        """Write; what is refused is tried again with full jitter, as ``Retry`` does, until it is taken."""
+        """Write, and try again with full jitter, as ``Retry`` does, until the table takes it."""
         attempt = 1
         while not self._take(units):
             self.result.refused[who] += 1
@@ -98,7 +98,7 @@ class _World:
 
 
 def run(stage: Stage, *, seed: int = 1) -> Result:
-    """Take a million rows from the plan to the last chunk that is closed."""
+    """Take a million rows from the plan to the last closed chunk."""
     env = simpy.Environment()
     world = _World(env, stage, random.Random(seed), Result(), float(stage.units * stage.idle_seconds))
     planned, ready, finished, counted = (simpy.Store(env) for _ in range(4))

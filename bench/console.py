@@ -1,4 +1,4 @@
-"""How soon pages of the console show what they are about, in a real browser: ``python -m bench.console``.
+"""How soon the console's pages show their content in a real browser: ``python -m bench.console``.
 
 The items are written into a local AWS without functions; nothing runs while a page is opened. Each page is opened for
 the first time, by a console that knows nothing of it yet.
@@ -28,7 +28,7 @@ _PATIENCE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """How long a page took in each try, from the request for it until it showed what was waited for."""
+    """The seconds of each try, from the request for a page until its content showed."""
 
     what: str
     seconds: list[float]
@@ -97,7 +97,7 @@ def _safely(there: Callable[[], bool]) -> bool:
 
 
 def show(found: list[Opened]) -> None:
-    """Print how long each page took, beside the smallest batch."""
+    """Print the seconds of each page, beside those of the smallest batch."""
     table = Table("page", "median, s", "longest, s", "beside the small batch")
     least = median(found[0].seconds)
     for each in found:

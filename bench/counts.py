@@ -1,4 +1,4 @@
-"""Write units and requests a row, by kind: what the functions really asked of AWS over one file."""
+"""Write units and requests a row, by kind, as the functions sent them to AWS over one file."""
 
 from bench.line import Line
 from bench.recording import Traffic

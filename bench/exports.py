@@ -1,4 +1,4 @@
-"""Exports: how long results take after the batch, what they add to its requests and units, and how long their proof."""
+"""Exports: how long results take after the batch, their requests and units, and the time to verify them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ _FUNCTIONS = ("settle", "export")
 
 
 def measure(stage: Stage, output: Output, sample: Sample, folder: Path) -> tuple[Run, list[Line]]:
-    """Process a file, wait for its results, fetch and verify them; raises when they are not proven."""
+    """Process a file, wait for its results, fetch and verify them; raises if they are not proven."""
     log = folder / "requests.jsonl"
     names = [f"tally-{stage.name}-{name}" for name in _FUNCTIONS]
     with recording.recorded(stage.functions, names, log):
@@ -64,7 +64,7 @@ def measure(stage: Stage, output: Output, sample: Sample, folder: Path) -> tuple
 
 
 def memory(small: Run, large: Run) -> Line:
-    """Compare what the function took at the most for two files."""
+    """Compare the function's largest memory for two files."""
     sizes = [run.megabytes["export"] for run in (small, large)]
     return Line(
         name=f"memory of export, {large.rows:,} rows / {small.rows:,}", value=sizes[1] / sizes[0], unit="x", most=1.3,
@@ -73,7 +73,7 @@ def memory(small: Run, large: Run) -> Line:
 
 
 def _is_of_export(request: Mapping[str, Any]) -> bool:
-    """Tell whether a request is one that a stage without results does not make."""
+    """Tell whether a request is one that only a stage with exports makes."""
     if request["function"].endswith("-export"):
         return True
     return request.get("of") == "export" or request.get("queue", "").endswith("-export")

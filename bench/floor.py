@@ -1,4 +1,4 @@
-"""The floor: the writes that no design of this kind can do without, sent by one client that does nothing else.
+"""The floor: the writes that every design of this kind needs, sent by one client that does nothing else.
 
 Of each chunk the valid rows are an item (BatchWriteItem), and the outcomes a marker, put in the transaction that moves
 the chunk. They are made beforehand, by Tally's own code, so that only the local AWS's time is measured. And the job
@@ -30,14 +30,14 @@ _RETENTION = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """What the unavoidable writes of a file took."""
+    """The cost of the unavoidable writes of a file."""
 
     seconds: float
     requests: int
 
 
 def measure(file: Path, folder: Path, *, chunk_rows: int, chunk_bytes: int) -> Floor:
-    """Write a file's rows and markers into an empty table and return how long that took."""
+    """Write a file's rows and markers into an empty table; returns the cost."""
     expires_at = int((datetime.now(UTC) + _RETENTION).timestamp())
     columns = jobs.require(rows.JOB).schema.columns
     chunks: list[Chunk] = []

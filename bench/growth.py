@@ -16,7 +16,8 @@ from chalicelib import rows
 from chalicelib.files.boundaries import split
 from chalicelib.files.kinds import kind_of
 from chalicelib.files.source import BLOCK_BYTES
-from chalicelib.rows import HeaderError, Schema
+from chalicelib.headers import HeaderError
+from chalicelib.rows import Schema
 from chalicelib.steps.results import encoded
 from chalicelib.store.items import Outcome
 from tally.batch.reasons import Reason, Reasons
@@ -33,7 +34,7 @@ _RUNS = 3
 
 
 class Row(rows.Row, kw_only=True):
-    """A row with a column of each kind that is read otherwise."""
+    """A row with a column of each kind that is parsed differently."""
 
     a: str = ""
     b: int | None = None
@@ -46,7 +47,7 @@ _HEADER = _SCHEMA.header(["a", "b", "c"], 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """A kind of input: ``unit`` is repeated; of a sentence each ``#`` is the number of its line."""
+    """A kind of input: ``unit`` is repeated; in a sentence each ``#`` is the number of its line."""
 
     name: str
     run: Callable[[bytes], object]
@@ -136,7 +137,7 @@ def lines() -> Iterator[Line]:
 
 
 def _least(kind: _Kind, size: int) -> float:
-    """Return the least processor time of a few runs: what others do on the machine only adds to it."""
+    """Return the least processor time of a few runs, because other processes only add to it."""
     data = kind.made(size)
     took = []
     for _ in range(_RUNS):

@@ -1,4 +1,4 @@
-"""A line of the table: a ratio that a goal is set for, with the figures it is made of."""
+"""A line of the table: a ratio with a goal, and the figures behind it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +20,7 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """Tell whether the goal is met; None without one."""
+        """Tell whether the goal is met; None without a goal."""
         if self.most is None and self.least is None:
             return None
         return (self.most is None or self.value <= self.most) and (self.least is None or self.value >= self.least)
@@ -38,7 +38,7 @@ class Line:
         return self.name, f"{_shown(self.value)} {self.unit}".strip(), self.goal, verdict, raw
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``--json`` shows."""
+        """Return the line for ``--json``."""
         return asdict(self) | {"met": self.met}
 
 

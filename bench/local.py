@@ -1,4 +1,4 @@
-"""What needs no AWS at all: cleaning and parsing, planning, and importing the handlers, each on one core."""
+"""Benchmarks without AWS: cleaning and parsing, planning, and importing the handlers, each on one core."""
 
 import csv
 import io
@@ -45,7 +45,7 @@ _IMPORT = "import time; began = time.perf_counter(); import app; print(time.perf
 
 
 def parsing(sample: Sample) -> list[Line]:
-    """Clean and parse every row, and take it as ingest does, against the csv module doing nothing but reading cells."""
+    """Clean, parse and encode every row as ingest does, against the csv module only reading cells."""
     schema = jobs.require("transactions").schema
     data = sample.file.read_bytes()
     start = data.index(b"\n") + 1
@@ -84,7 +84,7 @@ def parsing(sample: Sample) -> list[Line]:
 
 
 def formats(sample: Sample) -> list[Line]:
-    """Cut and read the same rows in other formats, as plan and ingest do, against the same of CSV in UTF-8."""
+    """Cut and read the same rows in other formats, as plan and ingest do, against CSV in UTF-8."""
     data = sample.file.read_bytes()
     cells = list(csv.reader(io.StringIO(data.decode("utf-8", "replace"), newline="")))
     row = jobs.require("transactions").schema.row
@@ -109,7 +109,7 @@ def formats(sample: Sample) -> list[Line]:
 
 
 def _as_json(row: type[Row], cells: Sequence[Sequence[str]]) -> bytes:
-    """Return rows as JSON lines: those that the schema takes with their types, the others as texts."""
+    """Return rows as JSON lines: values that fit the schema with their types, the others as texts."""
     header, *rows = cells
     lines = []
     for values in rows:
@@ -123,7 +123,7 @@ def _as_json(row: type[Row], cells: Sequence[Sequence[str]]) -> bytes:
 
 
 def _read_whole(schema: Schema, data: bytes) -> float:
-    """Return the seconds that it takes to cut a file and to read all of its rows."""
+    """Return the seconds to cut a file and to read all of its rows."""
     head = read_head(schema, data[:MAX_RECORD_BYTES], len(data), "")
     read_as = schema.laid_out(head.layout)
 
@@ -137,7 +137,7 @@ def _read_whole(schema: Schema, data: bytes) -> float:
 
 
 def _checks(schema: Schema, rows: Iterable[ValidRow | RejectedRow]) -> Callable[[], None]:
-    """Return what no reader of rows can do without: msgspec takes cells that are ready, and writes JSON."""
+    """Return the least checks of a row reader: msgspec takes ready cells, and writes JSON."""
     valid = [row for row in rows if isinstance(row, ValidRow)]
     cells = [
         {name: str(value) for name, value in zip(schema.columns, row.values, strict=True) if value is not None}
@@ -152,7 +152,7 @@ def _checks(schema: Schema, rows: Iterable[ValidRow | RejectedRow]) -> Callable[
 
 
 def planning(stage: Stage, sample: Sample) -> list[Line]:
-    """Cut an object into chunks as it is read, against reading it and nothing else; with quotes in it, and without."""
+    """Cut an object into chunks while reading it, against reading it alone; with quotes in it, and without."""
     data = sample.file.read_bytes()
     plain = sample.file.with_stem(f"{sample.file.stem}-unquoted")
     plain.write_bytes(data.replace(b'"', b""))
@@ -196,7 +196,7 @@ def _cut(reader: ObjectReader, size: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _FarS3:
-    """An object behind requests that each give what AWS tells to expect of one to S3."""
+    """An object whose requests each take as long as AWS says to expect of S3."""
 
     data: bytes
 
@@ -207,7 +207,7 @@ class _FarS3:
 
 
 def _planned_from_afar(data: bytes) -> Line:
-    """Cut an object as it is read by requests that are slower than the machine, against reading it in one request."""
+    """Cut an object through requests that are slower than the machine, against reading it in one request."""
     size = len(data)
     source = Source(bucket="far", key="sample.csv", version_id="", etag="1")
     reader = ObjectReader(s3=cast("S3Client", _FarS3(data)), source=source, retry=Retry())
@@ -222,7 +222,7 @@ def _planned_from_afar(data: bytes) -> Line:
 
 
 def cold_start(repo: Path) -> Line:
-    """Import app.py in fresh processes, as a deploy does; beside it, as Lambda does, which makes the clients too."""
+    """Import app.py in fresh processes, as a deploy does; also with the making of clients, as Lambda does."""
     environ = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(repo / "app")}
     environ |= _settings()
     took = _imports(environ)

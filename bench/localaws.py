@@ -1,4 +1,4 @@
-"""A local AWS of a measurement's own: nothing is deployed in it, and it goes when the measurement ends."""
+"""A local AWS for one measurement: nothing is deployed in it, and it ends with the measurement."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The memory that a plan takes, in a process of its own: ``python -m bench.memory BUCKET KEY ETAG SIZE``.
+"""The memory of a plan, in a process of its own: ``python -m bench.memory BUCKET KEY ETAG SIZE``.
 
 What a plan holds are a few blocks of its object and the chunk that is being cut, whatever the object's size; so two
 objects are compared that are both larger than that.
@@ -62,7 +62,7 @@ def _measured(stage: Stage, sample: Sample) -> tuple[int, int]:
 
 
 def _cut(bucket: str, key: str, etag: str, size: int) -> int:
-    """Cut an object into chunks and return the megabytes that this process took at the most."""
+    """Cut an object into chunks; returns the largest memory of this process in megabytes."""
     source = Source(bucket=bucket, key=key, version_id="", etag=etag)
     reader = ObjectReader(s3=boto3.client("s3"), source=source, retry=Retry())
     most = 0

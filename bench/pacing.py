@@ -35,7 +35,7 @@ Steps = Generator[simpy.Event, Any, Any]
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """What became of the reports; ``quota`` is the least that any client had left."""
+    """The result for the reports; ``quota`` is the smallest quota that any client had left."""
 
     saved: int = 0
     surfaced: int = 0
@@ -89,7 +89,7 @@ def no_retry(world: _World, _share: float) -> Steps:
 
 
 def sdk_retry(world: _World, _share: float) -> Steps:
-    """Put as the SDK does by itself, as long as its quota lasts."""
+    """Put as the SDK does by itself, while its quota lasts."""
     quota = SDK_QUOTA
     for _ in range(REPORTS // WRITERS):
         attempt, spent = 1, 0
@@ -105,7 +105,7 @@ def sdk_retry(world: _World, _share: float) -> Steps:
 
 
 def backoff(world: _World, _share: float) -> Steps:
-    """Put with full jitter, as Tally tries anything again."""
+    """Put with full jitter, as Tally's retries do."""
     for _ in range(REPORTS // WRITERS):
         attempt = 1
         while not (saved := (yield from world.put())) and attempt < ATTEMPTS:
@@ -142,7 +142,7 @@ def run(strategy: Callable[[_World, float], Steps], *, share: float = 1.0, seed:
 
 
 def limit(share: float) -> float:
-    """Return the seconds that the capacity itself asks for."""
+    """Return the seconds that the capacity needs."""
     return REPORTS * write_units(item_size(REPORT)) / (CAPACITY_UNITS * share)
 
 

@@ -1,4 +1,4 @@
-"""The pipeline under a clock: a deployed local stage, from the upload to the batch's end, and to its results."""
+"""The pipeline under a clock: on a deployed local stage, from the upload to the batch's end, and to its results."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def running(workspace: Workspace, output: Output, *, name: str, keep: bool, **va
 
 
 def process(stage: Stage, sample: Sample) -> Run:
-    """Upload a sample and wait for its end and its results; raises when its outcomes are not the sample's."""
+    """Upload a sample and wait for its end and its results; raises if its outcomes are not the sample's."""
     began = datetime.now(UTC)
     megabytes: dict[str, int] = {}
     batch = _await(stage, _upload(stage, sample), megabytes)
@@ -99,7 +99,7 @@ def until_event(stage: Stage, sample: Sample) -> float:
 
 
 def audit_seconds(stage: Stage, batch: Batch) -> float:
-    """Return how long the audit of a batch that has ended takes; raises when it is not exact."""
+    """Return how long the audit of an ended batch takes; raises if it is not exact."""
     reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
     began = time.monotonic()
     audited = audit(reader, reader.require(batch.id), lambda: None)

@@ -1,4 +1,4 @@
-"""What functions ask of AWS: a log of their requests, and what their own logs report of their invocations."""
+"""The functions' requests to AWS, from a log of them, and their invocations, from their own logs."""
 
 import json
 from collections import Counter
@@ -23,7 +23,7 @@ _SQS_REQUEST_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What the functions sent: DynamoDB's units by kind, requests by kind, all of one run."""
+    """The functions' requests in one run: DynamoDB's units by kind, and requests by kind."""
 
     writes: Counter[str] = field(default_factory=Counter)
     reads: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocations:
-    """How often a function ran, and for how many seconds times gigabytes in all."""
+    """The number of a function's runs, and their gigabyte-seconds."""
 
     count: int
     gb_seconds: float
@@ -58,7 +58,7 @@ def variables(functions: "LambdaClient", names: list[str], more: Mapping[str, st
 
 @contextmanager
 def recorded(functions: "LambdaClient", names: list[str], log: Path, *, ambiguous: float = 0.0) -> Iterator[None]:
-    """Have functions write down their requests for the block; ``ambiguous`` is the share of lost answers."""
+    """Have functions log their requests for the block; ``ambiguous`` is the share of lost answers."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     more = {"PYTHONPATH": str(_RECORDER), "BENCH_RECORD": str(log), "BENCH_AMBIGUOUS": str(ambiguous)}
@@ -74,7 +74,7 @@ def functions_of(stage: "Stage") -> list[str]:
 
 
 def read(log: Path, wanted: Callable[[Mapping[str, Any]], bool] = lambda _: True) -> Traffic:
-    """Add up a log, or those of its requests that are wanted."""
+    """Return the sums of a log, or of its wanted requests."""
     writes: Counter[str] = Counter()
     reads: Counter[str] = Counter()
     requests: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def read(log: Path, wanted: Callable[[Mapping[str, Any]], bool] = lambda _: True
 
 
 def invocations(logs: Any, names: list[str], since: datetime) -> dict[str, Invocations]:
-    """Return what the logs report of functions since a moment."""
+    """Return the invocations that functions' logs report since a moment."""
     now = datetime.now(UTC) + timedelta(minutes=1)
     found = {name: reports(logs, name, since, now) for name in names}
     return {

@@ -1,4 +1,4 @@
-"""Tally beside what it competes with: the textbook, measured on the same rows, and Distributed Map, by its prices."""
+"""Tally beside its rivals: the textbook, measured on the same rows, and Distributed Map, by its prices."""
 
 import json
 from collections.abc import Mapping
@@ -105,7 +105,7 @@ def _exactness(stage: Stage, sample: Sample, folder: Path, repo: Path, *, clean:
 
 
 def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]:
-    """Return what a million rows cost, all-in: Tally's storage, of results too, and its logs are in it."""
+    """Return the price of a million rows, all-in: with Tally's storage, also of results, and its logs."""
     assert theirs.traffic is not None
     batch, rows = ours.run.batch, ours.run.rows
     kept = cost.of(stage, batch, datetime.now(UTC))
@@ -149,7 +149,7 @@ def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]
 
 
 def _sqs(traffic: Traffic, polled: int) -> int:
-    """Return what SQS bills: what was sent, and a receive and a delete for each invocation that it fed.
+    """Return the requests that SQS bills: sends, and a receive and a delete for each invocation they caused.
 
     What a request has beyond 64 KB is billed when it is sent, and once more when it is received.
     """

@@ -1,4 +1,4 @@
-"""A file as a worker has it: cut into chunks, and what the job makes of their rows, without any AWS."""
+"""A file as a worker has it: cut into chunks, with the job's outcomes, without any AWS."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ JOB = "transactions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The bytes of one chunk and the line of the file that it begins in."""
+    """The bytes of one chunk and the line of the file where it begins."""
 
     data: bytes
     first_line: int
@@ -40,7 +40,7 @@ def read(part: Part) -> Iterator[ValidRow | RejectedRow]:
 
 
 def outcomes(part: Part) -> tuple[list[StoredRow], list[RowOutcome]]:
-    """Return what is stored of a chunk, and what the job and the schema make of its rows."""
+    """Return the stored rows of a chunk, and the outcomes of its rows."""
     process = jobs.require(JOB).process
     stored: list[StoredRow] = []
     made: list[RowOutcome] = []

@@ -1,4 +1,4 @@
-"""The files that are measured: Tally's own sample, a file of the shape that real ones have, and one that is random.
+"""The files to measure: Tally's own sample, a file with the shape of real ones, and a random one.
 
 None has a row that the job fails: it would be tried again after a delay of seconds, by design, and a file with one
 would measure that delay.
@@ -25,14 +25,14 @@ _FLUSH_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A file and what must come of it."""
+    """A file and its expected outcomes."""
 
     file: Path
     expected: Expected
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows."""
         return self.expected.rows
 
 

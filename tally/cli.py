@@ -56,9 +56,9 @@ _WHERE = "--debug shows where"
 def tally() -> None:
     """Process files row by row on AWS serverless, or on this machine, and know when every row is done.
 
-    A stage named by --stage (TALLY_STAGE, default "local") is local once `tally up` has made it here;
-    any other stage is one in AWS. The beginning or the end of a batch's ID will do, if it fits no other batch, and @ is
-    the newest batch.
+    Every command takes --stage (or TALLY_STAGE; "local" by default). A stage that `tally up` made on this machine is
+    local; any other is in AWS. ID is a batch's id, or its beginning or end if no other batch has the same, or @ for the
+    newest batch.
     """
 
 
@@ -75,9 +75,9 @@ def run(
     name: str = "tally",
     explained: type[Exception] = Exception,  # the last resort: nothing may end in a traceback
 ) -> ExitCode:
-    """Run one command and return its exit status, having said on stderr what went wrong.
+    """Run one command and return its exit status; an error is written to stderr.
 
-    With ``--json`` an error is the JSON on stdout, too, so that there is always one document to read. Errors that are
+    With ``--json`` an error is also the JSON on stdout, so that there is always one document to read. Errors that are
     not ``explained`` are raised: a developer's tool wants their traceback.
     """
     try:
@@ -110,7 +110,7 @@ def _misused(error: click.ClickException) -> OperatorError:
 
 
 def explain(error: Exception) -> OperatorError:
-    """Return an error as the operator should read it."""
+    """Return an error in the operator's words, with a hint."""
     match error:
         case OperatorError():
             return error
@@ -133,7 +133,7 @@ def _explain_library(error: TallyError) -> OperatorError:
     if isinstance(error, NotRedrivableError | FormatError):
         return OperatorError(str(error), code=ExitCode.USAGE)
     if isinstance(error, RetryableError):
-        return OperatorError(f"AWS did not take it: {error}", hint="run it again.", code=ExitCode.UNEXPECTED)
+        return OperatorError(f"AWS did not accept a request: {error}", hint="run this again.", code=ExitCode.UNEXPECTED)
     if isinstance(error.__cause__, ClientError | BotoCoreError):
         return explain(error.__cause__)
     return OperatorError(str(error), hint=_WHERE, code=ExitCode.UNEXPECTED)

@@ -1,4 +1,4 @@
-"""What the command line tells its caller: exit codes, and errors that say what to do."""
+"""Exit codes, and errors that say what to do."""
 
 from enum import IntEnum
 from typing import Any
@@ -47,7 +47,7 @@ _HINTS = {
 
 
 class OperatorError(Exception):
-    """An error that the operator can act on: one line that says what, where and what to do.
+    """An error for the operator, in one line that says what, where and what to do.
 
     ``hint`` ends that line and says what to do, where ``message`` does not say it already. ``detail`` is the output of
     a tool that failed, shown below that line.
@@ -63,7 +63,7 @@ class OperatorError(Exception):
         self.detail = detail
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``--json`` shows; an error without a hint of its own has that of its exit status."""
+        """Return the error for ``--json``; one without a hint has the hint of its exit status."""
         return {
             "error": self.message,
             "hint": self.hint or _HINTS[self.code],

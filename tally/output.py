@@ -1,4 +1,4 @@
-"""What the operator sees: steps with their time, tables, one line for an error; JSON alone on stdout if asked for."""
+"""Output for the operator: steps with their time, tables, one-line errors; with ``--json`` JSON alone on stdout."""
 
 import json
 import os
@@ -27,7 +27,7 @@ _PIPED_WIDTH = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Writes for people, to stdout, or, with ``as_json``, the result alone to stdout and the rest to stderr."""
+    """Writes for people to stdout; with ``as_json`` only the result goes to stdout, the rest to stderr."""
 
     console: Console
     as_json: bool
@@ -44,11 +44,11 @@ class Output:
         return self.console.is_interactive
 
     def say(self, text: str) -> None:
-        """Write a line; on a terminal it is broken between words, but not in a command between backticks."""
+        """Write a line; on a terminal it is broken between words, but never in a command between backticks."""
         self._write(Text(printable(text)), hanging=len(text) - len(text.lstrip(" ")))
 
     def command(self, text: str) -> None:
-        """Write a line to be copied, which only the terminal itself wraps."""
+        """Write a line to be copied; only the terminal itself wraps it."""
         self.console.print(Text(printable(text)))
 
     def warn(self, text: str) -> None:
@@ -66,7 +66,7 @@ class Output:
 
     @contextmanager
     def step(self, what: str) -> Iterator["Step"]:
-        """Announce a step, show that it is running, and say at its end how it ended and how long it took."""
+        """Announce a step, show that it is running, and write at its end its result and its time."""
         began = self.clock()
         step = Step()
         try:
@@ -96,7 +96,7 @@ class Output:
     def progress(
         self, description: str, total: int | None, *, in_bytes: bool = False
     ) -> Iterator[Callable[[int], None]]:
-        """Show a bar while the block runs; yields a function that advances it, which any thread may call.
+        """Show a bar while the block runs; yields a function that advances it, callable from any thread.
 
         With no ``total`` it shows only how much is done.
         """
@@ -105,7 +105,7 @@ class Output:
             yield lambda count: progress.advance(task, count)
 
     def table(self, title: str, columns: Sequence[Column | str], rows: Sequence[Sequence[Any]]) -> None:
-        """Write a table; a column that has but numbers is set to the right."""
+        """Write a table; columns of numbers are set to the right."""
         if title:
             self._write(Text(printable(title), "italic"))
         for line in lay_out(columns, rows, self.console.width):
@@ -117,13 +117,13 @@ class Output:
         sys.stdout.flush()
 
     def result(self, data: Any) -> None:
-        """Write the result as JSON, if that was asked for."""
+        """Write the result as JSON, if ``--json`` was given."""
         if self.as_json:
             print_json(data)
 
 
 class Step:
-    """A running step: ``show`` takes what it does now; ``note`` is its result, ``ended`` the word before it."""
+    """A running step: ``show`` takes its present activity; ``note`` is its result, ``ended`` the word before it."""
 
     def __init__(self) -> None:
         self.note = ""
@@ -133,7 +133,7 @@ class Step:
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return the console of stdout or stderr: redrawn only on a terminal, even if colours are forced on a pipe."""
+    """Return the console of stdout or stderr; only a terminal is redrawn, even if colours are forced on a pipe."""
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")  # a locale without UTF-8 must not end a command
@@ -155,7 +155,7 @@ def print_json(data: Any) -> None:
 
 
 def print_error(error: OperatorError) -> None:
-    """Write an error to stderr: its line, then the failed tool's own words."""
+    """Write an error to stderr: its line, then the output of the tool that failed."""
     console = make_console(stderr=True)
     interrupted = error.code is ExitCode.INTERRUPTED
     word = ("interrupted:", Meaning.TO_LOOK_AT) if interrupted else ("error:", Meaning.FAILED)

@@ -73,7 +73,7 @@ def _command(name: str) -> str:
 
 
 def _text(text: str) -> Iterator[str]:
-    """Yield the paragraphs of a help text; one that click is told to leave as it is becomes a block."""
+    """Yield the paragraphs of a help text; a paragraph that click must not wrap becomes a block."""
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b\n"):
             yield f"```text\n{paragraph.removeprefix(chr(8)).strip(chr(10))}\n```\n"
@@ -89,7 +89,7 @@ def _row(parameter: click.Parameter, context: click.Context) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Escape what Markdown would take for markup outside of code."""
+    """Return a text with escapes for Markdown's markup outside of code."""
     joined = " ".join(text.split()).replace("|", "\\|")
     pieces = re.split(r"(`[^`]*`)", joined)
     return "".join(

@@ -1,4 +1,4 @@
-"""The table of codes in docs/json.md, from the enumerations that have them and the comment beside each value."""
+"""The table of codes in docs/json.md, from the enumerations and the comment beside each value."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""What a public suite of tests says of the local AWS: ``make conformance`` runs it and writes docs/local-aws.md.
+"""Run a public suite of DynamoDB tests on the local AWS: ``make conformance`` writes docs/local-aws.md from it.
 
 The suite is https://github.com/nubo-db/dynamodb-conformance (MIT), whose tests were run against DynamoDB itself first.
 It is fetched at one commit; needs git, Node.js with npm, and half a minute. Only what Tally asks of DynamoDB is run.
@@ -50,7 +50,7 @@ OPERATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One test of the suite: the file it is in, what it says, and how it ended."""
+    """One test of the suite: its file, its claim, and its result."""
 
     file: str
     claim: str
@@ -59,7 +59,7 @@ class Case:
 
     @property
     def operation(self) -> str:
-        """Return what of DynamoDB it is about."""
+        """Return the operation of DynamoDB that it tests."""
         (found,) = [name for name, places in OPERATIONS.items() if self.file.startswith(places)]
         return found
 
@@ -79,7 +79,7 @@ def tests(report: Mapping[str, Any]) -> list[Case]:
 
 
 def table(found: Sequence[Case], *, engine: str, day: str) -> str:
-    """Return the part of the page that says what was run, what passed, and what did not."""
+    """Return the generated part of the page: the tests that ran, passed and failed."""
     lines = [
         BEGIN,
         "",
@@ -108,7 +108,7 @@ def _passed(found: Sequence[Case]) -> int:
 
 
 def run(suite: str) -> list[Case]:
-    """Fetch the suite, run it on a local AWS of its own, and return how each test ended."""
+    """Fetch the suite, run it on a local AWS of its own, and return the result of each test."""
     _need("git", "npm", "npx")
     CHECKOUT.mkdir(parents=True, exist_ok=True)
     if not (CHECKOUT / ".git").is_dir():

@@ -1,4 +1,4 @@
-"""What docs/events.md and docs/schemas/events say of the fields of the events, from the types of the events."""
+"""The fields of events in docs/events.md and docs/schemas/events, from the types of the events."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def slug(event: type[Detail]) -> str:
 
 
 def schema(event: type[Detail]) -> dict[str, Any]:
-    """Return the JSON Schema of the detail of an event. More fields may come, so it allows for others."""
+    """Return the JSON Schema of an event's detail. It allows for other fields, because more may come."""
     (found,), components = msgspec.json.schema_components([event], ref_template="#/$defs/{name}")
     described = components.pop(event.__name__) if "$ref" in found else found
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": event.TYPE.value}
@@ -32,7 +32,7 @@ def schema(event: type[Detail]) -> dict[str, Any]:
 
 
 def with_tables(page: str) -> str:
-    """Return the page with a current table of fields wherever it has one."""
+    """Return the page with current tables of fields."""
     tables = {slug(event): _table(event) for event in EVENTS}
     return re.sub(
         r"(<!-- fields of (?P<slug>[a-z-]+) -->\n).*?(<!-- end -->)",

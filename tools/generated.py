@@ -1,4 +1,4 @@
-"""Files that are written by a tool and kept in the repository: write those that are not current, or name them."""
+"""Generated files that are kept in the repository: write those that are out of date, or name them."""
 
 import sys
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ REPO = Path(__file__).parents[1]
 
 
 def stale(wanted: Mapping[Path, str]) -> list[Path]:
-    """Return the files whose content is not what is wanted, those too that are missing."""
+    """Return the files that are missing, or whose content is out of date."""
     return sorted(
         path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text
     )
 
 
 def write(wanted: Mapping[Path, str], *, check: bool) -> None:
-    """Write the files that are not current and name them; with ``check`` only name them, and exit with 1 if any is."""
+    """Write the files that are out of date and name them; with ``check`` only name them, and exit with 1 if any is."""
     found = stale(wanted)
     for path in found:
         click.echo(f"{'not current' if check else 'written'}: {path}")

@@ -1,4 +1,4 @@
-"""The pictures of the pages, written as SVG from what they show: boxes in a grid, and arrows between them.
+"""The pictures of the pages, written as SVG from their content: boxes in a grid, and arrows between them.
 
 ``python -m tools.pictures`` writes docs/pictures; with ``--check`` it exits with 1 if one is not current.
 """
@@ -41,7 +41,7 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A box: its name, where its middle is, what is below the name, and how it looks."""
+    """A box: its name, its middle, the text below the name, and its style."""
 
     name: str
     x: int
@@ -63,7 +63,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture and the sentence that says what it shows, for those who do not see it."""
+    """A picture, and a sentence with its content for readers who do not see it."""
 
     title: str
     width: int
@@ -158,7 +158,7 @@ PICTURES = {"flow": FLOW, "batch-states": BATCH, "chunk-states": CHUNK}
 
 
 def files() -> dict[Path, str]:
-    """Return what each file is to contain."""
+    """Return the content of each file."""
     return {FOLDER / f"{name}.svg": draw(picture) for name, picture in PICTURES.items()}
 
 
@@ -191,7 +191,7 @@ def _box(box: Box) -> str:
 
 
 def _arrow(start: Box, end: Box, arrow: Arrow) -> tuple[str, str]:
-    """Return the line, and the label: labels are drawn after all lines, so that none is crossed."""
+    """Return the line and the label: labels are drawn after all lines, so that none is crossed."""
     straight = not arrow.bend
     x1, y1 = _edge(start, end if straight else None, arrow.bend)
     x2, y2 = _edge(end, start if straight else None, arrow.bend)
@@ -207,7 +207,7 @@ def _arrow(start: Box, end: Box, arrow: Arrow) -> tuple[str, str]:
 
 
 def _edge(box: Box, other: Box | None, bend: int) -> tuple[int, int]:
-    """Return where an arrow touches a box: on the line to the other one, or above or below the box for a bent one."""
+    """Return where an arrow touches a box: towards the other box, or above or below it if the arrow is bent."""
     half_width = max(_WIDTH, 8 * len(box.name) + 20) // 2
     if other is None:
         return box.x, box.y + (_HEIGHT // 2 if bend > 0 else -_HEIGHT // 2)

@@ -32,25 +32,25 @@ _BATCH_ROWS = 1000
 
 
 def glue(job_seconds: float) -> float:
-    """Return the dollars of a Spark job of the least size, were it as fast as the job alone; start is not billed."""
+    """Return the price of the smallest Spark job, if it were as fast as the job alone; its start is not billed."""
     seconds = max(_LEAST_SECONDS, job_seconds / (_GLUE_DPUS * _VCPUS_A_DPU))
     return _GLUE_DPUS * prices.GLUE_DPU_HOUR * seconds / _HOUR
 
 
 def fargate(job_seconds: float) -> float:
-    """Return the dollars of AWS Batch on Fargate: tasks of one processor, each of them busy for a minute or more."""
+    """Return the price of AWS Batch on Fargate: tasks of one processor, each busy for a minute or more."""
     tasks = max(1, math.floor(job_seconds / _LEAST_SECONDS))
     hours = max(_LEAST_SECONDS * tasks, job_seconds) / _HOUR
     return hours * (prices.FARGATE_VCPU_HOUR + _FARGATE_GB * prices.FARGATE_GB_HOUR)
 
 
 def durable(rows: float, *, rows_an_operation: int) -> float:
-    """Return the dollars of the operations of durable functions that map over rows, the least that they cost."""
+    """Return the price of the operations of durable functions that map over rows, at the least."""
     return rows / rows_an_operation * prices.DURABLE_OPERATION
 
 
 def table(bench: str) -> str:
-    """Return the table; raises ClickException where the page of the bench lacks a figure."""
+    """Return the table; raises ClickException if the page of the bench lacks a figure."""
     measured = {found["name"]: float(found["dollars"]) for found in _DOLLARS.finditer(bench)}
     job = _JOB_SECONDS.search(bench)
     if not measured or job is None:
@@ -73,7 +73,7 @@ def _shown(dollars: float) -> str:
 
 
 def current() -> str:
-    """Return the page as it ought to be."""
+    """Return the page with a current table."""
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -1,4 +1,4 @@
-"""Cut a release here: check, set the version, close the part of the changelog, commit, tag. Nothing leaves the machine.
+"""Cut a release here: check, set the version, close the part of the changelog, commit, tag. Nothing is pushed.
 
 ``make release VERSION=1.2.3`` runs it; docs/releasing.md says what comes before and after.
 """
@@ -24,7 +24,7 @@ _REF = re.compile(r"(?<=\?ref=v)\d+\.\d+\.\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A version that is about to be cut in a repository."""
+    """A release that is about to be cut in a repository."""
 
     repo: Path
     version: str
@@ -56,7 +56,7 @@ class Release:
 
     @property
     def current(self) -> str:
-        """The version that the repository has now."""
+        """The present version of the repository."""
         found = _VERSION.search(self._text("pyproject.toml"))
         if not found:
             raise click.ClickException("pyproject.toml has no line with the version.")
@@ -64,7 +64,7 @@ class Release:
 
     @property
     def notes(self) -> str:
-        """What the changelog has below Unreleased."""
+        """The text below Unreleased in the changelog."""
         _, found, rest = self._text("CHANGELOG.md").partition(UNRELEASED)
         if not found:
             raise click.ClickException("CHANGELOG.md has no line ## Unreleased.")

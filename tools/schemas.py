@@ -20,7 +20,7 @@ EVENTS = FOLDER / "events"
 
 
 def files() -> dict[Path, str]:
-    """Return what each file is to contain."""
+    """Return the content of each file."""
     results = {FOLDER / f"{name}.json": schema(name) for name in RESULTS}
     events = {EVENTS / f"{event_fields.slug(event)}.json": event_fields.schema(event) for event in event_fields.EVENTS}
     texts = {path: json.dumps(found, indent=2) + "\n" for path, found in (results | events).items()}
@@ -31,7 +31,7 @@ def files() -> dict[Path, str]:
 
 
 def stale() -> list[Path]:
-    """Return the files that are not what they should be, those too that nothing asks for."""
+    """Return the files that are out of date, and those that are no longer generated."""
     wanted = files()
     present = {*FOLDER.rglob("*.json"), event_fields.PAGE, codes.PAGE}
     changed = {path for path, text in wanted.items() if path not in present or path.read_text(encoding="utf-8") != text}

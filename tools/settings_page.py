@@ -93,19 +93,19 @@ def page() -> str:
 
 
 def job_settings() -> dict[str, str]:
-    """Return the settings of a job and what each is, as ``chalicelib.jobs`` describes them."""
+    """Return the settings of a job and their meanings, as ``chalicelib.jobs`` describes them."""
     return _listed(jobs)
 
 
 def environment() -> dict[str, str]:
-    """Return the environment variables of the functions and what each is, as ``chalicelib.settings`` describes them."""
+    """Return the functions' environment variables and their meanings, as ``chalicelib.settings`` describes them."""
     return {f"TALLY_{name.upper()}": text for name, text in _listed(Settings).items()} | {
         "TALLY_LOG_LEVEL": "least level that is logged"
     }
 
 
 def _listed(of: object) -> dict[str, str]:
-    """Return the names that a docstring lists, and what it says of each."""
+    """Return the names that a docstring lists, and the meaning of each."""
     described = inspect.cleandoc(of.__doc__ or "")
     return {name: " ".join(text.replace("``", "`").split()) for name, text in _LISTED.findall(described)}
 
@@ -157,7 +157,7 @@ def _retry_rows() -> Iterator[tuple[str, ...]]:
         "a message",
         "a worker that died, timed out or was throttled",
         f"{configuration.default('max_receive_count')} deliveries (`max_receive_count`), of `heavy` at least 10",
-        "`infra/variables.tf`",
+        "`infra/variables_processing.tf`",
     )
     yield (
         "a dead letter that killed no worker",
@@ -177,7 +177,7 @@ def _retry_rows() -> Iterator[tuple[str, ...]]:
         "anything that was lost",
         "a batch without progress",
         f"every {waits} minutes (`reconcile_minutes`)",
-        "`infra/variables.tf`",
+        "`infra/variables_processing.tf`",
     )
     yield "an operator", "rows that failed", "`tally redrive`", ""
 
@@ -216,7 +216,7 @@ def _of(module: ModuleType) -> str:
 
 
 def _table(head: str, rows: Iterator[Sequence[str]], *, of: str = "") -> str:
-    """Return a table; a comment above it says of which kind of name it has all."""
+    """Return a table; a comment above it names the kind of its names."""
     above = [f"<!-- all {of} -->"] if of else []
     ruler = "|" + "---|" * (head.count("|") - 1)
     return "\n".join([*above, head, ruler, *(f"| {' | '.join(row)} |" for row in rows), ""])

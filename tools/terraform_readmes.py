@@ -75,7 +75,7 @@ class Module:
 
 
 def tables(module: Module, version: str) -> str:
-    """Return what belongs between the markers of the module's README."""
+    """Return the text between the markers of the module's README."""
     needs = ", ".join(["Terraform " + module.terraform, *(" ".join(provider) for provider in module.providers)])
     parts = [f"Version {version}. Needs {needs}."]
     parts.append(
@@ -98,7 +98,7 @@ def tables(module: Module, version: str) -> str:
 
 
 def current(readme: Path, version: str) -> str:
-    """Return the README as it ought to be; raises ClickException where it has no place for the tables."""
+    """Return the README with current tables; raises ClickException if it has no place for them."""
     text = readme.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -133,7 +133,7 @@ def main(*, check: bool, root: Path) -> None:
 
 
 def _labelled(blocks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield label and body of each block; python-hcl2 keeps the label's quotes, and marks of its own beside it."""
+    """Yield label and body of each block; python-hcl2 keeps the label's quotes and adds marks of its own."""
     for block in blocks:
         yield from ((_text(name), body) for name, body in block.items() if isinstance(body, dict))
 
@@ -173,7 +173,7 @@ def _unquoted(value: Any) -> Any:
 
 
 def cell(text: str) -> str:
-    """Return a text as it may stand in a cell of a table."""
+    """Return a text for a cell of a table."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace(">", "&gt;")
 
 

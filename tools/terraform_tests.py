@@ -29,19 +29,19 @@ _ATTACH = re.compile(r"TF_REATTACH_PROVIDERS='(.+)'")
 
 
 class Failed(Exception):  # noqa: N818  # of what a tool did, as its output says
-    """Terraform or its provider failed; the text is what it wrote."""
+    """Terraform or its provider failed; the text is its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """A folder of Terraform's, to be tested in ``folder``."""
+    """A folder of Terraform code, to be tested in ``folder``."""
 
     name: str
     folder: Path
     data: Path
 
     def run(self, environ: Mapping[str, str], *arguments: str) -> str:
-        """Run Terraform in the folder and return what it printed; raises ``Failed`` when it fails."""
+        """Run Terraform in the folder and return its output; raises ``Failed`` if it fails."""
         done = subprocess.run(  # noqa: S603  # our own arguments
             ["terraform", *arguments],  # noqa: S607  # from PATH, as everywhere
             cwd=self.folder,
@@ -55,12 +55,12 @@ class Module:
         return done.stdout
 
     def init(self, environ: Mapping[str, str]) -> None:
-        """Find the provider that the folder's constraints allow."""
+        """Install the provider that the folder's constraints allow."""
         self.run(environ, "init", "-backend=false", "-input=false", "-no-color")
 
 
 def modules() -> list[Module]:
-    """Return the root module and, as copies of their folders alone, all others: none can lean on the repository."""
+    """Return the root module and, as copies of their folders alone, all others, so that none needs the repository."""
     alone = CHECKS / "alone"
     shutil.rmtree(alone, ignore_errors=True)
     found = [Module(name="infra", folder=ROOT, data=CHECKS / "data" / "infra")]
@@ -73,7 +73,7 @@ def modules() -> list[Module]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of Terraform: one copy of the provider for all folders, none of whose locks is kept."""
+    """Return Terraform's environment: one copy of the provider for all folders, and no lock file is kept."""
     plugins = CHECKS / "plugins"
     plugins.mkdir(parents=True, exist_ok=True)
     return {
@@ -87,7 +87,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def attached(root: Module, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Start the provider that the root module has selected, and yield an environment in which Terraform attaches."""
+    """Start the provider that the root module has selected; yields an environment in which Terraform attaches to it."""
     root.init(environ)
     selected = json.loads(root.run(environ, "version", "-json"))["provider_selections"][_PROVIDER]
     (program,) = (root.data / "providers" / _PROVIDER / selected).glob("*/terraform-provider-aws*")
@@ -106,19 +106,19 @@ def attached(root: Module, environ: Mapping[str, str]) -> Iterator[dict[str, str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Test:
-    """One run of Terraform's tests: all of a module, or a file of the root module, which has most of them."""
+    """One run of Terraform's tests: all of a module, or one file of the root module, which has the most."""
 
     module: Module
     name: str
     options: tuple[str, ...] = ()
 
     def __call__(self, environ: Mapping[str, str]) -> str:
-        """Run it and return Terraform's last line; raises ``Failed`` when a test fails."""
+        """Run it and return Terraform's last line; raises ``Failed`` if a test fails."""
         return self.module.run(environ, "test", "-no-color", *self.options).strip().rpartition("\n")[2]
 
 
 def tests(root: Module, others: Sequence[Module]) -> list[Test]:
-    """Return all tests: the root module's first, as they take longest."""
+    """Return all tests: the root module's first, because they take the longest."""
     files = sorted((root.folder / "tests").glob("*.tftest.hcl"), key=lambda path: -path.stat().st_size)
     return [
         *(Test(module=root, name=f"infra: {file.name}", options=(f"-filter=tests/{file.name}",)) for file in files),
@@ -135,7 +135,7 @@ def tests(root: Module, others: Sequence[Module]) -> list[Test]:
 
 
 def run(found: Sequence[Module], at_once: int) -> bool:
-    """Validate modules, the root module first, and run their tests, so many at once; tells whether all hold.
+    """Validate modules, the root module first, and run their tests, so many at once; tells whether all pass.
 
     Prints a line for each run of tests, or what Terraform wrote if it fails.
     """

@@ -1,4 +1,4 @@
-"""Print what finishers that meet cost, by design and by how many messages a chunk's outcomes come in."""
+"""Print the cost of conflicts between finishers, by design and by messages per chunk."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ DEPLOYED = 20
 
 
 def in_pieces(pieces: int) -> Design:
-    """Return what ships, for a chunk of slow rows whose outcomes come in so many messages."""
+    """Return the design in use, for a chunk of slow rows whose outcomes come in so many messages."""
     return Design(name=f"{pieces} messages a chunk", pieces=pieces)
 
 

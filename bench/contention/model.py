@@ -1,4 +1,4 @@
-"""Finishers that count in one DynamoDB table, in simulated time: who meets whom on which item, and what it costs.
+"""Finishers that count in one DynamoDB table, in simulated time: their conflicts on items, and the cost of these.
 
 The rules are the documented ones. A transaction that meets a running transaction on any of its items is cancelled, and
 nothing of it is applied; neither waits. One that compares a version, as Tally's do, is refused as well when somebody
@@ -32,7 +32,7 @@ Steps = Generator[simpy.Event, Any, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Where messages are counted: on one of ``shards`` counters at random, or on the item of their chunk.
+    """The place where messages are counted: one of ``shards`` counters at random, or the item of their chunk.
 
     ``pieces`` is how many messages the outcomes of a chunk come in: one, unless its rows are slow.
     """
@@ -44,7 +44,7 @@ class Design:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a run came to; ``seconds`` until everything that can be counted was."""
+    """The result of a run; ``seconds`` until everything that can be counted was counted."""
 
     messages: int
     transactions: int = 0
@@ -56,12 +56,12 @@ class Outcome:
 
     @property
     def tries(self) -> float:
-        """Transactions that were sent for each that was applied."""
+        """Transactions sent for each one applied."""
         return (self.transactions + self.conflicts + self.stale) / max(1, self.transactions)
 
 
 class Answer(StrEnum):
-    """What comes back of a transaction."""
+    """The answer to a transaction."""
 
     APPLIED = "applied"
     CONFLICT = "conflict"  # another one was running on an item
@@ -77,7 +77,7 @@ class _Table:
     versions: defaultdict[Hashable, int] = field(default_factory=lambda: defaultdict(int))
 
     def transact(self, items: Sequence[Hashable], version: int | None = None) -> Steps:
-        """Apply to all items or to none, if the first still has the version; returns the Answer."""
+        """Apply to all items or to none, if the first still has the version; returns the answer."""
         answer = Answer.APPLIED
         if self.held.intersection(items):
             answer = Answer.CONFLICT
@@ -126,7 +126,7 @@ class _Run:
     all_done: simpy.Event
 
     def finisher(self) -> Steps:
-        """Count ten messages at a time; what cannot be counted becomes visible again, or a dead letter."""
+        """Count ten messages at a time; a message that is not counted becomes visible again, or a dead letter."""
         while True:
             found = [(yield self.queue.get())]
             while self.queue.items and len(found) < MESSAGES_AT_ONCE:
@@ -140,7 +140,7 @@ class _Run:
                     self._put_back(messages)
 
     def settler(self) -> Steps:
-        """Close chunks that are counted, as many at once as wait: each moves its batch's counter."""
+        """Close counted chunks, as many at once as wait: each changes its batch's counter."""
         while True:
             chunks = [(yield self.to_settle.get())]
             while self.to_settle.items and len(chunks) < SETTLED_AT_ONCE:
@@ -157,7 +157,7 @@ class _Run:
         return groups.values()
 
     def _count(self, chunk: int) -> Steps:
-        """Return whether it was counted."""
+        """Count messages in one chunk; returns whether they were counted."""
         if self.design.shards:
             counter = f"shard {self.table.rng.randrange(self.design.shards)}"
             return (yield from self.table.retried([counter])) is Answer.APPLIED
@@ -194,7 +194,7 @@ class _Run:
 
 
 def run(design: Design, finishers: int, *, messages_each: int = 10, seed: int = 1) -> Outcome:
-    """Let so many finishers count ``messages_each`` messages each, all there from the start, in no order."""
+    """Let so many finishers count ``messages_each`` messages each, all waiting from the start, in random order."""
     env = simpy.Environment()
     messages = finishers * messages_each
     rng = random.Random(seed)

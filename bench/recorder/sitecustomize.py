@@ -1,4 +1,4 @@
-"""Loaded by Python itself into the functions of a run that counts: writes a line for each request that leaves.
+"""Loaded by Python itself into the functions of a counting run: writes a line for each request that leaves.
 
 Wraps the SDK below its own retries, so that an attempt is a request. With ``BENCH_AMBIGUOUS`` that share of the
 writes is applied and then answered with a 500, which is what a caller that must count exactly has to live with.
@@ -20,7 +20,7 @@ _call, _send = client.BaseClient._make_api_call, httpsession.URLLib3Session.send
 
 
 def _asking(self, operation, parameters):  # noqa: ANN001, ANN202  the SDK's own signature
-    """Ask DynamoDB for what a request costs, where it costs anything."""
+    """Ask DynamoDB for the consumed units of a request, where it has any."""
     model = self.meta.service_model
     if (
         model.service_name == "dynamodb"
@@ -64,7 +64,7 @@ def _cost(operation, asked, answer):  # noqa: ANN001, ANN202
 
 
 def _kind(asked):  # noqa: ANN001, ANN202
-    """Return the sort key's prefix of the first item, which tells what is written."""
+    """Return the sort key's prefix of the first item, which tells the kind of item."""
     if "TransactItems" in asked:
         ((_, asked),) = asked["TransactItems"][0].items()
     elif "RequestItems" in asked:

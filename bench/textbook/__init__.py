@@ -1,1 +1,1 @@
-"""The textbook: what a good engineer builds from the documentation, to measure Tally against."""
+"""The textbook: the design that AWS's documentation recommends, to measure Tally against."""

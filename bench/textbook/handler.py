@@ -33,7 +33,7 @@ config = IdempotencyConfig(expires_after_seconds=6 * 3600)
 
 
 def split(event: dict[str, Any], _context: Any) -> None:
-    """Send a message for every row of an uploaded object, then say how many there are."""
+    """Send a message for every row of an uploaded object, then store the number of rows."""
     for record in event["Records"]:
         bucket, key = record["s3"]["bucket"]["name"], record["s3"]["object"]["key"]
         body = s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8", "replace")
@@ -61,7 +61,7 @@ def work(event: dict[str, Any], context: Any) -> Any:
 
 @idempotent_function(data_keyword_argument="row", config=config, persistence_store=store)  # type: ignore[untyped-decorator]
 def handle(row: dict[str, Any]) -> dict[str, str]:
-    """Run the job over a row, keep its result, and count it: once, says the idempotency store."""
+    """Run the job over a row, keep its result, and count it once, by the idempotency store."""
     try:
         result = transactions.process(msgspec.convert(row["cells"], transactions.Row, strict=False))
         outcome, said = "succeeded", msgspec.json.encode(result).decode()
@@ -81,7 +81,7 @@ def handle(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _count(batch: str, expression: str, number: int) -> None:
-    """Move the batch's counter; whoever brings it to the total announces the end."""
+    """Increase the batch's counter; the worker that reaches the total announces the end."""
     now = dynamodb.update_item(
         TableName=_TABLE,
         Key={"pk": {"S": f"batch#{batch}"}},

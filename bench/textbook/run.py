@@ -1,4 +1,4 @@
-"""Deploys the textbook on a local AWS of its own, gives it a file and sees what it counts."""
+"""Deploy the textbook on a local AWS of its own, give it a file and read its count."""
 
 import io
 import json
@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What the textbook made of a file."""
+    """The textbook's result for a file."""
 
     rows: int
     seconds: float
@@ -42,7 +42,7 @@ class Result:
 def measure(
     sample: Sample, folder: Path, repo: Path, *, log: Path | None = None, ambiguous: float = 0.0, twice: bool = False
 ) -> Result:
-    """Process a file; with ``log`` every request is written down, ``twice`` delivers the S3 event again."""
+    """Process a file; with ``log`` every request is logged, ``twice`` delivers the S3 event again."""
     with fresh(folder, "textbook") as stage:
         queue_url = _deploy(stage, _package(folder, repo))
         if log is None:

@@ -1,1 +1,1 @@
-"""What was announced of batches: their ends and their exports, as subscribers got them."""
+"""Announcements about batches: their ends and their exports, as subscribers got them."""

@@ -17,14 +17,14 @@ from tally.batch.reader import Reader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """An event that was put: ``at`` is when what it tells of was done, mostly less than a second before."""
+    """An event that was published: ``at`` is when its cause was stored, mostly less than a second before."""
 
     at: datetime
     detail: Detail
 
     @property
     def kind(self) -> DetailType:
-        """What has happened."""
+        """The kind of the event."""
         return self.detail.TYPE
 
     def as_json(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Announcement:
 
     @property
     def line(self) -> str:
-        """What people read."""
+        """The event in one line, for people."""
         said = self.detail
         parts = [f"{said.succeeded:,} succeeded", f"{said.failed:,} failed", f"{said.rejected:,} rejected"]
         counts = f"{said.rows:,} rows: {', '.join(parts)}"
@@ -50,7 +50,7 @@ class Announcement:
 
 @dataclass(frozen=True, kw_only=True)
 class Announcements:
-    """Reads what was announced; ``job`` and ``batch`` leave out what is of others."""
+    """Reads announcements; ``job`` and ``batch`` leave out those of others."""
 
     reader: Reader
     job: str = ""
@@ -60,14 +60,14 @@ class Announcements:
     """Batches that will announce something, as they were read last: old ones too, which no list of the newest has."""
 
     def newest(self, limit: int) -> list[Announcement]:
-        """Return what was announced of the newest batches, oldest first, ``limit`` of each list.
+        """Return the announcements of the newest batches, oldest first, ``limit`` of each list.
 
         Of a batch that was redriven it is the end of its last attempt, and every export that is complete.
         """
         return self._of(self._batches(limit))
 
     def follow(self, shown: Iterable[Announcement], interval: float, limit: int) -> Iterator[Announcement]:
-        """Return what is announced beside what was ``shown``, as it comes; never ends by itself."""
+        """Yield announcements that come after those ``shown``, as they come; it never ends by itself."""
         seen = {each.detail.event_id for each in shown}
         while True:
             self.sleep(interval)
@@ -97,7 +97,7 @@ class Announcements:
         return sorted(found, key=lambda each: (each.at, each.detail.event_id))
 
     def _exports(self, batches: Iterable[Batch]) -> dict[str, list[Export]]:
-        """Return the exports of batches: a read of a hundred keys for some hundred attempts."""
+        """Return the exports of batches; some hundred attempts take one read of a hundred keys."""
         keys = [
             (batch_pk(batch.id), export_sk(attempt)) for batch in batches for attempt in range(1, batch.attempt + 1)
         ]
@@ -109,7 +109,7 @@ class Announcements:
 
 
 def announced(batch: Batch, exports: Iterable[Export]) -> list[Announcement]:
-    """Return what was announced of a batch: the end of its last attempt, and each of the exports that is complete."""
+    """Return the announcements of a batch: the end of its last attempt, and each complete export."""
     ends = [batch] if _end_is_announced(batch) else []
     return [
         *(Announcement(at=datetime.fromisoformat(each.completed_at), detail=ended(each)) for each in ends),

@@ -1,4 +1,4 @@
-"""Counting again, from the markers alone, to see whether the counters of a batch say what its rows say."""
+"""Recount a batch from its markers alone, and compare the result with its counters."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recount:
-    """What the markers of a chunk say: which rows are in one, which in more than one, and their outcomes."""
+    """A chunk's rows as its markers have them: those in one marker, those in several, and their outcomes."""
 
     marked: RowBits
     twice: RowBits
@@ -33,7 +33,7 @@ class Recount:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that does not agree."""
+    """One disagreement between the markers and a counter."""
 
     where: str
     what: str
@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What a recount found."""
+    """The result of a recount."""
 
     batch: Batch
     chunks: int
@@ -72,7 +72,7 @@ class Audit:
 
 
 def run(output: Output, reader: Reader, batch_id: str) -> Audit:
-    """Audit a batch with a progress bar and write what was found."""
+    """Audit a batch with a progress bar and write the result."""
     batch = reader.require(batch_id)
     with output.progress("recounting chunks", batch.chunks) as advance:
         audited = audit(reader, batch, lambda: advance(1))
@@ -91,7 +91,7 @@ def run(output: Output, reader: Reader, batch_id: str) -> Audit:
 
 
 def audit(reader: Reader, batch: Batch, on_chunk: Callable[[], None]) -> Audit:
-    """Recount a batch and compare. One that has not ended is never exact, but what it has counted so far can be wrong.
+    """Recount a batch and compare. A batch that has not ended is never exact, but wrong counters show already.
 
     ``on_chunk`` is called after each chunk, from several threads.
     """
@@ -122,7 +122,7 @@ def _recount_ended(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[D
 
 
 def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, list[Difference]]:
-    """Recount a chunk that may move meanwhile: markers and counters compare only if it has not."""
+    """Recount a chunk that may change during the recount; compare only if it has not changed."""
     for _ in range(_MAX_READS):
         found, now = recount(reader, chunk.key), reader.repository.require_chunk(chunk.key)
         if now == chunk:
@@ -132,7 +132,7 @@ def _recount_under_way(reader: Reader, chunk: Chunk) -> tuple[Chunk, Recount, li
 
 
 def recount(reader: Reader, chunk: ChunkKey) -> Recount:
-    """Count the rows in a chunk's markers, reading nothing of them but their bits."""
+    """Count the rows in a chunk's markers; of each marker only the bits are read."""
     marked = twice = 0
     rows = dict.fromkeys(Outcome, 0)
     for marker in reader.repository.markers(chunk, data=False):
@@ -145,7 +145,7 @@ def recount(reader: Reader, chunk: ChunkKey) -> Recount:
 
 
 def compare_chunk(chunk: Chunk, found: Recount, *, ended: bool) -> list[Difference]:
-    """Return what does not agree between a chunk's item and its markers; rows may lack one unless it has ``ended``."""
+    """Return the differences between a chunk and its markers; rows may lack a marker unless it has ``ended``."""
     where = f"chunk {chunk.key.number}"
     expected = RowBits.first(chunk.expected_rows)
     agree = [
@@ -181,7 +181,7 @@ def compare_chunk(chunk: Chunk, found: Recount, *, ended: bool) -> list[Differen
 
 
 def compare_corrections(reader: Reader, chunk: Chunk) -> list[Difference]:
-    """Return what does not agree between the rows that a chunk says were corrected and its corrections."""
+    """Return the differences between a chunk's list of corrected rows and its corrections."""
     if not chunk.corrected:
         return []
     found = RowBits.of(row for each in corrections_of(reader.repository.table, chunk.key) for row in each.lines)
@@ -193,7 +193,7 @@ def compare_corrections(reader: Reader, chunk: Chunk) -> list[Difference]:
 
 
 def compare_batch_under_way(before: Batch, batch: Batch, chunks: Iterable[Chunk]) -> list[Difference]:
-    """Return what does not agree between a batch that has not ended and its closed chunks, if it has not moved."""
+    """Return the differences between an open batch and its closed chunks, unless the batch has moved."""
     differences = [Difference("batch", f"not ended, its status is {status_of(before)}")]
     if batch != before:
         return differences
@@ -215,7 +215,7 @@ def compare_batch_under_way(before: Batch, batch: Batch, chunks: Iterable[Chunk]
 
 
 def compare_batch(batch: Batch, chunks: list[Chunk], counted: Counts) -> list[Difference]:
-    """Return what does not agree between the item of a batch that has ended and all of its chunks and markers."""
+    """Return the differences between an ended batch and all of its chunks and markers."""
     expected_rows = sum(chunk.expected_rows for chunk in chunks)
     if batch.status is BatchStatus.REJECTED:
         return []  # as a whole: what an interrupted plan may have made is not counted in it

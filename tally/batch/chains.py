@@ -1,4 +1,4 @@
-"""What a batch has to do with others: whose results it is made of, and what its own results became."""
+"""The chain of a batch: the batch whose results it was made of, and the batch that its results became."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def described(batch: Batch) -> list[tuple[str, str]]:
 
 
 def in_short(batch: Batch) -> str:
-    """Return the same in a cell of a table; empty for a batch that has to do with no other."""
+    """Return both in one cell of a table; empty for a batch that is in no chain."""
     chained = _current(batch)
     parts = [f"of {batch.parent.batch_id}"] if batch.parent else []
     if chained and chained.child:
@@ -48,7 +48,7 @@ def in_short(batch: Batch) -> str:
 
 
 def as_json(batch: Batch) -> dict[str, Any]:
-    """Return what ``--json`` shows of it."""
+    """Return the fields about the chain for ``--json``."""
     chained = _current(batch)
     return {
         "parent": batch.parent.batch_id if batch.parent else "",
@@ -60,7 +60,7 @@ def as_json(batch: Batch) -> dict[str, Any]:
 
 
 def _current(batch: Batch) -> Chained | None:
-    """Return the fate of the results; why an earlier attempt has no child says nothing about this one."""
+    """Return where the results went; None where only an earlier attempt says why they went nowhere."""
     chained = batch.chained
     if chained and (chained.child or (batch.status.final and chained.attempt == batch.attempt)):
         return chained

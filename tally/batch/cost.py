@@ -1,4 +1,4 @@
-"""What a batch cost, in all of its attempts: from its counters, a few of its chunks' items, and the functions' logs.
+"""The cost of a batch over all attempts, from its counters, a sample of its chunks, and the functions' logs.
 
 No request is made for it while the batch runs. Sizes and the job's time are read from a sample of chunks, spread
 evenly, and stand for the others; what goes with chunks and messages follows from how the pipeline works, but for the
@@ -67,7 +67,7 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one batch took; ``functions`` is invocations and GB-seconds, empty where no log is left.
+    """The use of one batch; ``functions`` is invocations and GB-seconds, empty where no log is left.
 
     Units and requests are all of them, those of ``exported`` too. ``s3_requests`` are those that read.
 
@@ -154,7 +154,7 @@ class Cost:
 
 
 def of(stage: Stage, batch: Batch, now: datetime) -> Cost:
-    """Return what a batch of a stage has cost so far."""
+    """Return the cost of a batch of a stage so far."""
     names = {name: f"tally-{stage.name}-{name}" for name in FUNCTIONS}
     reader = Reader(dynamodb=stage.dynamodb, table=stage.resources.table)
     export = Exports(table=reader.repository.table).find(batch.id, batch.attempt)
@@ -165,7 +165,7 @@ def of(stage: Stage, batch: Batch, now: datetime) -> Cost:
 
 
 def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
-    """Return what a batch has cost so far."""
+    """Return the cost of a batch so far."""
     chunks = reader.chunks(batch)
     counted = [chunk for chunk in chunks.values() if chunk.counts.total]
     sampled = counted[:: -(-len(counted) // SAMPLED_CHUNKS) or 1]
@@ -221,7 +221,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chunk:
-    """What one chunk took: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes.
+    """The use of one chunk: units, transactions that counted it, bytes kept, 64 KB steps of its outcomes.
 
     ``read`` are the units of its rows, ``partition`` those of all its items in one query.
     """
@@ -264,7 +264,7 @@ def _mean(values: Sequence[int]) -> float:
 
 
 def show(output: Output, cost: Cost) -> None:
-    """Write what a batch cost, in all and a row."""
+    """Write the cost of a batch, in all and per row."""
     rows = cost.rows or 1
     s3_requests, results = cost.s3_requests + cost.exported.s3_puts, cost.exported.kept_bytes
     seconds = {
@@ -295,7 +295,7 @@ def show(output: Output, cost: Cost) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """What the functions' logs say of a batch: invocations and GB-seconds by function, work messages, bytes."""
+    """A batch's work by the functions' logs: invocations and GB-seconds by function, work messages, bytes."""
 
     functions: Mapping[str, tuple[float, float]]
     messages: int = 0
@@ -303,7 +303,7 @@ class Worked:
 
 
 def used(logs: Any, names: Mapping[str, str], batch: Batch, until: datetime) -> Worked:
-    """Return what functions did for a batch until its end; ``names`` maps what to show to functions."""
+    """Return the work of the functions for a batch until its end; ``names`` maps the name to show to the function."""
     since, until = datetime.fromisoformat(batch.created_at) - _AROUND, until + _AROUND
     functions: dict[str, tuple[float, float]] = {}
     messages = log_bytes = 0
@@ -325,7 +325,7 @@ def used(logs: Any, names: Mapping[str, str], batch: Batch, until: datetime) -> 
 
 
 def _named(logs: Any, function: str, batch_id: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
-    """Yield the lines in which a function names a batch, and the invocation that wrote them."""
+    """Yield each log line in which a function names a batch, with the invocation that wrote it."""
     for event in events(logs, function, f'"{batch_id}"', since, until):
         try:
             line = json.loads(event["message"])

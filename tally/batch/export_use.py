@@ -1,4 +1,4 @@
-"""What writing results as files takes: requests, units and what is kept, from how an export is cut.
+"""The requests, units and kept bytes of an export of results as files, from how the export is cut.
 
 What the step does is in ``chalicelib.steps.export``; a test holds this to a meter.
 """
@@ -35,7 +35,7 @@ _EVER_DAYS = prices.MONTH_DAYS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportUse:
-    """What exports took: ``kept_bytes`` are those of their files, ``kept_gb_months`` for as long as they stay."""
+    """The use of exports: ``kept_bytes`` is the size of their files, ``kept_gb_months`` that size times its time."""
 
     messages: int = 0
     write_units: int = 0
@@ -59,7 +59,7 @@ class ExportUse:
         sizes: Iterable[int],
         days: float,
     ) -> Self:
-        """Return what one export takes; ``sizes`` are the bytes of its files, which stay so many days."""
+        """Return the use of one export; ``sizes`` are the bytes of its files, which stay so many days."""
         pieces, sizes = parts + 1, list(sizes)
         messages = pieces if parts > 1 else 1
         # Where rows failed all chunks are looked through, and those that have some are read again.
@@ -83,7 +83,7 @@ class ExportUse:
         )
 
     def __add__(self, other: Self) -> Self:
-        """Return both together."""
+        """Return the sum of both."""
         return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
@@ -91,7 +91,7 @@ NO_EXPORT = ExportUse()
 
 
 def of_batch(exports: Exports, batch_id: str, attempts: int, chunks: Iterable[Chunk], read_units: float) -> ExportUse:
-    """Return what the exports of all attempts of a batch took; ``read_units`` are those of a chunk's partition.
+    """Return the use of the exports of all attempts of a batch; ``read_units`` are those of a chunk's partition.
 
     An earlier attempt had failures in the chunks that a redrive has changed, too. Files whose items have expired are
     not known any more.

@@ -1,4 +1,4 @@
-"""Why rows of a batch did not succeed: their reasons in groups, and the command that runs a group again."""
+"""The reasons of a batch's failed and rejected rows in groups, each with the command that runs it again."""
 
 import shlex
 from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ MAX_SAMPLED_CHUNKS = 100
 
 
 def has_reasons(counts: Counts) -> bool:
-    """Tell whether some of the rows did not succeed."""
+    """Tell whether any row failed or was rejected."""
     return bool(counts.failed or counts.rejected)
 
 
 def reasons_of(reader: "Reader", chunk: "Chunk") -> list[Reason]:
-    """Return why rows of a chunk failed or were rejected, in their order."""
+    """Return the reasons of a chunk's failed and rejected rows, in their order."""
     return [
         Reason(
             outcome=each.outcome,
@@ -54,20 +54,20 @@ def read(reader: "Reader", chunks: Iterable["Chunk"], on_chunk: Callable[[], obj
 
 
 def run(output: "Output", reader: "Reader", batch: "Batch") -> Grouping:
-    """Return the reasons of every row of a batch that did not succeed, in groups, with a progress bar."""
+    """Return the reasons of every failed and rejected row of a batch in groups, with a progress bar."""
     chunks = [chunk for _, chunk in sorted(reader.chunks(batch).items()) if has_reasons(chunk.counts)]
     with output.progress("reading reasons, chunks", len(chunks)) as advance:
         return read(reader, chunks, lambda: advance(1))
 
 
 def redrive_command(batch: "Batch", group: Group, stage: str) -> str:
-    """Return what runs exactly the rows of a group again."""
+    """Return the command that runs exactly the rows of a group again."""
     rejected = " --rejected" if group.outcome is Outcome.REJECTED else ""
     return f"tally redrive {batch.id}{rejected} --reason {shlex.quote(group.pattern)} --stage {shlex.quote(stage)}"
 
 
 def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> None:
-    """Write the groups for people, a paragraph each, which is right at every width."""
+    """Write the groups for people, one paragraph each, which fits every width."""
     if not grouping.groups:
         none = "No row has failed or was rejected" + ("." if batch.status.final else " yet.")
         output.say("The reasons have expired with the rows." if has_reasons(batch.counts) else none)
@@ -91,7 +91,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
 
 
 def as_json(batch: "Batch", grouping: Grouping, stage: str) -> dict[str, Any]:
-    """Return what ``--json`` shows; ``share`` is of all rows that did not succeed."""
+    """Return the groups for ``--json``; ``share`` is of all failed and rejected rows."""
     return {
         "id": batch.id,
         "rows": grouping.rows,
@@ -110,13 +110,13 @@ def as_json(batch: "Batch", grouping: Grouping, stage: str) -> dict[str, Any]:
 
 
 def group_as_json(group: Group) -> dict[str, Any]:
-    """Return what a summary says of a group."""
+    """Return one group as a summary has it."""
     return {"outcome": group.outcome.value, "reason": group.pattern, "rows": group.rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Top:
-    """The reasons that most rows have: ``groups`` are from ``read`` chunks of the ``chunks`` that have any."""
+    """The most frequent reasons: ``groups`` are from ``read`` chunks of the ``chunks`` that have any."""
 
     groups: tuple[Group, ...] = ()
     read: int = 0
@@ -124,13 +124,13 @@ class Top:
 
     @property
     def lines(self) -> list[str]:
-        """What is shown, a line a reason, and one that says if not every chunk was read."""
+        """The lines to show: one per reason, and one more if not every chunk was read."""
         shown = [f"{group.rows:,} {group.outcome}: {group.pattern}" for group in self.groups]
         return [*shown, self.note] if self.note else shown
 
     @property
     def note(self) -> str:
-        """A line that says that not every chunk was read; empty if every one was."""
+        """A line that says that not every chunk was read; empty if every chunk was read."""
         if not self.groups or self.read >= self.chunks:
             return ""
         return f"(of {self.read:,} of {self.chunks:,} chunks with such rows: `tally failures ID` reads all)"
@@ -142,14 +142,14 @@ class Top:
 
 @dataclass(slots=True)
 class Sampler:
-    """Reads the top reasons of one batch again and again; a chunk that has not moved is not read again."""
+    """Reads the most frequent reasons of one batch repeatedly; an unchanged chunk is not read again."""
 
     reader: "Reader"
     _seen: dict[int, tuple[int, list[Reason]]] = field(default_factory=dict)
     """Version and reasons of a chunk by its number, the one that was read last at the end."""
 
     def top(self, progress: "Progress", max_reads: int = MAX_SAMPLED_CHUNKS) -> Top:
-        """Return the reasons that most rows have, of either outcome, of the first chunks that have any.
+        """Return the most frequent reasons of either outcome, from the first chunks that have any.
 
         Of more than ``max_reads`` chunks that have moved, the others are as they were seen before.
         """
@@ -173,7 +173,7 @@ class Sampler:
         return Top(groups=tuple(top), read=len(seen), chunks=len(every))
 
     def up_to_date(self, chunks: Iterable["Chunk"]) -> bool:
-        """Tell whether the reasons of those of the chunks that a summary shows are as they are now."""
+        """Tell whether the reasons of the chunks that a summary reads are as they are now."""
         every = [chunk for chunk in sorted(chunks, key=lambda chunk: chunk.key) if has_reasons(chunk.counts)]
         sample = every[:MAX_SAMPLED_CHUNKS]
         return all(self._seen.get(chunk.key.number, (-1, []))[0] == chunk.version for chunk in sample)

@@ -1,4 +1,4 @@
-"""Pausing, resuming and cancelling a batch for an operator, and saying what follows."""
+"""Pausing, resuming and cancelling a batch, and telling the operator what follows."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class HoldChange:
 
     @property
     def verdict(self) -> ExitCode:
-        """Return the exit status: not as hoped if the batch is not as wanted and has not ended."""
+        """Return the exit status: NOT_AS_HOPED if the batch has not ended and lacks the wanted hold."""
         as_wanted = self.after.hold is self.wanted or (self.wanted is not None and self.after.status.final)
         return ExitCode.OK if as_wanted else ExitCode.NOT_AS_HOPED
 
@@ -69,7 +69,7 @@ def run(output: Output, reader: Reader, table: "Table", batch_id: str, wanted: H
 
 
 def described(change: HoldChange) -> str:
-    """Return what the command did and what follows, or why it did nothing."""
+    """Return a sentence on the effect of the command, or on why it changed nothing."""
     batch, hold = change.after, change.after.hold
     if batch.status.final:
         return f"Nothing to do: batch {batch.id} has ended, it is {status_of(batch)}."

@@ -1,4 +1,4 @@
-"""What a stage costs by the month while nothing runs, item by item, from what Terraform says that it has."""
+"""The monthly cost of an idle stage, item by item, from Terraform's list of its resources."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ _KEY_CACHE_MINUTES = 5
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage has, as Terraform's output ``standing`` says it."""
+    """The resources of a stage that cost while idle, from Terraform's output ``standing``."""
 
     alarms: int
     dashboards: int
@@ -43,7 +43,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One item of the bill of a month: its name, its amount, and dollars."""
+    """One item of a monthly bill: its name, its amount, and dollars."""
 
     name: str
     amount: str
@@ -51,7 +51,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def standing_of(stage: Stage) -> Standing:
-    """Return what a stage has; raises OperatorError where Terraform's answer is not at hand."""
+    """Return a stage's resources that cost while idle; raises OperatorError if Terraform's output is missing."""
     try:
         return msgspec.json.decode(stage.resources.standing, type=Standing)
     except msgspec.DecodeError as error:
@@ -62,7 +62,7 @@ def standing_of(stage: Stage) -> Standing:
 
 
 def items(standing: Standing) -> list[Item]:
-    """Return what costs by the month, the dearest first; what a stage does not have is left out."""
+    """Return the monthly costs, the highest first; resources that the stage does not have are left out."""
     found = (Item(name=name, amount=amount, dollars=dollars) for name, amount, dollars in _items(standing))
     return sorted((item for item in found if item.dollars), key=lambda item: -item.dollars)
 
@@ -124,7 +124,7 @@ def as_json(standing: Standing) -> dict[str, Any]:
 
 
 def show(output: Output, standing: Standing) -> None:
-    """Write the bill of a month in which nothing runs."""
+    """Write the bill of an idle month."""
     found = items(standing)
     lines = [(item.name, item.amount, f"{item.dollars:.2f}") for item in found]
     output.table("A month in which nothing runs", ("", "how much", "dollars"), lines)

@@ -1,4 +1,4 @@
-"""Where a line of a file is: in which chunk, found in few requests, and in which row of it."""
+"""Find a line of a file: its chunk, in few requests, and its row in the chunk."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def find_chunk(known: Chunks, total: int, line: int, read: Callable[[Iterable[in
 
 
 def _wanted(known: Chunks, low: int, high: int, line: int) -> set[int]:
-    """Return which of the chunks between two are read next: all of them, if they are few."""
+    """Return the chunks between two that are read next: all of them, if they are few."""
     between = range(low + 1, high)
     if len(between) <= MAX_KEYS:
         return set(between)

@@ -1,4 +1,4 @@
-"""What the live view of a batch shows, at every width and height."""
+"""The live view of a batch, for every width and height."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _SHARE = 7
 
 
 def short_status(batch: Batch) -> str:
-    """Return a batch's status and, if something holds it, what."""
+    """Return a batch's status, with its hold if it has one."""
     return f"{batch.status}, {batch.hold}" if batch.hold else batch.status.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A batch under way: a short bar, its rows by outcome under it, how fast it is, and why rows did not succeed."""
+    """The live view: a short bar, rows by outcome, the rate, and the most frequent reasons."""
 
     progress: Progress
     top: Top
@@ -31,7 +31,7 @@ class Picture:
     elapsed_seconds: float
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines: no number is cut, and reasons are what is left out where the terminal is low."""
+        """Yield the lines: numbers are never cut, and a low terminal leaves out reasons first."""
         width = options.max_width - ECHO
         lines = [self._head(width), self._bar(width, ascii_only=options.ascii_only)]
         lines += [*flow(self._counters(), width), *flow(self._speed(), width)]

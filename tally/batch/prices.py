@@ -1,4 +1,4 @@
-"""Prices and what a million rows cost at them, by service, from counts that were measured.
+"""Prices, and the price of a million rows by service, from measured counts.
 
 Every price that Tally knows is here, of one day and one region, without the free tiers: another stage of the account
 may have used them up.
@@ -60,7 +60,7 @@ LOG_LINE_BYTES = 26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What one row takes, on average."""
+    """The average use of one row."""
 
     write_units: float
     read_units: float
@@ -74,7 +74,7 @@ class Use:
     log_gb: float = 0.0
 
     def dollars(self) -> dict[str, float]:
-        """Return what a million rows cost, by service."""
+        """Return the price of a million rows, by service."""
         return {
             "DynamoDB": MILLION * (self.write_units * WRITE_UNIT + self.read_units * READ_UNIT),
             "DynamoDB storage": MILLION * self.stored_gb_months * TABLE_GB_MONTH,

@@ -1,4 +1,4 @@
-"""Reading batches: the item, its chunks, what failed. Reads only; never a scan."""
+"""Read batches: the item, its chunks, failures. It only reads, and never scans."""
 
 import math
 import time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a batch stands.
+    """The progress of a batch.
 
     The counters of a batch move when a chunk closes, those of its chunks with each row: so a batch under way is known
     by its chunks. One that has ended is known by its item, and ``chunks`` is empty.
@@ -42,7 +42,7 @@ class Progress:
 
     @property
     def found(self) -> int:
-        """Rows that the planner found, so far while it is planning."""
+        """Rows that the planner found, so far if it is still planning."""
         return self.batch.expected_rows or sum(chunk.expected_rows for chunk in self.chunks.values())
 
     @property
@@ -59,19 +59,19 @@ class Progress:
 
     @property
     def waiting_reason(self) -> str:
-        """What a row raised of the chunk that has most of them; empty if none waits."""
+        """The reason in the chunk with the most waiting rows; empty if no row waits."""
         most = max(self.waiting.values(), key=lambda noted: len(noted.rows), default=None)
         return most.reason if most else ""
 
     @property
     def closed(self) -> int:
-        """Chunks that are settled: all of them, once the batch has ended."""
+        """Closed chunks: all of them, once the batch has ended."""
         if self.batch.status.final:
             return self.batch.chunks or 0
         return sum(chunk.closed for chunk in self.chunks.values())
 
     def results(self, now: datetime) -> Results:
-        """Return where the batch's results are."""
+        """Return the state of the batch's results."""
         return Results(self.batch, self.export, now)
 
     def as_json(self, clock: Clock = utc_now) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The newest batches, newest first, and how many were passed over because another version of Tally made them."""
+    """The newest batches, newest first, and how many were left out because another version of Tally made them."""
 
     batches: list[Batch]
     of_other_versions: int
@@ -124,7 +124,7 @@ class Reader:
     patient: bool = True
 
     def batch(self, batch_id: str) -> Batch | None:
-        """Return a batch, or None while there is none of that id."""
+        """Return a batch, or None if there is none of that id."""
         return self.repository.find_batch(batch_id)
 
     def require(self, batch_id: str) -> Batch:
@@ -137,7 +137,7 @@ class Reader:
         return batch
 
     def progress(self, batch_id: str, before: Progress | None = None) -> Progress | None:
-        """Return where a batch stands, or None while there is none of that id.
+        """Return the progress of a batch, or None if there is none of that id.
 
         Chunks that were closed ``before`` are not read again, unless a redrive has reopened some since.
         """
@@ -152,7 +152,7 @@ class Reader:
         return replace(progress, waiting=self.waiting(progress.chunks.values()), export=export)
 
     def progress_of(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> list[Progress]:
-        """Return where batches stand, in their order; reads the chunks of those under way that are not ``settled``."""
+        """Return the progress of batches, in their order; reads the chunks of open ones that are not ``settled``."""
         under_way = [batch for batch in batches if not batch.status.final]
         found = self._read_chunks(under_way, settled)
         return [Progress(batch=batch, chunks=found.get(batch.id, {})) for batch in batches]
@@ -171,12 +171,12 @@ class Reader:
         return Newest(newest, of_other_versions=len(items) - len(batches))
 
     def batches(self, batch_ids: Iterable[str]) -> list[Batch]:
-        """Return those of the batches that there are, and that this version of Tally made."""
+        """Return the batches that exist and that this version of Tally made."""
         items = self.items((batch_pk(batch_id), BATCH_SK) for batch_id in dict.fromkeys(batch_ids))
         return [Batch.from_item(item) for item in items if is_known(item)]
 
     def items(self, keys: Iterable[tuple[str, str]]) -> list[Item]:
-        """Return the items that there are of these keys, in any order."""
+        """Return the items that exist under these keys, in any order."""
         return self._table.get_all(keys)
 
     def ids(self, *listings: Listing) -> list[str]:
@@ -193,7 +193,7 @@ class Reader:
         return sorted(found, key=lambda each: each[1].row)
 
     def waiting(self, chunks: Iterable[Chunk]) -> dict[int, Waiting]:
-        """Return what is noted of rows that wait for their next try, by the number of the chunk."""
+        """Return the notes on rows that wait for their next try, by the number of the chunk."""
         open_chunks = {chunk.key.pk: chunk for chunk in chunks if chunk.undone}
         items = self._table.get_all((pk, waiting_sk(chunk.generation)) for pk, chunk in open_chunks.items())
         found: dict[int, Waiting] = {}
@@ -206,7 +206,7 @@ class Reader:
 
     @property
     def repository(self) -> Repository:
-        """Where single batches and chunks are loaded."""
+        """The store of single batches and chunks."""
         return Repository(table=self._table)
 
     def _read_chunks(self, batches: Collection[Batch], settled: Iterable[Chunk] = ()) -> dict[str, dict[int, Chunk]]:
@@ -216,7 +216,7 @@ class Reader:
             found[chunk.key.batch_id][chunk.key.number] = chunk
 
         def read(keys: Iterable[ChunkKey]) -> bool:
-            """Read the chunks that are not there yet; tells whether each of them exists."""
+            """Read the chunks that are missing; tells whether each of them exists."""
             wanted = [key for key in keys if key.number not in found[key.batch_id]]
             items = self._table.get_all((key.pk, CHUNK_SK) for key in wanted)
             for chunk in map(Chunk.from_item, items):
@@ -240,7 +240,7 @@ class Reader:
 
 
 def reopened(before: Batch, batch: Batch) -> bool:
-    """Tell whether a redrive may have taken counts back from a batch, also from one that had not ended."""
+    """Tell whether a redrive may have taken counts back since ``before``, whether or not the batch had ended."""
     return (
         before.attempt != batch.attempt
         or (before.chunks is not None and before.remaining < batch.remaining)

@@ -1,4 +1,4 @@
-"""Reasons in groups: the same sentence with other values is one reason. Pure: knows no table and no terminal.
+"""Reasons in groups: one sentence with different values is one reason. Pure: knows no table and no terminal.
 
 Each reason is read alone first: ``*`` stands for what is quoted and for words with digits; a column that the schema
 names stays. Then sentences are compared: a word that takes many forms where most others are equal is a value too.
@@ -45,7 +45,7 @@ _JOINED = "\0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a row did not succeed, as a group takes it; ``row`` is the row's name, ``line`` is 0 if it is not known."""
+    """The reason of one row, for grouping; ``row`` is the row's name, ``line`` is 0 if it is not known."""
 
     outcome: Outcome
     text: str
@@ -70,7 +70,7 @@ class Group:
 
     @property
     def key(self) -> tuple[Outcome, str]:
-        """What tells it from the others."""
+        """The outcome and the pattern, which no other group shares."""
         return (self.outcome, self.pattern)
 
 
@@ -167,7 +167,7 @@ def matches(pattern: str, reason: str) -> bool:
 
 
 def pattern_of(reason: str) -> str:
-    """Return a reason with ``*`` for each value that shows by itself: what is quoted, and words with digits."""
+    """Return a reason with ``*`` for each value that shows by itself: quoted text, and words with digits."""
     return _sentence(reason).replace(_JOINED, " ")
 
 
@@ -178,7 +178,7 @@ def normal(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _sentence(reason: str) -> str:
-    """Return a reason without the values that it shows by itself."""
+    """Return a reason with ``*`` for each value that shows by itself; column names stay joined."""
     text = normal(reason)
     if len(reason) >= MAX_REASON_CHARACTERS:
         text = _UNCLOSED.sub(VALUE, text)
@@ -202,7 +202,7 @@ def _masked(part: re.Match[str]) -> str:
 
 
 def _patterns(sentences: Iterable[str]) -> dict[str, str]:
-    """Return the pattern of each sentence, compared with all others of as many words."""
+    """Return the pattern of each sentence, compared with all others of the same number of words."""
     alike: dict[int, dict[tuple[str, ...], str]] = defaultdict(dict)
     for sentence in sentences:
         words = tuple(sentence.split(" "))
@@ -216,7 +216,7 @@ def _patterns(sentences: Iterable[str]) -> dict[str, str]:
 
 
 def _divided(sentences: Sequence[tuple[str, ...]]) -> Iterator[tuple[list[tuple[str, ...]], str]]:
-    """Part sentences of as many words by the words that tell them apart, until only values do."""
+    """Divide sentences of the same number of words by the words that tell them apart, until only values differ."""
     pending = [list(sentences)]
     while pending:
         group = pending.pop()
@@ -244,7 +244,7 @@ def _divided(sentences: Sequence[tuple[str, ...]]) -> Iterator[tuple[list[tuple[
 
 
 def _tells(at: int, forms: Mapping[str, int]) -> bool:
-    """Tell whether the words at a place are no values: few forms, or names of columns or of exceptions."""
+    """Tell whether the words at a place are not values: few forms, or names of columns or exceptions."""
     return len(forms) <= MAX_FORMS or any(
         _JOINED in word or _EXCEPTION.search(word) or (at == 0 and word.endswith(":")) for word in forms
     )

@@ -1,4 +1,4 @@
-"""Redriving failed or rejected rows of a batch on an operator's word."""
+"""Redrive failed or rejected rows of a batch for an operator."""
 
 import re
 from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """What a redrive did: ``rows`` run again, ``lifted`` is what had stopped the batch."""
+    """The result of a redrive: ``rows`` run again, ``lifted`` is the hold that it removed."""
 
     batch: Batch
     rows: int
@@ -41,7 +41,7 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Which:
-    """Which rows are run again: those that fit all of what is given.
+    """The rows to run again: those that match every condition given.
 
     ``outcome`` is failed, or rejected for rows that are to be read again; ``group`` says it by itself. ``error`` is a
     regular expression that a part of the reason matches, ``reason`` a pattern and ``group`` a number of `tally
@@ -65,7 +65,7 @@ class Which:
 
 
 def check_batch(batch: Batch, rows: Rows) -> int:
-    """Return how many chunks a batch has; raises for one that nothing can be redriven of."""
+    """Return the number of a batch's chunks; raises OperatorError for a batch that cannot be redriven."""
     if batch.status is BatchStatus.REJECTED:
         raise OperatorError(
             f"Batch {batch.id} was rejected as a file and has no rows: {batch.reason}",
@@ -88,7 +88,7 @@ def check_batch(batch: Batch, rows: Rows) -> int:
 
 
 def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "Table", s3: "S3Client") -> Redriven:
-    """Run rows again, with a progress bar; what has stopped the batch is lifted with the first of them.
+    """Run rows again, with a progress bar; a hold that has stopped the batch is lifted with the first of them.
 
     Rejected rows are read again from the object, so it is looked for before anything is changed.
     """
@@ -112,7 +112,7 @@ def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "
 
 
 def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch, table: "Table") -> None:
-    """Raise OperatorError if the object that has the rows is gone: taken back, they could not be read.
+    """Raise OperatorError if the object with the rows is gone, for the rows could not be read again.
 
     Rows that were corrected can, from the corrections.
     """
@@ -131,7 +131,7 @@ def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch
 
 
 def _group(output: Output, reader: Reader, batch: Batch, which: Which) -> tuple[Outcome, Callable[[str], bool]]:
-    """Return the outcome of the rows that are wanted, and what tells whether one with some reason is.
+    """Return the outcome of the wanted rows, and a function that tells whether a reason is wanted.
 
     A pattern that is a group's means exactly that group, even if other reasons fit it too. One that is none, as after
     a part of its rows succeeded, means every reason that fits it.
@@ -179,7 +179,7 @@ def _report(output: Output, before: Batch, redriven: Redriven, outcome: Outcome)
 
 
 def say_lifted(output: Output, before: Batch, lifted: Hold | None) -> None:
-    """Say what had stopped a batch and does no more, if anything had."""
+    """Say which hold was lifted, if one was."""
     if lifted:
         why = "cancelled" if lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
         too = "" if before.status.final else "; those that are not stopped yet run too"
@@ -187,7 +187,7 @@ def say_lifted(output: Output, before: Batch, lifted: Hold | None) -> None:
 
 
 def warn_of_hold(output: Output, batch: Batch) -> None:
-    """Warn that something keeps rows from running that were taken back."""
+    """Warn that a hold keeps the redriven rows from running."""
     if batch.hold is Hold.PAUSED:
         output.warn(f"the batch is paused: they wait until `tally resume {batch.id}`.")
     elif batch.hold:

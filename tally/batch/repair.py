@@ -1,4 +1,4 @@
-"""Repairing a batch on demand: what the schedule does for one that is stuck, now and from here."""
+"""Repair a batch on demand: the same as ``reconcile`` does for a stuck batch, at once and from here."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def run(output: Output, reader: Reader, reconciler: "Reconciler", batch_id: str) -> "Repairs":
-    """Send again what a batch lacks, correct what its markers prove wrong, and report both."""
+    """Send again the messages that a batch lacks, correct its counters from its markers, and report both."""
     batch = reader.require(batch_id)
     with output.progress("repairing chunks", batch.chunks) as advance:
         repairs = reconciler.repair(batch_id, lambda: advance(1), thorough=True)
@@ -29,7 +29,7 @@ def may_be_waited_for(reader: Reader, batch_id: str) -> bool:
 
 
 def described(repairs: "Repairs") -> list[str]:
-    """Return what was repaired, one line each."""
+    """Return the repairs, one line each."""
     done = [
         (repairs.planned_again, "planned again: its planning had not ended"),
         (repairs.chunks_sent, f"{repairs.chunks_sent:,} chunks sent to be read again"),

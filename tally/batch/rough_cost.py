@@ -1,4 +1,4 @@
-"""About what a batch cost, from its own item alone: no request is made for it.
+"""A rough cost of a batch, from its own item alone and without a request.
 
 It takes what the file's size and the counters say, and what rows of the samples take of the rest: how well they
 compress, how long their outcomes are, how long functions run for them. A job that waits for others or calculates for
@@ -33,12 +33,12 @@ _DOLLAR, _LEAST = 1.0, 0.0001
 
 
 def dollars(batch: Batch) -> float:
-    """Return about what a batch has cost so far, with the storage of its rows for as long as they are kept."""
+    """Return the rough cost of a batch so far, with the storage of its rows for as long as they are kept."""
     return sum(rough(batch).dollars.values())
 
 
 def rough(batch: Batch) -> Cost:
-    """Return the same by service; what is not needed for dollars is 0."""
+    """Return the rough use of a batch; counts that do not affect dollars are 0."""
     rows, chunks = batch.counts.total, _counted_chunks(batch)
     share = rows / batch.expected_rows if batch.expected_rows else 0.0
     stored = _STORED_SHARE * batch.content_size * min(1.0, share)
@@ -69,7 +69,7 @@ def in_words(amount: float, *, about: bool) -> str:
 
 
 def _counted_chunks(batch: Batch) -> int:
-    """Return how many chunks have their rows in the batch's counters."""
+    """Return the number of chunks whose rows are in the batch's counters."""
     if batch.chunks is None:
         return 0
     return batch.chunks if batch.status.final else max(0, batch.chunks - batch.remaining)

@@ -1,4 +1,4 @@
-"""Rows by name: how an operator reads a row and gives it back."""
+"""Names of rows: CHUNK:ROW, as commands print and take them."""
 
 import re
 from collections.abc import Set as AbstractSet
@@ -12,12 +12,12 @@ Rows = AbstractSet[tuple[int, int]]
 
 
 def row_name(chunk: int, row: int) -> str:
-    """Return a row as an operator reads it and gives it back."""
+    """Return the name of a row, as commands print and take it."""
     return f"{chunk}:{row}"
 
 
 def parse_rows(text: str) -> Rows:
-    """Read row names, commas or white space between them; raises for anything else, and for none at all."""
+    """Return the rows of a list of names with commas or blanks between them; raises OperatorError for any other."""
     rows: set[tuple[int, int]] = set()
     for name in text.replace(",", " ").split():
         match = _ROW.fullmatch(name)

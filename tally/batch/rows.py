@@ -1,4 +1,4 @@
-"""Single rows of a batch: those with an outcome, and one with all that is known of it."""
+"""Single rows of a batch: lists of rows by outcome, and one row with everything known of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRow:
-    """One row: what is stored of it, its outcome if it has one, and what it waits for if it raised and has not.
+    """One row: its cells, its outcome if it has one, and the note on its next try if it waits for one.
 
     ``line`` is where it begins, None if that is not known: its chunk was not read, or the row has expired.
     """
@@ -56,7 +56,7 @@ class FoundRow:
 
     @property
     def name(self) -> str:
-        """The row as an operator reads it and gives it back."""
+        """The row's name, as commands print and take it."""
         return row_name(self.chunk.key.number, self.row)
 
     def as_json(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def in_chunk(found: "Partition", batch: Batch, line: int, file: ObjectReader) ->
 
 
 def show(output: Output, found: FoundRow) -> None:
-    """Write a row for people: what is known of it, then its cells."""
+    """Write a row for people: its outcome, then its cells."""
     outcome = found.outcome
     shown = [
         ("row", found.name + (f", line {found.line:,}" if found.line else "")),
@@ -208,7 +208,7 @@ def _pending(found: FoundRow) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A chunk with its rows and markers, and the note on those of its rows that wait."""
+    """A chunk with its rows and markers, and the note on its waiting rows."""
 
     chunk: Chunk
     stored: dict[int, tuple[int, dict[str, Any]]]
@@ -217,13 +217,13 @@ class Partition:
 
     @property
     def begins(self) -> dict[int, int]:
-        """Rows by the line where they begin, as far as that is known; a chunk begins with a row."""
+        """Rows by the line where they begin, as far as known; the chunk's first line begins a row."""
         rejected = {each.line: row for row, (_, each) in self.outcomes.items() if each.line}
         stored = {line: row for row, (line, _) in self.stored.items()}
         return {self.chunk.first_line: 0} | rejected | stored
 
     def before(self, line: int) -> str:
-        """Return which row is the last that is known to begin before a line, for people."""
+        """Return the last row that is known to begin before a line, in words."""
         begins = self.begins
         last = max(begin for begin in begins if begin <= line)
         name = row_name(self.chunk.key.number, begins[last])
@@ -252,7 +252,7 @@ class Partition:
         ]
 
     def row(self, batch: Batch, row: int, line: int | None = None) -> FoundRow:
-        """Return a row, which may be known to begin at a line."""
+        """Return a row; ``line`` is where it begins, if the caller knows."""
         marker, outcome = self.outcomes.get(row, (None, None))
         lines = {row: line for line, row in self.begins.items()}
         is_waiting = self.waiting is not None and row in self.waiting.rows and outcome is None
@@ -280,7 +280,7 @@ def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> 
 
 
 def read_partition(reader: Reader, key: ChunkKey) -> Partition | None:
-    """Return everything about a chunk, in one query for each megabyte of it."""
+    """Return a chunk with everything stored of it, in one query for each megabyte; None if there is none."""
     items = {text_of(item, "sk"): item for item in reader.repository.table.query(key.pk, "")}
     if CHUNK_SK not in items:
         return None

@@ -1,4 +1,4 @@
-"""What saving results by key takes: requests and units, from the counters of each save.
+"""The requests and units of saving results by key, from the counters of each save.
 
 What the step does is in ``chalicelib.steps.save``; a test holds this to a meter.
 """
@@ -22,7 +22,7 @@ _MESSAGE = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveUse:
-    """What saves took, in one run each: one that has to wait for capacity or time takes a few requests more a run."""
+    """The use of saves, in one run each: a save that waits for capacity or time takes a few requests more per run."""
 
     write_units: int = 0
     read_units: float = 0.0
@@ -31,7 +31,7 @@ class SaveUse:
 
     @classmethod
     def of(cls, save: Save, *, chunks: int, read_units_of_chunk: float) -> Self:
-        """Return what one save has taken so far of so many chunks.
+        """Return the use of one save so far; the batch has so many chunks.
 
         A row whose key is on a newer row of the same chunk is not written; it is counted here as if it were.
         """
@@ -46,11 +46,11 @@ class SaveUse:
         )
 
     def __add__(self, other: Self) -> Self:
-        """Return both together."""
+        """Return the sum of both."""
         return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
 
 
 def of_batch(saves: Saves, batch_id: str, attempts: int, *, chunks: int, read_units: float) -> SaveUse:
-    """Return what the saves of all attempts of a batch took; ``read_units`` are those of a chunk's partition."""
+    """Return the use of the saves of all attempts of a batch; ``read_units`` are those of a chunk's partition."""
     found = filter(None, (saves.find(batch_id, attempt) for attempt in range(1, attempts + 1)))
     return sum((SaveUse.of(save, chunks=chunks, read_units_of_chunk=read_units) for save in found), SaveUse())

@@ -1,4 +1,4 @@
-"""Results by key: one of them for the operator, and how far those of a batch are saved."""
+"""Results by key: a single one for the operator, and the progress of a batch's save."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,14 +24,14 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """How far the results of a batch's last attempt are in the results table, and which rows are not."""
+    """The progress of the last attempt's save into the results table, and the rows that could not be saved."""
 
     save: Save
     unsaved: tuple[UnsavedRow, ...] = ()
 
     @property
     def line(self) -> str:
-        """Where it stands, in a line."""
+        """The progress in one line."""
         save, done = self.save, self.save.done
         state = "saved" if save.saved_at else "saving"
         more = [f"{done.superseded:,} superseded by a newer row"] if done.superseded else []
@@ -63,7 +63,7 @@ class Saving:
 
 
 def saving_of(reader: Reader, batch: Batch) -> Saving | None:
-    """Return how far the results of a batch are saved by key; None if nothing asked for that, or has yet."""
+    """Return the progress of a batch's save by key; None if none was asked for yet."""
     saves = Saves(table=reader.repository.table)
     save = saves.find(batch.id, batch.attempt) if batch.status.final else None
     if save is None:
@@ -72,7 +72,7 @@ def saving_of(reader: Reader, batch: Batch) -> Saving | None:
 
 
 def show_saving(output: Output, saving: Saving | None) -> None:
-    """Write how far the results of a batch are saved by key; nothing if they are not to be."""
+    """Write the progress of a batch's save by key; nothing if there is no save."""
     if saving is None:
         return
     output.say(f"Results by key: {saving.line}")
@@ -84,7 +84,7 @@ def show_saving(output: Output, saving: Saving | None) -> None:
 
 
 def require_result(stage: Stage, table: str, job: str, key: str) -> KeyedResult:
-    """Return the result that a job's key has now; raises when there is none, or no results table is known."""
+    """Return the present result of a job's key; raises OperatorError if there is none, or no results table."""
     name = table or stage.resources.results_table
     if not name:
         raise OperatorError(
@@ -103,7 +103,7 @@ def require_result(stage: Stage, table: str, job: str, key: str) -> KeyedResult:
 
 
 def show_result(output: Output, found: KeyedResult, now: datetime) -> None:
-    """Write a result by key: its fields, then where it is from and how old it is."""
+    """Write a result by key: its fields, then its source and its age."""
     fields = found.result if isinstance(found.result, dict) else {"result": found.result}
     columns = (Column("field", Kind.NAME), Column("value", Kind.TEXT))
     output.table("", columns, [(name, _shown(value)) for name, value in fields.items()])
@@ -113,7 +113,7 @@ def show_result(output: Output, found: KeyedResult, now: datetime) -> None:
 
 
 def result_as_json(found: KeyedResult, now: datetime) -> dict[str, Any]:
-    """Return what ``--json`` shows of a result by key."""
+    """Return a result by key for ``--json``."""
     created = datetime.fromisoformat(found.batch_created_at)
     return {
         "job": found.job,

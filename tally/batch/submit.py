@@ -1,4 +1,4 @@
-"""Uploading a file into the inbox, and knowing the batch that it becomes."""
+"""Upload a file into the inbox, and return the id of its batch."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ _CHECKSUM = "CRC32"
 
 
 def inbox_key(job: str, name: str) -> str:
-    """Return the key under which a file is taken for a job."""
+    """Return the key under which a job takes a file."""
     return f"{INBOX}/{job}/{name}"
 
 
@@ -63,7 +63,7 @@ def upload(s3: "S3Client", file: Path, bucket: str, key: str, sent: Callable[[in
 
 
 def send(output: Output, stage: Stage, file: Path, job: str, name: str) -> str:
-    """Upload a file with a progress bar and return the id of the batch that it becomes."""
+    """Upload a file with a progress bar and return the id of its batch."""
     with output.progress(f"upload {name}", file.stat().st_size, in_bytes=True) as advance:
         source = upload(stage.s3, file, stage.resources.inbox_bucket, inbox_key(job, name), advance)
     output.say(f"uploaded s3://{source.bucket}/{source.key}")

@@ -1,4 +1,4 @@
-"""Tuning: from how long rows took, how long their functions should have, and which rows should go alone."""
+"""Tuning: recommend timeouts and the routing of slow rows, from how long rows took."""
 
 import math
 import statistics
@@ -35,7 +35,7 @@ _WORTH_IT = 2
 
 @dataclass(slots=True)
 class Sample:
-    """Milliseconds that rows took, by the function that they went to, and how many rows have no such figure."""
+    """Durations of rows in milliseconds, by function, and the number of rows without one."""
 
     chunks: int = 0
     light: list[int] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Sample:
 
     @property
     def measured(self) -> bool:
-        """Tell whether durations were kept at all: an older version's markers have none."""
+        """Tell whether durations were kept: an older version's markers have none."""
         return any(self.every)
 
 
@@ -65,7 +65,7 @@ class Statistics:
 
     @classmethod
     def of(cls, milliseconds: Sequence[int]) -> Self:
-        """Compute them from one row or more."""
+        """Return the statistics of one row or more."""
         several = len(milliseconds) > 1
         return cls(
             rows=len(milliseconds),
@@ -77,13 +77,13 @@ class Statistics:
 
     @property
     def usual(self) -> float:
-        """What a row hardly ever exceeds: mean + 2 sigma."""
+        """The duration that few rows exceed: mean + 2 sigma."""
         return self.mean + 2 * self.sigma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a function should have."""
+    """Recommended settings of a function."""
 
     timeout_seconds: int
     enough: bool = True
@@ -97,7 +97,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What a sample says; None where it says too little."""
+    """The recommendations from a sample; None where the sample is too small."""
 
     sample: Sample
     light: Statistics | None
@@ -112,7 +112,7 @@ class Advice:
 
     @property
     def routing_pays(self) -> bool:
-        """Tell whether sending slow rows alone would spare the others much waiting."""
+        """Tell whether routing slow rows alone would shorten the timeout of the others considerably."""
         if self.process is None or self.routed is None:
             return False
         return self.process.timeout_seconds >= _WORTH_IT * self.routed.timeout_seconds or not self.process.enough
@@ -138,7 +138,7 @@ class Advice:
 
 
 def run(output: Output, reader: Reader, batch_id: str, *, chunks: int, heavy_above: float | None) -> Advice:
-    """Sample a batch with a progress bar, and write what to set."""
+    """Sample a batch with a progress bar, and write the recommended settings."""
     batch = reader.require(batch_id)
     advice = advise(take_sample(output, reader, batch, chunks), heavy_above=heavy_above)
     _show(output, batch, advice)
@@ -146,7 +146,7 @@ def run(output: Output, reader: Reader, batch_id: str, *, chunks: int, heavy_abo
 
 
 def take_sample(output: Output, reader: Reader, batch: Batch, most: int) -> Sample:
-    """Read the durations of so many chunks at most, spread evenly over the file."""
+    """Read the durations of at most ``most`` chunks, spread evenly over the file."""
     chosen = spread([chunk for chunk in reader.chunks(batch).values() if chunk.counts.total], most)
     sample = Sample(chunks=len(chosen))
     with output.progress("reading chunks", len(chosen)) as advance:
@@ -157,7 +157,7 @@ def take_sample(output: Output, reader: Reader, batch: Batch, most: int) -> Samp
 
 
 def spread(chunks: Sequence[Chunk], most: int) -> list[Chunk]:
-    """Choose so many chunks at most, evenly: a file's slow rows may stand together."""
+    """Return at most ``most`` chunks, evenly spread, because slow rows may stand together in a file."""
     count = min(most, len(chunks))
     return [chunks[position * len(chunks) // count] for position in range(count)]
 
@@ -176,7 +176,7 @@ def measured(outcome: RowOutcome) -> bool:
 
 
 def advise(sample: Sample, *, heavy_above: float | None = None) -> Advice:
-    """Return what a sample says; ``heavy_above`` is in seconds, mean + 2 sigma if None."""
+    """Return the recommendations from a sample; ``heavy_above`` is in seconds, mean + 2 sigma if None."""
     light = Statistics.of(sample.light) if sample.light else None
     heavy = Statistics.of(sample.heavy) if sample.heavy else None
     threshold = heavy_above * 1000 if heavy_above is not None else light.usual if light else 0.0
@@ -195,7 +195,7 @@ def advise(sample: Sample, *, heavy_above: float | None = None) -> Advice:
 
 
 def share_above(milliseconds: Sequence[int], threshold: float) -> float:
-    """Return which share of rows took longer than a threshold."""
+    """Return the share of rows that took longer than a threshold."""
     return sum(took > threshold for took in milliseconds) / len(milliseconds) if milliseconds else 0.0
 
 
@@ -204,7 +204,7 @@ def _setting(found: Statistics | None, sample: Sample, others_seconds: float) ->
 
 
 def setting(found: Statistics, others_seconds: float) -> Setting:
-    """Return the timeout of a function that has a row and, in the same message, others that take so many seconds.
+    """Return the timeout of a function for the slowest row, beside others that take so many seconds together.
 
     No row that was measured may be cut off: it would be killed each time until it is a dead letter.
     """
@@ -220,7 +220,7 @@ def milliseconds(value: float) -> str:
 
 
 def snippet(advice: Advice) -> list[str]:
-    """Return the variables to paste, those that there is advice for."""
+    """Return the Terraform variables to paste, for the functions that have a recommendation."""
     functions = {"process": advice.process, "process_heavy": advice.process_heavy}
     known = {name: found for name, found in functions.items() if found}
     if not known:

@@ -1,4 +1,4 @@
-"""Watching a batch to its end: live numbers where lines can be redrawn, a line now and then where not."""
+"""Watch a batch to its end: a live picture on a terminal, else a line now and then."""
 
 import time
 from collections import deque
@@ -27,12 +27,12 @@ _LIVE_CHUNKS = 10
 
 @dataclass(slots=True)
 class Meter:
-    """Rows a second over the last seconds; counts are given to it as they are read."""
+    """Rows a second over the last seconds, from the counts that are added."""
 
     samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, at: float, counted: int) -> None:
-        """Take a reading."""
+        """Add a count."""
         self.samples.append((at, counted))
         while len(self.samples) > 2 and at - self.samples[1][0] >= _WINDOW_SECONDS:  # noqa: PLR2004  # two make a rate
             self.samples.popleft()
@@ -55,7 +55,7 @@ def elapsed_seconds(progress: Progress, now: datetime) -> float:
 
 
 def status_of(batch: Batch) -> str:
-    """Return a batch's status and, if something holds it, what, and while it is unpacked, how far that is."""
+    """Return a batch's status with its hold, and the progress of its unpacking."""
     shown = short_status(batch)
     if batch.status is not BatchStatus.UNPACKING:
         return shown
@@ -63,7 +63,7 @@ def status_of(batch: Batch) -> str:
 
 
 def waiting_of(progress: Progress) -> str:
-    """Return how many rows wait for their next try, and why."""
+    """Return in words how many rows wait for their next try, and why."""
     rows = "1 row" if progress.rows_waiting == 1 else f"{progress.rows_waiting:,} rows"
     return f"{rows} raised, to be tried again, for example: {progress.waiting_reason}"
 
@@ -74,7 +74,7 @@ def verdict(progress: Progress) -> ExitCode:
 
 
 def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
-    """Write the summary of a batch, with the reasons that most rows did not succeed for."""
+    """Write the summary of a batch, with the most frequent reasons of failed and rejected rows."""
     batch, counts = progress.batch, progress.counts
     seconds = elapsed_seconds(progress, now)
     rows = [
@@ -190,7 +190,7 @@ class Watch:
             self.sleep(self.interval)
 
     def _say_change(self, progress: Progress, at: float) -> None:
-        """Write a line if something has changed, and not more often than people read."""
+        """Write a line if the progress has changed, at most every few seconds."""
         said = self._said
         if said is None or (progress != said[1] and at - said[0] >= _LINE_SECONDS):
             self.output.say(self._line(progress))

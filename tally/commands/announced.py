@@ -1,4 +1,4 @@
-"""The commands about what was announced: events shows it, wait returns when it has happened; each thin."""
+"""The commands about announcements: events shows them, and wait returns at the end of a batch."""
 
 import time
 from collections.abc import Iterable
@@ -20,7 +20,9 @@ from tally.stages.services import table
 
 @command(
     "events",
-    click.option("--follow", is_flag=True, help="Show more as they come, until Ctrl-C; with --json one a line."),
+    click.option(
+        "--follow", is_flag=True, help="Show further events as they come, until Ctrl-C; with --json one per line."
+    ),
     click.option("--job", default="", help="Only events about batches of this job."),
     click.option("--batch", metavar="ID", default="", help="Only events about this batch."),
     click.option(
@@ -28,7 +30,7 @@ from tally.stages.services import table
         type=click.IntRange(1, 1000),
         default=20,
         show_default=True,
-        help="Look at this many of the newest batches, and at all that run.",
+        help="Look at this many of the newest batches, and at every open one.",
     ),
     click.option(
         "--interval",
@@ -52,7 +54,7 @@ def events(
 ) -> ExitCode | None:
     """Show the events about the end and the results of batches, oldest first.
 
-    They are read from the table: the same details, by the same event_id, as subscribers got them.
+    They are read from the table, with the same details and the same event_id that subscribers got.
     """
     announcements = Announcements(reader=reader(find_stage(stage, **resources)), job=job, batch=batch)
     found = announcements.newest(limit)
@@ -61,7 +63,7 @@ def events(
     for each in found:
         output.command(each.line)
     if not found:
-        output.say("nothing was announced yet")
+        output.say("no event yet")
     output.result([each.as_json() for each in found])
     return None
 
@@ -88,7 +90,7 @@ def _say(output: Output, found: Iterable[Announcement]) -> None:
 @command(
     "wait",
     BATCH,
-    click.option("--exported", is_flag=True, help="Wait until the files of its results are complete, too."),
+    click.option("--exported", is_flag=True, help="Also wait until the files of its results are complete."),
     click.option(
         "--interval", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Seconds between reads."
     ),
@@ -105,7 +107,7 @@ def wait(
     timeout: float | None,
     **resources: str,
 ) -> ExitCode:
-    """Return when a batch has ended: exit 0 if every row succeeded, 1 if not, 5 if --timeout passed first."""
+    """Wait for the end of a batch: exit 0 if every row succeeded, 1 if not, 5 if --timeout passed first."""
     found, began = find_stage(stage, **resources), time.monotonic()
     progress = watch_to_end(output, reader(found), found, batch, interval=interval, timeout=timeout)
     place = None

@@ -1,4 +1,4 @@
-"""The commands about batches: submit, status, list, rows, row, failures, audit, sample; each thin."""
+"""The commands about batches: submit, status, cost, list, rows, row, failures, audit, sample."""
 
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,15 @@ from tally.stages.services import services
 from tally.stages.stage import Stage
 
 _KINDS = {"job": Kind.NAME, "file": Kind.NAME, "reason": Kind.TEXT}
-"""What of `tally list` may be shortened or broken; an id and a number never are."""
+"""Columns of `tally list` that may be shortened or broken; an id and a number never are."""
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @command(
     "submit",
     click.argument("file", type=_FILE),
-    click.option("--job", help="The job that takes it; by default the one that the file is named after."),
-    click.option("--name", help="The name in the inbox; the file's own by default."),
+    click.option("--job", help="The job that processes the file; by default the one that it is named after."),
+    click.option("--name", help="The file's name in the inbox; its own name by default."),
     click.option("--up", is_flag=True, help="First bring a local stage up, or up to date, without asking."),
     click.option("--force", is_flag=True, help="Upload even for a job that this checkout or the stage does not have."),
     *WATCH,
@@ -60,7 +60,7 @@ def submit(
 ) -> ExitCode | None:
     """Upload a file into the inbox and print the id of its batch.
 
-    If the stage does not run the job as it is on this disk, this says so, and offers to bring a local stage up to date.
+    Warns if the stage runs another version of the job than this disk has, and offers to bring a local stage up to date.
     """
     taker = job_for(output, file, job, force=force)
     found = current_stage(output, stage, taker, up=up, force=force, table=table, bucket=bucket)
@@ -76,7 +76,12 @@ def submit(
 @command(
     "status",
     BATCH,
-    click.option("--cost/--no-cost", default=True, show_default=True, help="What it cost, once it has ended."),
+    click.option(
+        "--cost/--no-cost",
+        default=True,
+        show_default=True,
+        help="Show the cost once the batch has ended; it is read from logs.",
+    ),
     *WATCH,
     *RESOURCES,
 )
@@ -92,7 +97,7 @@ def status(
     table: str,
     bucket: str,
 ) -> ExitCode | None:
-    """Show where a batch stands, and what it cost once it has ended; with --watch, live until then."""
+    """Show the progress of a batch and, once it has ended, its cost; with --watch, live until the end."""
     found = find_stage(stage, table, bucket)
     if watch:
         return _follow(output, found, batch, interval, timeout, cost=cost)
@@ -108,11 +113,11 @@ def status(
     return None
 
 
-@command("cost", click.argument("batch", required=False), *RESOURCES)
+@command("cost", click.argument("batch", metavar="[ID]", required=False), *RESOURCES)
 def cost(*, output: Output, stage: str, batch: str | None, table: str, bucket: str) -> None:
-    """Show what a batch took and cost: write units, requests, function seconds, dollars, in all and a row.
+    """Show the cost of a batch: write units, requests, function seconds and dollars, in all and per row.
 
-    Without a batch: what the stage costs by the month while nothing runs, item by item.
+    Without an ID: the monthly cost of the idle stage, item by item.
     """
     found = find_stage(stage, table, bucket)
     if batch is None:
@@ -137,20 +142,20 @@ def _follow(
 
 
 def _saving(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
-    """Print how far the results of a batch are saved by key; returns what ``--json`` shows of it."""
+    """Print the progress of a batch's save by key; returns its field for ``--json``."""
     saving = saving_of(reader(stage), progress.batch)
     show_saving(output, saving)
     return {"saving": saving.as_json() if saving else None}
 
 
 def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
-    """Print what a batch cost once it has ended; returns what ``--json`` shows of it."""
+    """Print the cost of a batch that has ended; returns its field for ``--json``."""
     if not progress.batch.status.final or not progress.counts.total:
         return {"cost": None}
     try:
         took = costing.of(stage, progress.batch, utc_now())
     except ClientError as error:  # the right to read a batch does not imply the right to read logs
-        output.warn(f"what it cost is not known: {error}")
+        output.warn(f"the cost is not known: {error}")
         return {"cost": None}
     output.say(f"It took {took.summary}: tally cost {progress.batch.id}")
     return {"cost": took.as_json()}
@@ -159,7 +164,7 @@ def _cost(output: Output, stage: Stage, progress: Progress) -> dict[str, Any]:
 @command(
     "list",
     click.option(
-        "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show this many at most."
+        "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Show at most this many."
     ),
     *RESOURCES,
 )
@@ -198,7 +203,7 @@ def list_batches(*, output: Output, stage: str, limit: int, table: str, bucket: 
 
 
 def _with_chains(listed: list[dict[str, Any]], batches: list[Batch]) -> list[dict[str, Any]]:
-    """Return the rows of the table: with what batches have to do with each other, if any of them has."""
+    """Return the rows of the table, with a column about chains if any batch is in one."""
     short = list(map(chains.in_short, batches))
     return [row | {"results": cell} for row, cell in zip(listed, short, strict=True)] if any(short) else listed
 
@@ -209,9 +214,9 @@ def _with_chains(listed: list[dict[str, Any]], batches: list[Batch]) -> list[dic
     click.option(
         "--outcome",
         type=click.Choice([outcome.value for outcome in Outcome]),
-        help="Only rows with this outcome; those of every outcome by default.",
+        help="Only rows with this outcome; by default rows of every outcome.",
     ),
-    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show this many at most."),
+    click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show at most this many."),
     *RESOURCES,
 )
 def rows(*, output: Output, stage: str, batch: str, outcome: str | None, limit: int, table: str, bucket: str) -> None:
@@ -238,13 +243,13 @@ def failures(*, output: Output, stage: str, batch: str, table: str, bucket: str)
     click.option(
         "--line", type=click.IntRange(min=1), help="The row that begins at this line of the file, or spans it."
     ),
-    click.option("--row", "name", metavar="CHUNK:ROW", help="The row, as `tally rows` shows it."),
+    click.option("--row", "name", metavar="CHUNK:ROW", help="The row of this name, as `tally rows` shows it."),
     *RESOURCES,
 )
 def row(*, output: Output, stage: str, batch: str, line: int | None, name: str | None, table: str, bucket: str) -> None:
-    """Show one row: its outcome and why, its tries, how long it took, its cells."""
+    """Show one row, given by --line or --row: its outcome, reason, tries, duration and cells."""
     if (line is None) is (name is None):
-        raise click.UsageError("name the row by --line or by --row CHUNK:ROW")
+        raise click.UsageError("name the row with either --line N or --row CHUNK:ROW")
     known = find_stage(stage, table, bucket)
     if line is not None:
         found = row_reading.by_line(reader(known), known.s3, batch, line)
@@ -257,7 +262,9 @@ def row(*, output: Output, stage: str, batch: str, line: int | None, name: str |
 @command(
     "audit",
     BATCH,
-    click.option("--repair", is_flag=True, help="First send again what was lost and correct what the markers prove."),
+    click.option(
+        "--repair", is_flag=True, help="First send lost messages again, and set counters to what the markers prove."
+    ),
     click.option("--watch", is_flag=True, help="Wait for the batch's end before counting."),
     *WATCH[1:],
     *RESOURCES,
@@ -274,7 +281,7 @@ def audit(
     table: str,
     bucket: str,
 ) -> ExitCode:
-    """Count a batch again from its rows' markers alone: exit 0 if every counter agrees, 1 if not."""
+    """Recount a batch from its markers alone: exit 0 if every counter agrees, 1 if not."""
     found = find_stage(stage, table, bucket)
     read = reader(found)
     read.require(batch)
@@ -288,7 +295,7 @@ def audit(
 
 @command(
     "sample",
-    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True, help="How many to write."),
+    click.option("--rows", type=click.IntRange(min=0), default=5000, show_default=True, help="How many rows to write."),
     click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write."),
     click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same file."),
 )

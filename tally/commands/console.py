@@ -14,7 +14,7 @@ from tally.output import Output
     click.option("--open", "opens", is_flag=True, help="Open a browser."),
     click.option("--read-only", is_flag=True, help="Show no action that changes anything."),
     click.option(
-        "--show-data", is_flag=True, help="Show what rows hold: cells, results, values in reasons, dead letters."
+        "--show-data", is_flag=True, help="Show data of rows: cells, results, values in reasons, dead letters."
     ),
     *RESOURCES,
 )
@@ -31,11 +31,11 @@ def console(
 ) -> None:
     """Serve a web console of a stage on this machine, until Ctrl-C.
 
-    Nothing is deployed: it reads and acts with your own credentials, on loopback only, and only who has the address
-    with its token gets in.
+    Nothing is deployed. The console acts with your own credentials, listens on loopback only, and lets in only browsers
+    that have the token in its address.
     """
     try:
-        # What this imports takes two seconds to load, and is an extra that not everybody has.
+        # It takes two seconds to import, and needs an extra that may not be installed.
         from tally.ui import server  # noqa: PLC0415
         from tally.ui.console import Console  # noqa: PLC0415
     except ImportError as error:
@@ -49,7 +49,7 @@ def console(
     listener = server.listen(port)
     address = server.address(made, listener)
     output.command(f"Console of stage {stage}: {address}")
-    output.say("The address lets anybody on this machine in who has it. Ctrl-C ends the console.")
+    output.say("Anybody on this machine who has the address gets in. Ctrl-C ends the console.")
     output.result({"stage": stage, "url": address, "read_only": read_only, "show_data": show_data})
     server.serve(made, listener, opens=opens)
     output.say("The console has ended.")

@@ -1,4 +1,4 @@
-"""Whether a stage runs the jobs that are on this disk, and bringing a local one up to date before a file is sent."""
+"""Check that a stage runs this disk's jobs, and bring a local one up to date before a file is sent."""
 
 import difflib
 import json
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def job_for(output: Output, file: Path, job: str | None, *, force: bool) -> str:
-    """Return the job that takes a file: the one that is named, or the one that the file is named after.
+    """Return the job for a file: the one given, or the one that the file is named after.
 
-    Raises when there is none, with names that are near; ``force`` makes that a warning.
+    Raises OperatorError if there is none, and proposes similar names; ``force`` makes that a warning.
     """
     known = jobs.names()
     if job is None:
@@ -36,13 +36,13 @@ def job_for(output: Output, file: Path, job: str | None, *, force: bool) -> str:
         if job in known:
             return job
         raise OperatorError(
-            f"No job has the name of {file.name}",
+            f"{file.name} is not named after a job",
             hint=f"name one with --job: {', '.join(known)}. `tally new JOB --from FILE` drafts one for other files.",
         )
     if job not in known:
         near = difflib.get_close_matches(job, known)
-        problem = f"No job {job!r} in app/chalicelib/jobs"
-        meant = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}."
+        problem = f"There is no job {job} in app/chalicelib/jobs"
+        meant = f"did you mean {' or '.join(near)}?" if near else f"the jobs are {', '.join(known)}."
         if not force:
             raise OperatorError(problem, hint=f"{meant} --force uploads it anyway.", code=ExitCode.USAGE)
         output.warn(f"{problem}: {meant}")
@@ -50,10 +50,10 @@ def job_for(output: Output, file: Path, job: str | None, *, force: bool) -> str:
 
 
 def current_stage(output: Output, name: str, job: str, *, up: bool, force: bool, table: str, bucket: str) -> "Stage":
-    """Return a stage, which runs a job as it is on this disk if the operator wants that.
+    """Return a stage, up to date with this disk's job if the operator wants that.
 
     A local stage is brought up, or up to date: with ``up`` at once, on a terminal if the answer is yes. Otherwise a job
-    of another version is a warning, and one that the stage does not have an error unless ``force`` is given.
+    of another version is a warning, and one that the stage lacks is an error unless ``force`` is given.
     """
     try:
         found = find_stage(name, table, bucket)
@@ -73,13 +73,13 @@ def current_stage(output: Output, name: str, job: str, *, up: bool, force: bool,
             f"{problem}, so that it would reject the file",
             hint=f"run `{deploy_command(found)}`{beforehand}, then submit.",
         )
-    # Not an error: what a stage runs is not always what the machine has that a file is sent from.
+    # Not an error: a stage need not run the code of the machine that sends a file.
     click.echo(f"warning: {problem}: `{deploy_command(found)}` deploys this disk's.", err=True)
     return found
 
 
 def bring_up(output: Output, name: str) -> "Stage":
-    """Bring a local stage up, or up to date, with what it was told when it was brought up before."""
+    """Bring a local stage up, or up to date, with the variables of its last bring-up."""
     folder = workspace().stage(name)
     server = localaws.running(folder) if folder.exists else None
     told = folder.infra / VARIABLES_FILE
@@ -95,7 +95,7 @@ def bring_up(output: Output, name: str) -> "Stage":
 
 
 def say_what_is_not_deployed(output: Output, stage: "Stage", batches: Iterable["Batch"]) -> None:
-    """Say of batches that were rejected as files whether their jobs, as they are on this disk, are not deployed."""
+    """Say which jobs of batches that were rejected as files differ from this disk's."""
     for job in sorted({batch.job for batch in batches if batch.status is BatchStatus.REJECTED}):
         standing = standing_of(stage, job)
         if standing in {Standing.DIFFERS, Standing.MISSING}:
@@ -104,7 +104,7 @@ def say_what_is_not_deployed(output: Output, stage: "Stage", batches: Iterable["
 
 
 def standing_of(stage: "Stage", job: str) -> Standing:
-    """Return how a job of this disk stands to what a stage runs."""
+    """Return how this disk's version of a job compares with the stage's."""
     on_disk = job_code.digests(workspace().repo / "app")
     if job not in on_disk:
         return Standing.UNKNOWN
@@ -112,14 +112,14 @@ def standing_of(stage: "Stage", job: str) -> Standing:
 
 
 def problem_of(stage: str, job: str, standing: Standing) -> str:
-    """Return what is wrong with the job that a stage runs."""
+    """Return in words how the stage's job differs."""
     if standing is Standing.MISSING:
         return f"Stage {stage} does not have the job {job}, which is on this disk"
     return f"Stage {stage} runs another version of the job {job} than this disk has"
 
 
 def deploy_command(stage: "Stage") -> str:
-    """Return what deploys the jobs of this disk."""
+    """Return the command that deploys this disk's jobs."""
     return f"tally {'up' if stage.server else 'deploy'} --stage {stage.name}"
 
 

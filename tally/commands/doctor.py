@@ -30,14 +30,16 @@ _EXIT = {
 
 @command(
     "doctor",
-    click.option("--deep", is_flag=True, help="Plan with Terraform too, and say what has drifted (a minute)."),
+    click.option(
+        "--deep", is_flag=True, help="Also plan with Terraform, and report what has drifted (about a minute)."
+    ),
     VARIABLES,
 )
 def examine(*, output: Output, stage: str, deep: bool, variables: tuple[str, ...]) -> ExitCode:
-    """Examine a stage in seconds, changing nothing: a line for each check, and what to do.
+    """Examine a stage in seconds, without changing it: a line for each check, and what to do.
 
     Exit 0: all is well. 6: something to look at, or a check that could not be made. 1: something has failed. --var is
-    for --deep alone, and says what the stage was deployed with.
+    only for --deep: give the variables that the stage was deployed with.
     """
     found = find(workspace(), stage, environ=os.environ, fresh=True)
     app = workspace().stage(stage).app if found.server else workspace().repo / "app"

@@ -1,4 +1,4 @@
-"""The help of the command line: commands in groups, by what somebody wants to do, each with an example."""
+"""The help of the command line: commands in groups by purpose, each with an example."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ import click
 
 
 class Group(StrEnum):
-    """What a command is for."""
+    """The purpose of a command."""
 
     RUN = "Run"
     LOOK = "Look"
@@ -66,7 +66,7 @@ _UNKNOWN = Entry(Group.OTHER, "")
 
 
 class GroupedCommands(click.Group):
-    """A group whose help shows its commands by what they are for."""
+    """A command group whose help lists its commands by purpose."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's own
         """Write a section for each group that has commands, in the order of ``ENTRIES``."""

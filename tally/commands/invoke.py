@@ -1,4 +1,4 @@
-"""The command that runs one handler in this process; thin."""
+"""The command that runs one handler in this process."""
 
 import json
 import os
@@ -47,18 +47,22 @@ class _Asked:
         "event", metavar="[EVENT]", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
     ),
     click.option("--of", metavar="ID[:CHUNK]", default="", help="Build the event from this batch of the stage."),
-    click.option("--dry-run", is_flag=True, help="Read the stage; show what would be written and sent, and do not."),
-    click.option("--again", is_flag=True, help="With --dry-run: as if the handler had not come to the batch yet."),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Read the stage, and show what would be written and sent, but write and send nothing.",
+    ),
+    click.option("--again", is_flag=True, help="With --of and --dry-run: as if the handler had not had the event yet."),
 )
 def invoke(
     *, output: Output, stage: str, handler: str, event: Path | None, of: str, dry_run: bool, again: bool
 ) -> ExitCode | None:
-    """Run a HANDLER of app.py in this process; without one, list them. Breakpoints work.
+    """Run a HANDLER of app.py in this process, where breakpoints work; without one, list them.
 
-    An EVENT is a file, by default the handler's own in tests/events. It runs on a stage in memory that is filled to
-    fit it, and on a real one only if --stage names it here. With --of the event is built from a real batch, such as the
-    handler has had or is about to have, and runs on the batch's stage. Shows what the handler changes, sends and logs,
-    and its answer.
+    Prints the changes, messages and log lines of the handler, and its answer. EVENT is a JSON file, by default the
+    handler's sample in tests/events; it runs on a stage in memory that has what the event needs, and on a real stage
+    only if --stage is given. With --of the event is built from a real batch, as the handler had or will have it, and
+    runs on the batch's stage.
     """
     app = workspace().repo / "app"
     if not handler:
@@ -66,10 +70,10 @@ def invoke(
         return None
     found = handlers.require(app, handler)
     if of and event:
-        raise OperatorError(f"Both --of {of} and {event}: name one event", code=ExitCode.USAGE)
+        raise OperatorError(f"--of {of} and {event} both name an event: give one of them", code=ExitCode.USAGE)
     if again and not (of and dry_run):
         raise OperatorError(
-            "--again goes with --of and --dry-run",
+            "--again needs --of and --dry-run",
             hint="`tally redrive` runs failed rows again for real.",
             code=ExitCode.USAGE,
         )
@@ -93,7 +97,7 @@ def invoke(
 
 
 def _is_named() -> bool:
-    """Tell whether the stage was named with the command: a variable that is set for others must not act on one."""
+    """Tell whether the command line names the stage: a variable set for other commands must not change a real one."""
     return click.get_current_context().get_parameter_source("stage") is ParameterSource.COMMANDLINE
 
 
@@ -118,7 +122,7 @@ def _redelivered(output: Output, handler: Handler, of: str, stage: Stage, *, dry
 
 
 def _run(output: Output, asked: _Asked, log: Log) -> tuple[Ran, Any]:
-    """Run the handler; return what came of it and the event that it got."""
+    """Run the handler; return its result and its event."""
     app, name = workspace().repo / "app", asked.handler.name
     if asked.stage is None:
         output.say(f"{name}, in memory, on {asked.origin}")

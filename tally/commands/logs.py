@@ -1,10 +1,10 @@
-"""The command that shows what functions have logged; thin."""
+"""The command that shows log lines of the functions."""
 
 from collections.abc import Iterable
 
 import click
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.commands.options import command, find_stage
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output
@@ -14,7 +14,9 @@ from tally.stages.logs import Level, Line, Logs
 @command(
     "logs",
     click.argument("handler", metavar="[HANDLER]", required=False, type=click.Choice(HANDLERS)),
-    click.option("--follow", is_flag=True, help="Show more lines as they come, until Ctrl-C; with --json one a line."),
+    click.option(
+        "--follow", is_flag=True, help="Show further lines as they come, until Ctrl-C; with --json one per line."
+    ),
     click.option("--batch", metavar="ID", default="", help="Only lines that name this batch."),
     click.option(
         "--level",
@@ -23,13 +25,19 @@ from tally.stages.logs import Level, Line, Logs
         show_default=True,
         help="Only lines of this level or above.",
     ),
-    click.option("--minutes", type=click.FloatRange(min=0), default=10.0, show_default=True, help="How far back."),
+    click.option(
+        "--minutes",
+        type=click.FloatRange(min=0),
+        default=10.0,
+        show_default=True,
+        help="How many minutes to look back.",
+    ),
     click.option(
         "--limit",
         type=click.IntRange(min=1),
         default=100,
         show_default=True,
-        help="Show this many lines at most, the last ones.",
+        help="Show at most this many lines, the last ones.",
     ),
     click.option(
         "--interval",
@@ -51,9 +59,9 @@ def show(
     limit: int,
     interval: float,
 ) -> ExitCode | None:
-    """Show the last lines that the functions logged, all of them or one HANDLER.
+    """Show the last log lines of all functions, or of one HANDLER.
 
-    A line that is not JSON, from a process that died or a print, counts as ERROR.
+    A line that is not JSON, from a print or from a process that died, counts as ERROR.
     """
     functions = [handler] if handler else list(HANDLERS)
     logs = Logs(

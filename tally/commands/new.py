@@ -26,18 +26,16 @@ _MAX_SHOWN_CHARACTERS = 40
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         required=True,
         metavar="FILE",
-        help="A file as the job's files will be: CSV or JSON lines, as it is or with gzip.",
+        help="A file like those that the job will get: CSV or JSON lines, plain or gzip.",
     ),
     click.option("--force", is_flag=True, help="Overwrite a job of this name, and its test."),
-    click.option(
-        "--dry-run", "--print", "dry_run", is_flag=True, help="Show what would be written, and write nothing."
-    ),
+    click.option("--dry-run", "--print", "dry_run", is_flag=True, help="Show the job and its test, and write nothing."),
 )
 def new(*, output: Output, stage: str, job: str, file: Path, force: bool, dry_run: bool) -> None:
-    """Write a job and its test after a file: columns, types, and a process() to fill in.
+    """Draft a job and its test from a file: columns, types, and a process() to fill in.
 
-    It looks at encoding, delimiter, header and every column, and says what it was not sure of. A file of up to 50 MB is
-    read as a whole, a larger one in pieces. No value of the file is written down, but the choices of a Literal.
+    It finds encoding, delimiter, header and types in the file, and reports its doubts. A file of up to 50 MB is read
+    whole, a larger one in pieces. The job contains no value of the file, except the choices of a Literal.
     """
     del stage  # a job is for every stage
     space = workspace()

@@ -1,4 +1,4 @@
-"""The commands that act on a batch: redrive, pause, resume, cancel, and tune, which only advises; each thin."""
+"""The commands that act on a batch: redrive, pause, resume, cancel; and tune, which only advises."""
 
 from pathlib import Path
 
@@ -20,21 +20,23 @@ from tally.stages.stage import Stage
 @command(
     "redrive",
     BATCH,
-    click.option("--rejected", is_flag=True, help="Read rejected rows again, by the job as it is deployed now."),
-    click.option("--error", metavar="PATTERN", default="", help="Only rows whose reason matches it (a regex)."),
+    click.option("--rejected", is_flag=True, help="Read rejected rows again, with the job as it is deployed now."),
+    click.option(
+        "--error", metavar="PATTERN", default="", help="Only rows whose reason matches this regular expression."
+    ),
     click.option("--reason", metavar="PATTERN", help="Only the group of `tally failures` with this pattern."),
     click.option(
         "--group", type=click.IntRange(min=1), metavar="N", help="Only the group of `tally failures` with this number."
     ),
-    click.option("--rows", metavar="CHUNK:ROW,...", help="Only these, as `tally rows` shows them."),
+    click.option("--rows", metavar="CHUNK:ROW,...", help="Only the rows of these names, as `tally rows` shows them."),
     click.option(
         "--from",
         "file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Only the rows of a corrected failed.csv, as it has them; nothing unless all of its lines can run.",
+        help="Run the rows of a corrected failed.csv, with its values: all of them, or none if a line cannot run.",
     ),
     click.option("--skip-invalid", is_flag=True, help="With --from: leave out lines that cannot run."),
-    click.option("--dry-run", is_flag=True, help="With --from: check all of it and change nothing."),
+    click.option("--dry-run", is_flag=True, help="With --from: check the whole file, and change nothing."),
     *WATCH,
     *RESOURCES,
 )
@@ -56,10 +58,10 @@ def redrive_rows(
     timeout: float | None,
     **resources: str,
 ) -> ExitCode | None:
-    """Run failed rows of a batch again, or read rejected ones again, or replace either by corrected ones.
+    """Run failed rows of a batch again; or read rejected rows again, or run rows that you corrected.
 
     Safe to repeat, to interrupt, and while the batch is running. Rows that are read again and still do not fit the job
-    stay rejected, with the reason of now.
+    stay rejected, with the new reason.
     """
     found = find_stage(stage, **resources)
     read = reader(found)
@@ -72,7 +74,7 @@ def redrive_rows(
         redriven = corrector.run(batch, file)
     else:
         if skip_invalid or dry_run:
-            raise click.UsageError("--skip-invalid and --dry-run are for --from FILE")
+            raise click.UsageError("--skip-invalid and --dry-run need --from FILE")
         chosen = parse_rows(rows) if rows is not None else frozenset()
         outcome = Outcome.REJECTED if rejected else Outcome.FAILED
         which = redrive.Which(outcome=outcome, error=error, reason=reason, group=group, rows=chosen)
@@ -91,15 +93,15 @@ def redrive_rows(
 
 
 def _refuse_others(**choices: object) -> None:
-    """Raise UsageError for an option beside --from that would say which rows run, too."""
+    """Raise UsageError for an option that chooses rows beside --from."""
     given = [f"--{name}" for name, value in choices.items() if value is not None]
     if given:
-        raise click.UsageError(f"--from says by itself which rows run: leave out {', '.join(given)}")
+        raise click.UsageError(f"--from runs the rows of its file: leave out {', '.join(given)}")
 
 
 @command("pause", BATCH, *RESOURCES)
 def pause(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
-    """Make the rows of a batch wait; what is counted stays counted."""
+    """Pause a batch: its rows wait until `tally resume`, and counted rows stay counted."""
     return _change_hold(output, find_stage(stage, **resources), batch, Hold.PAUSED)
 
 
@@ -111,7 +113,7 @@ def resume(*, output: Output, stage: str, batch: str, **resources: str) -> ExitC
 
 @command("cancel", BATCH, *RESOURCES)
 def cancel(*, output: Output, stage: str, batch: str, **resources: str) -> ExitCode:
-    """Fail the rows of a batch that have no outcome yet, so that it ends; redrive runs them again."""
+    """Cancel a batch: fail its rows without an outcome, so that it ends; redrive runs them again."""
     return _change_hold(output, find_stage(stage, **resources), batch, Hold.CANCELLED)
 
 
@@ -125,13 +127,17 @@ def _change_hold(output: Output, stage: Stage, batch: str, wanted: Hold | None) 
     "tune",
     BATCH,
     click.option(
-        "--chunks", type=click.IntRange(min=1), default=20, show_default=True, help="Sample this many chunks."
+        "--chunks",
+        type=click.IntRange(min=1),
+        default=20,
+        show_default=True,
+        help="Read the durations of this many chunks.",
     ),
     click.option(
         "--heavy-above",
         type=click.FloatRange(min=0),
         metavar="SECONDS",
-        help="Count rows above this as heavy; by default those above mean + 2 sigma.",
+        help="Take rows that took longer for heavy; by default longer than mean + 2 sigma.",
     ),
     *RESOURCES,
 )

@@ -1,4 +1,4 @@
-"""What every command has: the stage, --json, --debug, and how their functions become commands."""
+"""Options that commands share, such as --stage and --json, and the decorator that makes a command of a function."""
 
 import functools
 import json
@@ -19,11 +19,17 @@ from tally.stages.workspace import Workspace
 Function = Callable[..., ExitCode | None]
 Decorator = Callable[[Function], Function]
 
-_STAGE = click.option("--stage", envvar="TALLY_STAGE", default="local", show_default=True, help="Which stage.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, all else on stderr.")
+_STAGE = click.option("--stage", envvar="TALLY_STAGE", default="local", show_default=True, help="The stage to use.")
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, and all else on stderr."
+)
 _DEBUG = click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 
-TIMEOUT = click.option("--timeout", type=click.FloatRange(min=0), help="Seconds after which to stop watching (exit 5).")
+TIMEOUT = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    help="Seconds after which to stop watching (exit 5); the batch continues. No limit by default.",
+)
 WATCH = (
     click.option("--watch", is_flag=True, help="Wait for the end; exit 0 only if every row succeeded."),
     click.option(
@@ -32,21 +38,35 @@ WATCH = (
     TIMEOUT,
 )
 RESOURCES = (
-    click.option("--table", envvar="TALLY_TABLE", default="", help="The table, if Terraform's state is not at hand."),
-    click.option("--bucket", envvar="TALLY_INBOX_BUCKET", default="", help="The inbox, likewise."),
+    click.option(
+        "--table",
+        envvar="TALLY_TABLE",
+        default="",
+        help="The table's name (or TALLY_TABLE), if Terraform's state is not on this machine.",
+    ),
+    click.option(
+        "--bucket",
+        envvar="TALLY_INBOX_BUCKET",
+        default="",
+        help="The name of the inbox's bucket (or TALLY_INBOX_BUCKET), if Terraform's state is not on this machine.",
+    ),
 )
 BATCH = click.argument("batch", metavar="ID")
 """A batch; where an option or argument is called ``batch``, a command gets the whole id of what it names."""
-VARIABLES = click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="A Terraform variable.")
+VARIABLES = click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a Terraform variable; may be repeated."
+)
 VAR_FILES = click.option(
     "--var-file",
     "var_files",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file of Terraform variables; --var wins.",
+    help="Read Terraform variables from a file; may be repeated. --var wins.",
 )
 BRING_UP = (
-    click.option("--port", type=click.IntRange(1, 65535), help="Port of the local AWS; a free one by default."),
+    click.option(
+        "--port", type=click.IntRange(1, 65535), help="Port of the local AWS on 127.0.0.1; a free one by default."
+    ),
     VARIABLES,
 )
 
@@ -73,7 +93,7 @@ def command(name: str, *options: Decorator) -> Callable[[Function], click.Comman
 
 
 def _batch_id(output: Output, *, stage: str, batch: str, table: str = "", bucket: str = "", **_others: Any) -> str:
-    """Return the id of the batch that an argument or option ``batch`` names, and say it where it was abbreviated."""
+    """Return the id of the batch that an argument or option ``batch`` names; print it if the name was a short one."""
     named = resolve(lambda: reader(find_stage(stage, table, bucket)), batch)
     if named != batch:
         output.say(f"batch {named}")
@@ -86,7 +106,7 @@ def workspace() -> Workspace:
 
 
 def find_stage(name: str, table: str = "", bucket: str = "") -> Stage:
-    """Return a stage that can be talked to."""
+    """Return a stage; raises OperatorError if it cannot be reached."""
     return find(workspace(), name, table=table, bucket=bucket, environ=os.environ)
 
 

@@ -22,14 +22,18 @@ _SECONDS = click.FloatRange(min=1)
 
 @command(
     "prove",
-    click.option("--aws", "on_aws", is_flag=True, help="In the AWS account of your credentials, not on a local AWS."),
-    click.option("--probe", "chosen", multiple=True, type=_NAMES, help="Only this one; may be repeated."),
+    click.option(
+        "--aws", "on_aws", is_flag=True, help="Prove in the AWS account of your credentials, not on a local AWS."
+    ),
+    click.option("--probe", "chosen", multiple=True, type=_NAMES, help="Run only this probe; may be repeated."),
     click.option("--rows", type=_ROWS, default=20_000, show_default=True, help="Rows of the large probes."),
     click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same faults."),
     click.option(
-        "--timeout", "patience", type=_SECONDS, default=600.0, show_default=True, help="Seconds a batch may take."
+        "--timeout", "patience", type=_SECONDS, default=600.0, show_default=True, help="Seconds that a batch may take."
     ),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the report here, in Markdown."),
+    click.option(
+        "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file, in Markdown."
+    ),
     click.option("--clean", is_flag=True, help="Only remove what an earlier run of this stage left."),
     click.option("--yes", is_flag=True, help="Do not ask."),
     VARIABLES,
@@ -51,7 +55,7 @@ def prove(
     """Prove on a stage of its own that every row is counted once: deploy it, run probes under faults, remove it.
 
     Its functions inject faults into themselves: lost answers, errors, throttles, duplicates, dead workers. Exit 0:
-    every probe that could be made passed. --stage names the stage that is made, "prove" by default.
+    every probe that could be made passed. --stage names the stage to make, "prove" by default.
     """
     prover = Prover(
         workspace=workspace(),

@@ -22,9 +22,9 @@ _BODY_CHARACTERS = 400
 
 @command("queues")
 def queues(*, output: Output, stage: str) -> None:
-    """Show what waits in the stage's queues: visible, in flight, delayed, for how long, and dead letters.
+    """Show the messages in the stage's queues: visible, in flight, delayed, the oldest one's age, and dead letters.
 
-    The age of the oldest message is CloudWatch's: a minute or two late, and unknown on a local stage.
+    The age comes from CloudWatch: it is a minute or two late, and unknown on a local stage.
     """
     found = find_stage(stage)
     sqs = found.client("sqs")
@@ -36,17 +36,20 @@ def queues(*, output: Output, stage: str) -> None:
 @command(
     "dead",
     click.argument("queue", required=False),
-    click.option("--show", "shown", is_flag=True, help="Show the dead letters too; they stay where they are."),
-    click.option("--redrive", is_flag=True, help="Send the dead letters to where they came from."),
+    click.option("--show", "shown", is_flag=True, help="Also show each dead letter; it stays in its queue."),
+    click.option("--redrive", is_flag=True, help="Send the dead letters back to where they came from."),
     click.option(
-        "--discard", metavar="LETTER", multiple=True, help="Delete the dead letter of this id, as --show names it."
+        "--discard",
+        metavar="LETTER",
+        multiple=True,
+        help="Delete the dead letter of this id, which --show prints; may be repeated.",
     ),
     click.option(
         "--limit",
         type=click.IntRange(1, 1000),
         default=20,
         show_default=True,
-        help="Show this many of a queue at most.",
+        help="Show at most this many of each queue.",
     ),
 )
 def dead(
@@ -59,14 +62,14 @@ def dead(
     discard: tuple[str, ...],
     limit: int,
 ) -> None:
-    """Show where dead letters wait, of one QUEUE or all: how many, and what to do about them.
+    """Show the dead letters of one QUEUE or all: how many there are, and what to do about them.
 
     Safe to repeat: no row counts twice because its message came twice.
     """
     if shown + redrive + bool(discard) > 1:
         raise click.UsageError("--show, --redrive and --discard exclude each other")
     if discard and queue is None:
-        raise click.UsageError("--discard needs the QUEUE that the dead letter is in")
+        raise click.UsageError("--discard needs QUEUE, the name of the queue that has the dead letter")
     found = find_stage(stage)
     sqs = found.client("sqs")
     looked_at = [_Looked(queue=each, waiting=_waiting(sqs, each)) for each in _chosen(found, sqs, queue)]
@@ -84,7 +87,7 @@ def dead(
 
 @dataclass(kw_only=True)
 class _Looked:
-    """A queue, and what was done about its dead letters; ``waiting`` is None where it does not exist."""
+    """A queue, and the action on its dead letters; ``waiting`` is None if it does not exist."""
 
     queue: DeadQueue
     waiting: int | None
@@ -108,8 +111,8 @@ def _expected(stage: Stage) -> Expected:
     expected = Expected.read(stage.resources.expected)
     if expected is None:
         raise OperatorError(
-            f"It is not known here which queues stage {stage.name} has",
-            hint="run this from the checkout that deployed it, without --table, or deploy it again.",
+            f"The queues of stage {stage.name} are not known on this machine",
+            hint="run this in the checkout that deployed it, without --table, or deploy it again.",
         )
     return expected
 
@@ -121,7 +124,7 @@ def _chosen(stage: Stage, sqs: Any, name: str | None) -> list[DeadQueue]:
     chosen = known.get(name) or known.get(f"{name}-dlq")
     if chosen is None:
         raise OperatorError(
-            f"No queue {name!r} of dead letters", hint=f"there are {', '.join(known)}.", code=ExitCode.USAGE
+            f"There is no queue {name} of dead letters", hint=f"name one of {', '.join(known)}.", code=ExitCode.USAGE
         )
     return [chosen]
 
@@ -181,7 +184,7 @@ def _discard(output: Output, sqs: Any, looked: _Looked, ids: set[str]) -> None:
 
 
 class _Ages:
-    """Asks CloudWatch how old messages are, until it says that the operator may not know."""
+    """Asks CloudWatch for the age of messages, until it refuses."""
 
     def __init__(self, output: Output, stage: Stage) -> None:
         self._output = output
@@ -193,7 +196,7 @@ class _Ages:
         try:
             return oldest_seconds(self._cloudwatch, queue, utc_now())
         except ClientError as error:
-            self._output.warn(f"how old messages are is not known: {error}")
+            self._output.warn(f"the age of messages is not known: {error}")
             self._cloudwatch = None
             return None
 

@@ -1,4 +1,4 @@
-"""The command about results by key: result reads one."""
+"""The command about results by key: result shows one."""
 
 import click
 
@@ -12,11 +12,16 @@ from tally.output import Output
     "result",
     click.argument("job"),
     click.argument("key"),
-    click.option("--results-table", default="", help="The results table, if Terraform's state is not at hand."),
+    click.option(
+        "--results-table", default="", help="The results table's name, if Terraform's state is not on this machine."
+    ),
     *RESOURCES,
 )
 def result(*, output: Output, stage: str, job: str, key: str, results_table: str, **resources: str) -> None:
-    """Show the result that a key of a job has now, of the newest file that has it; for jobs that say KEY."""
+    """Show the present result of a KEY of a JOB, from the newest file that has the key.
+
+    Only a job that sets KEY saves its results by key, into the results table (docs/jobs.md).
+    """
     found = require_result(find_stage(stage, **resources), results_table, job, key)
     now = utc_now()
     show_result(output, found, now)

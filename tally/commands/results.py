@@ -1,4 +1,4 @@
-"""The commands about results that were exported: results fetches them, verify proves them offline; each thin."""
+"""The commands about exported results: results fetches them, and verify proves them offline."""
 
 import shlex
 from pathlib import Path
@@ -23,11 +23,13 @@ from tally.stages.services import table
         "-o",
         "--out",
         type=click.Path(path_type=Path),
-        help="A folder, or one file that ends in .csv, .jsonl, .csv.gz or .jsonl.gz, or - for stdout; ID-attempt-N by"
-        " default.",
+        help="Write to a folder, to one file that ends in .csv, .jsonl, .csv.gz or .jsonl.gz, or to stdout (-); by"
+        " default to the folder ID-attempt-N.",
     ),
-    click.option("--force", is_flag=True, help="Replace the file if it is there."),
-    click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt; the last one by default."),
+    click.option("--force", is_flag=True, help="Replace the file if it exists."),
+    click.option(
+        "--attempt", type=click.IntRange(min=1), help="Fetch the results of this attempt; by default of the last one."
+    ),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0),
@@ -48,9 +50,12 @@ def results(
     timeout: float,
     **resources: str,
 ) -> None:
-    """Fetch the results of a batch: a row each, in the order of the file. Run again, it fetches the rest."""
+    """Fetch the results of a batch: one per row, in the order of the file.
+
+    Run it again after an interrupt: it fetches only what is missing.
+    """
     if out == PIPE and output.as_json:
-        raise click.UsageError("-o - writes results to stdout, where --json has its own: leave one of them out")
+        raise click.UsageError("-o - and --json both write to stdout: leave one of them out")
     if out:
         require_free(out, force=force)
     found = find_stage(stage, **resources)
@@ -73,15 +78,15 @@ def results(
     click.option(
         "--source",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The file that was uploaded: that each row of it is there once, in its order.",
+        help="The uploaded file: check also that each of its rows is there once, in its order.",
     ),
 )
 def verify(*, output: Output, stage: str, folder: Path, source: Path | None) -> ExitCode:  # noqa: ARG001  no stage is asked
     """Prove offline that fetched results are whole: every row once, in order, counted right, nothing changed."""
     if folder.is_file():
         raise OperatorError(
-            f"{folder} is one file, which has no manifest to be held to",
-            hint="`tally results ID` fetches a folder, whose files are those that were written.",
+            f"{folder} is one file, which cannot be verified without a manifest",
+            hint="`tally results ID` fetches a folder with the files and their manifest.",
             code=ExitCode.USAGE,
         )
     with output.step(f"verify {folder}"):

@@ -1,4 +1,4 @@
-"""The commands about a stage: up, down, deploy, destroy, demo ...; each thin, the work is in the module it calls."""
+"""The commands about a stage: up, down, deploy, destroy, env, demo."""
 
 import os
 import shlex
@@ -21,15 +21,22 @@ from tally.stages.services import environment, settings_of
 from tally.stages.stage import Stage
 
 
-@command("up", *BRING_UP, click.option("--iam", is_flag=True, help="Refuse what a function's role does not allow."))
+@command(
+    "up",
+    *BRING_UP,
+    click.option("--iam", is_flag=True, help="Refuse calls that a function's role does not allow, as AWS does."),
+)
 def up(*, output: Output, stage: str, port: int | None, variables: tuple[str, ...], iam: bool) -> None:
-    """Bring a local stage up: a local AWS, Terraform, Chalice. Run again, it takes seconds."""
+    """Bring a local stage up: start a local AWS, and deploy to it with Terraform and Chalice.
+
+    Run it again after a change: it deploys what has changed, or finds in seconds that nothing has.
+    """
     output.result(_described(_stack(output, stage, variables, iam=iam).up(port)))
 
 
-@command("down", click.option("--all", "every", is_flag=True, help="Every local stage."))
+@command("down", click.option("--all", "every", is_flag=True, help="Remove every local stage."))
 def down(*, output: Output, stage: str, every: bool) -> None:
-    """Stop a local stage and remove all of it, its data too. Without one it does nothing."""
+    """Stop a local stage and remove all of it, its data too. Does nothing if there is none."""
     removed = []
     for name in workspace().local_stages() if every else [stage]:
         done = _stack(output, name, ()).down()
@@ -49,8 +56,10 @@ def down(*, output: Output, stage: str, every: bool) -> None:
     "deploy",
     VARIABLES,
     VAR_FILES,
-    click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and stop there."),
-    click.option("--adopt", is_flag=True, help="Take over what exists of the stage and is in no state."),
+    click.option("--plan", "plan_only", is_flag=True, help="Show what would change in AWS, and change nothing."),
+    click.option(
+        "--adopt", is_flag=True, help="Take over resources of the stage that exist and are in no Terraform state."
+    ),
     click.option("--yes", is_flag=True, help="Do not ask."),
 )
 def deploy(
@@ -63,9 +72,9 @@ def deploy(
     adopt: bool,
     yes: bool,
 ) -> None:
-    """Deploy a stage to AWS, with your own credentials: shows Terraform's plan and asks.
+    """Deploy a stage to AWS with your own credentials, after showing Terraform's plan and asking.
 
-    Run it again after an interrupt, a kill or an error: it says what it finds, and continues from there.
+    Run it again after an interrupt, a kill or an error: it reports what it finds, and continues from there.
     """
     if plan_only:
         planned = plan_for_aws(
@@ -106,7 +115,7 @@ def deploy(
     VARIABLES,
     VAR_FILES,
     click.option(
-        "--delete-data", is_flag=True, help="Delete a protected table and inbox too; nothing brings them back."
+        "--delete-data", is_flag=True, help="Also delete a protected table and inbox; nothing brings their data back."
     ),
     click.option("--yes", is_flag=True, help="Do not ask for the stage's name."),
 )
@@ -119,7 +128,7 @@ def destroy(
     delete_data: bool,
     yes: bool,
 ) -> None:
-    """Destroy a stage in AWS: shows what goes, and asks for the stage's name. Does nothing if it is gone."""
+    """Destroy a stage in AWS, after showing its parts and asking for its name. Does nothing if there is none."""
     remains = destroy_in_aws(
         workspace(),
         stage,
@@ -137,15 +146,15 @@ def destroy(
 
 _UNPROXIED = ("NO_PROXY", "no_proxy")
 _MISLEADING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN")
-"""What would send the SDK to a file that it is told not to read, or go beside the local AWS's credentials."""
+"""Variables that name a profile or a session, which would replace the local AWS's credentials."""
 
 
 @command("env")
 def env(*, output: Output, stage: str) -> None:
-    """Show what other tools and app.py need to work on a stage: eval "$(tally env)".
+    """Print the environment variables with which other tools and app.py work on a stage.
 
-    All that the stage's functions get, and for a local stage how to reach its AWS. Your own credentials
-    reach a stage in AWS.
+    They are those of the stage's functions and, for a local stage, those that lead to its AWS. A stage in AWS is
+    reached with your own credentials.
     """
     found = find_stage(stage)
     variables = dict(environment(workspace(), found))
@@ -170,9 +179,13 @@ def env(*, output: Output, stage: str) -> None:
 @command(
     "demo",
     click.option("--rows", type=click.IntRange(min=1), default=5000, show_default=True, help="Rows of the sample."),
-    click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own file instead."),
-    click.option("--job", default="transactions", show_default=True, help="The job that takes your file."),
-    click.option("--ui/--no-ui", default=True, help="Leave the console running until `tally down`, or start none."),
+    click.option(
+        "--file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Process this file instead of a sample.",
+    ),
+    click.option("--job", default="transactions", show_default=True, help="The job that processes your file."),
+    click.option("--ui/--no-ui", default=True, help="Leave the console running until `tally down`; or start none."),
     TIMEOUT,
     *BRING_UP,
 )

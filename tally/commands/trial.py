@@ -21,10 +21,19 @@ _STDIN = "-"
     "try",
     click.argument("job"),
     click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)),
-    click.option("--rows", type=click.IntRange(min=1), help="Try this many rows, the first ones; estimate the rest."),
-    click.option("--line", type=click.IntRange(min=1), help="Show the row at this line: cells, fields, outcome."),
     click.option(
-        "--pdb", "stops", is_flag=True, help="Open a debugger where process raises; with --line at its first line."
+        "--rows", type=click.IntRange(min=1), help="Try only this many rows, the first ones, and estimate the rest."
+    ),
+    click.option(
+        "--line",
+        type=click.IntRange(min=1),
+        help="Try only the row at this line of the file, and show its cells, fields and outcome.",
+    ),
+    click.option(
+        "--pdb",
+        "stops",
+        is_flag=True,
+        help="Open a debugger where process raises; with --line, at the first line of process.",
     ),
 )
 def try_job(
@@ -32,13 +41,13 @@ def try_job(
 ) -> ExitCode:
     """Try a job over a file in this process, without a stage: outcomes, and an estimate of cost and time.
 
-    The functions' own code cuts, parses, validates and processes the file, gzip or not, or stdin (-). Exit 0: every row
-    that was tried succeeded.
+    The functions' own code cuts, parses, validates and processes FILE, plain or gzip; - is stdin. Exit 0: every
+    row that was tried succeeded.
     """
     del stage  # none is needed
     if rows is not None and line is not None:
-        raise click.UsageError("--rows and --line exclude each other")
-    # What these import takes half a second to load, which the other commands need not wait for.
+        raise click.UsageError("--rows and --line exclude each other: leave one of them out")
+    # These take half a second to import, and no other command needs them.
     from tally.testing.jobs import quiet  # noqa: PLC0415
     from tally.trial import run  # noqa: PLC0415
     from tally.trial.loading import load  # noqa: PLC0415
@@ -53,7 +62,7 @@ def try_job(
 
 
 def _from_stdin(folder: Path) -> Path:
-    """Keep what comes in: it is read more than once."""
+    """Copy stdin into a file, which can be read more than once."""
     kept = folder / "stdin"
     with kept.open("wb") as target:
         shutil.copyfileobj(sys.stdin.buffer, target)
@@ -62,7 +71,7 @@ def _from_stdin(folder: Path) -> Path:
 
 @contextmanager
 def _own_stdout(output: Output) -> Iterator[None]:
-    """Keep what the job prints off stdout where the result alone is to be there."""
+    """Send the job's prints to stderr if stdout is for the result alone."""
     if not output.as_json:
         yield
         return

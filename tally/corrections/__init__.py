@@ -1,1 +1,1 @@
-"""Corrected rows: reading an operator's file, holding it to the ledger, and running its rows in place of others."""
+"""Corrected rows: read an operator's file, check it against the ledger, and run its rows in place of others."""

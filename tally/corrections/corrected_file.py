@@ -1,4 +1,4 @@
-"""Reading a corrected file: rows as the batch's own layout has them, each with the line that it replaces."""
+"""Read a corrected file: rows in the batch's own layout, each with the line that it replaces."""
 
 import gzip
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _OUR_MEMBERS = frozenset({*_OURS, TEXT_MEMBER})
 
 
 class CorrectedRow(NamedTuple):
-    """A row of a corrected file: where it begins there, the line that it replaces, its bytes as they are kept."""
+    """A row of a corrected file: its line in that file, the line that it replaces, and its bytes to store."""
 
     own_line: int
     line: int
@@ -48,7 +48,7 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where a corrected file has the line, and where the columns of its batch; None for one that it leaves out."""
+    """The position of the line number in a corrected file, and of each column of its batch; None if left out."""
 
     size: int
     line_at: int
@@ -71,7 +71,7 @@ class CorrectedFile:
         return self.path.stat().st_size
 
     def rows(self) -> Iterator[CorrectedRow | Problem]:
-        """Read the file, in the memory of some thousand rows; raises OperatorError for one that cannot be this one."""
+        """Yield rows and problems, in the memory of some thousand rows; raises OperatorError for an unsuitable file."""
         with _opened(self.path) as file:
             head = _read(file, MAX_RECORD_BYTES, self.path)
         kind = kind_of(head)
@@ -89,12 +89,12 @@ class CorrectedFile:
 
     @property
     def _unmarked_encoding(self) -> str:
-        """Return what a file without a mark is in: as the batch's, unless that was UTF-16, which would be seen."""
+        """Return the encoding of a file without a byte order mark: the batch's, unless that is UTF-16."""
         encoding = self.batch.layout.encoding
         return UTF_8 if is_wide(encoding) else encoding
 
     def _header(self, head: bytes, layout: Layout) -> tuple[_Columns, int, int]:
-        """Return the columns of a file, and how many bytes and lines are before its rows."""
+        """Return the columns of a file, and the bytes and lines before its rows."""
         errors = "surrogatepass" if is_wide(layout.encoding) else "surrogateescape"
         text = head[: len(head) // 2 * 2 if is_wide(layout.encoding) else len(head)].decode(layout.encoding, errors)
         length = lines = 0
@@ -107,7 +107,7 @@ class CorrectedFile:
         raise self._unusable("it has no header", hint=f"begin it with the header of failed.csv: {LINE_COLUMN}, ...")
 
     def _columns(self, cells: Sequence[str], layout: Layout) -> _Columns:
-        """Match the columns of a header with the batch's: the first one of ours is ours, a repeated one repeats."""
+        """Match the columns of a header with the batch's; those of equal names are matched in their order."""
         names = _numbered(cells)
         if (LINE_COLUMN, 1) not in names:
             raise self._unusable(
@@ -132,7 +132,7 @@ class CorrectedFile:
         return OperatorError(f"{self.path.name} cannot correct {self.batch.id}: {what}", hint=hint, code=ExitCode.USAGE)
 
     def _checked(self, found: Sequence[_Found | Problem]) -> Iterator[CorrectedRow | Problem]:
-        """Hold rows to the job, together, and one by one only if that does not take all of them."""
+        """Check rows against the job, together, and one by one only if one of them does not fit."""
         rows = [each if isinstance(each, Problem) else self._kept(each) for each in found]
         if self.schema is None:  # ingest checks it
             yield from rows
@@ -174,7 +174,7 @@ class CorrectedFile:
 def _parsed(
     path: Path, layout: Layout, start: int, first_line: int, columns: _Columns | None
 ) -> Iterator[list[_Found | Problem]]:
-    """Read the rows of a file in groups; blank lines are none, and neither are rows of nothing but empty cells."""
+    """Yield the rows of a file in groups; blank lines and rows of empty cells only are left out."""
     with _opened(path) as cut, _opened(path) as read:
         cut.seek(start)
         blocks = iter(lambda: _read(cut, _BLOCK_BYTES, path), b"")
@@ -238,7 +238,7 @@ def _unnamed(said: str) -> str:
 
 
 def _numbered(cells: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Return the place of each column by its name as headers are compared, and which one of several alike it is."""
+    """Return the place of each column by its name and its number among columns of the same name."""
     found: dict[tuple[str, int], int] = {}
     for place, cell in enumerate(cells):
         name = cell if cell in _OURS else compared(cell)

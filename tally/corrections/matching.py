@@ -1,4 +1,4 @@
-"""Holding corrected lines to the ledger: which row begins at each, and whether it may run again."""
+"""Match corrected lines with the ledger: which row begins at each, and whether it may run again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _PENDING = "the row at line {line:,} has no outcome yet: wait until it has"
 
 @dataclass(slots=True, kw_only=True)
 class Matcher:
-    """Finds the rows of a batch; ``file`` is its upload, for rows that were given up before they were read.
+    """Finds the rows of a batch; ``file`` is its upload, for rows that were rejected before they were read.
 
     A row that was corrected last by the file with ``sha256`` and has not failed of it is ``already`` taken back.
     """
@@ -45,7 +45,7 @@ class Matcher:
     already: int = 0
 
     def match(self, staging: Staging, begin: int, on_chunk: Callable[[], None]) -> Iterator[Problem]:
-        """Keep in the staging which rows run again, and return what is wrong with the other lines.
+        """Keep in the staging the rows that run again, and return the problems of the other lines.
 
         ``begin`` is how long the header of the file of corrections is.
         """
@@ -73,7 +73,7 @@ class Matcher:
             place += size
 
     def _asked(self, staging: Staging, on_chunk: Callable[[], None]) -> Iterator[tuple[Chunk | None, list[StagedLine]]]:
-        """Return the chunks that lines are of, in order; those before the first chunk are of none."""
+        """Return the chunks of the lines, in order; a line before the first chunk has none."""
         before: Chunk | None = None
         for chunk in self._chunks():
             first = before.first_line if before else 0
@@ -112,7 +112,7 @@ class Matcher:
         yield from ((line, (row, outcomes.get(row))) for line, row in begins.items())
 
     def _corrected_by_this(self, partition: Sequence[Item]) -> RowBits:
-        """Return the rows of a chunk of which the file that is matched is the last correction."""
+        """Return the rows of a chunk whose last correction is from this file."""
         found = _corrections(partition)
         every = RowBits.of(row for each in found for row in each.lines)
         return RowBits.of(row for each in newest(found, every) if each.file.sha256 == self.sha256 for row in each.lines)

@@ -1,4 +1,4 @@
-"""What keeps lines of a corrected file from running: counted by kind, the first ones kept with their words."""
+"""Problems that keep lines of a corrected file from running: counted by kind, the first ones kept."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line of a corrected file that cannot run; ``line`` is where it begins in that file."""
+    """The problem of one line of a corrected file; ``line`` is where it begins in that file."""
 
     line: int
     kind: Kind
@@ -33,24 +33,24 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """All of them."""
+    """All problems of a corrected file."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
     first: list[Problem] = field(default_factory=list)
 
     def add(self, problem: Problem) -> None:
-        """Count one."""
+        """Count one problem."""
         self.counts[problem.kind] += 1
         if len(self.first) < MAX_SHOWN:
             self.first.append(problem)
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """The number of problems."""
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """Return what people read: the counts, then the first ones in the order of the file."""
+        """Return lines for people: the counts, then the first problems in the order of the file."""
         shown = sorted(self.first, key=lambda problem: problem.line)
         left = self.total - len(shown)
         return [
@@ -60,6 +60,6 @@ class Problems:
         ]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return what ``--json`` shows: the first ones."""
+        """Return the first problems for ``--json``."""
         shown = sorted(self.first, key=lambda problem: problem.line)
         return [{"line": each.line, "kind": each.kind.value, "what": each.what} for each in shown]

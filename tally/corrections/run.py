@@ -1,4 +1,4 @@
-"""Correct and run again: what `tally redrive ID --from FILE` does, all of it or nothing."""
+"""Correct rows and run them again (`tally redrive ID --from FILE`), all of them or none."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrected:
-    """What was done: ``rows`` run again as they are in ``file``; of a dry run they would.
+    """The result: ``rows`` run again with the values in ``file``; after a dry run, they would.
 
     ``already`` counts those that an earlier run with the same file took back, and that have not failed since.
     ``problems`` are lines that were left out, ``lifted`` is what had stopped the batch.
@@ -69,7 +69,7 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrector:
-    """Runs rows of a batch again as a file has them.
+    """Runs rows of a batch again with the values of a file.
 
     ``skips`` leaves out lines that cannot run, where otherwise nothing is changed. ``dry_run`` changes nothing at all.
     """
@@ -83,7 +83,7 @@ class Corrector:
     clock: Clock = utc_now
 
     def run(self, batch_id: str, path: Path) -> Corrected:
-        """Check all of a file, then take the rows back that it replaces; raises OperatorError.
+        """Check the whole file, then run the rows that it replaces again; raises OperatorError.
 
         Safe to repeat, to interrupt, and while the batch is running.
         """
@@ -133,7 +133,7 @@ class Corrector:
             )
 
     def _match(self, batch: Batch, staging: Staging, sha256: str, problems: Problems) -> int:
-        """Hold the rows to the batch; returns how many an earlier run with the same file took back."""
+        """Match the file's rows with the batch; returns how many an earlier run with the same file took back."""
         retry = Retry(sleep=self.reader.sleep)
         upload = ObjectReader(s3=self.s3, source=batch.content, retry=retry)
         matcher = Matcher(table=self.table, batch=batch, file=upload, sha256=sha256)
@@ -144,7 +144,7 @@ class Corrector:
         return matcher.already
 
     def _schema(self, batch: Batch) -> Schema | None:
-        """Return what rows are held to, None with a warning if the job is not to be had here: ingest holds them too."""
+        """Return the job's row type; None with a warning if the job cannot be loaded here. ``ingest`` checks too."""
         try:
             return load(batch.job).schema
         except OperatorError as error:
@@ -152,7 +152,7 @@ class Corrector:
             return None
 
     def _take(self, done: Corrected, staging: Staging, file: CorrectionsFile) -> Corrected:
-        """Take rows back, a chunk a transaction. Dying in between leaves chunks that the next run of the file takes."""
+        """Take rows back, a chunk per transaction. After a crash the next run of the file takes the rest."""
 
         def corrections() -> Iterator[tuple[int, Correction]]:
             for span in staging.spans():

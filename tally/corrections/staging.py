@@ -1,4 +1,4 @@
-"""The rows of a corrected file on disk, in the order of the lines that they replace: a million take no memory."""
+"""The rows of a corrected file on disk, in the order of the lines that they replace; memory does not grow."""
 
 import hashlib
 import sqlite3
@@ -21,7 +21,7 @@ _FAST = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
 
 
 class StagedLine(NamedTuple):
-    """A line that is replaced, where its new row stands, and how many bytes that has; 0 if two rows replace it."""
+    """A replaced line, and the position and size of its new row; size 0 if two rows replace it."""
 
     line: int
     own_line: int
@@ -30,7 +30,7 @@ class StagedLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The rows of a chunk that run again, by number, with their lines, and where the file of corrections has them."""
+    """The rows of a chunk that run again, by number, with their lines, and their bytes in the file of corrections."""
 
     chunk: int
     start: int
@@ -39,7 +39,7 @@ class Span:
 
 
 class Staging:
-    """Rows by the line that they replace; of several for one line none is kept."""
+    """Rows by the line that they replace; of several rows for one line none is kept."""
 
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "staging.sqlite")
@@ -54,7 +54,7 @@ class Staging:
         self._database.close()
 
     def add(self, row: CorrectedRow) -> Iterator[Problem]:
-        """Keep a row; returns what is wrong if its line is replaced by another one already."""
+        """Keep a row; returns a problem if another row already replaces its line."""
         added = self._database.execute(
             "INSERT OR IGNORE INTO staged VALUES (?, ?, ?)", (row.line, row.own_line, row.data)
         )
@@ -70,12 +70,12 @@ class Staging:
         yield Problem(row.own_line, Kind.TWICE, f"{replaced} {first:,} too")
 
     def count(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         ((rows,),) = self._database.execute("SELECT count(*) FROM staged WHERE data IS NOT NULL")
         return int(rows)
 
     def lines(self, first: int, before: int) -> list[StagedLine]:
-        """Return the lines from ``first`` to before another one."""
+        """Return the lines from ``first`` up to, and without, the end."""
         found = self._database.execute(
             "SELECT line, own_line, coalesce(length(data), 0) FROM staged WHERE line >= ? AND line < ? ORDER BY line",
             (first, before),
@@ -83,14 +83,14 @@ class Staging:
         return [StagedLine(*each) for each in found]
 
     def match(self, span: Span) -> None:
-        """Keep which rows of a chunk run again."""
+        """Keep the rows of a chunk that run again."""
         self._database.executemany(
             "INSERT INTO matched VALUES (?, ?, ?)", ((span.chunk, line, row) for row, line in span.lines.items())
         )
         self._database.execute("INSERT INTO spans VALUES (?, ?, ?)", (span.chunk, span.start, span.end))
 
     def spans(self) -> Iterator[Span]:
-        """Return what was matched, in the order of the chunks."""
+        """Return the matched rows, in the order of the chunks."""
         before = -1
         while found := self._database.execute(
             "SELECT chunk, start, end FROM spans WHERE chunk > ? ORDER BY chunk LIMIT 1", (before,)
@@ -100,7 +100,7 @@ class Staging:
             yield Span(chunk=before, start=start, end=end, lines=dict(rows))
 
     def matched(self) -> tuple[int, int]:
-        """Return how many rows run again, and how many chunks they are of."""
+        """Return the number of rows that run again, and of the chunks that they are in."""
         ((rows, chunks),) = self._database.execute("SELECT count(*), count(DISTINCT chunk) FROM matched")
         return int(rows), int(chunks)
 

@@ -1,4 +1,4 @@
-"""Uploading a file of corrections: once, under a key that has its SHA-256."""
+"""Upload a file of corrections once, under a key that contains its SHA-256."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class Uploader:
     clock: Clock = utc_now
 
     def upload(self, output: Output, batch: Batch, path: Path, sha256: str, rows: int) -> CorrectionsFile:
-        """Upload a file unless it is there; safe to repeat and to interrupt, for its key has its SHA-256."""
+        """Upload a file unless it is there; safe to repeat and to interrupt, because its key has its SHA-256."""
         key, size = object_key(batch.job, batch.id, sha256, batch.layout), path.stat().st_size
         found = self._find(batch.source.bucket, key)
         if found is None:

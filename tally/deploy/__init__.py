@@ -1,1 +1,1 @@
-"""Deploying a stage to AWS, and taking it down."""
+"""Deploy a stage to AWS, and take it down."""

@@ -1,4 +1,4 @@
-"""Deploying a stage: Terraform provisions, Chalice deploys, Terraform adopts the triggers that Chalice made."""
+"""Deploy a stage: Terraform provisions, Chalice deploys, Terraform adopts the triggers that Chalice made."""
 
 import contextlib
 import re
@@ -32,7 +32,7 @@ _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployer:
-    """Takes one stage through apply, deploy, apply: the same for a local AWS and the real one."""
+    """Deploys one stage (apply, deploy, apply), the same way to a local AWS and to the real one."""
 
     infra: Path
     project: ChaliceProject
@@ -55,7 +55,7 @@ class Deployer:
         return terraform.Terraform.at(self.infra, runner, var_files=self.var_files)
 
     def init(self) -> None:
-        """Get the provider and the modules."""
+        """Install the provider and the modules."""
         with self.step("terraform init: provider and modules") as (_, tool):
             tool.init()
 
@@ -64,7 +64,7 @@ class Deployer:
         return DeployedRecord.of(stage, self.project.deployed_file, say=self.output.say)
 
     def sources(self, outputs: Mapping[str, Any]) -> Sources:
-        """Return what triggers the functions by Terraform's outputs; nothing is known before the first apply."""
+        """Return the sources of the functions' events by Terraform's outputs; empty before the first apply."""
         if "chalice_config" not in outputs:
             return Sources()
         return Sources.of(self.project.environment_in(str(outputs["chalice_config"])))
@@ -88,7 +88,7 @@ class Deployer:
         return self.render()
 
     def render(self) -> Resources:
-        """Write Chalice's configuration as Terraform has it, and return what the resources are called."""
+        """Write Chalice's configuration from Terraform's outputs, and return the names of the resources."""
         outputs = self.tool(self.runner).outputs()
         self.project.render(str(outputs["chalice_config"]))
         return Resources.from_outputs(outputs)
@@ -96,7 +96,7 @@ class Deployer:
     def find_orphans(
         self, stage: Stage, planned: Iterable[Resource], began: datetime | None
     ) -> list[unfinished.Orphan]:
-        """Return which planned resources exist, made by a deployment that began then and was cut short.
+        """Return the planned resources that exist already, made by a deployment that began then and was cut short.
 
         Raises when one is older. Without ``began`` any that exists is returned.
         """
@@ -143,7 +143,7 @@ def aws_deployer(
     environ: Mapping[str, str],
     var_files: Sequence[Path] = (),
 ) -> Iterator[tuple[Deployer, Account]]:
-    """Yield what works on a stage in the AWS account of the caller's credentials, and keep others out meanwhile.
+    """Yield the deployer of a stage in the caller's AWS account, and hold the lock of the checkout meanwhile.
 
     Raises when a tool, the sources or credentials are missing. Stages in AWS have one checkout between them:
     Terraform's selected workspace and Chalice's configuration are those of one at a time.
@@ -168,7 +168,7 @@ def aws_deployer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a deployment would change in AWS, as Terraform says."""
+    """The changes that a deployment would make in AWS, as Terraform lists them."""
 
     account: Account
     changes: Sequence[str]
@@ -226,7 +226,7 @@ def plan_for_aws(
     var_files: Sequence[Path] = (),
     clock: Clock = utc_now,
 ) -> Planned:
-    """Return what ``deploy_to_aws`` would change; raises as it does. Nothing in AWS changes but Terraform's state."""
+    """Return the changes that ``deploy_to_aws`` would make; raises as it does. Only Terraform's state changes."""
     told = _Told(variables=variables, var_files=var_files, adopt=adopt)
     with _planning(workspace, name, told, output, environ, clock=clock) as planning:
         return planning.planned
@@ -251,7 +251,7 @@ class _Planning:
 def _planning(
     workspace: Workspace, name: str, told: _Told, output: Output, environ: Mapping[str, str], *, clock: Clock
 ) -> Iterator[_Planning]:
-    """Check, repair Chalice's record and plan; yield the plan, which is removed at the end."""
+    """Check, repair Chalice's record and plan; yield the plan, whose file is removed at the end."""
     if workspace.stage(name).exists:
         raise OperatorError(
             f"{name} is a local stage ({workspace.stage(name).root}): `tally up --stage {name}` deploys it, or choose "

@@ -1,4 +1,4 @@
-"""Taking a stage in AWS down: Chalice deletes the functions, then Terraform destroys the rest.
+"""Take a stage in AWS down: Chalice deletes the functions, then Terraform destroys the rest.
 
 A run that was cut short is continued by the next: what is gone is removed from Chalice's record and Terraform's state,
 and the workspace, which proves that the stage existed, goes last.
@@ -30,7 +30,7 @@ _TABLE, _BUCKET = "aws_dynamodb_table", "aws_s3_bucket"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """What there is of a stage: as Chalice made it, by its repaired record, and as Terraform's state has it."""
+    """The parts of a stage that exist: Chalice's by its repaired record, the others by Terraform's state."""
 
     stage: Stage
     record: DeployedRecord
@@ -39,16 +39,16 @@ class Remains:
     resources: Sequence[Resource]
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything."""
+        """Tell whether any part exists."""
         return bool(self.entries or self.resources)
 
     @property
     def functions(self) -> list[str]:
-        """Return the handlers whose functions live."""
+        """Return the handlers whose functions exist."""
         return [entry["name"] for entry in self.entries if entry["resource_type"] == "lambda_function"]
 
     def protected(self) -> Iterator[str]:
-        """Say what keeps data from being destroyed."""
+        """Return the reasons why data may not be destroyed."""
         for resource in self.resources:
             if resource.type == _TABLE and _cannot_be_deleted(self.stage, resource.values["name"]):
                 yield f"the table {resource.values['name']} is protected from deletion"
@@ -71,7 +71,7 @@ def destroy_in_aws(
     confirm: Callable[[], bool],
     var_files: Sequence[Path] = (),
 ) -> Remains:
-    """Destroy a stage in the AWS account of the caller's credentials, once ``confirm`` has agreed to what goes.
+    """Destroy a stage in the caller's AWS account, once ``confirm`` has agreed to the list of its parts.
 
     Returns what there was, nothing of a stage that was gone. Raises when a local stage has the name, when data is
     protected and not to be deleted, when Terraform or credentials are missing, and when a tool fails; running it
@@ -137,7 +137,7 @@ def _find_remains(deployer: Deployer, account: Account, name: str, mark: unfinis
 
 
 def _adopt_orphans(deployer: Deployer, tool: Terraform, stage: Stage, mark: unfinished.Mark) -> None:
-    """Have Terraform know what an interrupted deployment made, so that it is destroyed too."""
+    """Import into Terraform's state what an interrupted deployment made, so that it is destroyed too."""
     if began := mark.began():
         planned = tool.planned(deployer.variables, mark.path.with_suffix(".tfplan"))
         for orphan in deployer.find_orphans(stage, planned, began):
@@ -145,7 +145,7 @@ def _adopt_orphans(deployer: Deployer, tool: Terraform, stage: Stage, mark: unfi
 
 
 def _show(output: Output, remains: Remains) -> None:
-    """Say what goes. Terraform's own plan cannot: the mappings that it protects stop it while they live."""
+    """Say what will be destroyed. Terraform's plan cannot: the protected mappings stop it while they live."""
     triggers = len(remains.entries) - len(remains.functions)
     output.say(
         f"Chalice deletes {len(remains.functions)} functions and {triggers} triggers: "
@@ -168,7 +168,7 @@ def _unprotect(deployer: Deployer, remains: Remains) -> None:
 
 
 def _delete_functions(deployer: Deployer, remains: Remains) -> None:
-    """Have Chalice delete what exists, then delete the remaining mappings: nothing may invoke a function that is gone.
+    """Have Chalice delete the functions, then delete the remaining mappings, so that none invokes a missing one.
 
     Chalice stops at the first thing that is gone already, as after a kill, and does not say what it has deleted.
     """
@@ -186,7 +186,7 @@ def _delete_functions(deployer: Deployer, remains: Remains) -> None:
 
 
 def _forget(workspace: Workspace, deployer: Deployer, name: str) -> None:
-    """Remove the stage's workspace and what this checkout keeps of it."""
+    """Remove the stage's workspace and this checkout's records of it."""
     with deployer.step(f"workspace {name}: remove") as (_, tool):
         if name in tool.workspaces():
             tool.delete_workspace(name)

@@ -19,7 +19,7 @@ _WORD = re.compile(r"\w+")
 
 
 def load_all(app: Path, result: Path, seconds: float) -> None:
-    """Load the jobs one by one; each has so many seconds, and after that this process ends with its stack on stderr."""
+    """Load the jobs one by one; after ``seconds`` for one job the process ends, its stack on stderr."""
     faulthandler.enable()
     sys.path.insert(0, str(app))
     os._exit = _exit  # type: ignore[assignment]  # ending without a word would not name the file
@@ -53,7 +53,7 @@ def load_all(app: Path, result: Path, seconds: float) -> None:
 
 
 def misnamed(folder: Path) -> Iterator[Path]:
-    """Return modules that are no job by their name, and are not marked as helpers by a leading _."""
+    """Return modules whose names cannot be names of jobs and do not begin with _, as helpers' do."""
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_") and not (path.stem.isascii() and path.stem.isidentifier()):
             yield path
@@ -69,7 +69,7 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def broken(module: Path, error: BaseException) -> tuple[Path, int, str]:
-    """Return the file of the jobs' folder that an error at a job's import is about, the line, and what it says."""
+    """Return the error of a job's import: the file in the jobs' folder, the line, and the message."""
     path, line = _place(module, error)
     what = error.msg if isinstance(error, SyntaxError) else str(error)
     return path, line, f"{type(error).__name__}: {what}"

@@ -1,4 +1,4 @@
-"""What an operator does with a stage that has just been deployed, as lines to copy."""
+"""The next steps after a deployment, as lines to copy."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ from tally.stages.stage import Resources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a deployment was told."""
+    """The options of a deployment."""
 
     stage: str
     variables: Mapping[str, Any]
@@ -20,7 +20,7 @@ class Told:
 
     @property
     def apply(self) -> str:
-        """Return Terraform's command that applies it."""
+        """Return the Terraform command that applies the stage."""
         files = [f"-var-file={shlex.quote(str(path.resolve()))}" for path in self.var_files]
         named = [
             f"-var {shlex.quote(f'{name}={value if isinstance(value, str) else json.dumps(value)}')}"
@@ -30,7 +30,7 @@ class Told:
 
 
 def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
-    """Yield what to do next, each line a heading or a command that can be copied.
+    """Yield the next steps, each line a heading or a command that can be copied.
 
     ``jobs`` are the names of the jobs, with commas between them.
     """

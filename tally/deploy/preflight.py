@@ -1,4 +1,4 @@
-"""What must be right before a deployment changes anything: tools, sources, jobs, credentials, region."""
+"""Check tools, sources, jobs, credentials and region before a deployment changes anything."""
 
 import json
 import platform
@@ -35,51 +35,51 @@ _FRAME = re.compile(r'File "(?P<file>.*/chalicelib/jobs/(?!__init__)[^"]*)", lin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Where the caller's credentials lead."""
+    """The account and region of the caller's credentials."""
 
     id: str
     region: str
 
     def __str__(self) -> str:
-        """Return it as the operator reads it."""
+        """Return the account for the operator."""
         return f"account {self.id}, region {self.region}"
 
     def stage(self, name: str) -> Stage:
-        """Return a stage there of whose resources nothing is known yet."""
+        """Return a stage in this account; none of its resources are known yet."""
         return Stage(name=name, resources=Resources(table="", inbox_bucket="", region=self.region))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """The versions of what deploys."""
+    """The versions of the tools that deploy."""
 
     terraform: str
     chalice: str
     python: str
 
     def __str__(self) -> str:
-        """Return them as the operator reads them."""
+        """Return the versions for the operator."""
         return f"Terraform {self.terraform}, Chalice {self.chalice}, Python {self.python}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """The jobs that load; ``keyed`` are those that say KEY, each with the place where."""
+    """The jobs that load; ``keyed`` are those with KEY, each with its file and line."""
 
     names: tuple[str, ...]
     keyed: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return them as the operator reads them."""
+        """Return the jobs for the operator."""
         return ", ".join(self.names)
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What Terraform is told of them: it refuses jobs that say KEY for a stage without a results table."""
+        """Terraform variables about the jobs: Terraform refuses jobs with KEY for a stage without a results table."""
         return {"jobs_with_key": sorted(self.keyed)} if self.keyed else {}
 
     def require_results_table(self, variables: Mapping[str, Any]) -> None:
-        """Raise when a job says KEY and these variables of Terraform's ask for no results table."""
+        """Raise OperatorError if a job has KEY and these Terraform variables ask for no results table."""
         if self.keyed and variables.get("results_table") is None:
             raise OperatorError(
                 f"KEY needs a results table, and the stage has none: {', '.join(self.keyed.values())}",
@@ -88,7 +88,7 @@ class Jobs:
 
 
 def require_tools(workspace: Workspace, environ: Mapping[str, str]) -> Tools:
-    """Return what deploys; raises when the sources or a tool are missing, or when a state was not saved."""
+    """Return the tools' versions; raises if sources or a tool are missing, or if a state was not saved."""
     workspace.require_sources()
     unsaved = workspace.repo / "infra" / _UNSAVED_STATE
     if unsaved.exists():
@@ -103,7 +103,7 @@ def require_tools(workspace: Workspace, environ: Mapping[str, str]) -> Tools:
 
 
 def require_account(environ: Mapping[str, str]) -> Account:
-    """Return account and region of the caller; raises when there is no region, or AWS does not know the caller."""
+    """Return account and region of the caller; raises if no region is set, or AWS refuses the credentials."""
     try:
         session = boto3.Session()
         region = environ.get("AWS_REGION") or session.region_name
@@ -121,7 +121,7 @@ def require_account(environ: Mapping[str, str]) -> Account:
 
 
 def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> Jobs:
-    """Return the jobs; raises when one does not load, for no function would start with it.
+    """Return the jobs; raises if one does not load, because then no function would start.
 
     A process of its own loads them from the sources that are deployed, with this interpreter. The error names each job
     that is broken, with file and line.
@@ -148,7 +148,7 @@ def require_jobs(workspace: Workspace, *, seconds: float = _IMPORT_SECONDS) -> J
 
 
 def _ended(lines: Sequence[Mapping[str, Any]], loaded: subprocess.CompletedProcess[str], seconds: float) -> str:
-    """Say what was being loaded when the process ended: a job that never returned, or took the interpreter with it."""
+    """Say which job was loading when the process ended: one that never returned, or that ended the interpreter."""
     loading = next((each["loading"] for each in reversed(lines) if "loading" in each), "__init__.py")
     frame = _FRAME.search(loaded.stderr)
     where = f"{Path(frame['file']).name}:{frame['line']}" if frame else f"{loading}:1"

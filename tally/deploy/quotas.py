@@ -22,7 +22,7 @@ LEAST_MAXIMUM = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
-    """How many functions a stage may run at once, by the maxima of its queues, and how many the account has left.
+    """The concurrency that a stage may need, by the maxima of its queues, and what the account has left.
 
     ``quota`` is what no function has reserved: other tenants of the account take their part of it.
     """
@@ -41,7 +41,7 @@ class Concurrency:
 
     @property
     def wanted(self) -> int:
-        """How many may run at once."""
+        """The number of functions that may run at once."""
         return sum(self.maxima.get(name, 0) for name in _CONSUMERS) + self._fixed
 
     @property
@@ -50,7 +50,7 @@ class Concurrency:
 
     @property
     def finding(self) -> str:
-        """What is wrong and what to set; empty if the account has room."""
+        """The problem and the values to set; empty if the account has room."""
         if self.wanted <= self.quota:
             return ""
         return (
@@ -61,13 +61,13 @@ class Concurrency:
 
     @property
     def advice(self) -> str:
-        """What gives the stage room: a larger quota, or maxima that fit into this one, if any do."""
+        """The ways to give the stage room: a larger quota, or maxima that fit into this one, if any do."""
         more = 'ask AWS for more (Service Quotas, Lambda, "Concurrent executions")'
         settings = ", ".join(f"{name} = {{ maximum_concurrency = {most} }}" for name, most in self._fitting().items())
         return f"{more}, or set the variable function_overrides = {{ {settings} }}" if settings else more
 
     def _fitting(self) -> dict[str, int]:
-        """Return maxima in today's proportions that fit; none if the least of them do not."""
+        """Return maxima in today's proportions that fit; None if not even the smallest maxima fit."""
         room = self.quota - self._fixed
         today = {name: self.maxima[name] for name in _CONSUMERS if name in self.maxima}
         if room < LEAST_MAXIMUM * len(today):

@@ -1,4 +1,4 @@
-"""Chalice's record of what it deployed, compared with what exists in AWS and repaired.
+"""Chalice's record of its deployment, compared with what exists in AWS and repaired.
 
 Chalice writes it at the very end, so a deployment that was killed leaves functions and triggers that no record names:
 Chalice would make them a second time, and would never delete them. Terraform reads the record too: what it has
@@ -20,7 +20,7 @@ _SCHEMA = {"schema_version": "2.0", "backend": "api"}
 
 
 def reconcile(recorded: Iterable[Entry], live: Live, sources: Sources) -> list[Entry]:
-    """Return the record that agrees with AWS: without entries that are gone, with those that were missing.
+    """Return the record that agrees with AWS: without resources that are gone, with those that no record had.
 
     Functions come first, for Chalice deletes from the end and triggers have to go before their functions. Raises when
     a function has two mappings of which the record names neither, for Chalice knows one.
@@ -44,7 +44,7 @@ def reconcile(recorded: Iterable[Entry], live: Live, sources: Sources) -> list[E
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedRecord:
-    """The record of one stage. Every method may raise what AWS answers."""
+    """The record of one stage. Every method may raise AWS's errors."""
 
     path: Path
     survey: Survey
@@ -52,13 +52,13 @@ class DeployedRecord:
 
     @classmethod
     def of(cls, stage: Stage, path: Path, *, say: Callable[[str], None]) -> Self:
-        """Return the record at ``path`` of a stage that its clients reach."""
+        """Return the record at ``path`` of the stage that these clients reach."""
         account = str(stage.client("sts").get_caller_identity()["Account"])
         place = Place(stage=stage.name, account=account, region=str(stage.session.region_name))
         return cls(path=path, survey=Survey(place=place, client=stage.client), say=say)
 
     def entries(self) -> list[Entry]:
-        """Return what is recorded; nothing when the file is missing or torn. Raises when it is another stage's."""
+        """Return the entries; none if the file is missing or torn. Raises if it is another stage's record."""
         try:
             entries = list(json.loads(self.path.read_text(encoding="utf-8"))["resources"])
         except FileNotFoundError:
@@ -79,7 +79,7 @@ class DeployedRecord:
         return entries
 
     def require_here(self, arns: Iterable[str]) -> None:
-        """Raise when something that the stage has is not where the caller's credentials lead."""
+        """Raise OperatorError if a resource of the stage is in another account or region."""
         place = self.survey.place
         for arn in arns:
             if elsewhere := place.elsewhere(arn):
@@ -89,7 +89,7 @@ class DeployedRecord:
                 )
 
     def repair(self, sources: Sources) -> bool:
-        """Make the record match what exists, report each change, and tell whether there was one. AWS is only read.
+        """Make the record match AWS, report each change, and tell whether there was one. AWS is only read.
 
         Raises when the record or the sources are of another account or region: nothing of theirs is gone.
         """
@@ -109,7 +109,7 @@ class DeployedRecord:
         return before != after
 
     def retire(self, sources: Sources) -> None:
-        """Delete mappings that read what the stage has no longer: Chalice would keep those of a replaced table.
+        """Delete mappings whose source the stage no longer has, such as those of a replaced table.
 
         Those of queues are left to Chalice, unless it was killed between making the new one and deleting the old.
         """
@@ -125,7 +125,7 @@ class DeployedRecord:
                 self._delete(trigger)
 
     def delete_triggers(self) -> int:
-        """Delete every mapping that is left of the stage, Terraform's own too, and return how many there were."""
+        """Delete every remaining mapping of the stage, Terraform's own too, and return their number."""
         triggers = self.survey.triggers()
         for trigger in triggers:
             self._delete(trigger)

@@ -1,4 +1,4 @@
-"""What lives of a stage in AWS, of the kinds that Chalice makes: functions, their triggers, notification, schedule."""
+"""The parts of a stage that exist in AWS and that Chalice makes: functions, triggers, notification, schedule."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _MAX_POLLS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What triggers the functions of a stage, as their configuration has it; empty where that is not known."""
+    """The event sources of a stage's functions, from their configuration; empty where not known."""
 
     queues: frozenset[str] = frozenset()
     stream: str = ""
@@ -30,7 +30,7 @@ class Sources:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """Read the environment of the functions."""
+        """Return the sources from the environment of the functions."""
         return cls(
             queues=frozenset(queue["arn"] for queue in json.loads(environment["TALLY_QUEUES"]).values()),
             stream=environment["TALLY_STREAM_ARN"],
@@ -39,13 +39,13 @@ class Sources:
 
     @property
     def arns(self) -> frozenset[str]:
-        """Return what a mapping of the stage may read."""
+        """Return the ARNs that a mapping of the stage may read."""
         return (self.queues | {self.stream}) - {""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a stage is, and what its functions are called."""
+    """The account and region of a stage, and the names of its functions."""
 
     stage: str
     account: str
@@ -53,11 +53,11 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """Return what the name of everything that Chalice makes for the stage begins with."""
+        """Return the prefix of the names of all that Chalice makes for the stage."""
         return f"tally-{self.stage}-"
 
     def handler(self, name: str) -> str:
-        """Return which handler a function of that name is; empty for one of another stage.
+        """Return the handler of a function's name; empty for a function of another stage.
 
         A handler's name has no hyphen: tally-dev-two-plan is of the stage dev-two, not of dev.
         """
@@ -65,12 +65,12 @@ class Place:
         return handler if name.startswith(self.prefix) and handler.isidentifier() else ""
 
     def handler_of(self, function_arn: str) -> str:
-        """Return likewise which handler an ARN is of; one with a version or an alias is none of Chalice's."""
+        """Return the handler of a function's ARN; empty for a version or an alias, which Chalice never makes."""
         found = _FUNCTION_ARN.fullmatch(function_arn)
         return self.handler(found["name"]) if found else ""
 
     def elsewhere(self, arn: str) -> str:
-        """Say which account and region an ARN is of, if not of these; empty otherwise."""
+        """Return the account and region of an ARN if they are not these; else empty."""
         region, account = arn.split(":")[3:5]
         here = region in {"", self.region} and account in {"", self.account}
         return "" if here else f"account {account}, region {region}"
@@ -91,7 +91,7 @@ class Trigger:
         return ":dynamodb:" in self.source
 
     def entry(self) -> Entry:
-        """Return what Chalice records of it."""
+        """Return Chalice's entry for it."""
         common = {"event_uuid": self.uuid, "lambda_arn": self.function_arn}
         if self.reads_stream:
             name = f"{self.handler}-dynamodb-event-source"
@@ -102,7 +102,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """What lives of a stage in AWS, of the kinds that Chalice makes."""
+    """The parts of a stage that exist in AWS and that Chalice makes."""
 
     functions: Mapping[str, str] = field(default_factory=dict)
     """The ARN of each handler's function."""
@@ -113,7 +113,7 @@ class Live:
     """The name of each handler's schedule rule."""
 
     def confirm(self, entry: Entry) -> Entry | None:
-        """Return a recorded resource as it is now, or None if it is gone."""
+        """Return the entry of a recorded resource as it is now, or None if it no longer exists."""
         match entry["resource_type"]:
             case "lambda_function":
                 lives = entry["lambda_arn"] in self.functions.values()
@@ -129,7 +129,7 @@ class Live:
         return entry if lives else None
 
     def entries(self, sources: Sources) -> list[Entry]:
-        """Return everything as Chalice would have recorded it: all but the mappings that Terraform made itself.
+        """Return the entries as Chalice would have recorded them: without the mappings that Terraform made itself.
 
         What Chalice maps is a stream, or a queue that the functions' configuration names.
         """
@@ -152,14 +152,14 @@ class Live:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """Asks AWS what exists of a stage. Every method may raise an error of AWS."""
+    """Asks AWS for the parts of a stage. Every method may raise AWS's errors."""
 
     place: Place
     client: Callable[[str], Any]
     sleep: Callable[[float], None] = time.sleep
 
     def live(self, buckets: Iterable[str]) -> Live:
-        """Return what exists, of notifications those of these buckets."""
+        """Return the parts that exist; of notifications those of these buckets."""
         pages = self.client("lambda").get_paginator("list_functions").paginate()
         functions = [function["FunctionArn"] for page in pages for function in page["Functions"]]
         return Live(
@@ -170,7 +170,7 @@ class Survey:
         )
 
     def triggers(self) -> list[Trigger]:
-        """Return the mappings once none is being deleted: Chalice and Terraform take such a one for alive."""
+        """Return the mappings, once none is being deleted: Chalice and Terraform would take that one for alive."""
         pages = self.client("lambda").get_paginator("list_event_source_mappings")
         for _ in range(_MAX_POLLS):
             mappings = [

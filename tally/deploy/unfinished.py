@@ -1,4 +1,4 @@
-"""A deployment that was cut short: the mark that it leaves, and what it made that Terraform's state does not know.
+"""A deployment that was cut short: its mark, and the resources that Terraform's state does not know.
 
 Terraform saves what it has made at intervals. What a killed one was making exists in AWS and in no state: the
 next apply would fail because it exists. It is imported, if nothing older has its name.
@@ -49,14 +49,14 @@ class Orphan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A file that is there from a deployment's first change to its end; it outlives a kill."""
+    """A file that exists from a deployment's first change to its end, and survives a kill."""
 
     path: Path
     account: Account
     clock: Clock
 
     def began(self) -> datetime | None:
-        """Return when the earliest deployment began that has not ended, into this account; None if all have."""
+        """Return when the earliest unfinished deployment into this account began; None if there is none."""
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             here = (found["account"], found["region"]) == (self.account.id, self.account.region)
@@ -66,7 +66,7 @@ class Mark:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Have the mark while the block runs, and keep it if that fails."""
+        """Keep the mark while the block runs, and also afterwards if the block fails."""
         began = self.began() or self.clock()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"began": began.isoformat(), "account": self.account.id, "region": self.account.region}
@@ -79,17 +79,17 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finder:
-    """Looks for what a stage has in AWS under the names that Terraform plans."""
+    """Looks in AWS for resources under the names that Terraform plans."""
 
     client: Callable[[str], Any]
 
     @classmethod
     def of(cls, stage: Stage) -> Self:
-        """Return the finder of a stage that its clients reach."""
+        """Return the finder of the stage that these clients reach."""
         return cls(client=stage.client)
 
     def orphans(self, planned: Iterable[Resource]) -> list[Orphan]:
-        """Return which of the resources that are to be created exist; AWS is only read."""
+        """Return the resources that are to be created and exist already; AWS is only read."""
         return [orphan for resource in planned if (orphan := self._find(resource))]
 
     def _find(self, resource: Resource) -> Orphan | None:
@@ -108,7 +108,7 @@ class Finder:
 
 
 def require_ours(orphans: Iterable[Orphan], began: datetime | None) -> None:
-    """Raise when something is older than the deployment that was cut short: another state may own it."""
+    """Raise OperatorError if a resource is older than the interrupted deployment: another state may own it."""
     if began is None:
         return
     older = [one for one in orphans if one.created and one.created < began - _CLOCK_SKEW]
@@ -123,7 +123,7 @@ def require_ours(orphans: Iterable[Orphan], began: datetime | None) -> None:
 
 @contextlib.contextmanager
 def imports(infra: Path, orphans: Iterable[Orphan]) -> Iterator[None]:
-    """Have Terraform import what was found, in the plans of the block; a written plan needs the file no more."""
+    """Add import blocks for these resources to the plans of the block; a written plan no longer needs the file."""
     file = infra / IMPORTS
     blocks = [{"to": one.address, "id": one.identifier} for one in orphans]
     if blocks:

@@ -1,4 +1,4 @@
-"""Examining a stage without changing it: what is configured, allowed and waiting. ``examine`` does all of it."""
+"""Examine a stage without changing it: configuration, rights and waiting messages. ``examine`` does all of it."""
 
 from tally.doctor.examination import GROUPS, Group, examine
 from tally.doctor.finding import Finding, State, worst

@@ -1,4 +1,4 @@
-"""Whose account this is, and whether its quotas are enough for the stage."""
+"""Checks of the account: that it is the stage's own, and that its quotas suffice."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ def credentials(patient: Patient) -> Iterator[Finding]:
 
 
 def quotas(patient: Patient) -> Iterator[Finding]:
-    """Compare what the mappings may run at once with what the account has."""
+    """Compare the concurrency that the mappings may use with that of the account."""
     limit = patient.clients["lambda"].get_account_settings()["AccountLimit"]
     free = int(limit["UnreservedConcurrentExecutions"])
     queues = [mapping for mapping in patient.expected.mappings if mapping.stream is None]
@@ -47,7 +47,7 @@ def quotas(patient: Patient) -> Iterator[Finding]:
 
 
 def expectation(why: str) -> Finding:
-    """Return that nothing is known of what the stage should be like."""
+    """Return that Terraform's output ``expected`` is missing."""
     return unknown(
         "account.expectation",
         "Terraform",

@@ -1,4 +1,4 @@
-"""Whether somebody hears of it: alarms, their topic and its subscribers."""
+"""Checks of the alarms, their topic and its subscribers."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _UNCONFIRMED = "PendingConfirmation"
 
 
 def subscribers(patient: Patient) -> Iterator[Finding]:
-    """Check that the topic of the alarms reaches somebody."""
+    """Check that the alarms' topic has subscribers."""
     topic = patient.expected.alarm_topic_arn
     if topic is None:
         yield skipped("alarms.subscriber", f"tally-{patient.stage}", "the stage has no alarms (alarms = false)")
@@ -41,7 +41,7 @@ def subscribers(patient: Patient) -> Iterator[Finding]:
 
 
 def alarms(patient: Patient) -> Iterator[Finding]:
-    """Check that every alarm publishes to the topic, and say which alarms there are now."""
+    """Check that every alarm publishes to the topic, and list the alarms that ring now."""
     topic, prefix = patient.expected.alarm_topic_arn, f"tally-{patient.stage}"
     if topic is None:
         return

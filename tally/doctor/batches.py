@@ -1,4 +1,4 @@
-"""Batches that stand still."""
+"""A check for batches that stand still."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ MAX_BATCHES = 100
 
 
 def standing(patient: Patient) -> Iterator[Finding]:
-    """Say which open batches do not move, by what reconcile has noted of them."""
+    """Return the open batches that do not move, by the notes of ``reconcile``."""
     table = Table(dynamodb=patient.clients["dynamodb"], name=patient.expected.table_name, retry=Retry())
     keys = table.newest(Listing.OPEN)
     batches = [Batch.from_item(item) for item in table.get_all(keys[-MAX_BATCHES:]) if is_known(item)]

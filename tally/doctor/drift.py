@@ -1,4 +1,4 @@
-"""What Terraform would change: slow, so only asked for by name."""
+"""The changes that Terraform would make: a slow check, made only on request."""
 
 import tempfile
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The examination of a stage: every check, each by itself, so that one that cannot be made hides no other."""
+"""Examine a stage: every check runs by itself, so that a check that fails to run hides no other."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ _DENIED = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A check with the name that it goes by when it cannot be made."""
+    """A check, and the name to report it under if it cannot be made."""
 
     name: str
     check: Check
@@ -62,7 +62,7 @@ def examine(
     packages: Callable[[], Collection[str]] = tuple,
     progress: Callable[[int], None] = lambda _done: None,
 ) -> list[Finding]:
-    """Return what every check finds, in the order of ``GROUPS``; changes nothing.
+    """Return the findings of every check, in the order of ``GROUPS``; changes nothing.
 
     Never raises what AWS answers: a check that cannot be made is a finding of its own. Credentials of another account
     end the examination, for all else would be about another stage. ``progress`` is told of every check that ended.
@@ -86,7 +86,7 @@ def examine(
 
 
 def run_all(groups: Sequence[Group], patient: Patient, progress: Callable[[int], None]) -> list[Finding]:
-    """Return what groups of checks find, in their order; they run at the same time."""
+    """Return the findings of groups of checks, in their order; they run at the same time."""
 
     def one(group: Group) -> list[Finding]:
         try:
@@ -99,7 +99,7 @@ def run_all(groups: Sequence[Group], patient: Patient, progress: Callable[[int],
 
 
 def run(group: Group, patient: Patient) -> list[Finding]:
-    """Return what a group of checks finds; what it found before it could not go on stays."""
+    """Return the findings of a group; those made before an error stay."""
     return list(_guarded(group, patient))
 
 

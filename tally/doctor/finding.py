@@ -1,4 +1,4 @@
-"""What an examination finds: one line for each check, and what to do."""
+"""Findings of an examination: one line for each check, and what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,33 +44,33 @@ class Finding:
         }
 
     def __str__(self) -> str:
-        """Return the line that people read, without its state."""
+        """Return the line for people, without its state."""
         action = f" -> {self.action}" if self.action else ""
         return f"{self.check}: {self.subject}: {self.saw}{action}"
 
 
 def ok(check: str, subject: str, saw: str) -> Finding:
-    """Return that a check found what it should."""
+    """Return a check that passed."""
     return Finding(check=check, subject=subject, state=State.OK, saw=saw)
 
 
 def skipped(check: str, subject: str, why: str) -> Finding:
-    """Return that there is nothing to check."""
+    """Return a check that had nothing to check."""
     return Finding(check=check, subject=subject, state=State.SKIPPED, saw=why)
 
 
 def unknown(check: str, subject: str, why: str, action: str) -> Finding:
-    """Return that a check could not be made."""
+    """Return a check that could not be made."""
     return Finding(check=check, subject=subject, state=State.UNKNOWN, saw=why, action=action)
 
 
 def warning(check: str, subject: str, saw: str, action: str) -> Finding:
-    """Return what somebody should look at."""
+    """Return a check after which somebody should look."""
     return Finding(check=check, subject=subject, state=State.WARNING, saw=saw, action=action)
 
 
 def failed(check: str, subject: str, saw: str, action: str) -> Finding:
-    """Return what has to be repaired."""
+    """Return a check that failed."""
     return Finding(check=check, subject=subject, state=State.FAILED, saw=saw, action=action)
 
 

@@ -1,4 +1,4 @@
-"""The functions: whether they are there, set as they should be, and all of one package."""
+"""Checks of the functions: that they exist, are configured as planned, and are all of one package."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from tally.doctor.patient import Patient
 
 
 def configuration(patient: Patient) -> Iterator[Finding]:
-    """Compare every function with what Terraform says, and the functions with one another."""
+    """Compare every function with Terraform's output, and the functions with one another."""
     found: dict[str, Mapping[str, Any]] = {}
     for handler, wanted in patient.expected.functions.items():
         name = patient.function(handler)
@@ -43,7 +43,7 @@ def configuration(patient: Patient) -> Iterator[Finding]:
 
 
 def _package(patient: Patient, found: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """Compare the functions' packages with one another, and with what Chalice left on this machine."""
+    """Compare the functions' packages with one another, and with Chalice's package on this machine."""
     for check, attribute in (("function.runtime", "Runtime"), ("function.package", "CodeSha256")):
         values = sorted({str(live.get(attribute)) for live in found.values()})
         if len(values) > 1:
@@ -67,7 +67,7 @@ def _package(patient: Patient, found: Mapping[str, Mapping[str, Any]]) -> Iterat
 
 
 def packages(app: Path) -> set[str]:
-    """Return the digests of the packages that Chalice left in the folder of the app, as Lambda writes them."""
+    """Return the digests of Chalice's packages in the folder of the app, in Lambda's form."""
     found = app.glob(".chalice/deployments/*.zip")
     return {base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode() for path in found}
 

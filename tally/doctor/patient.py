@@ -1,4 +1,4 @@
-"""What every check is given: the stage, what it should be like, clients to ask with."""
+"""The input of every check: the stage, its expected state, and clients."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ SERVICES = ("sts", "lambda", "s3", "events", "sqs", "dynamodb", "sns", "cloudwat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """A stage under examination; ``clients`` are made before, for a session must not make them in several threads."""
+    """A stage under examination; ``clients`` are made before, because a session is not safe in several threads."""
 
     stage: str
     local: bool
@@ -27,17 +27,17 @@ class Patient:
 
     @property
     def place(self) -> Place:
-        """Where the stage is, and what its functions are called."""
+        """The account and region of the stage, and the names of its functions."""
         return Place(stage=self.stage, account=self.expected.account_id, region=self.expected.region)
 
     @property
     def deploy(self) -> str:
-        """The command that sets right what Terraform and Chalice set."""
+        """The command that restores the settings of Terraform and Chalice."""
         return f"tally {'up' if self.local else 'deploy'} --stage {self.stage}"
 
     @property
     def apply(self) -> str:
-        """How to have Terraform set right what it owns and something else has changed.
+        """How to let Terraform restore settings that something else has changed.
 
         `tally up` does nothing while neither sources nor variables have changed.
         """
@@ -48,7 +48,7 @@ class Patient:
         return self.clock()
 
     def function(self, handler: str) -> str:
-        """Return what the function of a handler is called."""
+        """Return the name of a handler's function."""
         return self.place.prefix + handler
 
 

@@ -1,4 +1,4 @@
-"""The queues: whether what fails is kept, whether a message comes back too early, and what waits."""
+"""Checks of the queues: dead-letter queues, visibility timeouts, and waiting messages."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tally.stages.expected import Queue
 
 
 def redrive(patient: Patient) -> Iterator[Finding]:
-    """Check that every queue is there and hands what fails to its dead-letter queue."""
+    """Check that every queue exists and sends what fails to its dead-letter queue."""
     for queue in patient.expected.queues.values():
         yield from _redrive(patient, queue)
 
@@ -50,7 +50,7 @@ def _redrive(patient: Patient, queue: Queue) -> Iterator[Finding]:
 
 
 def backlog(patient: Patient) -> Iterator[Finding]:
-    """Say what waits in the queues, and for how long where AWS measures it."""
+    """Report the messages that wait in the queues, and for how long where AWS measures it."""
     for queue in patient.expected.queues.values():
         name = name_of(queue.url)
         found = attributes(patient.clients["sqs"], queue.url)
@@ -70,7 +70,7 @@ def backlog(patient: Patient) -> Iterator[Finding]:
 
 
 def dead_letters(patient: Patient) -> Iterator[Finding]:
-    """Say where something waits that could not be done."""
+    """Report the queues that have dead letters."""
     for queue in dead_queues(patient.expected):
         yield from _letters(patient, queue.url, queue.section)
 

@@ -1,4 +1,4 @@
-"""What the functions' roles allow, as IAM itself evaluates it: policies, boundary and all."""
+"""Checks of the rights of the functions' roles, as IAM itself evaluates them with policies and boundary."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -38,7 +38,7 @@ _Condition = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def _by_resource(patient: Patient, function: Function) -> dict[tuple[str, _Condition], list[str]]:
-    """Return the actions on each resource, for one simulation takes several actions; none twice."""
+    """Return the actions on each resource, each action once; one simulation takes several actions."""
     grouped: dict[tuple[str, _Condition], dict[str, None]] = {}
     for statement in function.statements:
         if patient.local and statement.condition:
@@ -53,7 +53,7 @@ def _condition(statement: Statement) -> _Condition:
 
 
 def _denied(patient: Patient, role_arn: str, resource: str, condition: _Condition, actions: list[str]) -> list[str]:
-    """Return those of the actions that IAM does not allow."""
+    """Return the actions that IAM denies."""
     request: dict[str, Any] = {
         "PolicySourceArn": role_arn,
         "ActionNames": actions,

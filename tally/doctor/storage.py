@@ -1,4 +1,4 @@
-"""The inbox, the table and its stream."""
+"""Checks of the inbox, the table and its stream."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,7 +14,7 @@ _VIEW = "NEW_AND_OLD_IMAGES"
 
 
 def versioning(patient: Patient) -> Iterator[Finding]:
-    """Check that a batch can read its own version of an object."""
+    """Check that the inbox keeps versions, so that a batch can read its own."""
     bucket = patient.expected.inbox_bucket
     status = patient.clients["s3"].get_bucket_versioning(Bucket=bucket).get("Status") or "off"
     if status != "Enabled":
@@ -29,7 +29,7 @@ def versioning(patient: Patient) -> Iterator[Finding]:
 
 
 def encryption(patient: Patient) -> Iterator[Finding]:
-    """Check that the inbox says how it is encrypted."""
+    """Check that the inbox has a setting for encryption."""
     bucket, s3 = patient.expected.inbox_bucket, patient.clients["s3"]
     try:
         rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -61,7 +61,7 @@ def public_access(patient: Patient) -> Iterator[Finding]:
 
 
 def table(patient: Patient) -> Iterator[Finding]:
-    """Check that the table is there, and that its stream is the one that the functions read."""
+    """Check that the table exists, and that the functions read its present stream."""
     expected = patient.expected
     found = patient.clients["dynamodb"].describe_table(TableName=expected.table_name)["Table"]
     status = found["TableStatus"]
@@ -96,7 +96,7 @@ def table(patient: Patient) -> Iterator[Finding]:
 
 
 def expiry(patient: Patient) -> Iterator[Finding]:
-    """Check that old items go by themselves."""
+    """Check that old items expire."""
     name = patient.expected.table_name
     ttl = patient.clients["dynamodb"].describe_time_to_live(TableName=name)["TimeToLiveDescription"]
     if ttl.get("TimeToLiveStatus") not in {"ENABLED", "ENABLING"}:
@@ -107,7 +107,7 @@ def expiry(patient: Patient) -> Iterator[Finding]:
 
 
 def results_table(patient: Patient) -> Iterator[Finding]:
-    """Check that the table of results by key is there, where the stage has one."""
+    """Check that the results table exists, if the stage should have one."""
     name = patient.expected.results_table_name
     if not name:
         return

@@ -1,4 +1,4 @@
-"""What starts the functions: event source mappings, the inbox's notification, the schedule."""
+"""Checks of the triggers: event source mappings, the inbox's notification, the schedule."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _NOTIFIED = ("s3:ObjectCreated:*",)
 
 
 def mappings(patient: Patient) -> Iterator[Finding]:
-    """Compare every event source mapping with what Terraform and the handlers count on."""
+    """Compare every event source mapping with Terraform's output and with the needs of the handlers."""
     pages = patient.clients["lambda"].get_paginator("list_event_source_mappings").paginate()
     live: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for mapping in (found for page in pages for found in page["EventSourceMappings"]):
@@ -67,7 +67,7 @@ _TUNING = {"batch_size", "window", "concurrency", "parallelization"}
 
 
 def _settings(wanted: expected.Mapping, mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what a mapping has: the name of the check, the value that it should have, and its own."""
+    """Yield the settings of a mapping: the name of the check, the expected value, and the present one."""
     yield "batch_size", wanted.batch_size, mapping.get("BatchSize")
     yield "window", wanted.window_seconds, mapping.get("MaximumBatchingWindowInSeconds") or 0
     filters = [found["Pattern"] for found in (mapping.get("FilterCriteria") or {}).get("Filters", [])]
@@ -150,7 +150,7 @@ def _patterns(filters: list[str]) -> list[str]:
 
 
 def _short(arn: str) -> str:
-    """Return what people call the source of a mapping."""
+    """Return the short name of a mapping's source."""
     return "stream of " + arn.split("/")[1] if "/stream/" in arn else arn.rpartition(":")[2]
 
 

@@ -1,1 +1,1 @@
-"""A job drafted from a file: what the file looks like, what its columns hold, and the modules that say it."""
+"""A job drafted from a file: the file's layout, its columns, and the source of the job."""

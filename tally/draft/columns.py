@@ -1,4 +1,4 @@
-"""What a column holds: what was seen of it, and the type that takes all of that."""
+"""A column's values in summary, and the type that takes all of them."""
 
 import re
 from collections import Counter
@@ -31,7 +31,7 @@ _MIN_COUNTRIES = 10
 
 @dataclass(slots=True)
 class Observed:
-    """What was seen of a column, in bounded memory however many its cells."""
+    """The values seen in a column, in bounded memory."""
 
     cells: int = 0
     empty: int = 0
@@ -44,7 +44,7 @@ class Observed:
     """The hashes of the values while none came twice."""
 
     def add(self, values: Sequence[str]) -> None:
-        """See cells of a CSV file, clean."""
+        """Add clean cells of a CSV file."""
         counts = Counter(values)
         self.cells += len(values)
         self.empty += counts.pop("", 0)
@@ -56,7 +56,7 @@ class Observed:
                 self._see(Kind.TEXT if settled else kind_of_text(value), value, count)
 
     def add_json(self, values: Iterable[Any]) -> None:
-        """See values of JSON; null is nothing, and so is a field that is not there, which the caller passes as None."""
+        """Add JSON values; null counts as empty, and so does a missing field, which the caller passes as None."""
         for value in values:
             self.cells += 1
             if value is None:
@@ -88,7 +88,7 @@ class Observed:
                 self.distinct.add(seen)
 
     def nothing(self) -> frozenset[str]:
-        """Return the tokens that mean nothing by what this column holds."""
+        """Return the tokens that mean nothing in this column."""
         found = frozenset(self.tokens)
         if not self.kinds or _is_text(self):
             if self.kinds and _are_countries(self):
@@ -99,7 +99,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Type:
-    """The type of a column as it is written, without None; what was not sure; and values of a made-up row."""
+    """The type of a column as it is written, without None; its doubts; and values for a made-up row."""
 
     annotation: str
     nullable: bool
@@ -123,7 +123,7 @@ _EXAMPLES: dict[Kind, Any] = {
 
 
 def type_of(seen: Observed, nulls: frozenset[str], attribute: str, *, whole: bool, is_json: bool = False) -> Type:
-    """Return the type that takes all that was seen; careful where a tighter one might refuse what was not."""
+    """Return the type that takes every value seen; a wide one where a narrow one might refuse other values."""
     missing = seen.empty + sum(count for token, count in seen.tokens.items() if token in nulls)
     words = {token: count for token, count in seen.tokens.items() if token not in nulls}
     kinds = Counter(seen.kinds)
@@ -150,7 +150,7 @@ def type_of(seen: Observed, nulls: frozenset[str], attribute: str, *, whole: boo
 
 
 def quoted(text: str) -> str:
-    """Return a text as the formatter writes it: in double quotes unless it has more of these than of the others."""
+    """Return a string literal as the formatter writes it: in double quotes unless the text has more of those."""
     written = "".join(
         f"\\{character}" if character == "\\" else character if character.isprintable() else _escaped(character)
         for character in text
@@ -183,12 +183,12 @@ def _is_text(seen: Observed) -> bool:
 
 
 def _are_countries(seen: Observed) -> bool:
-    """Tell codes of two capitals, among which NA is Namibia."""
+    """Tell whether texts are country codes of two capitals, among which NA is Namibia."""
     return len(seen.texts) >= _MIN_COUNTRIES and all(_COUNTRY.fullmatch(text) for text in seen.texts)
 
 
 def _choices(seen: Observed, words: dict[str, int], kinds: Counter[Kind], *, whole: bool) -> list[str]:
-    """Return the values of a column of text that has few of them in many rows; empty otherwise."""
+    """Return the values of a text column that has few of them in many rows; empty otherwise."""
     if seen.choices is None or {kind for kind, count in kinds.items() if count} != {Kind.TEXT}:
         return []
     counts = Counter(seen.choices) + Counter(words)
@@ -216,7 +216,7 @@ def _doubts(seen: Observed, kinds: Counter[Kind], kind: Kind, attribute: str) ->
 
 
 def _mixed(seen: Observed, kinds: Counter[Kind]) -> str:
-    """Say what most values are, where a few are something else."""
+    """Return the kind of most values, where a few are of another kind."""
     typed = {kind: count for kind, count in kinds.items() if count and kind is not Kind.TEXT}
     if sum(typed.values()) < kinds.total() * _MOST:
         return ""

@@ -1,4 +1,4 @@
-"""A job drafted from a file: its columns, how the file is written, and what nothing in the file could tell."""
+"""A job drafted from a file: its columns, its layout and encoding, and the doubts that the file leaves."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is to be written of a job. ``doubts`` are about the whole file; a column has its own."""
+    """The content of a job. ``doubts`` are about the whole file; a column has its own."""
 
     job: str
     path: Path
@@ -62,7 +62,7 @@ class Draft:
 
     @property
     def is_csv(self) -> bool:
-        """Tell the two formats."""
+        """Tell whether the file is CSV, not JSON lines."""
         return isinstance(self.layout, Csv)
 
     @property
@@ -74,7 +74,7 @@ class Draft:
 def draft(
     job: str, path: Path, *, whole_bytes: int = WHOLE_BYTES, show: Callable[[str], None] = lambda _progress: None
 ) -> Draft:
-    """Draft a job from a file; raises OperatorError for a file of which none can be made."""
+    """Draft a job from a file; raises OperatorError for a file that no job can take."""
     sample = take(path, whole_bytes=whole_bytes)
     encoding = detect(sample)
     texts = (encoding.lines(piece) for piece in sample.pieces)
@@ -98,7 +98,7 @@ def draft(
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was seen of each column, by position; the names; rows, and records that do not fit."""
+    """The values of each column by position, the columns' names, and the numbers of rows and of odd records."""
 
     seen: list[Observed]
     header: tuple[str, ...]
@@ -144,7 +144,7 @@ def _csv(found: Csv, head: bytes, rest: Iterator[bytes], show: Callable[[str], N
 
 
 def _records(text: bytes, delimiter: str) -> Iterator[list[list[str]]]:
-    """Read the cells of every record as the pipeline does, some thousand records at a time."""
+    """Yield the cells of every record as the pipeline reads them, some thousand records at a time."""
     found = Layout(delimiter=delimiter)
     for piece in ranges([text], found, max_rows=_RANGE_ROWS, max_bytes=_RANGE_BYTES):
         if piece.unreadable:
@@ -176,7 +176,7 @@ def _json_lines(head: bytes, rest: Iterator[bytes], show: Callable[[str], None])
 def _see_objects(
     seen: dict[str, Observed], spelled: dict[str, str], objects: Sequence[dict[str, Any]], before: int
 ) -> int:
-    """See objects by the names of their fields; those that the pipeline takes for one are one, as first spelled."""
+    """Add objects by the names of their fields; names that the pipeline takes for one are one column."""
     found = [{compared(name): (name, value) for name, value in each.items()} for each in objects]
     for key, (name, _) in (item for each in found for item in each.items()):
         if key not in seen:

@@ -1,4 +1,4 @@
-"""How the characters of a file are encoded, and its lines in UTF-8."""
+"""The encoding of a file, and its lines in UTF-8."""
 
 import codecs
 import re
@@ -34,7 +34,7 @@ _AS_LIKELY = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """The name for ENCODING, empty for UTF-8, and what is not sure of it."""
+    """The name for ENCODING, empty for UTF-8, and the doubts about it."""
 
     name: str = ""
     doubts: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Encoding:
     """Of UTF-16 with a mark, which is in the first piece only."""
 
     def lines(self, piece: Piece) -> bytes:
-        """Return the whole lines of a piece in UTF-8; what cannot be decoded stays as the pipeline would see it."""
+        """Return the whole lines of a piece in UTF-8; undecodable bytes stay as the pipeline would see them."""
         data = piece.data
         if not self.name:
             if piece.first and piece.last:
@@ -61,7 +61,7 @@ class Encoding:
 
 
 def detect(sample: Sample) -> Encoding:
-    """Tell the encoding of a sample; raises OperatorError for one that no job takes."""
+    """Return the encoding of a sample; raises OperatorError for one that no job takes."""
     head = sample.head
     mark = next((name for mark, name in _MARKS if head.startswith(mark)), "")
     if mark == "utf-32":
@@ -80,7 +80,7 @@ def detect(sample: Sample) -> Encoding:
 
 
 def _not_utf_8(sample: Sample) -> tuple[list[bytes], int]:
-    """Return the lines that are no UTF-8, and how many lines have UTF-8 beyond ASCII."""
+    """Return the lines that are not UTF-8, and the number of lines with UTF-8 beyond ASCII."""
     bad: list[bytes] = []
     good = 0
     for piece in sample.pieces:
@@ -103,7 +103,7 @@ def _whole_lines(piece: Piece) -> Iterator[bytes]:
 
 
 def _guess(sample: Sample, bad: list[bytes]) -> Encoding:
-    """Guess an encoding by the lines that are not UTF-8: where letters beyond ASCII stand alone, it is a Latin one."""
+    """Guess the encoding of lines that are not UTF-8: letters beyond ASCII that stand alone mean a Latin one."""
     asked = b"\n".join(bad)[:_ASKED_BYTES]
     high = sum(byte > _LAST_OF_ASCII for byte in asked)
     if sum(map(len, _RUN.findall(asked))) > high * _MOST:
@@ -137,7 +137,7 @@ def _latin(data: bytes) -> str:
 
 
 def _odd_characters(text: str) -> int:
-    """Count what is in no word: a capital behind a small letter, a sign between letters."""
+    """Count characters that make a word odd: a capital after a small letter, a sign between letters."""
     return sum(
         (here.isupper() and before.islower()) or (not here.isalpha() and before.isalpha() and after.isalpha())
         for before, here, after in zip(f" {text}", text, f"{text[1:]} ", strict=False)

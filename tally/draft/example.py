@@ -12,7 +12,7 @@ _LINE_CHARACTERS = 120
 
 
 def lines_of(draft: Draft) -> list[str]:
-    """Return a made-up file: the header, if files of the job have one, a row of all columns, a row with the fewest.
+    """Return a made-up file: the header, if the job's files have one, a row of all columns, a row with the fewest.
 
     No value of the file itself is in it, but for the choices that are in the job's types anyway.
     """
@@ -62,7 +62,7 @@ def _cell(value: Any) -> str:
 
 
 def _joined(cells: list[str], delimiter: str) -> str:
-    """Return a line of CSV; a cell is quoted where it has to be, and so is a single empty one, which is no line."""
+    """Return a line of CSV; cells are quoted where needed, and so is a single empty cell, which would be no line."""
     if cells == [""]:
         return '""'
     return delimiter.join(
@@ -71,7 +71,7 @@ def _joined(cells: list[str], delimiter: str) -> str:
 
 
 def _escaped(line: str) -> str:
-    """Return a line as it stands between triple quotes: nothing in it ends them, and no white space ends it."""
+    """Return a line for use between triple quotes: no quote in it ends them, and it ends in no white space."""
     written = "".join(
         character
         if character.isprintable() and character != "\\"

@@ -1,4 +1,4 @@
-"""The files of a drafted job: where they lie, what may be called so, and writing them without harm to others."""
+"""The files of a drafted job: their paths, allowed names, and writing them without harm to other jobs."""
 
 import keyword
 import re
@@ -55,7 +55,7 @@ class Files:
             raise _refused(f"No job can be drafted from {draft.path}: {error}.") from error
 
     def write(self) -> None:
-        """Write both, in place of what is there."""
+        """Write both files, in place of those that exist."""
         for path, text in ((self.module, self.module_source), (self.test, self.test_source)):
             target = self.repo / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ class Files:
 
 
 def require_name(job: str, repo: Path, *, force: bool) -> None:
-    """Raise OperatorError for what no job can be called, and for one that exists unless ``force``."""
+    """Raise OperatorError for a name that no job can have, and for an existing job unless ``force``."""
     if not _NAME.fullmatch(job) or len(job) > _MAX_NAME_CHARACTERS:
         wanted = re.sub("[^A-Za-z0-9_]+", "_", job).strip("_0123456789")[:_MAX_NAME_CHARACTERS]
         hint = f", for example `{wanted}`" if wanted else ""

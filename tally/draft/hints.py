@@ -1,4 +1,4 @@
-"""What a column of text may be: advice for values that no type takes as they are written."""
+"""Hints for a column of text: advice for values that no type takes as they are written."""
 
 import re
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _WRITTEN = (
 
 
 def hint_of(texts: Sequence[str], attribute: str) -> str:
-    """Return what a column may be, by some of its texts, and how ``process`` gets at it; empty if nothing fits all."""
+    """Return a hint on a column from some of its texts, for use in ``process``; empty if no hint fits all."""
     if not texts or any(len(text) > _MAX_DATE_CHARACTERS for text in texts):
         return ""
     dates = [match for text in texts if (match := _SLASHED.fullmatch(text))]

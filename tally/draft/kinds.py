@@ -1,4 +1,4 @@
-"""What a single cell, or a single value of JSON, is."""
+"""The kind of a single cell, or of a single JSON value."""
 
 import datetime as dt
 import re
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Kind(StrEnum):
-    """A kind of value; where a type of Python stands for it, its name in the module that is written."""
+    """A kind of value; where a Python type stands for it, the value is the type's name in the job's module."""
 
     INT = "int"
     FLOAT = "float"
@@ -45,7 +45,7 @@ _BOOLS = frozenset({"true", "false"})
 
 
 def kind_of_text(value: str) -> Kind:
-    """Return the narrowest kind of a cell that is not empty; msgspec has the last word, as in the pipeline."""
+    """Return the narrowest kind of a non-empty cell; msgspec decides, as in the pipeline."""
     start = value[:1]
     if start in "0123456789+-." and value.isascii():
         if _NUMBER.fullmatch(value):
@@ -74,7 +74,7 @@ def _kind_of_number(value: str) -> Kind:
 
 
 def kind_of_json(value: Any) -> Kind:
-    """Return the kind of a value of JSON that is not null; a text is a date where msgspec takes it for one."""
+    """Return the kind of a JSON value other than null; a text is a date if msgspec takes it for one."""
     if isinstance(value, bool):
         return Kind.BOOL
     if isinstance(value, int):

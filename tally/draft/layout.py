@@ -1,4 +1,4 @@
-"""How a file is laid out: CSV with which delimiter and which header, or JSON lines."""
+"""The layout of a file: CSV with a delimiter and a header, or JSON lines."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _MIN_STEPS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Csv:
-    """A CSV file; ``names`` of its columns are those of its header, as the pipeline cleans it, if it has one."""
+    """A CSV file; ``names`` are those of its header, as the pipeline cleans it, if it has one."""
 
     delimiter: str
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class JsonLines:
 
 
 def find(path: Path, text: str) -> Csv | JsonLines:
-    """Tell the layout from the whole lines of a file's head; raises OperatorError for one that no job can take."""
+    """Return the layout of a file from the whole lines of its head; raises OperatorError if no job can take it."""
     if _is_json(path, text):
         return JsonLines()
     text = text.lstrip("\ufeff")
@@ -68,7 +68,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
 
 
 def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[str]], width: int) -> Csv:
-    """Return the layout of a file whose line 1 has other columns than its rows; raises where none is safe.
+    """Return the layout of a file whose line 1 is not as wide as its rows; raises OperatorError if none is safe.
 
     It is where the names go into HEADER: the lines that have other columns are rejected, and nothing else is.
     """
@@ -105,7 +105,7 @@ def _columns(count: int) -> str:
 
 
 def _is_json(path: Path, text: str) -> bool:
-    """Tell JSON lines; raises for JSON that is something else."""
+    """Tell whether the lines are JSON; raises OperatorError for JSON in another form."""
     start = text.lstrip("\ufeff \t\r\n")
     line = start.split("\n", 1)[0]
     if start[:1] not in {"{", "["}:
@@ -127,7 +127,7 @@ def _is_json(path: Path, text: str) -> bool:
 
 
 def _records(text: str, delimiter: str, limit: int) -> Iterator[tuple[str, ...]]:
-    """Read records that are not blank, clean; one that a quote leaves open is none."""
+    """Return records that are not blank, clean; without one that a quote leaves open."""
     for record in islice((one for one in read_records(text, delimiter) if one.cells), limit):
         if not record.unclosed:
             yield tuple(clean(cell) for cell in record.cells)
@@ -139,7 +139,7 @@ def _usual(widths: Counter[int]) -> int:
 
 
 def _delimiter(text: str) -> str:
-    """Return what parts cells: the delimiter that gives most records the same number of sensible cells."""
+    """Return the delimiter that gives the most records the same number of sensible cells."""
     scores = {delimiter: _score(text, delimiter) for delimiter in DELIMITERS if delimiter in text}
     if any(scores.values()):
         return max(scores, key=lambda delimiter: scores[delimiter])
@@ -148,7 +148,7 @@ def _delimiter(text: str) -> str:
 
 
 def _score(text: str, delimiter: str) -> float:
-    """Return how well a delimiter parts records, by how many have the usual width and how many cells make sense."""
+    """Return the quality of a delimiter: how many records have the usual width, and how many cells make sense."""
     records = list(_records(text, delimiter, _LOOKED_AT))
     if not records:
         return 0.0
@@ -168,12 +168,12 @@ def _score(text: str, delimiter: str) -> float:
 
 
 def _is_sensible(cell: str) -> bool:
-    """Tell a cell that has nothing in it that could part cells, as a number with a decimal comma has not."""
+    """Tell whether a cell has no delimiter in it; the comma of a decimal number is none."""
     return not any(mark in cell for mark in _COMMON) or _DECIMAL_COMMA.fullmatch(cell) is not None
 
 
 def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
-    """Tell whether the first record is a header; None if nothing tells."""
+    """Tell whether the first record is a header; None if undecided."""
     if not rows:
         return True
     votes = 0
@@ -194,14 +194,14 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
 
 
 def _is_series(cells: Sequence[str]) -> bool:
-    """Tell a header of years that follow each other."""
+    """Tell whether a header is a series of consecutive years."""
     years = [int(cell) for cell in cells if _YEAR.fullmatch(cell)]
     steps = {after - before for before, after in pairwise(years)}
     return len(years) >= _MIN_STEPS and len(steps) == 1 and 0 not in steps
 
 
 def objects_of(text: str) -> Iterator[dict[str, Any] | None]:
-    """Read every line that is not blank as a JSON object; None for one that is none."""
+    """Return every line that is not blank as a JSON object; None for a line that is not an object."""
     for line in text.split("\n"):
         if not line.strip():
             continue

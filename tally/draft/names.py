@@ -1,4 +1,4 @@
-"""Names of fields for the headers of a file."""
+"""Names of fields for a file's columns."""
 
 import keyword
 import re
@@ -21,10 +21,10 @@ _SPARE = re.compile(r"[^a-z0-9]+")
 
 
 def found_by(headers: Sequence[str]) -> list[str | None]:
-    """Return the name by which a field finds each header; None for one that no name finds.
+    """Return the name by which a field finds each header; None for a header that no name finds.
 
-    That is the header, with other marks for a double quote and a backslash, which msgspec refuses. The second of
-    several alike has its number. Where a header is written just so, none of them can be told apart.
+    The name is the header, with other marks for a double quote and a backslash, which msgspec refuses. The second of
+    several equal headers has its number. Where another header is spelled like such a name, no name finds them.
     """
     alike = Counter(compared(header) for header in headers)
     seen: Counter[str] = Counter()
@@ -43,12 +43,12 @@ def found_by(headers: Sequence[str]) -> list[str | None]:
 
 
 def alias(found: str, attribute: str) -> str | None:
-    """Return the name to give a field beside its attribute; None where it is found by that."""
+    """Return the name to give to a field beside its attribute; None if the attribute finds the header."""
     return None if compared(found) == attribute else found
 
 
 def attributes(headers: Sequence[str]) -> list[str]:
-    """Return a name for each header, in order: an identifier that hides nothing, no two alike."""
+    """Return an attribute name for each header, in order: a different identifier for each, none that hides another."""
     taken: set[str] = set()
     found = []
     for position, header in enumerate(headers, start=1):

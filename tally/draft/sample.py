@@ -1,4 +1,4 @@
-"""What is read of a file before a job is drafted from it: all of a small one, pieces spread over a large one."""
+"""The sample of a file that a job is drafted from: all of a small file, pieces spread over a large one."""
 
 import codecs
 import gzip
@@ -29,7 +29,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Bytes of a file: ``first`` if its beginning is in them, ``last`` if its end is."""
+    """Bytes of a file: ``first`` if they include its beginning, ``last`` if they include its end."""
 
     data: bytes
     first: bool
@@ -51,7 +51,7 @@ class Sample:
 
 
 def take(path: Path, *, whole_bytes: int = WHOLE_BYTES) -> Sample:
-    """Read a sample of a file, plain or gzip; raises OperatorError for what is empty, unreadable or no text."""
+    """Return a sample of a file, plain or gzip; raises OperatorError if it is empty, unreadable or not text."""
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP
@@ -70,7 +70,7 @@ def take(path: Path, *, whole_bytes: int = WHOLE_BYTES) -> Sample:
 
 
 def lines_of(text: str, *, first: bool, last: bool) -> str:
-    """Return the whole lines of a piece: what is before its first line end, and after its last, may be half a line."""
+    """Return the whole lines of a piece; the parts before its first line end and after its last are left out."""
     begin = 0
     if not first:
         found = _LINE_END.search(text)
@@ -97,7 +97,7 @@ def _spread(file: IO[bytes], whole_bytes: int) -> Iterator[Piece]:
 
 
 def _unpacked(file: IO[bytes], whole_bytes: int) -> Iterator[Piece]:
-    """Return the head of what a gzip file holds, a piece each time that half as much again was read, and the tail."""
+    """Yield the head of a gzip file's content, a piece each time that it grew by half, and the tail."""
     with gzip.GzipFile(fileobj=file) as unpacked:
         head = unpacked.read(whole_bytes)
         read, next_piece = len(head), len(head) * 3 // 2
@@ -113,7 +113,7 @@ def _unpacked(file: IO[bytes], whole_bytes: int) -> Iterator[Piece]:
 
 
 def _binary(head: bytes) -> str:
-    """Tell what is no text by its control characters; UTF-16 has them, too."""
+    """Tell whether bytes are not text, by their control characters, which UTF-16 has too."""
     if unmarked(head):
         return ""
     start = head[:_LOOKED_AT]

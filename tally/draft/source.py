@@ -1,4 +1,4 @@
-"""The module of a job as text: what its files look like, its columns, and a ``process`` to fill in."""
+"""The source of a job's module: its settings for files, its columns, and a ``process`` to fill in."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def module(draft: Draft) -> str:
 
 
 def _like(draft: Draft) -> str:
-    """Name the file, if it has a name that is as good in a sentence."""
+    """Return a phrase with the file's name, if that name is fit for a sentence."""
     return f" like {draft.path.name}" if _PLAIN.fullmatch(draft.path.name) else ""
 
 
@@ -43,7 +43,7 @@ def _imports(draft: Draft) -> str:
 
 
 def _attributes(draft: Draft) -> Iterator[str]:
-    """Return what the job says of its files, each line where it is not the default."""
+    """Return the job's settings for its files, one line for each that is not the default."""
     said = []
     if not draft.is_csv:
         said.append('FORMAT = "jsonl"')
@@ -78,7 +78,7 @@ def _field(column: Column) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a literal, in several pieces if it is long: the formatter takes none apart."""
+    """Return a literal, in several pieces if it is long, because the formatter never splits one."""
     if _width(text) <= _LONGEST_TEXT:
         return quoted(text)
     pieces, piece = [], ""
@@ -91,7 +91,7 @@ def _text(text: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns that a text takes on a line at most: characters of East Asia take two, escapes more."""
+    """Return an upper bound of the columns of a text: East Asian characters take two, escapes more."""
     return sum(
         1 if character.isascii() and character.isprintable() else 2 if character.isprintable() else 10
         for character in text

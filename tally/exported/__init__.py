@@ -1,1 +1,1 @@
-"""Results that were exported: fetching their files, and proving offline that they are whole."""
+"""Exported results: fetch their files, and prove offline that they are whole."""

@@ -1,4 +1,4 @@
-"""Files of corrected rows beside an export: each row that the results say was corrected is in the file they name."""
+"""Files of corrected rows beside an export: every corrected row of the results is in the file that they name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _END = 1 << 62
 
 
 def against_corrections(folder: Path, manifest: Manifest, corrected: Mapping[str, Sequence[int | None]]) -> list[str]:
-    """Return what is wrong with the rows that were corrected: their lines by the file that the results name."""
+    """Return the problems of the corrected rows, whose lines come by the file that the results name."""
     known = {file.name for file in manifest.corrections}
     unknown = sorted(corrected.keys() - known)
     problems = [f"{name}: is not in the manifest, and the results have rows of it" for name in unknown]
@@ -26,7 +26,7 @@ def against_corrections(folder: Path, manifest: Manifest, corrected: Mapping[str
 
 
 def _missing(path: Path, wanted: Sequence[int | None], layout: Layout) -> list[str]:
-    """Return the first line that a file should have and has not; both are in the order of the upload."""
+    """Return the first line that a file lacks; both are in the order of the upload."""
     try:
         there = corrected_lines(path, layout)
         found = 0

@@ -1,4 +1,4 @@
-"""Fetching the files of an export: those that are there already and right are not fetched again."""
+"""Fetch the files of an export; those that are already there, with the right checksum, are kept."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """The files of an export, and where they are: in a folder, or in ``one_file`` without failed.csv."""
+    """The files of an export and their place: a folder, or ``one_file`` without failed.csv."""
 
     manifest: Manifest
     place: Path
@@ -76,7 +76,7 @@ def require_export(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Export:
-    """Return an export that is complete, waiting for it so many seconds; raises OperatorError."""
+    """Return an export that is complete; waits for it at most ``timeout`` seconds, raises OperatorError."""
     until = clock() + timeout
     wanted = attempt or batch.attempt
     while True:
@@ -98,7 +98,7 @@ def require_export(
 
 
 def why_missing(batch: Batch, wanted: int, export: Export | None) -> tuple[str, str]:
-    """Return why the results of an attempt will never be there, or not soon, and what to do; empty if they may be."""
+    """Return the reason why the results of an attempt will not come, or not soon, and a hint; empty if they may."""
     if batch.status is BatchStatus.REJECTED:
         return f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
     if wanted > batch.attempt:
@@ -170,7 +170,7 @@ def digest(path: Path) -> str:
 def fetch_result(  # noqa: PLR0917  what, from where, to where
     s3: "S3Client", bucket: str, export: Export, part: ManifestPart, place: Path, advance: Callable[[int], None]
 ) -> None:
-    """Fetch a file of results; raises OperatorError if it has expired, or is not what the manifest says."""
+    """Fetch a file of results; raises OperatorError if it has expired or differs from the manifest."""
     key = export.prefix + part.name
     try:
         fetch_part(s3, bucket, key, part, place, advance)
@@ -186,7 +186,7 @@ def fetch_part(  # noqa: PLR0917  what, from where, to where
     place: Path,
     advance: Callable[[int], None],
 ) -> None:
-    """Fetch one file; raises OperatorError if it is not what the manifest says, and what S3 answers."""
+    """Fetch one file; raises OperatorError if it differs from the manifest, and AWS's errors."""
     which: dict[str, Any] = {"VersionId": part.version} if part.version else {}
     answer = s3.get_object(Bucket=bucket, Key=key, **which)
     found = hashlib.sha256()
@@ -201,7 +201,7 @@ def fetch_part(  # noqa: PLR0917  what, from where, to where
 
 
 def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True) -> None:
-    """Write a file beside its place and put it there when it is whole and right."""
+    """Write a file beside its place, and move it there once it is complete and has the right checksum."""
     beside = place.with_name(f".{place.name}.part")
     with beside.open("wb") as file:
         for block in blocks:
@@ -217,7 +217,7 @@ def _is_gone(error: ClientError) -> bool:
 
 
 def _gone(error: ClientError, bucket: str, export: Export, key: str) -> Exception:
-    """Return what to raise for a file that cannot be read: that it is gone, if it is."""
+    """Return the error to raise for a file that cannot be read: OperatorError if it no longer exists."""
     if not _is_gone(error):
         return error
     until = f"results were kept until {export.results_expire_at[:10]}" if export.results_expire_at else "it was deleted"

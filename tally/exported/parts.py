@@ -1,4 +1,4 @@
-"""The rows of a part that was fetched, in either form."""
+"""The rows of a fetched part, in either form."""
 
 import csv
 import gzip
@@ -27,7 +27,7 @@ _decode = msgspec.json.Decoder(ResultLine).decode
 
 
 def rows_of(part: Path, columns: Sequence[str]) -> Iterator[ResultLine]:
-    """Return the rows of a part: CSV with these columns, JSON lines if there are none; raises one of ``UNREADABLE``.
+    """Yield the rows of a part: CSV with these columns, JSON lines without; raises one of ``UNREADABLE``.
 
     Of CSV without its results and the cells of the file.
     """

@@ -1,4 +1,4 @@
-"""Sentences about results that were fetched, and about those that were verified."""
+"""Sentences about fetched and about verified results."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tally.output import Output
 
 
 def show_fetched(output: Output, fetched: Fetched) -> None:
-    """Say what was fetched, and how long it stays in the bucket."""
+    """Write the place of the fetched files, and how long they stay in the bucket."""
     manifest = fetched.manifest
     files = "" if fetched.one_file else f" in {fetched.files:,} files"
     output.say(f"{manifest.counts.rows:,} rows{files}: {fetched.place}")
@@ -29,7 +29,7 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
 
 
 def show_verified(output: Output, verified: Verified, source: Path | None) -> None:
-    """Say what is wrong, each problem on a line, or what is proven."""
+    """Write the problems, one per line, or the proof."""
     for problem in verified.problems:
         output.mark("wrong", "red", problem)
     if verified.whole:

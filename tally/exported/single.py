@@ -1,4 +1,4 @@
-"""Results in one file, or down a pipe: the parts one after the other, with one header."""
+"""Results in one file or on stdout: the parts one after the other, with one header."""
 
 import gzip
 import os
@@ -38,14 +38,14 @@ Unpacked = Callable[[], Iterator[Path]]
 
 
 class Target(NamedTuple):
-    """What a file is to have: results in this form, compressed or not."""
+    """The content of an output file: results in this form, compressed or not."""
 
     form: Form
     packed: bool
 
 
 def target_of(place: Path) -> Target | None:
-    """Return what a file's name says that it has; None for a folder."""
+    """Return the content that a file's name asks for; None for a folder."""
     if place.is_dir():
         return None
     name = place.name.lower()
@@ -55,7 +55,7 @@ def target_of(place: Path) -> Target | None:
 
 
 def require_free(place: Path, *, force: bool) -> None:
-    """Raise OperatorError if a file is there that is not to be replaced, or one that is to be a folder."""
+    """Raise OperatorError if a file exists and must not be replaced, or is in the place of a folder."""
     if place == PIPE or place.is_dir() or not place.exists():
         return
     if target_of(place) is None:
@@ -69,7 +69,7 @@ def require_free(place: Path, *, force: bool) -> None:
 
 
 def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, place: Path) -> Fetched:
-    """Fetch results into one file, which is there when it is whole; safe to repeat and to interrupt.
+    """Fetch results into one file, which appears once it is complete; safe to repeat and to interrupt.
 
     Until then its parts are in a hidden folder beside it: those that are there are not fetched again.
     """
@@ -87,7 +87,7 @@ def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, plac
 
 
 def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[bytes] | None = None) -> None:
-    """Write results to stdout as they come, each part once it has the right SHA-256; a reader may stop at any row."""
+    """Write results to stdout, each part once it has the right SHA-256; the reader may stop at any row."""
     to = out or sys.stdout.buffer
     try:
         for block in blocks_of(output, s3, bucket, export):
@@ -99,7 +99,7 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
 
 
 def blocks_of(output: Output, s3: "S3Client", bucket: str, export: Export) -> Iterator[bytes]:
-    """Return the bytes of results as one file, each part once it has the right SHA-256; one part is on disk at a time.
+    """Yield the bytes of results as one file, each part once it has the right SHA-256; one part is on disk at a time.
 
     Raises OperatorError for results that have expired, or are not what the manifest says.
     """
@@ -127,7 +127,7 @@ def _require_form(export: Export, wanted: Form) -> None:
 
 
 def _joined(manifest: Manifest, form: Form, parts: Unpacked) -> Iterable[bytes]:
-    """Return the bytes of one file; of JSON lines as CSV, after all parts were read once for the names in results."""
+    """Yield the bytes of one file; JSON lines become CSV after all parts were read once for the names in results."""
     if manifest.format == form:
         header = record(manifest.columns) if manifest.columns else b""
         yield header
@@ -150,7 +150,7 @@ def _rows(parts: Unpacked) -> Iterator[ResultLine]:
 
 
 def _names(parts: Unpacked) -> Iterable[str]:
-    """Return every name in results, each in the order of its first row."""
+    """Return every name in results, in the order of first use."""
     found: dict[str, None] = {}
     for row in _rows(parts):
         if bytes(row.result)[:1] == b"{":
@@ -159,7 +159,7 @@ def _names(parts: Unpacked) -> Iterable[str]:
 
 
 def _without(header: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Leave out the header of a part, which is the same in each."""
+    """Yield the blocks of a part without its header, which every part has."""
     begin = b""
     while len(begin) < len(header):
         begin += next(blocks)

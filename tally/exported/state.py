@@ -1,4 +1,4 @@
-"""Where the results of a batch are, and until when they and its rows stay: by what the ledger says."""
+"""The state of a batch's results: their place, and until when they and the rows are kept, by the ledger."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from chalicelib.store.exports import Export
 
 
 class State(StrEnum):
-    """How far the results of a batch's attempt are."""
+    """The state of the results of a batch's attempt."""
 
     LATER = "later"  # it has not ended, or its end is not announced yet
     NONE = "none"  # the file was rejected, or the job or the stage writes no results
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The results of a batch's attempt at a moment; ``export`` is None where none was begun."""
+    """The results of a batch's attempt at a moment; ``export`` is None if none was begun."""
 
     batch: Batch
     export: Export | None
@@ -29,7 +29,7 @@ class Results:
 
     @property
     def state(self) -> State:
-        """How far they are."""
+        """The state."""
         batch, export = self.batch, self.export
         if batch.status is BatchStatus.REJECTED:
             return State.NONE
@@ -42,7 +42,7 @@ class Results:
 
     @property
     def place(self) -> str:
-        """The folder that they are in, in the bucket; empty where there is none."""
+        """Their folder in the bucket; empty if there is none."""
         return f"s3://{self.batch.source.bucket}/{self.export.prefix}" if self.export else ""
 
     @property
@@ -51,12 +51,12 @@ class Results:
         return datetime.fromtimestamp(self.batch.expires_at, UTC)
 
     def table_rows(self) -> list[tuple[str, str]]:
-        """Return what `tally status` says of them."""
+        """Return the lines about results of `tally status`."""
         said = self._said()
         return [*([("results", said)] if said else []), ("kept", self._kept())]
 
     def next_step(self) -> str:
-        """Return how to get them; empty where nothing gets them."""
+        """Return how to get the results; empty if there is no way."""
         match self.state:
             case State.WRITTEN:
                 return f"`tally results {self.batch.id}` fetches the results"

@@ -1,4 +1,4 @@
-"""The rows to correct of JSON lines: those of failed.jsonl, each with its line and reason, which it has no room for."""
+"""The rows to correct of JSON lines: those of failed.jsonl, each with its line and reason added."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def write_to_correct(folder: Path, manifest: Manifest) -> None:
-    """Write the rows to correct beside fetched results, if they are JSON lines and any did not succeed.
+    """Write the rows to correct beside fetched results, if they are JSON lines and any row did not succeed.
 
     The file is UTF-8, with a byte order mark where nothing else would say so.
     """
@@ -45,7 +45,7 @@ def write_to_correct(folder: Path, manifest: Manifest) -> None:
 
 
 def _failed(folder: Path, manifest: Manifest) -> Iterator[ResultLine]:
-    """Return the rows that did not succeed, in the order that failed.jsonl has them in."""
+    """Yield the rows that did not succeed, in the order of failed.jsonl."""
     for part in manifest.parts:
         every = rows_of(folder / part.name, manifest.columns)
         yield from (row for row in every if row.outcome is not Outcome.SUCCEEDED)

@@ -1,4 +1,4 @@
-"""Verifying an export offline: every row once, in order, with the counts of the manifest, and nothing changed."""
+"""Verify an export offline: every row once, in order, with the counts of the manifest, and nothing changed."""
 
 import gzip
 from collections import Counter
@@ -30,7 +30,7 @@ _NO_ROW = 0
 
 @dataclass(slots=True, kw_only=True)
 class Verified:
-    """What was found: every problem is a sentence that names its file."""
+    """The result: every problem is a sentence that names its file."""
 
     manifest: Manifest
     rows: int = 0
@@ -38,7 +38,7 @@ class Verified:
 
     @property
     def whole(self) -> bool:
-        """Tell whether nothing is wrong."""
+        """Tell whether there is no problem."""
         return not self.problems
 
     def as_json(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Verified:
 
 @dataclass(slots=True)
 class _Rows:
-    """Follows the rows over all parts: each chunk begins at row 0, and no row is left out or comes twice."""
+    """Follows the rows over all parts: each chunk begins at row 0, no row is missing, and none comes twice."""
 
     problems: list[str]
     lines: list[int | None] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Rows:
 
 
 def verify(folder: Path, source: Path | None = None) -> Verified:
-    """Return what is wrong with an export in a folder, also against the file that was uploaded.
+    """Return the problems of an export in a folder, also against the uploaded file.
 
     Raises OperatorError if the folder has no manifest that can be read.
     """
@@ -138,7 +138,7 @@ def _is_as_written(folder: Path, part: ManifestPart | ManifestCorrections, probl
 
 
 def _follow(folder: Path, part: ManifestPart, columns: Sequence[str], rows: _Rows) -> None:
-    """Read a part, also one that was changed, to name the rows that are wrong in it."""
+    """Read a part, even a changed one, to name the rows that are wrong in it."""
     before = len(rows.lines)
     try:
         for row in rows_of(folder / part.name, columns):
@@ -154,7 +154,7 @@ def _follow(folder: Path, part: ManifestPart, columns: Sequence[str], rows: _Row
 
 
 def _against(source: Path, manifest: Manifest, lines: list[int | None]) -> list[str]:
-    """Return how the rows differ from those of the file, read with Tally's own idea of where rows begin."""
+    """Return the differences from the rows of the file, whose beginnings Tally's own reader finds."""
     size = source.stat().st_size
     if size != manifest.source.size:
         return [f"{source.name}: has {size:,} bytes, and {manifest.source.size:,} were uploaded: it is another file"]

@@ -1,1 +1,1 @@
-"""Running one handler in this process: on a sample in memory, or on a real batch, with or without its writes."""
+"""Run one handler in this process: on a sample in memory, or on a real batch, with or without its writes."""

@@ -1,4 +1,4 @@
-"""A dry run: clients that read a real stage, and keep what is written in memory, where later reads find it.
+"""A dry run: clients that read a real stage and keep writes in memory, where later reads find them.
 
 Conditions are evaluated on the real items, so a write that the stage would refuse is refused here.
 """
@@ -24,7 +24,7 @@ Items = Mapping[tuple[str, str], Mapping[str, Any] | None]
 
 
 def clients(client: Callable[[str], Any], items: Items | None = None) -> Callable[[str], Any]:
-    """Return clients that change nothing; each is made once, for what it keeps is what it reads.
+    """Return clients that change nothing; each is made once, because its reads must find its own writes.
 
     ``items`` are taken for those of the table, in place of what they are.
     """
@@ -50,7 +50,7 @@ def clients(client: Callable[[str], Any], items: Items | None = None) -> Callabl
 
 
 class _Reading:
-    """Passes reads on; refuses every other call that no subclass has, so that nothing is changed by oversight."""
+    """Passes reads on, and refuses every call that no subclass has, so that nothing is changed by oversight."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -62,7 +62,7 @@ class _Reading:
 
 
 class DryDynamoDB(_Reading):
-    """Brings an item into memory when it is first asked for; from then on it is read and written there."""
+    """Copies an item into memory on first use; from then on it is read and written there."""
 
     def __init__(self, client: Any, items: Items) -> None:
         super().__init__(client)
@@ -73,20 +73,20 @@ class DryDynamoDB(_Reading):
         self._lock = threading.RLock()  # a heartbeat writes beside its row
 
     def get_item(self, *, TableName: str, Key: Wire, **request: Any) -> Any:  # noqa: N803
-        """Read as it would be now."""
+        """Return an item as it is now, or as this run has changed it."""
         with self._lock:
             self._bring(TableName, [Key])
             return self._kept.get_item(TableName=TableName, Key=Key, **request)
 
     def batch_get_item(self, *, RequestItems: Wire) -> Any:  # noqa: N803
-        """Likewise."""
+        """Return items, likewise."""
         with self._lock:
             for table, request in RequestItems.items():
                 self._bring(table, request["Keys"])
             return self._kept.batch_get_item(RequestItems=RequestItems)
 
     def query(self, **request: Any) -> Any:
-        """Likewise, of all that fits: the real items are brought once for each query."""
+        """Return all matching items, likewise; the real ones are read once for each query."""
         with self._lock:
             asked = {name: request[name] for name in request if name not in {"Limit", "ExclusiveStartKey"}}
             if str(asked) not in self._queried:
@@ -103,7 +103,7 @@ class DryDynamoDB(_Reading):
         return self._write("update_item", request, [(request["TableName"], request["Key"])])
 
     def delete_item(self, **request: Any) -> Any:
-        """Take it away."""
+        """Delete an item from memory."""
         return self._write("delete_item", request, [(request["TableName"], request["Key"])])
 
     def batch_write_item(self, *, RequestItems: Wire) -> Any:  # noqa: N803
@@ -112,7 +112,7 @@ class DryDynamoDB(_Reading):
         return self._write("batch_write_item", {"RequestItems": RequestItems}, items)
 
     def transact_write_items(self, **request: Any) -> Any:
-        """Do all or nothing."""
+        """Apply all of the changes or none."""
         actions = [action for each in request["TransactItems"] for action in each.values()]
         items = [(action["TableName"], action.get("Key") or action["Item"]) for action in actions]
         return self._write("transact_write_items", request, items)
@@ -153,7 +153,7 @@ class DryDynamoDB(_Reading):
 
 
 class DrySQS(_Reading):
-    """Says that messages were sent."""
+    """Answers that messages were sent."""
 
     def send_message_batch(self, *, Entries: list[Wire], **_: Any) -> Wire:  # noqa: N803
         """Send nothing."""
@@ -168,7 +168,7 @@ class DrySQS(_Reading):
 
 
 class DryEvents(_Reading):
-    """Says that events were put."""
+    """Answers that events were put."""
 
     def put_events(self, *, Entries: list[Wire]) -> Wire:  # noqa: N803
         """Put nothing."""
@@ -176,7 +176,7 @@ class DryEvents(_Reading):
 
 
 class DryLambda(_Reading):
-    """Says that a function was invoked."""
+    """Answers that a function was invoked."""
 
     def invoke(self, **_: Any) -> Wire:
         """Invoke nothing."""
@@ -184,7 +184,7 @@ class DryLambda(_Reading):
 
 
 class DryS3(_Reading):
-    """Keeps in memory what would be stored, and reads that there."""
+    """Keeps new objects in memory, and reads them there."""
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
@@ -192,7 +192,7 @@ class DryS3(_Reading):
         self._bytes = 0
 
     def get_object(self, *, Key: str, **request: Any) -> Any:  # noqa: N803
-        """Read an object, a kept one first."""
+        """Return an object, a kept one first."""
         kept = any(key == Key for key, _ in self._kept.objects)
         return (self._kept if kept else self._client).get_object(Key=Key, **request)
 
@@ -202,24 +202,24 @@ class DryS3(_Reading):
         return self._kept.put_object(Body=Body, **request)
 
     def create_multipart_upload(self, **request: Any) -> Any:
-        """Begin to keep an object."""
+        """Begin an upload in memory."""
         return self._kept.create_multipart_upload(**request)
 
     def upload_part(self, *, Body: bytes, **request: Any) -> Any:  # noqa: N803
-        """Keep a part."""
+        """Keep a part of an upload."""
         self._count(Body)
         return self._upload(request).upload_part(Body=Body, **request)
 
     def list_parts(self, **request: Any) -> Any:
-        """List parts, of an upload that is kept or of a real one."""
+        """Return the parts of a kept upload or of a real one."""
         return (self._kept if self._is_kept(request) else self._client).list_parts(**request)
 
     def complete_multipart_upload(self, **request: Any) -> Any:
-        """Put kept parts together."""
+        """Join the kept parts to an object."""
         return self._upload(request).complete_multipart_upload(**request)
 
     def abort_multipart_upload(self, **request: Any) -> Any:
-        """Forget kept parts; a real upload stays."""
+        """Drop the kept parts; a real upload stays."""
         return self._kept.abort_multipart_upload(**request) if self._is_kept(request) else {}
 
     def _is_kept(self, request: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Events from files: read, and held to what their handler takes, so that a wrong one says what was expected."""
+"""Events from files: read, and checked against the types that their handler takes, with errors that name them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ class _Changes(msgspec.Struct):
 
 
 class _Tick(msgspec.Struct, rename="kebab"):
-    """An event of EventBridge: what Chalice reads of one."""
+    """An event of EventBridge: the fields that Chalice reads."""
 
     version: Any
     account: str
@@ -115,7 +115,7 @@ _MARKS = {"s3": Source.S3, "body": Source.QUEUE, "dynamodb": Source.STREAM}
 
 
 def read(path: Path) -> Any:
-    """Return what is in a file of JSON; raises when it is none."""
+    """Return the content of a JSON file; raises OperatorError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -131,7 +131,7 @@ _AN_EVENT = "it has to be the event of a handler, as in tests/events."
 
 
 def check(handler: Handler, event: Any, handlers: Mapping[str, Handler], where: str) -> None:
-    """Raise when a handler does not take an event, with what it takes; ``where`` is where the event came from."""
+    """Raise OperatorError if a handler does not take an event; ``where`` is where the event came from."""
     expected = f"{handler.name} takes {handler.takes}; {handler.sample} is one."
     if not isinstance(event, dict):
         raise _wrong(f"{where} is no event: it holds {_kind(event)}, not an object", expected)
@@ -152,7 +152,7 @@ def check(handler: Handler, event: Any, handlers: Mapping[str, Handler], where: 
 
 
 def queue_of(arn: str, queues: Sequence[str]) -> str | None:
-    """Return which of the queues an ARN is of; None for one with a name of its own, made elsewhere."""
+    """Return the queue of an ARN; None for a queue with another name, made elsewhere."""
     name = arn.rpartition(":")[2]
     return next((queue for queue in queues if name == queue or name.endswith(f"-{queue}")), None)
 
@@ -234,7 +234,7 @@ def _check_changes(handler: Handler, event: Any, handlers: Mapping[str, Handler]
 
 
 def _others(handler: Handler, others: Sequence[Handler], where: str, expected: str, found: str = "") -> OperatorError:
-    """Return the error of an event that is not for a handler, but maybe for others."""
+    """Return the error for an event that its handler does not take, with the handlers that take it."""
     names = " or ".join(other.name for other in others)
     message = f"{where} is no event for {handler.name}" + (f", it is one for {names}" if names else "")
     return _wrong(message + (f": {found}" if found else ""), expected)
@@ -245,7 +245,7 @@ def _wrong(message: str, hint: str) -> OperatorError:
 
 
 def _place(said: str) -> str:
-    """Return what msgspec says is wrong, with the place as it is written elsewhere here."""
+    """Return msgspec's message, with the place in the form that this module uses."""
     return said.replace("`$.", "`")
 
 

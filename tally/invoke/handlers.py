@@ -1,4 +1,4 @@
-"""The handlers of ``app.py``: what each does, what it takes, and where its sample is."""
+"""The handlers of ``app.py``: their purpose, their events, and their samples."""
 
 import ast
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage
 from tally.errors import ExitCode, OperatorError
 from tally.testing import configuration
@@ -34,7 +34,7 @@ _DLQ = "-dlq"
 
 
 class Source(StrEnum):
-    """What calls a handler."""
+    """The service that calls a handler."""
 
     S3 = "S3"
     QUEUE = "queue"
@@ -53,7 +53,7 @@ class Handler:
 
     @property
     def takes(self) -> str:
-        """What its events are, in a few words."""
+        """Its kind of event, in a few words."""
         match self.source:
             case Source.S3:
                 return "an S3 event: objects that arrived under inbox/"
@@ -71,12 +71,12 @@ class Handler:
 
 
 def message_queue(queue: str) -> str:
-    """Return the queue whose messages a queue has: its own, or those that died in another."""
+    """Return the queue whose messages are in a queue: itself, or the one that a dead-letter queue serves."""
     return queue.removesuffix(_DLQ)
 
 
 def every(app: Path) -> dict[str, Handler]:
-    """Return all handlers by name; what each does is its docstring in ``app/app.py``."""
+    """Return all handlers by name; each one's purpose is its docstring in ``app/app.py``."""
     tree = ast.parse((app / "app.py").read_text(encoding="utf-8"))
     documented = {node.name: ast.get_docstring(node) or "" for node in tree.body if isinstance(node, ast.FunctionDef)}
     consumed = {function: queue for queue, function in configuration.queues().items()}
@@ -89,7 +89,7 @@ def every(app: Path) -> dict[str, Handler]:
 
 
 def require(app: Path, name: str) -> Handler:
-    """Return a handler; raises when there is none of that name."""
+    """Return a handler; raises OperatorError if there is none of that name."""
     known = every(app)
     if name not in known:
         raise OperatorError(

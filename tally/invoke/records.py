@@ -56,7 +56,7 @@ class Records:
 
 
 def _image(item: Item) -> dict[str, Any]:
-    """Return an item as an event has it, with binary attributes in base64."""
+    """Return an item in the form of an event, with binary attributes in base64."""
     return {
         name: {"B": b64encode(value["B"]).decode()} if isinstance(value.get("B"), bytes) else value
         for name, value in item.items()

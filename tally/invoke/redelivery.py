@@ -1,4 +1,4 @@
-"""The event of a real batch: one that a handler has had, or is about to have. All of them take it twice."""
+"""The event of a real batch, which a handler had or will have. Every handler may get one twice."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """An event, its subject, and the reason if its handler finds nothing to do.
+    """An event, its subject, and the reason if its handler has nothing to do.
 
     ``items`` are what a dry run takes for the items of the table in place of what they are; None for no item.
     """
@@ -113,7 +113,7 @@ class Redelivery:
         return Built(event=event, about=_place(chunk.key), idle=idle, items=items)
 
     def _before(self, handler: Handler, chunk: Chunk) -> Item:
-        """Return the item of a chunk as it was before a handler did its part."""
+        """Return the item of a chunk as it was before the handler changed it."""
         match handler.name:
             case "dispatch" | "ingest":
                 return replace(chunk, version=0).to_item()
@@ -142,13 +142,13 @@ class Redelivery:
         return {"Records": [record]}
 
     def _dispatched(self, chunk: Chunk, item: Item) -> dict[str, Any]:
-        """Return the image of the chunk if it asks for something, else the one with which it was planned."""
+        """Return the image of the chunk that asks for something, else the one that planned it."""
         if chunk.state in {ChunkState.PLANNED, ChunkState.READY}:
             return self._records.change(item, {})
         return self._records.change(replace(chunk, version=0).to_item(), {})
 
     def _settled(self, chunk: Chunk, item: Item) -> dict[str, Any]:
-        """Return the image with which nothing remained of the chunk: of a closed one, the one before it was closed."""
+        """Return the image of the chunk without remaining rows; of a closed chunk, the one before it was closed."""
         image = _unclosed(chunk, item)
         return self._records.change(image, {**image, "remaining": number(1)})
 
@@ -168,7 +168,7 @@ class Redelivery:
         return self._records.messages("heavy", _work(chunk, [row]))
 
     def _finished(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
-        """Return the outcomes that were counted of the chunk, as they come a second time."""
+        """Return the counted outcomes of the chunk, as a second delivery."""
         outcomes = [found for _, found in self.reader.outcomes(chunk.key) if found.outcome is not Outcome.REJECTED]
         bodies = [
             encode(
@@ -192,7 +192,7 @@ class Redelivery:
         return self._records.messages("finished", *bodies)
 
     def _dead(self, chunk: Chunk, _item: Item) -> dict[str, Any]:
-        """Return the dead letter that stands for what the chunk waits for."""
+        """Return the dead letter for what the chunk waits for."""
         if chunk.to_be_read:
             queue, body = "ingest", encode(ChunkMessage(chunk.key.batch_id, chunk.key.number, chunk.generation))
         elif chunk.undone and not chunk.undone - chunk.heavy:
@@ -202,7 +202,7 @@ class Redelivery:
         return self._records.messages(f"{queue}-dlq", body)
 
     def _exported(self, batch: Batch, chunk: int | None) -> Built:
-        """Return the message of all pieces of a batch's results, or of the part that a chunk is in."""
+        """Return the message for all pieces of a batch's results, or for the part that a chunk is in."""
         exports = Exports(table=self.table)
         export = exports.find(batch.id, batch.attempt)
         if export is None:
@@ -226,7 +226,7 @@ class Redelivery:
         )
 
     def _saved(self, batch: Batch) -> Built:
-        """Return the message of a batch's results by key, which are saved as a whole."""
+        """Return the message that saves a batch's results by key, as a whole."""
         save = Saves(table=self.table).find(batch.id, batch.attempt)
         export = Exports(table=self.table).find(batch.id, batch.attempt)
         if save is None or export is None:
@@ -254,7 +254,7 @@ class Redelivery:
 
 
 def _chosen(handler: Handler, batch: Batch, chunks: Mapping[int, Chunk], asked: str | None) -> tuple[Chunk, str]:
-    """Return the chunk that an event is to be about, and why there is nothing to do, if so."""
+    """Return the chunk for an event, and the reason if there is nothing to do."""
     has_work, lacking = _WORK[handler.name]
     if not chunks:
         why = f": {batch.reason}" if batch.reason else ""

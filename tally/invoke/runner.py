@@ -1,4 +1,4 @@
-"""Running one handler of ``app.py`` in this process, with clients of the caller's choice: breakpoints work."""
+"""Run one handler of ``app.py`` in this process, with the caller's clients; breakpoints work."""
 
 import contextlib
 import importlib
@@ -29,7 +29,7 @@ _STDOUT, _STDERR = 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeContext:
-    """What Lambda hands to a handler beside the event, with a deadline that is real."""
+    """The context that Lambda passes beside the event, with a real deadline."""
 
     function_name: str
     deadline: float = field(default_factory=lambda: time.monotonic() + _SECONDS)
@@ -46,13 +46,13 @@ class FakeContext:
         return f"arn:aws:lambda:us-east-1:000000000000:function:{self.function_name}"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the handler would be stopped."""
+        """Return the milliseconds until the deadline."""
         return max(0, int((self.deadline - self.clock()) * 1000))
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a handler answered; or what it raised, with the traceback."""
+    """The answer of a handler, or its exception with the traceback."""
 
     answer: Any = None
     error: str = ""
@@ -61,7 +61,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Runs handlers over ``client``, with a stage's ``variables`` in ``environ`` and its ``settings``.
+    """Runs handlers with the clients of ``client``, and a stage's ``variables`` and ``settings``.
 
     The sources in ``app`` are the repository's, not the stage's copy, so that an edit counts at once.
     """
@@ -73,7 +73,7 @@ class Runner:
     environ: MutableMapping[str, str] = field(default_factory=lambda: os.environ)
 
     def run(self, handler: str, event: Any, log: Log) -> Ran:
-        """Return what the handler returns or raises; what it changes and logs goes to ``log`` as it happens.
+        """Return the handler's answer or exception; its changes and log lines go to ``log`` as they happen.
 
         Raises OperatorError, of a client that refuses a call, as it is.
         """
@@ -111,7 +111,7 @@ class Runner:
 
 @contextlib.contextmanager
 def nothing_on_stdout() -> Iterator[None]:
-    """Let all that is written to stdout in the block go to stderr: by this process, by jobs, by what they start."""
+    """Send all output of the block to stderr: of this process, of jobs, and of child processes."""
     sys.stdout.flush()
     kept = os.dup(_STDOUT)
     try:
@@ -125,7 +125,7 @@ def nothing_on_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _changed(environ: MutableMapping[str, str], variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables while the block runs; afterwards all of the environment is what it was."""
+    """Set environment variables for the block; afterwards restore the whole environment."""
     before = dict(environ)
     environ.pop("AWS_LAMBDA_FUNCTION_NAME", None)
     environ.update(variables)
@@ -144,7 +144,7 @@ class _Lines(io.TextIOBase):
         self._line = line
 
     def write(self, text: str) -> int:
-        """Pass on the lines of a log record, which comes whole."""
+        """Pass on the lines of a log record, which arrives whole."""
         for line in text.splitlines():
             self._line(line)
         return len(text)
@@ -152,7 +152,7 @@ class _Lines(io.TextIOBase):
 
 @contextlib.contextmanager
 def _logging_to(log: Log, level: str) -> Iterator[None]:
-    """Let what the block logs go to a log alone; use it when ``app.py`` is imported, for Chalice adds a handler."""
+    """Send the block's log lines to one log alone; use it while importing ``app.py``, for Chalice adds a handler."""
     before, handlers = logger.log_level, list(logger.handlers)
     own = logging.StreamHandler(_Lines(log.line))
     own.setFormatter(handlers[0].formatter)

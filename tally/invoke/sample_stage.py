@@ -1,4 +1,4 @@
-"""A stage in memory that fits an event: the batch, the chunk, its rows or its object, as that handler finds them."""
+"""A stage in memory that fits an event: the batch, chunk, rows or object that its handler must find."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -55,21 +55,21 @@ _VERSION = "sample"
 
 
 class SampleS3(MemoryS3):
-    """Objects whose etags are those of the event."""
+    """Objects with the etags of the event."""
 
     def __init__(self) -> None:
         super().__init__()
         self.etags: dict[str, str] = {}
 
     def get_object(self, *, IfMatch: str = "", **request: Any) -> dict[str, Any]:  # noqa: N803
-        """Read an object; its newest version may be asked for by the etag of the event."""
+        """Return an object; the event's etag names its newest version."""
         known = IfMatch.strip('"') == self.etags.get(request["Key"])
         return super().get_object(IfMatch="" if known else IfMatch, **request)
 
 
 @dataclass(frozen=True, slots=True)
 class SampleStage:
-    """The services in memory, and the sample rows of ``repo`` that fill them."""
+    """The services in memory, and the sample rows of ``repo`` to fill them with."""
 
     repo: Path
     dynamodb: MemoryDynamoDB = field(default_factory=MemoryDynamoDB)
@@ -89,7 +89,7 @@ class SampleStage:
         }[service]
 
     def fit(self, handler: Handler, event: Any) -> Any:
-        """Put in what the handler needs to find for an event that was checked; return the event, with real sizes.
+        """Store what the handler of a checked event must find; return the event, with real sizes.
 
         Raises OperatorError when there are no sample rows for its job, or too few.
         """
@@ -114,7 +114,7 @@ class SampleStage:
         return {**event, "Records": [self._sized(record) for record in event["Records"]]}
 
     def _sized(self, record: Any) -> Any:
-        """Return the record of an upload with the size that the sample rows have."""
+        """Return the record of an upload with the size of the sample rows."""
         found = record["s3"]["object"]
         size = len(self._rows(unquote_plus(found["key"]).split("/")[1]))
         return {**record, "s3": {**record["s3"], "object": {**found, "size": size}}}
@@ -148,7 +148,7 @@ class SampleStage:
                     raise _DiedError
 
     def _plan(self, key: ChunkKey) -> None:
-        """Put a batch with one chunk of sample rows, which has the number that is asked for."""
+        """Put a batch with one chunk of sample rows, under the number that is asked for."""
         if (key.pk, CHUNK_SK) in self.dynamodb.items:
             return
         job = key.batch_id.rpartition("-")[0]
@@ -175,7 +175,7 @@ class SampleStage:
         self.dynamodb.items[key.pk, CHUNK_SK] = {**chunk, "pk": text(key.pk)}
 
     def _ingest(self, key: ChunkKey, generation: int, rows: Iterable[int]) -> None:
-        """Let the rows of a chunk be read, as ingest does."""
+        """Run ``ingest`` on the rows of a chunk."""
         self._services.ingester.ingest(ChunkMessage(key.batch_id, key.number))
         item = self.dynamodb.items[key.pk, CHUNK_SK]
         item["generation"] = number(generation)
@@ -190,7 +190,7 @@ class SampleStage:
             )
 
     def _end(self, message: ExportMessage) -> None:
-        """Bring a batch of one chunk to the end of the attempt, of which the results are asked for.
+        """Bring a batch of one chunk to the end of its attempt, whose results are requested.
 
         No job runs for it: every row succeeds without a result.
         """
@@ -215,7 +215,7 @@ class SampleStage:
             )
 
     def _begin_save(self, message: SaveMessage) -> None:
-        """Bring a batch to where its results are asked to be saved, by the first column of its job."""
+        """Bring a batch to the request to save its results, by the first column of its job."""
         self._end(ExportMessage(batch=message.batch, attempt=message.attempt, pieces=[]))
         batch = self._batch(message.batch)
         save = Save(
@@ -236,7 +236,7 @@ class SampleStage:
         return Chunk.from_item(self.dynamodb.items[key.pk, CHUNK_SK])
 
     def _put_images(self, event: Any) -> None:
-        """Put the items as the images have them, each chunk with a batch of which it is the last."""
+        """Put the items of the images; a chunk gets a batch in which it is the last."""
         for record in event["Records"]:
             image = record["dynamodb"]["NewImage"]
             pk, sk = image["pk"]["S"], image["sk"]["S"]
@@ -247,7 +247,7 @@ class SampleStage:
             self.dynamodb.items[pk, sk] = {**image, **binary}
 
     def _stand_still(self) -> None:
-        """Put a batch whose messages were lost an hour ago, and an upload whose event was."""
+        """Put a batch whose messages were lost an hour ago, and an upload whose event was lost."""
         an_hour_ago, yesterday = utc_now() - timedelta(hours=1), utc_now() - timedelta(days=1)
         services = self._services
         self._plan(ChunkKey(STANDING_STILL, 0))
@@ -289,7 +289,7 @@ class SampleStage:
 
     @property
     def _services(self) -> Services:
-        """The pipeline's own services over this stage, which make what a handler finds."""
+        """The pipeline's own services over this stage, which make the items that a handler finds."""
         settings = Settings.from_env(environment.VARIABLES)
         whole = msgspec.structs.replace(settings, chunk_rows=_MAX_ROWS, chunk_bytes=_MAX_BYTES, export=True)
         client: Callable[[str], Any] = self.client

@@ -1,4 +1,4 @@
-"""What a handler does to AWS: each call that changes something is kept and shown, as it happens."""
+"""The changes that a handler makes in AWS: every such call is kept and shown, as it happens."""
 
 import base64
 import copy
@@ -37,7 +37,7 @@ _MAX_SHOWN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One call that changes something; ``refused`` is AWS's error code, or empty. ``lines`` say it to people."""
+    """One call that changes something; ``refused`` is AWS's error code, or empty. ``lines`` tell people."""
 
     service: str
     operation: str
@@ -57,7 +57,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Keeps what happens in order; ``show`` is called with each line at once, from any thread."""
+    """Keeps changes and log lines in order; ``show`` gets each line at once, from any thread."""
 
     show: Callable[[str], None]
     changes: list[Change] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Log:
 
 
 class Watched:
-    """Passes calls on to a client and tells the log of those that change something."""
+    """Passes calls on to a client, and adds those that change something to the log."""
 
     def __init__(self, service: str, client: Any, log: Log) -> None:
         self._service = service
@@ -118,7 +118,7 @@ class Watched:
 
 
 def _kept(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy, for the caller takes from the request what was done; of an object only how large it is."""
+    """Return a copy of a request, which the caller may empty later; of an object only its size is kept."""
     size = {"Body": f"{len(request['Body']):,} bytes"} if isinstance(request.get("Body"), bytes) else {}
     return copy.deepcopy({name: value for name, value in request.items() if name not in size}) | size
 

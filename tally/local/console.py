@@ -1,4 +1,4 @@
-"""The console that the demo leaves running: one `tally ui` in the background for a local stage.
+"""The background console of the demo: one `tally ui` process for a local stage.
 
 Its record is what it prints itself, and its process is found by its command line. So a command that is killed while it
 starts a console leaves none that the next one does not find, and no process is ended that merely has a recorded id.
@@ -58,7 +58,7 @@ class _Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalConsole:
-    """The background console of one local stage; who starts or stops it holds the stage's lock."""
+    """The background console of one local stage; to start or stop it, hold the stage's lock."""
 
     folder: StageFolder
     workspace: Workspace
@@ -72,7 +72,7 @@ class LocalConsole:
         return cls(folder=workspace.stage(name), workspace=workspace, environ=environ)
 
     def start(self, stage: Stage) -> Running:
-        """Return the console of the stage as it is deployed now: the one that runs, if it is that one and answers.
+        """Return the console of the stage as deployed now: the running one, if it fits and answers, else a new one.
 
         Raises OperatorError where NiceGUI is missing, and when the console ends or does not answer in a minute.
         """
@@ -136,7 +136,7 @@ class LocalConsole:
         raise OperatorError(f"The console did not answer in {_READY_SECONDS} s.", detail=tail(self.folder.console_log))
 
     def _running(self, pid: int) -> Running | None:
-        """Return the console of a process if its record is whole and it answers a request."""
+        """Return the console of a process, if its record is whole and it answers a request."""
         url = _read_url(self.folder.console)
         return Running(pid=pid, url=url) if url and _answers(url) else None
 
@@ -148,7 +148,7 @@ class LocalConsole:
         return kept | path | {"TALLY_HOME": str(self.workspace.home)}
 
     def _processes(self) -> list[_Process]:
-        """Return the background consoles of the stage: one, or more after a bring-up that was killed."""
+        """Return the background consoles of the stage: one, or more after an interrupted bring-up."""
         listed = subprocess.run(
             ["ps", "-axww", "-o", "pid=,pgid=,uid=,command="],
             capture_output=True,
@@ -168,7 +168,7 @@ class LocalConsole:
         return found
 
     def _made_of(self, stage: Stage) -> str:
-        """Return a digest of what a console shows and runs: the stage as it is now, and the sources of both."""
+        """Return a digest of a console's input: the stage as it is now, and the sources of both."""
         sources = [self.workspace.repo / name for name in ("tally", "app")]
         return fingerprint(sources, sys.version, version(_LIBRARY), repr(stage.server), repr(stage.resources))
 
@@ -186,13 +186,13 @@ def _signal(groups: Sequence[int], number: signal.Signals) -> None:
 
 
 def _only_for_me(path: Path) -> BinaryIO:
-    """Return a new file that only its owner may read, because an address is in it."""
+    """Return a new file that only its owner may read, because it will contain an address with a token."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _read_url(record: Path) -> str:
-    """Return the address that a console has printed; empty while it has not, or where it is torn."""
+    """Return the address that a console has printed; empty if it has not, or if the file is torn."""
     try:
         return str(json.loads(record.read_text(encoding="utf-8"))["url"])
     except (OSError, ValueError, TypeError, KeyError):
@@ -200,7 +200,7 @@ def _read_url(record: Path) -> str:
 
 
 def _answers(url: str) -> bool:
-    """Tell whether a console lets its token in; http.client asks no proxy."""
+    """Tell whether a console accepts its token; http.client uses no proxy."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""The demo: from nothing to an audited batch and proven results, on this machine."""
+"""The demo on this machine, from nothing to an audited batch and proven results."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ class Demo:
         return ExitCode.NOT_AS_HOPED if problems else ExitCode.OK
 
     def _serve(self, stage: Stage) -> str | None:
-        """Return the address of the stage's console, started if need be; None, with a warning, where none starts."""
+        """Return the address of the stage's console, started if need be; None, with a warning, if none starts."""
         try:
             with self.output.step("console, in the background"):
                 url = self.stack.console.start(stage).url
@@ -95,7 +95,7 @@ class Demo:
         return url
 
     def _prove_results(self, stage: Stage, reader: Reader, batch_id: str, file: Path) -> list[str]:
-        """Fetch the results and return what is wrong with them."""
+        """Fetch the results and return their problems."""
         exports = Exports(table=table(stage))
         export = require_export(exports, reader.require(batch_id), None, timeout=_STALL_SECONDS)
         folder = self.stack.folder.samples.parent / "results" / batch_id
@@ -129,12 +129,12 @@ class Demo:
 
 
 def _program() -> str:
-    """Return how this program is called here: `make demo` has no virtual environment activated."""
+    """Return the command line of this program: `make demo` has no virtual environment activated."""
     return "tally" if shutil.which("tally") else os.path.relpath(Path(sysconfig.get_path("scripts")) / "tally")
 
 
 def find_problems(progress: Progress, audited: Audit, expected: Expected | None) -> list[str]:
-    """Return why not every row is accounted for as it must be; nothing if it is."""
+    """Return the rows that are not accounted for as they must be, in words; nothing if all are."""
     counts = progress.counts
     problems = []
     if progress.batch.status not in {BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES}:
@@ -151,7 +151,7 @@ def find_problems(progress: Progress, audited: Audit, expected: Expected | None)
 
 
 def report(progress: Progress, audited: Audit, expected: Expected | None, problems: list[str]) -> dict[str, Any]:
-    """Return what ``--json`` shows."""
+    """Return the result for ``--json``."""
     return {
         **progress.as_json(),
         "audit": audited.as_json(),

@@ -35,7 +35,7 @@ _FOREIGN_PREFIXES = ("AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A local AWS that was started: maybe it lives no longer."""
+    """A local AWS that was started; it may have ended since."""
 
     pid: int
     port: int
@@ -49,7 +49,7 @@ class Server:
 
 
 def environment(server: Server, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which tools see the local AWS and no other, nor any profile of the caller."""
+    """Return an environment in which tools see only the local AWS, and no profile of the caller."""
     kept = {name: value for name, value in environ.items() if not name.startswith(_FOREIGN_PREFIXES)}
     unproxied = ",".join(filter(None, [environ.get("NO_PROXY") or environ.get("no_proxy", ""), HOST, "localhost"]))
     return kept | {
@@ -68,7 +68,7 @@ def environment(server: Server, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def recorded(folder: StageFolder) -> Server | None:
-    """Return the server that was started for a stage, or None; it may be dead."""
+    """Return the recorded server of a stage, or None; it may have ended."""
     try:
         return Server(**json.loads(folder.server.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -132,7 +132,7 @@ def start(
 
 
 def models(folder: StageFolder) -> Path:
-    """Write what the SDK waits by, with waits that suit a local AWS, and return the directory for AWS_DATA_PATH.
+    """Write the SDK's waiters with the short waits of a local AWS; return the directory for AWS_DATA_PATH.
 
     A function is ready here in half a second. Chalice asks as often as the SDK's own model says, which is every five.
     """
@@ -150,7 +150,7 @@ def models(folder: StageFolder) -> Path:
 
 
 def stop(folder: StageFolder, *, sleep: Callable[[float], None] = time.sleep) -> Server | None:
-    """End the stage's server with the workers of its functions; return it, or None when there was none to end.
+    """End the stage's server with the workers of its functions; return it, or None if there was none.
 
     A process that merely has the recorded id, which may have been given away since, is left alone.
     """

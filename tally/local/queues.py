@@ -29,7 +29,7 @@ _ATTRIBUTES = {
 
 
 def make(sqs: Any, planned: Iterable[Resource]) -> dict[str, str]:
-    """Make the queues among the planned resources; returns their URLs by Terraform's addresses.
+    """Make the planned queues; returns their URLs by Terraform's addresses.
 
     A queue that is there takes the settings that are planned now. A setting that the plan does not know, or that is
     missing above, is not set here: Terraform finds it missing, sets it, and waits.

@@ -1,4 +1,4 @@
-"""Made-up bank transactions: a file for the ``transactions`` job whose outcome is known beforehand."""
+"""Made-up bank transactions: a file for the ``transactions`` job whose outcomes are known beforehand."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -128,7 +128,7 @@ def write(target: BinaryIO, rows: int, *, seed: int = 1) -> Expected:
 
 
 def write_file(path: Path, rows: int, *, seed: int = 1) -> Expected:
-    """Write a sample into a file, folders made as needed."""
+    """Write a sample into a file, and its folders if they are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as target:
         return write(target, rows, seed=seed)

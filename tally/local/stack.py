@@ -1,4 +1,4 @@
-"""The local stack: a local AWS of one stage together with what is deployed in it."""
+"""The local stack: the local AWS of one stage, with the stage deployed in it."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ _QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export", "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalStack:
-    """The local AWS of one stage together with what is deployed in it."""
+    """The local AWS of one stage, with the stage deployed in it."""
 
     workspace: Workspace
     name: str
@@ -58,7 +58,7 @@ class LocalStack:
         return LocalConsole(folder=self.folder, workspace=self.workspace, environ=self.environ)
 
     def up(self, port: int | None) -> Stage:
-        """Bring the stage up, or find that it is; afterwards it runs what the sources say now.
+        """Bring the stage up, or find it up; afterwards it runs the present sources.
 
         Raises before anything is changed when a job does not load.
         A bring-up that was cut short, and a local AWS that is gone (it keeps everything in memory), start afresh.
@@ -80,7 +80,7 @@ class LocalStack:
             yield self._up(port, held)
 
     def down(self) -> dict[str, Any]:
-        """Stop the local AWS and remove the stage's folder; fine if there is neither."""
+        """Stop the local AWS and remove the stage's folder; neither need exist."""
         lock = self.workspace.lock_file(self.name)
         with exclusive(lock, what=f"stage {self.name}", say=self.output.say):
             existed = self.folder.exists
@@ -132,7 +132,7 @@ class LocalStack:
         return DeployedRecord.of(stage, self._project.deployed_file, say=self.output.say)
 
     def _usable_server(self) -> Server | None:
-        """Return the running server if what it holds can be relied on; else remove what is left of the stage."""
+        """Return the running server if its content can be relied on; else remove the rest of the stage."""
         folder = self.folder
         if not folder.exists:
             return None
@@ -152,7 +152,7 @@ class LocalStack:
         return None
 
     def _keep_log_and_wipe(self) -> None:
-        """Remove the stage's state; its logs stay, for they may say why it ended."""
+        """Remove the stage's state, but keep its logs, which may say why it ended."""
         for path in self.folder.root.iterdir():
             if path.name == "logs":
                 continue
@@ -162,7 +162,7 @@ class LocalStack:
                 path.unlink()
 
     def _holds_table(self, server: Server) -> bool:
-        """Tell whether the table that Terraform's outputs name is there; true before there are outputs."""
+        """Tell whether the table of Terraform's outputs exists; true before there are outputs."""
         resources = Resources.read(self.folder.outputs)
         if resources is None:
             return True
@@ -222,7 +222,7 @@ class LocalStack:
 
     @contextlib.contextmanager
     def _marked_unfinished(self) -> Iterator[None]:
-        """Leave a mark unless the block ends well or with an error of Terraform, whose state continues from there.
+        """Leave a mark unless the block succeeds, or fails in Terraform, whose state continues from there.
 
         A Terraform that was killed has made what its state does not know. A local stage keeps nothing, so that the
         next bring-up, which finds the mark, need not take it over.
@@ -246,12 +246,12 @@ class LocalStack:
         mark.unlink()
 
     def _deciders(self) -> tuple[str, ...]:
-        """Return what decides what is deployed, beside the sources."""
+        """Return the values, beside the sources, that decide what is deployed."""
         tools = [f"{name} {version(name)}" for name in ("ministack", "chalice")]
         return sys.version, *tools, json.dumps(self._all_variables(), sort_keys=True)
 
     def _all_variables(self) -> dict[str, Any]:
-        """Return what Terraform is told: the caller's variables over those that suit one machine.
+        """Return Terraform's variables: the caller's over the defaults for one machine.
 
         Every concurrent invocation is a process here that starts an interpreter: more of them than cores get in
         each other's way, and a burst of a hundred brings the machine to a halt. Nothing here measures a queue, so
@@ -274,7 +274,7 @@ class LocalStack:
 def tools_environment(
     workspace: Workspace, folder: StageFolder, server: Server, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the environment in which Terraform and Chalice work on a local stage."""
+    """Return the environment for Terraform and Chalice on a local stage."""
     return localaws.environment(server, environ) | {
         "AWS_DATA_PATH": str(localaws.models(folder)),
         "TF_DATA_DIR": str(workspace.terraform_data),
@@ -284,7 +284,7 @@ def tools_environment(
 
 
 def _stamp(sources: str, record: DeployedRecord) -> str:
-    """Return the mark of a deployment of these sources; another one once the record of what it made was repaired."""
+    """Return the mark of a deployment of these sources; it changes when the record of the deployment is repaired."""
     entries = sorted(record.entries(), key=itemgetter("name"))
     return fingerprint([], sources, json.dumps(entries, sort_keys=True))
 

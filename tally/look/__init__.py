@@ -1,4 +1,4 @@
-"""One look for all that is shown: tables, bars, counters, and what a colour means."""
+"""One look for all output: tables, bars, counters, and the meaning of colours."""
 
 from tally.look.bar import ECHO, MAX_BAR, Lines, bar, duration, milliseconds, share
 from tally.look.flow import flow

@@ -1,4 +1,4 @@
-"""A short bar, and a line with one that says how far a piece of work is."""
+"""A short bar, and a progress line with one."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ _SECOND = 1000
 
 
 def bar(completed: float, total: float, width: int, *, ascii_only: bool) -> Text:
-    """Return a bar of ``width`` cells; what is done and what is left differ without colours too."""
+    """Return a bar of ``width`` cells; done and left differ without colours too."""
     full, empty = ("#", "-") if ascii_only else ("\u2588", "\u2591")
     done = min(width, int(width * completed / total)) if total > 0 else 0
     return Text(full * done, Meaning.TO_WAIT_FOR.value).append(empty * (width - done), Meaning.ASIDE.value)
 
 
 def share(completed: float, total: float) -> str:
-    """Return how much is done, in percent; 100 only if nothing is left."""
+    """Return the share that is done, in percent; 100 only if nothing is left."""
     return f"{int(100 * completed / total) if total > 0 else 0:3d} %"
 
 
@@ -43,13 +43,13 @@ def duration(seconds: float | None) -> str:
 
 
 def milliseconds(took: float) -> str:
-    """Return how long something short took, for people."""
+    """Return a short duration for people."""
     return f"{took:,.0f} ms" if took < _SECOND else f"{took / _SECOND:,.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One task; what there is no room for goes from the end: ETA, rate, the bar, the description's middle."""
+    """One task's line; where room is short, the ETA goes first, then rate, bar, and the description's middle."""
 
     task: Task
     figures: str

@@ -1,4 +1,4 @@
-"""Short pieces beside each other, as many in a line as fit; none is broken."""
+"""Short pieces side by side, as many per line as fit, each whole."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,7 @@ _GAP = "   "
 
 
 def flow(pieces: Iterable[Text], width: int) -> Iterator[Text]:
-    """Yield the lines that pieces make; one that is wider than ``width`` is a line of its own."""
+    """Yield the lines of pieces; a piece wider than ``width`` is a line of its own."""
     line: Text | None = None
     for piece in pieces:
         if line is not None and line.cell_len + len(_GAP) + piece.cell_len <= width:

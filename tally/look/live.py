@@ -1,4 +1,4 @@
-"""A picture that is drawn in place again and again, on a terminal that may be resized meanwhile."""
+"""A picture that is redrawn in place, on a terminal that may be resized meanwhile."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Hold back what ends the program until the block has ended.
+    """Hold back interrupts until the block has ended.
 
     An interrupt in the middle of drawing would leave rich's console with a buffer that nothing writes any more: the
     picture would stay, and the cursor hidden. A thread other than the main one is never interrupted.

@@ -1,10 +1,10 @@
-"""What a colour means: one thing each, and never without the word that says it too."""
+"""The meanings of colours: one each, and never without a word of the same meaning."""
 
 from enum import StrEnum
 
 
 class Meaning(StrEnum):
-    """What a word or a number means; the value is its style."""
+    """The meaning of a word or a number; the value is its style."""
 
     AS_HOPED = "green"
     FAILED = "red"
@@ -29,6 +29,6 @@ _MEANINGS = {word: meaning for meaning, words in _WORDS.items() for word in word
 
 
 def meaning_of(said: str) -> Meaning:
-    """Return what an outcome, a status or a verdict means; of ``running, paused`` what the last word means."""
+    """Return the meaning of an outcome, a status or a verdict; of ``running, paused`` that of the last word."""
     parts = (part.strip() for part in reversed(said.split(",")))
     return next((_MEANINGS[part] for part in parts if part in _MEANINGS), Meaning.PLAIN)

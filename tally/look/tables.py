@@ -1,4 +1,4 @@
-"""A table that is right at every width: where its columns do not fit beside each other, each row is a paragraph."""
+"""A table for every width: if its columns do not fit side by side, each row becomes a paragraph."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( ?(%|s|ms|kB|MB|GB))?|-|")
 
 
 class Kind(Enum):
-    """How much of a cell may be given up where room is short."""
+    """How a cell may be shortened where room is short."""
 
     WORDS = "words"  # wrapped between words: a number, an id and a status are always whole
     NAME = "name"  # shortened in the middle: a key, a file, a job
@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """A column with its cells as text, and the widths between which it may be set."""
+    """A column with its cells as text, and its smallest and largest widths."""
 
     column: Column
     cells: list[str]
@@ -133,7 +133,7 @@ def _line(cells: list[list[str]], styles: list[str], laid: list[_Laid], widths: 
 
 
 def _named_values(laid: list[_Laid], width: int) -> Iterator[Text]:
-    """Yield what has no heads: a name, and beside it, or below where a word does not fit, its value."""
+    """Yield the lines of a table without heads: a name, and beside it, or below it, its value."""
     names, values = laid
     beside = names.natural + len(_GAP)
     for name, value in zip(names.cells, values.cells, strict=True):
@@ -180,7 +180,7 @@ def _indented(lines: Iterator[Text]) -> Iterator[Text]:
 
 
 def _style(laid: _Laid, cell: str) -> str:
-    """Return the style of a cell: what it says means something, or its column if it counts any."""
+    """Return the style of a cell: by the meaning of its text, or that of its column if it is a number above 0."""
     counted = meaning_of(laid.column.title)
     if laid.right and counted:
         return counted.value if cell not in {"", "0", "-"} else ""

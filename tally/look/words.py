@@ -1,4 +1,4 @@
-"""Text for a terminal: measured in cells, shortened, wrapped, and without what would steer the terminal."""
+"""Text for a terminal: measured in cells, shortened, wrapped, and without control characters."""
 
 import re
 
@@ -92,7 +92,7 @@ def longest_word(text: str) -> int:
 
 
 def _head(text: str, width: int) -> str:
-    """Return as much of the beginning as fits."""
+    """Return the longest beginning that fits."""
     taken = 0
     for position, character in enumerate(text):
         taken += cell_len(character)

@@ -1,4 +1,4 @@
-"""What AWS has measured of a batch, against what `tally cost` says."""
+"""Compare AWS's own measurements of a batch with `tally cost`."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ _SETTLED_SECONDS = 900.0
 
 
 def compare(world: World, batch: Batch, expected: float) -> str:
-    """Wait for CloudWatch to have the write units of a batch that ran alone; raises DisprovedError if they differ."""
+    """Wait until CloudWatch has the write units of a batch that ran alone; raises DisprovedError if they differ."""
     seen = 0.0
 
     def alike() -> bool:
@@ -31,7 +31,7 @@ def compare(world: World, batch: Batch, expected: float) -> str:
 
 
 def _measured(world: World, batch: Batch) -> float:
-    """Return the table's write units in the minutes in which the batch ran, without those of its index: a handful."""
+    """Return the table's write units in the minutes of the batch, without the few of its index."""
     began = datetime.fromisoformat(batch.created_at).replace(second=0, microsecond=0)
     ended = datetime.fromisoformat(batch.completed_at) + 2 * _MINUTE
     found = world.stage.client("cloudwatch").get_metric_statistics(

@@ -1,4 +1,4 @@
-"""The sources of a stage that proves itself: a copy of ``infra/`` and ``app/`` with faults and jobs of its own."""
+"""The sources of a stage that is proved: a copy of ``infra/`` and ``app/`` with faults and jobs of its own."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ _BEFORE = "from chalicelib.logs import logger\n"
 
 
 def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
-    """Return a workspace below ``root`` with the sources of ``workspace`` and the faults of the plan in them."""
+    """Return a workspace below ``root`` with the sources of ``workspace`` and the plan's faults."""
     own = existing(root)
     for name in SOURCES:
         mirror(workspace.repo / name, own.repo / name)
@@ -41,5 +41,5 @@ def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
 
 
 def existing(root: Path) -> Workspace:
-    """Return the workspace below ``root``, whether it is whole or not."""
+    """Return the workspace below ``root``, even if it is incomplete."""
     return Workspace(repo=root / "checkout", home=root)

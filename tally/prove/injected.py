@@ -41,7 +41,7 @@ _made = clients.client
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which faults are met, and by whom. Each kind is met at least once, however small the batch is."""
+    """The faults to inject, and their targets. Each kind is met at least once, however small the batch is."""
 
     seed: int
     """With a worker's number it makes the sequence of the faults that this worker draws."""
@@ -53,16 +53,16 @@ class Plan:
 
 
 class Met(Protocol):
-    """What all workers of the stage have met together."""
+    """The faults that all workers of the stage have met."""
 
     def worker(self) -> int:
-        """Return the number of a worker that begins."""
+        """Return the number of a new worker."""
 
     def first(self, kind: str) -> bool:
-        """Tell whether this kind was never met before; true once."""
+        """Tell whether this is the first fault of its kind; true once."""
 
     def count(self, kind: str) -> None:
-        """Keep that a fault was met."""
+        """Store that a fault was met."""
 
 
 class Faults:
@@ -106,7 +106,7 @@ class Faults:
         return self.plan.job.encode() in about or self.plan.job in request.url
 
     def _drawn(self, event_name: str) -> str:
-        """Return what this request meets, and keep that it did: a kind that was never met, else one by chance."""
+        """Return the fault for this request, and store it: of a kind not met before, else one by chance."""
         for kind in self.plan.rates:
             if kind not in self._seen and self._possible(kind, event_name):
                 self._seen.add(kind)
@@ -128,18 +128,18 @@ class Faults:
 
 
 class Table:
-    """Keeps what was met in the stage's own table, by a client that meets no faults."""
+    """Keeps the faults met in the stage's own table, through a client without faults."""
 
     def worker(self) -> int:
-        """Return the number of a worker that begins."""
+        """Return the number of a new worker."""
         return int(self._add("workers") or 0)
 
     def first(self, kind: str) -> bool:
-        """Tell whether this kind was never met before."""
+        """Tell whether this is the first fault of its kind."""
         return self._add(kind, ConditionExpression="attribute_not_exists(#name)") is not None
 
     def count(self, kind: str) -> None:
-        """Keep that a fault was met."""
+        """Store that a fault was met."""
         self._add(kind)
 
     def _add(self, name: str, **condition: str) -> str | None:
@@ -177,7 +177,7 @@ def _send(request: Any) -> None:
 
 
 def install() -> None:
-    """Have every client that is made from now on meet the faults of the plan."""
+    """Make every client that is created from now on meet the faults of the plan."""
     function = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "").rpartition("-")[2]
     faults = Faults(Plan(**json.loads(_PLAN.read_text(encoding="utf-8"))), Table(), function, _send)
 

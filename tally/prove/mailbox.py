@@ -1,4 +1,4 @@
-"""A queue for as long as a probe runs, in which a topic's notifications arrive."""
+"""A queue that receives a topic's notifications while a probe runs."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ _ABSENT = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 
 @contextlib.contextmanager
 def subscribed(stage: Stage, topic: str) -> Iterator[str]:
-    """Yield the URL of a queue that a topic's notifications go to; queue and subscription are gone afterwards."""
+    """Yield the URL of a queue that receives a topic's notifications; afterwards queue and subscription are removed."""
     sqs, sns = stage.client("sqs"), stage.client("sns")
     url = sqs.create_queue(QueueName=_name(stage))["QueueUrl"]
     try:
@@ -30,7 +30,7 @@ def subscribed(stage: Stage, topic: str) -> Iterator[str]:
 
 
 def remove(stage: Stage) -> None:
-    """Delete the queue that a run which was killed has left; its subscription goes with the topic."""
+    """Delete the queue of a run that was killed; its subscription goes with the topic."""
     sqs = stage.client("sqs")
     try:
         sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=_name(stage))["QueueUrl"])

@@ -1,4 +1,4 @@
-"""What a probe is, what it can find, and what it works on."""
+"""A probe, its results, and the stage that it works on."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ class Verdict(StrEnum):
 
 
 class DisprovedError(Exception):
-    """What was seen is not what was expected."""
+    """The probe saw something other than expected."""
 
 
 class OnlyOnAwsError(Exception):
-    """The local AWS cannot answer this; the message says why."""
+    """Only AWS can answer this, and the stage is local; the message says why."""
 
 
 class RefusedError(Exception):
@@ -55,7 +55,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a probe saw."""
+    """The result of a probe."""
 
     name: str
     expected: str
@@ -64,7 +64,7 @@ class Result:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as ``--json`` shows it."""
+        """Return the result for ``--json``."""
         return {
             "probe": self.name,
             "expected": self.expected,
@@ -92,12 +92,12 @@ class World:
 
     @property
     def reader(self) -> Reader:
-        """Reads the stage's batches."""
+        """The reader of the stage's batches."""
         return Reader(dynamodb=self.stage.dynamodb, table=self.stage.resources.table)
 
     @property
     def table(self) -> Table:
-        """Writes to the stage's table, as operators' commands do."""
+        """The stage's table, for writes like those of operators' commands."""
         return Table(dynamodb=self.stage.dynamodb, name=self.stage.resources.table, retry=Retry())
 
     def upload(self, job: str, name: str, content: bytes) -> str:
@@ -108,7 +108,7 @@ class World:
         return batch_id(job, source)
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float | None = None) -> Any:
-        """Wait for a condition and return what it found; raises DisprovedError after ``seconds``."""
+        """Wait for a condition and return its value; raises DisprovedError after ``seconds``."""
         deadline = self.clock() + (self.patience if seconds is None else seconds)
         while not (found := condition()):
             if self.clock() > deadline:
@@ -131,7 +131,7 @@ class World:
         return ended
 
     def counts(self, batch: str, expected: Counts, *, attempt: int = 1) -> str:
-        """Wait for the end, compare the counts, and recount every row; returns what was seen."""
+        """Wait for the end, compare the counts, and recount every row; returns the counts in words."""
         ended = self.end(batch, attempt=attempt)
         seen = f"{ended.rows:,} rows: {_said(ended.counts)}"
         if ended.counts != expected:
@@ -142,7 +142,7 @@ class World:
         return f"{seen}; recount exact"
 
     def require_aws(self, why: str) -> None:
-        """Raise where the stage is a local one."""
+        """Raise OnlyOnAwsError if the stage is local."""
         if self.stage.server:
             raise OnlyOnAwsError(why)
 

@@ -1,4 +1,4 @@
-"""The probes, in the order in which they run: the first upload must meet a stage that is seconds old."""
+"""The probes, in the order of their runs: the first upload must meet a stage that is seconds old."""
 
 import gzip
 import io

@@ -57,7 +57,7 @@ class Prover:
     account: Callable[[Mapping[str, str]], Account] = require_account
 
     def __post_init__(self) -> None:
-        """Refuse a name that could be of somebody's stage."""
+        """Refuse a name that may be that of a real stage."""
         if self.name.startswith("prod") or self.name in _PROTECTED:
             raise OperatorError(
                 f"{self.name} may be somebody's stage: name one that is for proving, and goes afterwards.",
@@ -67,7 +67,7 @@ class Prover:
             raise self._exists("here")
 
     def run(self, probes: Sequence[Probe], *, rows: int, patience: float) -> list[Result]:
-        """Return what the probes saw, of a stage that is gone by then; an interrupt ends it early, and cleans up."""
+        """Return the results of the probes, once the stage is removed; an interrupt ends it early, and cleans up."""
         results: list[Result] = []
         with self._alone():
             if self._clean():
@@ -85,12 +85,12 @@ class Prover:
         return [*results, *map(_not_run, probes[len(results) :])]
 
     def clean(self) -> bool:
-        """Remove a stage of this name that ``tally prove`` made, and all it left here; tells whether there was one."""
+        """Remove the stage and the files of an earlier `tally prove` of this name; tells whether there was one."""
         with self._alone():
             return self._clean()
 
     def _agree(self, rows: int) -> None:
-        """Raise if the account has such a stage, which would be destroyed, or if the operator does not agree."""
+        """Raise OperatorError if such a stage exists, which would be destroyed, or if the operator does not agree."""
         account = self.account(self.environ)
         dynamodb = account.stage(self.name).dynamodb
         with contextlib.suppress(dynamodb.exceptions.ResourceNotFoundException):
@@ -110,7 +110,7 @@ class Prover:
         )
 
     def _alone(self) -> contextlib.AbstractContextManager[int]:
-        """Keep a second run from removing the stage of the first."""
+        """Hold a lock, so that a second run cannot remove the stage of the first."""
         root = self._root
         return exclusive(root.with_name(f"{root.name}.lock"), what=f"proving {self.name}", say=self.output.say)
 
@@ -168,7 +168,7 @@ class Prover:
         )
 
     def _probe(self, probes: Sequence[Probe], world: World, results: list[Result]) -> None:
-        """Run the probes. What takes minutes begins once the first has seen the stage as it came."""
+        """Run the probes. Those that take minutes begin once the first has used the new stage."""
         for position, probe in enumerate(probes):
             results.append(self._try(probe, world))
             if position == 0:
@@ -207,7 +207,7 @@ def _not_run(probe: Probe) -> Result:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Take the signals that end a process for Ctrl-C, so that the stage is removed then too.
+    """Treat signals that end a process like Ctrl-C, so that the stage is removed then too.
 
     One that is ignored stays so: `nohup` asks for that.
     """

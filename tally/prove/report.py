@@ -1,4 +1,4 @@
-"""What is shown and kept of a run of ``tally prove``."""
+"""The results of a run of ``tally prove``, on the terminal and as a page."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ def passed(results: Sequence[Result]) -> bool:
 
 
 def write(path: Path, stage: str, where: str, results: Sequence[Result], now: datetime) -> None:
-    """Keep the run as a page in Markdown."""
+    """Write the results as a page in Markdown."""
     lines = [f"# Proof of stage {stage}", "", f"{where}, {now:%Y-%m-%d %H:%M} UTC.", ""]
     lines += [f"| {' | '.join((*_COLUMNS, 'seconds'))} |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join((*map(_cell, _row(result)), f'{result.seconds:.1f}'))} |" for result in results]

@@ -1,1 +1,1 @@
-"""The queues of a stage: what waits in them, and the dead letters."""
+"""The queues of a stage: waiting messages, and dead letters."""

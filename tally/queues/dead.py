@@ -1,4 +1,4 @@
-"""The queues of what could not be done: which there are, what their messages are about, and what to do with them."""
+"""The queues of dead letters: their names, their messages, and what to do about them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _ENTRY = {"StringValue", "BinaryValue", "DataType"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadQueue:
-    """A queue of dead letters; ``section`` is that of docs/runbook.md.
+    """A queue of dead letters; ``section`` is its section of docs/runbook.md.
 
     Its dead letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
     """
@@ -32,7 +32,7 @@ class DeadQueue:
 
 
 def dead_queues(expected: Expected) -> list[DeadQueue]:
-    """Return the queues in which a dead letter is something that was not done."""
+    """Return the queues in which a dead letter is work that was not done."""
     found = [
         DeadQueue(
             name=f"{name}-dlq",
@@ -53,7 +53,7 @@ def dead_queues(expected: Expected) -> list[DeadQueue]:
 
 
 def copies(sqs: Any, stage: str) -> DeadQueue:
-    """Return the queue of the dead letters that `dead_letters` has dealt with."""
+    """Return the queue with copies of the dead letters that `dead_letters` has handled."""
     return DeadQueue(
         name="dead-letters",
         url=sqs.get_queue_url(QueueName=f"tally-{stage}-dead-letters")["QueueUrl"],
@@ -64,7 +64,7 @@ def copies(sqs: Any, stage: str) -> DeadQueue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A message of such a queue; ``receipt`` is what deletes it while it is hidden."""
+    """A dead letter; ``receipt`` deletes it while it is hidden."""
 
     id: str
     receipt: str
@@ -76,7 +76,7 @@ class Letter:
 
     @classmethod
     def of(cls, message: dict[str, Any]) -> "Letter":
-        """Read what SQS gives."""
+        """Return the dead letter of an SQS message."""
         system = message.get("Attributes", {})
         sent = system.get("SentTimestamp")
         return cls(
@@ -94,7 +94,7 @@ class Letter:
 
     @property
     def contents(self) -> dict[str, Any]:
-        """What it says, empty where that is no JSON object."""
+        """Its JSON object, empty if its body is none."""
         try:
             return msgspec.json.decode(self.body, type=dict[str, Any])
         except msgspec.DecodeError:
@@ -102,7 +102,7 @@ class Letter:
 
     @property
     def why(self) -> str:
-        """Why it is here, if Lambda, EventBridge or `dead_letters` has said so; else empty."""
+        """Why it is a dead letter, if Lambda, EventBridge or `dead_letters` has noted it; else empty."""
         answer = self.contents.get("responsePayload")
         said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
         texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}
@@ -134,7 +134,7 @@ def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
 
 
 def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None] = lambda _count: None) -> int:
-    """Send up to ``most`` dead letters to where they came from, and return how many.
+    """Send up to ``most`` dead letters back to their source, and return how many.
 
     Dying between sending a dead letter and deleting it means that it is sent twice: no row counts twice for that.
     """
@@ -153,7 +153,7 @@ def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None
 
 
 def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
-    """Delete the dead letters of these ids, looking at up to ``most``, and return the ids that were found."""
+    """Delete the dead letters of these ids, looking at up to ``most``, and return the ids found."""
     found: set[str] = set()
     others: list[Letter] = []
     for group in _received(sqs, queue, most):
@@ -170,7 +170,7 @@ def discard(sqs: Any, queue: DeadQueue, ids: set[str], most: int) -> set[str]:
 
 
 def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
-    """Receive dead letters, each once and up to ``most``; the caller deletes or shows them again."""
+    """Yield dead letters, each once and up to ``most``; the caller deletes or shows them again."""
     seen: set[str] = set()
     while len(seen) < most:
         answer = sqs.receive_message(
@@ -189,7 +189,7 @@ def _received(sqs: Any, queue: DeadQueue, most: int) -> Iterator[list[Letter]]:
 
 
 def _show_again(sqs: Any, queue: DeadQueue, letters: Sequence[Letter]) -> None:
-    """Make dead letters visible that were read; one that cannot be comes back by itself."""
+    """Make dead letters visible again after reading; one for which that fails returns by itself."""
     for start in range(0, len(letters), _MAX_ENTRIES):
         entries = [
             {"Id": str(position), "ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}

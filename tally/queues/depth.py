@@ -1,4 +1,4 @@
-"""How many messages a queue has, and for how long the oldest of them waits."""
+"""The length of a queue, and the age of its oldest message."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _WINDOW = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """The messages of a queue, as SQS estimates them.
+    """The numbers of messages in a queue, as SQS estimates them.
 
     Visible ones wait for a worker, those in flight are with one, and delayed ones are not to be seen yet.
     """
@@ -26,7 +26,7 @@ class Depth:
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Self:
-        """Read them from a queue's attributes."""
+        """Return the depth from a queue's attributes."""
         return cls(
             visible=int(attributes["ApproximateNumberOfMessages"]),
             in_flight=int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0)),
@@ -35,7 +35,7 @@ class Depth:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all messages."""
         return self.visible + self.in_flight + self.delayed
 
 
@@ -58,7 +58,7 @@ def depth_of(sqs: Any, url: str) -> Depth | None:
 
 
 def oldest_seconds(cloudwatch: Any, queue: str, now: datetime) -> float | None:
-    """Return for how long the oldest message of a queue has waited, at most within the last quarter of an hour.
+    """Return the age of a queue's oldest message, at most over the last quarter of an hour.
 
     None where AWS has not measured it lately.
     """

@@ -1,4 +1,4 @@
-"""The outcome of dead letters: of those in a queue, and of those that the function ``dead_letters`` has taken."""
+"""The outcome of dead letters: of those in a queue, and of those that the function ``dead_letters`` has handled."""
 
 import json
 from collections import deque
@@ -46,7 +46,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What ``dead_letters`` logged about a dead letter that it took: it was ``sent_again``, or its rows ended.
+    """A log line of ``dead_letters`` on a dead letter: it was ``sent_again``, or its rows ended.
 
     ``ended`` are the rows that had no outcome before.
     """
@@ -60,7 +60,7 @@ class Taken:
 
     @property
     def became(self) -> str:
-        """The same in a sentence."""
+        """The outcome in a sentence."""
         if self.sent_again:
             return f"sent again: it killed no worker ({several(self.rows, 'row')})"
         if self.queue.endswith("plan-failures"):
@@ -89,7 +89,7 @@ def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Let
 
 
 def taken(logs: Any, stage: str, now: datetime) -> list[Taken]:
-    """Return what ``dead_letters`` did in the last ``HISTORY``, the newest first and at most ``MAX_HISTORY``.
+    """Return the log lines of ``dead_letters`` of the last ``HISTORY``, newest first, at most ``MAX_HISTORY``.
 
     Nothing if the function has no log yet.
     """

@@ -1,4 +1,4 @@
-"""Every queue of a stage at one look: what waits, what is being worked on, what is dead."""
+"""Every queue of a stage in one view: waiting, in flight, dead."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ class QueueState:
 def overview(
     sqs: Any, expected: Expected, others: list[DeadQueue], age: Callable[[str], float | None]
 ) -> list[QueueState]:
-    """Return the queues that work goes through, then those of what could not be done; they are asked all at once.
+    """Return the queues of work, then those of dead letters; all are asked at once.
 
     ``age`` returns for how long the oldest message of a queue has waited; it is asked where something waits.
     """
@@ -70,7 +70,7 @@ def show(output: Output, states: list[QueueState]) -> None:
 
 
 def cells(state: QueueState) -> tuple[str | int, ...]:
-    """Return what a line about a queue has, in the order of the columns."""
+    """Return the cells of a queue's line, in the order of the columns."""
     if state.depth is None:
         return (state.name, "missing", _UNKNOWN, _UNKNOWN, _UNKNOWN, _UNKNOWN)
     depth = state.depth

@@ -1,4 +1,4 @@
-"""What each command prints with ``--json``, as types: the JSON Schemas in docs/schemas are written from them."""
+"""The ``--json`` results of each command, as types: the JSON Schemas in docs/schemas are written from them."""
 
 from typing import Any
 

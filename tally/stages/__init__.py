@@ -1,1 +1,1 @@
-"""Where a stage is, and how to reach it."""
+"""Stages: where they are, and how to reach them."""

@@ -1,4 +1,4 @@
-"""What a stage should be like: Terraform's output ``expected``, read."""
+"""The expected state of a stage, from Terraform's output ``expected``."""
 
 from typing import Self
 
@@ -26,7 +26,7 @@ class Function(msgspec.Struct, frozen=True):
 
 
 class StreamReader(msgspec.Struct, frozen=True):
-    """What the mapping of a stream has beyond that of a queue."""
+    """The settings of a stream's mapping beyond those of a queue's."""
 
     parallelization_factor: int
     maximum_retry_attempts: int
@@ -75,7 +75,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """Read Terraform's output; None where there is none, raises when another version of Tally wrote it."""
+        """Return Terraform's output, or None if there is none; raises OperatorError if another version wrote it."""
         if not text:
             return None
         try:

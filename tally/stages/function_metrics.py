@@ -1,4 +1,4 @@
-"""How the functions of a stage did: what CloudWatch measured, or what Lambda reported in their logs."""
+"""The runs of a stage's functions: as CloudWatch measured them, or as Lambda reported them in their logs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Window(Enum):
-    """How far back is looked, and in which steps; CloudWatch keeps steps of a minute for 15 days."""
+    """A span of time up to now, and the step in it; CloudWatch keeps steps of a minute for 15 days."""
 
     QUARTER = ("15 minutes", timedelta(minutes=15), _MINUTE)
     HOUR = ("hour", timedelta(hours=1), timedelta(minutes=5))
@@ -28,7 +28,7 @@ class Window(Enum):
         self.title, self.length, self.period = title, length, period
 
     def since(self, now: datetime) -> datetime:
-        """Return where the window begins: at a whole step, so that what is in the first one is in the window."""
+        """Return the beginning of the window: a whole step, so that everything in the first step counts."""
         step = self.period.total_seconds()
         began = (now - self.length).timestamp()
         return datetime.fromtimestamp(began - began % step, now.tzinfo)
@@ -36,7 +36,7 @@ class Window(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionUse:
-    """What was measured of one function; None where nothing was, which is not the same as 0."""
+    """Measurements of one function; None where nothing was measured, which differs from 0."""
 
     function: str
     invocations: int | None = None
@@ -50,14 +50,14 @@ class FunctionUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ages:
-    """For how long the oldest waits, in seconds, at most within the last quarter of an hour: by queue, by reader."""
+    """The age of the oldest message or record, in seconds, at most over a quarter of an hour: by queue, by reader."""
 
     queues: dict[str, float]
     readers: dict[str, float]
 
 
 def uses(cloudwatch: Any, prefix: str, functions: Sequence[str], window: Window, now: datetime) -> list[FunctionUse]:
-    """Return what CloudWatch measured of functions, whose names begin with ``prefix``, within a window before now.
+    """Return CloudWatch's measurements of functions, whose names begin with ``prefix``, within a window before now.
 
     It takes one request for all of them.
     """
@@ -92,7 +92,7 @@ def uses(cloudwatch: Any, prefix: str, functions: Sequence[str], window: Window,
 
 
 def reported(logs: Any, prefix: str, functions: Sequence[str], window: Window, now: datetime) -> list[FunctionUse]:
-    """Return what the functions' logs report of their runs; errors and throttles are not in them.
+    """Return the runs that the functions' logs report, without errors and throttles.
 
     For a local stage, whose CloudWatch does not count what queues and streams start. A request for each function.
     """
@@ -113,7 +113,7 @@ def _reported(logs: Any, prefix: str, function: str, since: datetime) -> Functio
 
 
 def ages(cloudwatch: Any, queues: Iterable[str], prefix: str, readers: Iterable[str], now: datetime) -> Ages:
-    """Return how far behind queues and readers of the stream were lately; what was not measured is left out."""
+    """Return the recent lag of queues and readers of the stream; those that were not measured are left out."""
     queue_age = {
         name: Metric(
             namespace="AWS/SQS",

@@ -1,4 +1,4 @@
-"""What the code of each job is: on this disk, and in a stage, whose functions have it in their tags.
+"""Digests of each job's code: on this disk, and in a stage, whose functions have them in their tags.
 
 A digest is of the job's module and of all modules of ``app/`` that it imports, so that another job's change does not
 matter to it. It is the same on every machine. Chalice takes tags that it does not know off a function when it deploys
@@ -33,7 +33,7 @@ _TAGGED = "process"
 
 
 class Standing(StrEnum):
-    """What a stage runs of a job, compared with this disk."""
+    """How a stage's version of a job compares with this disk's."""
 
     SAME = "same"
     DIFFERS = "differs"
@@ -51,7 +51,7 @@ def digests(app: Path) -> dict[str, str]:
 
 
 def compare(job: str, on_disk: Mapping[str, str], deployed: Mapping[str, str] | None) -> Standing:
-    """Return how a job of this disk stands to what is deployed; None if the stage does not say."""
+    """Return how a stage's version of a job compares with this disk's; None if the stage's is unknown."""
     if deployed is None or job not in on_disk:
         return Standing.UNKNOWN
     if job not in deployed:
@@ -71,7 +71,7 @@ def deployed(functions: "LambdaClient", stage: str) -> dict[str, str] | None:
 
 
 def note(functions: "LambdaClient", stage: str, found: Mapping[str, str]) -> None:
-    """Have a stage say which jobs it runs: after every function has their code.
+    """Write into a stage's tags which jobs it runs: after every function has their code.
 
     A job without a digest may be of any version.
     """
@@ -86,7 +86,7 @@ def note(functions: "LambdaClient", stage: str, found: Mapping[str, str]) -> Non
 
 
 def withdraw(functions: "LambdaClient", stage: str) -> None:
-    """Have a stage say nothing of its jobs while a deployment changes them; fine if it has no functions yet."""
+    """Remove the digests from a stage's tags while a deployment changes its jobs; fine if it has no functions yet."""
     try:
         found = functions.get_function(FunctionName=_function(stage))
     except functions.exceptions.ResourceNotFoundException:
@@ -122,7 +122,7 @@ def _needed(app: Path, module: Path) -> set[Path]:
 
 
 def _imported(app: Path, path: Path) -> Iterator[str]:
-    """Return the names of what a module imports: of ``from a import b`` both ``a`` and ``a.b``."""
+    """Return the names that a module imports: of ``from a import b`` both ``a`` and ``a.b``."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
@@ -140,7 +140,7 @@ def _imported(app: Path, path: Path) -> Iterator[str]:
 
 
 def _files(app: Path, name: str) -> Iterator[Path]:
-    """Return the file of a module of these sources; none of a package that only lists the jobs, which all import."""
+    """Return the file of a module of these sources; none for a package that only lists the jobs, which all import."""
     path = app.joinpath(*name.split("."))
     for file in (path.with_suffix(".py"), path / "__init__.py"):
         if name and file.is_file() and file != app / "chalicelib" / "jobs" / "__init__.py":

@@ -1,4 +1,4 @@
-"""What the log of a function has: the events that match a pattern, and Lambda's report of each invocation."""
+"""The log of a function: events that match a pattern, and Lambda's report of each invocation."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _REPORT = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What Lambda wrote at the end of an invocation; ``gb_seconds`` is what it bills."""
+    """Lambda's report at the end of an invocation; ``gb_seconds`` is what it bills."""
 
     request: str
     took_ms: float

@@ -1,4 +1,4 @@
-"""What the functions of a stage have logged: of one or all of them, of one batch, above a level, as it comes."""
+"""Log lines of a stage's functions: of one or all, of one batch, above a level, also as they come."""
 
 import json
 import time
@@ -18,7 +18,7 @@ _BAD_REPORTS = ("Status: timeout", "Status: error")
 
 
 class Level(IntEnum):
-    """How grave a line is."""
+    """The severity of a line."""
 
     DEBUG = 10
     INFO = 20
@@ -39,7 +39,7 @@ class Line:
 
     @classmethod
     def of(cls, function: str, event: dict[str, Any], event_id: str) -> "Line":
-        """Read what CloudWatch Logs gives."""
+        """Return the line of an event of CloudWatch Logs."""
         text = event["message"].rstrip()
         return cls(
             event_id=event_id,
@@ -78,7 +78,7 @@ def level_of(text: str) -> Level:
 
 @dataclass(slots=True)
 class _EventIds:
-    """Names the events of one reading, the same in the next one.
+    """Gives each event of one reading an id, which is the same in the next reading.
 
     ``eventId`` need not be there: the local AWS gives none to what its functions log. Then an event is the n-th of its
     stream, millisecond and text: a function may log the same line twice at once.
@@ -110,7 +110,7 @@ class Logs:
 
     @property
     def silent(self) -> list[str]:
-        """The functions that had no log when they were read last."""
+        """The functions that had no log at the last reading."""
         return sorted(self._silent)
 
     def last(self, seconds: float, limit: int) -> list[Line]:
@@ -120,7 +120,7 @@ class Logs:
         return sorted(found, key=lambda line: line.at)[-limit:]
 
     def follow(self, shown: Sequence[Line], interval: float) -> Iterator[Line]:
-        """Return the lines that come after those ``shown``, as they come; never ends by itself.
+        """Yield the lines that come after those ``shown``, as they come; it never ends by itself.
 
         What is older than the first line shown was left out there, and is left out here.
         """

@@ -1,4 +1,4 @@
-"""What CloudWatch has measured."""
+"""Metrics of CloudWatch."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def largest(
 def values(
     cloudwatch: Any, metrics: list[Metric], *, since: datetime, until: datetime, period: timedelta
 ) -> dict[Metric, list[float]]:
-    """Return the values of metrics, one for each period that has any; a metric without a value is left out.
+    """Return the values of metrics, one per period that has any; a metric without values is left out.
 
     It takes one request for up to ``MAX_METRICS``, unless the answer is too large for one.
     """

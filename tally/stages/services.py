@@ -1,4 +1,4 @@
-"""The pipeline's own services, put together on this machine: the operator's clients, the stage's settings."""
+"""The pipeline's own services on this machine, with the operator's clients and the stage's settings."""
 
 from collections.abc import Mapping
 
@@ -20,22 +20,22 @@ _ASKED = "dispatch"
 
 
 def table(stage: Stage) -> Table:
-    """Return a stage's table, for what writes."""
+    """Return a stage's table, for writes."""
     return Table(dynamodb=stage.dynamodb, name=stage.resources.table, retry=Retry())
 
 
 def services(workspace: Workspace, stage: Stage) -> Services:
-    """Return what the stage's functions call, to be called from here."""
+    """Return the services of the stage's functions, for calls from here."""
     return Services(settings(workspace, stage), Retry(), client=stage.client)
 
 
 def settings(workspace: Workspace, stage: Stage) -> Settings:
-    """Return the settings of a stage's functions; raises when it has none, or too old ones."""
+    """Return the settings of a stage's functions; raises OperatorError if they are missing or too old."""
     return settings_of(stage, environment(workspace, stage))
 
 
 def settings_of(stage: Stage, variables: Mapping[str, str]) -> Settings:
-    """Return the settings of a stage's functions by their environment; raises when it has none, or too old ones."""
+    """Return the settings from the functions' environment; raises OperatorError if they are missing or too old."""
     try:
         found = Settings.from_env(variables)
     except SettingsError as error:
@@ -46,7 +46,7 @@ def settings_of(stage: Stage, variables: Mapping[str, str]) -> Settings:
 
 
 def environment(workspace: Workspace, stage: Stage) -> Mapping[str, str]:
-    """Return the functions' environment: of a local stage as it was rendered, in AWS as Lambda knows it."""
+    """Return the functions' environment: as rendered for a local stage, from Lambda for one in AWS."""
     if stage.server:
         return ChaliceProject(folder=workspace.stage(stage.name).app, stage=stage.name).environment()
     name = f"tally-{stage.name}-{_ASKED}"

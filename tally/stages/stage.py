@@ -1,4 +1,4 @@
-"""A stage as commands see it: which AWS it is in, what its resources are called, clients to reach them."""
+"""A stage for commands: its AWS, the names of its resources, and clients to reach them."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What Terraform made for a stage; empty where it is not known."""
+    """Terraform's resources of a stage; empty where not known."""
 
     table: str
     inbox_bucket: str
@@ -48,7 +48,7 @@ class Resources:
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """Read Terraform's outputs."""
+        """Return the resources from Terraform's outputs."""
         return cls(
             table=str(outputs["table_name"]),
             inbox_bucket=str(outputs["inbox_bucket"]),
@@ -62,13 +62,13 @@ class Resources:
         )
 
     def save(self, path: Path) -> None:
-        """Write them where ``read`` finds them."""
+        """Write the resources to a file for ``read``."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Return what was saved, or None."""
+        """Return the saved resources, or None."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
@@ -89,7 +89,7 @@ class Stage:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """The session: the caller's own default chain in AWS; with a local AWS neither profile nor file of theirs."""
+        """The session: the caller's default chain in AWS; for a local AWS without the caller's profile and files."""
         if self.server is None:
             # The SDK itself reads AWS_DEFAULT_REGION only.
             known = None if os.environ.get("AWS_DEFAULT_REGION") else self.resources.region
@@ -131,7 +131,7 @@ class Stage:
         return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
 
     def client(self, service: str) -> Any:
-        """Return the client of any service, by the name that boto3 has for it."""
+        """Return the client of any service, by boto3's name for it."""
         match service:
             case "dynamodb":
                 return self.dynamodb

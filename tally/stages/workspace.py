@@ -1,4 +1,4 @@
-"""Where things lie on this disk: the sources, and for each local stage a folder with its own copy of them."""
+"""Paths on this disk: the sources, and for each local stage a folder with its own copy of them."""
 
 import contextlib
 import fcntl
@@ -39,7 +39,7 @@ _ORPHAN_SECONDS = 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The repository and the folder (``TALLY_HOME``, default ``.tally`` in the repository) of what is local."""
+    """The repository, and the folder of local data (``TALLY_HOME``, default ``.tally`` in the repository)."""
 
     repo: Path
     home: Path
@@ -51,7 +51,7 @@ class Workspace:
         return cls(repo=repo, home=Path(environ.get("TALLY_HOME") or repo / ".tally").resolve())
 
     def require_sources(self) -> None:
-        """Raise where the repository is not at hand, so that nothing can be deployed."""
+        """Raise OperatorError if the repository is not here, so that nothing can be deployed."""
         missing = [name for name in SOURCES if not (self.repo / name).is_dir()]
         if missing:
             raise OperatorError(
@@ -59,7 +59,7 @@ class Workspace:
             )
 
     def stage(self, name: str) -> "StageFolder":
-        """Return the folder of a local stage; raises when the name can be none."""
+        """Return the folder of a local stage; raises OperatorError for an invalid name."""
         if not _STAGE.fullmatch(name) or name in RESERVED:
             raise OperatorError(
                 f"{name!r} cannot be a stage: up to 20 of a-z 0-9 -, a letter first, no - last, "
@@ -76,23 +76,23 @@ class Workspace:
 
     @property
     def terraform_data(self) -> Path:
-        """Return the provider's place, shared so that a second local stage downloads nothing."""
+        """Return the folder of the provider, shared so that a second local stage downloads nothing."""
         return self.home / "terraform"
 
     def aws_outputs(self, stage: str) -> Path:
-        """Return where the outputs of an AWS stage are kept."""
+        """Return the file of the outputs of a stage in AWS."""
         return self.home / "aws" / f"{stage}.json"
 
     def aws_log(self, stage: str) -> Path:
-        """Return where what the tools say about an AWS stage is kept."""
+        """Return the log of the tools' output about a stage in AWS."""
         return self.home / "aws" / f"{stage}.log"
 
     def aws_unfinished(self, stage: str) -> Path:
-        """Return the mark of a deployment to AWS that began: what is left when it was cut short."""
+        """Return the mark of a deployment to AWS that began: it stays if the deployment was cut short."""
         return self.home / "aws" / f"{stage}.unfinished"
 
     def proving(self, stage: str) -> Path:
-        """Return where `tally prove` keeps the sources, the state and the logs of a stage while it lives."""
+        """Return the folder where `tally prove` keeps sources, state and logs of a stage."""
         return self.home / "proving" / stage
 
     def lock_file(self, stage: str) -> Path:
@@ -102,14 +102,14 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFolder:
-    """What a local stage has on disk."""
+    """The folder of a local stage."""
 
     name: str
     root: Path
 
     @property
     def exists(self) -> bool:
-        """Tell whether a local stage of this name was ever brought up and not taken down."""
+        """Tell whether a local stage of this name was brought up and not taken down."""
         return self.root.is_dir()
 
     @property
@@ -129,22 +129,22 @@ class StageFolder:
 
     @property
     def server_log(self) -> Path:
-        """Return what the local AWS prints."""
+        """Return the log of the local AWS."""
         return self.root / "logs" / "ministack.log"
 
     @property
     def console(self) -> Path:
-        """Return what the console in the background has printed: its address, with its token."""
+        """Return the file with the background console's output: its address, with its token."""
         return self.root / "console.json"
 
     @property
     def console_log(self) -> Path:
-        """Return what the console in the background says beside that, errors too."""
+        """Return the file with all other output of the background console, errors too."""
         return self.root / "logs" / "console.log"
 
     @property
     def tools_log(self) -> Path:
-        """Return what Terraform and Chalice print."""
+        """Return the log of Terraform and Chalice."""
         return self.root / "logs" / "tools.log"
 
     @property
@@ -154,27 +154,27 @@ class StageFolder:
 
     @property
     def samples(self) -> Path:
-        """Return where the demo writes its files."""
+        """Return the folder for the demo's files."""
         return self.root / "samples"
 
     @property
     def plan(self) -> Path:
-        """Return Terraform's first plan, which says what queues there are to be."""
+        """Return Terraform's first plan, which lists the queues to make."""
         return self.root / "first.tfplan"
 
     @property
     def outputs(self) -> Path:
-        """Return Terraform's outputs, as JSON."""
+        """Return the file of Terraform's outputs, in JSON."""
         return self.root / "outputs.json"
 
     @property
     def fingerprint(self) -> Path:
-        """Return the record of the sources that are deployed; absent before the first bring-up ended."""
+        """Return the record of the deployed sources; absent before the first bring-up has ended."""
         return self.root / "deployed.sha256"
 
     @property
     def unfinished(self) -> Path:
-        """Return the mark of a bring-up that began: what is left when it was killed."""
+        """Return the mark of a bring-up that began: it stays if the bring-up was killed."""
         return self.root / "unfinished"
 
     def wipe(self) -> None:
@@ -183,7 +183,7 @@ class StageFolder:
 
 
 def mirror(source: Path, target: Path) -> None:
-    """Make ``target`` a copy of what deploys of ``source``, keeping the state that tools wrote into ``target``."""
+    """Make ``target`` a copy of the parts of ``source`` that are deployed, and keep the tools' state in it."""
     target.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(source) for path in _files(source)}
     for path in list(_files(target)):
@@ -198,7 +198,7 @@ def mirror(source: Path, target: Path) -> None:
 
 
 def fingerprint(sources: list[Path], *extra: str) -> str:
-    """Return a digest of what deploys: names and contents of the sources, and ``extra``."""
+    """Return a digest of the sources that are deployed, by names and contents, and of ``extra``."""
     digest = hashlib.sha256()
     for source in sources:
         for path in sorted(_files(source)):

@@ -1,4 +1,4 @@
-"""What Terraform says of a stage, read from ``infra/``: functions, queues, and what each reader of the stream gets."""
+"""Terraform's configuration of a stage, read from ``infra/``: functions, queues, and filters of the stream."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ INFRA = Path(__file__).resolve().parents[2] / "infra"
 
 
 def local(name: str, path: Path) -> Any:
-    """Return a local value that is written out in a file; expressions stay text."""
+    """Return a local value that is a literal; expressions stay text."""
     with path.open(encoding="utf-8") as file:
         (value,) = (block[name] for block in hcl2.load(file)["locals"] if name in block)
     return _plain(value)
@@ -24,14 +24,16 @@ def functions() -> tuple[str, ...]:
 
 
 def queues() -> dict[str, str]:
-    """Return which function consumes which queue."""
+    """Return the consuming function of each queue."""
     return dict(local("queue_consumers", INFRA / "functions.tf"))
 
 
 @cache
 def _variables() -> dict[str, Any]:
-    with (INFRA / "variables.tf").open(encoding="utf-8") as file:
-        blocks = hcl2.load(file)["variable"]
+    blocks: list[dict[str, Any]] = []
+    for path in INFRA.glob("variables*.tf"):
+        with path.open(encoding="utf-8") as file:
+            blocks += hcl2.load(file)["variable"]
     return {str(_plain(name)): block for found in blocks for name, block in found.items()}
 
 
@@ -58,7 +60,7 @@ def _matches(pattern: Any, found: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return what python-hcl2 has read without the quotes and the notes of its own that it keeps."""
+    """Return a value as python-hcl2 reads it, without the quotes and marks that it keeps."""
     if isinstance(value, dict):
         return {str(_plain(name)): _plain(each) for name, each in value.items() if not str(name).startswith("__")}
     if isinstance(value, list):

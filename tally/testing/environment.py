@@ -1,4 +1,4 @@
-"""The environment of handlers that run in memory: the settings that they read at import, and no one's credentials."""
+"""The environment of handlers in memory: the settings that they read at import, without credentials."""
 
 import importlib
 import json
@@ -44,7 +44,7 @@ VARIABLES = {
 
 
 def handlers() -> ModuleType:
-    """Import ``app.py`` with these settings in the environment, where they stay; call it before ``app`` is imported.
+    """Import ``app.py`` with these settings in the environment, where they stay; call it before anything imports it.
 
     An ``app`` that was imported with a stage's settings keeps them.
     """

@@ -1,4 +1,4 @@
-"""What DynamoDB forbids in the expressions of one request: reserved words, what is not used, what is not given."""
+"""Rules of DynamoDB for the expressions of a request: reserved words, unused names, missing values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ def reserved_words() -> frozenset[str]:
 
 
 def faults(request: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what is wrong with the expressions of a request, or of one action of a transaction."""
+    """Return the faults of the expressions in a request, or in one action of a transaction."""
     said = tuple((name, request[name]) for name in EXPRESSIONS if name in request)
     names, values = (request.get(f"ExpressionAttribute{kind}") for kind in ("Names", "Values"))
     key = frozenset(request.get("Key", ()))
@@ -41,7 +41,7 @@ def _faults(
     values: tuple[str, ...] | None,
     key: frozenset[str],
 ) -> tuple[str, ...]:
-    """Look at each form of a request once: histories repeat the same few thousands of times."""
+    """Return the faults of one form of a request, cached: histories repeat the same few thousand forms."""
     found = [fault for name, expression in said for fault in _expression_faults(name, expression)]
     everything = " ".join(expression for _, expression in said)
     found += _substitutes(everything, "#", None if names is None else dict(names))
@@ -80,7 +80,7 @@ def _substitutes(expression: str, sign: str, given: Mapping[str, Any] | None) ->
 
 
 def _target_faults(expression: str, names: Mapping[str, str], key: frozenset[str]) -> Iterator[str]:
-    """Return what is written twice by one update, and keys that are written at all."""
+    """Return paths that one update writes twice, and keys that it writes at all."""
     clauses = re.split(rf"\b({'|'.join(_VERBS)})\b", expression)
     verbs = clauses[1::2]
     if len(set(verbs)) < len(verbs):

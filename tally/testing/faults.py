@@ -1,4 +1,4 @@
-"""Faults on the way to AWS, and workers that die: what a history may do to a client's calls."""
+"""Faults on the way to AWS, and workers that die: the events that a history applies to a client's calls."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -10,7 +10,7 @@ from tally.testing.memory_dynamodb import client_error
 
 
 class Fault(StrEnum):
-    """What happens to one call."""
+    """An event that a call meets."""
 
     NONE = "none"
     ERROR_BEFORE = "error before"  # 500, nothing applied
@@ -23,11 +23,11 @@ class Fault(StrEnum):
 
 
 class Killed(BaseException):
-    """The worker is gone: no handler may catch this."""
+    """The worker dies: no handler may catch this."""
 
 
 class FaultyClient:
-    """Passes calls on to a client, with the fault that ``next_fault`` says for each."""
+    """Passes calls on to a client, with the fault that ``next_fault`` returns for each."""
 
     def __init__(self, client: Any, next_fault: Callable[[str], Fault]) -> None:
         self._client = client

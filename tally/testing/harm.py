@@ -1,4 +1,4 @@
-"""What may go wrong while a job runs, as a test says it: deliveries that come twice, workers that die, lost answers."""
+"""Faults for the test of a job: deliveries that come twice, workers that die, lost answers."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,21 +21,21 @@ WRITES = frozenset(
 
 @dataclass(slots=True)
 class Faults:
-    """Nothing goes wrong. Subclass it for a fault of your own; each run has a copy.
+    """No fault. Subclass it for a fault of your own; each run has a copy.
 
     A step is ``upload``, a queue (``ingest``, ``work``, ``heavy``, ``finished``), ``dispatch`` or ``settle``.
     """
 
     def comes_again(self, step: str) -> bool:  # noqa: ARG002  the argument is for subclasses
-        """Tell whether what was delivered to a step is delivered once more, although the step has answered."""
+        """Tell whether a delivery to a step is repeated, although the step has answered."""
         return False
 
     def of_call(self, step: str, operation: str) -> Fault:  # noqa: ARG002
-        """Return what happens to a call of AWS that a step makes."""
+        """Return the fault of a call that a step makes to AWS."""
         return Fault.NONE
 
     def in_process(self, idempotency_key: str) -> None:
-        """Do what happens when the job has run for a row, before anybody hears of it; Killed ends the worker."""
+        """Act after the job has run for a row and before its outcome is sent; raise Killed to end the worker."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Redelivered(Faults):
     """Every upload, message and stream record is delivered twice: ``process`` runs at least twice for each row."""
 
     def comes_again(self, step: str) -> bool:  # noqa: ARG002
-        """Say yes."""
+        """Repeat every delivery."""
         return True
 
 
@@ -61,7 +61,7 @@ class WorkersDie(Faults):
 
 @dataclass(slots=True)
 class DiesInProcess(Faults):
-    """The worker dies right after the job ran for a row, ``times`` for each row: its side effects have happened."""
+    """The worker dies right after the job ran for a row, ``times`` per row: its side effects have happened."""
 
     times: int = 1
     _seen: Counter[str] = field(default_factory=Counter)

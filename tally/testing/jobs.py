@@ -1,4 +1,4 @@
-"""What a test, or a trial, of a job changes while it runs: which job has its name, and what the functions log."""
+"""Replace a job by another, and silence logs, while a test or a trial runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ def in_place(job: Job) -> Iterator[None]:
 
 
 def job_of(job: str | ModuleType | Job) -> Job:
-    """Return a job by its name, or the one that a module defines; raises LookupError if there is none of that name."""
+    """Return a job by its name, or from its module; raises LookupError if there is none of that name."""
     if isinstance(job, Job):
         return job
     if isinstance(job, ModuleType):
@@ -41,7 +41,7 @@ def job_of(job: str | ModuleType | Job) -> Job:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the lines that the functions log to themselves while the block runs."""
+    """Keep the functions' log lines off the output while the block runs."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
     try:

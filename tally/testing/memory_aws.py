@@ -1,4 +1,4 @@
-"""SQS, EventBridge, S3 and Lambda in memory: as much of them as Tally uses. They refuse what AWS would refuse."""
+"""SQS, EventBridge, S3 and Lambda in memory, as far as Tally uses them. They refuse what AWS would refuse."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @as_strict_as_aws("sqs")
 class MemorySQS:
-    """Keeps what is sent, by queue URL."""
+    """Keeps messages, by queue URL."""
 
     def __init__(self) -> None:
         self.bodies: dict[str, list[str]] = defaultdict(list)
@@ -30,12 +30,12 @@ class MemorySQS:
         self.bodies[QueueUrl].append(MessageBody)
 
     def change_message_visibility(self, **_: Any) -> None:
-        """Do nothing: time stands still here."""
+        """Do nothing, because time stands still."""
 
 
 @as_strict_as_aws("events")
 class MemoryEvents:
-    """Keeps the events that were put."""
+    """Keeps events that are put."""
 
     def __init__(self) -> None:
         self.details: list[dict[str, Any]] = []
@@ -168,13 +168,13 @@ def _part(number: int, body: bytes) -> dict[str, str]:
 
 
 def etag(version: str) -> str:
-    """Return the etag that a version has here."""
+    """Return the etag of a version."""
     return f"etag-of-{version}"
 
 
 @as_strict_as_aws("lambda")
 class MemoryLambda:
-    """Says whether the queues' mappings report partial failures."""
+    """Answers whether the queues' mappings report partial failures."""
 
     def __init__(self) -> None:
         self.reports = True

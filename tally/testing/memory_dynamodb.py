@@ -1,4 +1,4 @@
-"""DynamoDB in memory: as much of it as Tally uses, with its stream, fast enough for thousands of histories.
+"""DynamoDB in memory, as far as Tally uses it, with its stream; fast enough for thousands of histories.
 
 What DynamoDB would refuse it refuses too: ``strict`` looks at each request first.
 
@@ -27,7 +27,7 @@ def client_error(code: str, status: int = 400, **extra: Any) -> ClientError:
 
 @as_strict_as_aws("dynamodb")
 class MemoryDynamoDB:
-    """The table and the results table, any names; ``stream`` is every change of the first, as Lambda would get it."""
+    """The table and the results table, of any names; ``stream`` has every change of the first, as Lambda gets it."""
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Wire] = {}
@@ -146,7 +146,7 @@ class MemoryDynamoDB:
 
 
 def _image(item: Wire | None) -> Wire:
-    """Return an item as it is in an event of Lambda, where binary attributes are base64."""
+    """Return an item in the form of a Lambda event, where binary attributes are base64."""
     image = copy.deepcopy(item or {})
     for value in image.values():
         if "B" in value:
@@ -160,7 +160,7 @@ def item_at(client: MemoryDynamoDB, key: Wire) -> Wire | None:
 
 
 def key_names(key: Wire) -> tuple[str, str]:
-    """Return what the keys of the table are called that has an item, or a key: this one, or the results table."""
+    """Return the names of the key attributes in the table that a key is of: this one, or the results table."""
     return ("pk", "sk") if "pk" in key else ("key", "job")
 
 
@@ -182,7 +182,7 @@ _TOKEN = re.compile(r"attribute_(?:not_)?exists\(#?\w+\)|#?\w+ (?:<=|[=<]) :\w+|
 
 
 def _condition_holds(condition: str, item: Wire, names: Wire, values: Wire) -> bool:
-    """Evaluate what Tally writes: existence, =, < and <= with a value, AND, OR, brackets."""
+    """Evaluate a condition as Tally writes them: existence, =, < and <= with a value, AND, OR, brackets."""
     if not condition:
         return True
     tokens = _TOKEN.findall(condition)

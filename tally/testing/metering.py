@@ -1,4 +1,4 @@
-"""What requests cost: write and read units by the sizes of their items, and requests by name."""
+"""The price of requests: write and read units by the sizes of items, and requests by name."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,19 +16,19 @@ _READ_UNIT_BYTES = 4096
 
 @dataclass(slots=True)
 class Meter:
-    """Adds up what a client's calls cost; give it to as many clients as there are."""
+    """Adds up the units and requests of any number of clients."""
 
     requests: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
     read_units: int = 0
 
     def meters(self, client: Any) -> Any:
-        """Return a client that does the same and is metered."""
+        """Return a client with the same calls, which are counted here."""
         return metered(client, lambda: self)
 
 
 def metered(client: Any, meter: Callable[[], Meter]) -> Any:
-    """Return a client that does the same, each call on the meter that stands then."""
+    """Return a client that counts each call on the meter current at the time."""
     return _Metered(client, meter)
 
 
@@ -62,7 +62,7 @@ class _Metered:
 
 
 def _name(operation: str, request: Mapping[str, Any]) -> str:
-    """Return the operation and, of a write, the prefix of the first item's sort key, which tells what is written."""
+    """Return the operation and, for a write, the prefix of the first item's sort key, which tells the kind of item."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
     if keys and "sk" not in keys[0]:
         return f"{operation} result"
@@ -70,7 +70,7 @@ def _name(operation: str, request: Mapping[str, Any]) -> str:
 
 
 def _read_units(answer: Any) -> int:
-    """Return what an answer cost to read, as every read of Tally's is consistent."""
+    """Return the read units of an answer; every read of Tally's is consistent."""
     if not isinstance(answer, Mapping):
         return 0
     items = [item for found in answer.get("Responses", {}).values() for item in found]
@@ -84,7 +84,7 @@ def _factor(request: Mapping[str, Any]) -> int:
 
 
 def _sizes(client: Any, request: Mapping[str, Any]) -> list[int]:
-    """Return the units of the items that a write concerns, as they are in the table at this moment."""
+    """Return the units of a write's items, as they are in the table at this moment."""
     keys = [target.get("Key") or target["Item"] for target in _targets(request)]
     return [write_units(item_size(item_at(client, key) or {})) for key in keys]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib import services
 from chalicelib.retry import Retry
-from chalicelib.steps import export, save
+from chalicelib.steps import export_content, save
 from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
@@ -37,7 +37,7 @@ class _Context:
 
 
 class Pipeline:
-    """Delivers uploads, messages and stream records to the handlers; ``faults`` says what each AWS call meets.
+    """Delivers uploads, messages and stream records to the handlers; ``faults`` returns the fault of each AWS call.
 
     ``deliver`` keeps the promises of AWS and no more: a message goes only when its handler has answered without it,
     a stream position moves only when its handler has returned. The stream is filtered as Terraform says.
@@ -71,19 +71,19 @@ class Pipeline:
         )
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
-        for step, threads in ((export, "READERS"), (save, "WRITERS")):
+        for step, threads in ((export_content, "READERS"), (save, "WRITERS")):
             monkeypatch.setattr(step, threads, 1)  # what meets a fault must not depend on luck
 
     def _next_fault(self, operation: str) -> Fault:
         return self.faults(operation)
 
     def upload(self, key: str, content: bytes, version: str = "v1") -> str:
-        """Put an object and let its event wait; returns the id that its batch will have."""
+        """Put an object and queue its event; returns the id that its batch will have."""
         self.s3.objects[key, version] = content
         return batch_id_of(self._notify(key, version))
 
     def _arrived(self, key: str, version: str) -> None:
-        """Let the event of an object wait that Tally itself put into the inbox."""
+        """Queue the event of an object that Tally itself put into the inbox."""
         if key.startswith(INBOX_PREFIX):
             self._notify(key, version)
 
@@ -98,13 +98,13 @@ class Pipeline:
         return self.sqs.bodies[services.settings().queues[queue].url]
 
     def work(self) -> list[str]:
-        """Return the names of what has something to deliver."""
+        """Return the names of the steps that have a delivery waiting."""
         names = ["upload"] if self.uploads else []
         names += [queue for queue in QUEUES if self.waiting(queue)]
         return names + [name for name, position in self.positions.items() if position < len(self.dynamodb.stream)]
 
     def deliver(self, what: str, *, most: int = 10, again: bool = False, start: int = 0) -> bool:
-        """Deliver once, from ``start``; tells whether the handler answered. ``again`` keeps it to come once more."""
+        """Deliver once, from ``start``; tells whether the handler answered. ``again`` keeps it for another delivery."""
         try:
             if what == "upload":
                 self.handlers.plan(self.uploads[start % len(self.uploads)], _Context())
@@ -138,12 +138,12 @@ class Pipeline:
         raise AssertionError(f"never comes to rest: {work}")
 
     def expire_leases(self) -> None:
-        """Let the time pass after which a worker that is not heard of has lost its row."""
+        """Move the time past the end of every lease."""
         for key in [key for key in self.dynamodb.items if key[1].startswith("lease#") or key[1] == "saver"]:
             del self.dynamodb.items[key]
 
     def drain_uploads(self) -> None:
-        """Deliver what was uploaded, so that there is a batch."""
+        """Deliver the uploads, so that there is a batch."""
         while self.uploads:
             assert self.deliver("upload")
 
@@ -152,7 +152,7 @@ class Pipeline:
         return (batch_pk(batch), BATCH_SK) in self.dynamodb.items
 
     def batch(self, batch: str) -> Batch:
-        """Return a batch as it stands."""
+        """Return a batch as it is now."""
         return Batch.from_item(self.dynamodb.items[batch_pk(batch), BATCH_SK])
 
     def chunks(self, batch: str) -> list[Chunk]:
@@ -173,7 +173,7 @@ class Pipeline:
         ]
 
     def outcomes(self, batch: str) -> list[tuple[int, RowOutcome]]:
-        """Return the outcomes of all rows of a batch with their chunks, in order, as often as they were counted."""
+        """Return the outcomes of all rows of a batch with their chunks, in order, each as often as it was counted."""
         found = [(marker.chunk.number, outcome) for marker in self.markers(batch) for outcome in marker.outcomes]
         return sorted(found, key=lambda each: (each[0], each[1].row))
 
@@ -204,7 +204,7 @@ class Pipeline:
 
 
 def _names(bodies: list[str]) -> list[str]:
-    """Return the ids of messages: each keeps its own until it is done, those that say the same are numbered."""
+    """Return the ids of messages: each keeps its own until it is done; those with equal bodies are numbered."""
     seen: Counter[str] = Counter()
     names = []
     for body in bodies:

@@ -1,4 +1,4 @@
-"""What AWS refuses in a request and the service models do not say: limits in bytes, and what belongs together.
+"""Rules of AWS for requests that the service models do not have: limits in bytes, and required combinations.
 
 Sources: DynamoDB developer guide, "Quotas" and "Constraints"; SQS developer guide, "Quotas"; S3 user guide, "Creating
 object key names"; EventBridge user guide, "PutEvents event entry size"; Lambda developer guide, "Lambda quotas".
@@ -40,7 +40,7 @@ MAX_ASYNC_PAYLOAD_BYTES = 1024 * 1024
 
 
 def faults(service: str, operation: str, request: Wire) -> list[str]:
-    """Return why AWS would refuse a request, nothing if it would not; ``operation`` is the client's method."""
+    """Return why AWS would refuse a request, empty if it would not; ``operation`` is the client's method."""
     found = service_models.faults(service, operation, request)
     rule = _RULES.get(service)
     return found or (list(rule(operation, request)) if rule else [])
@@ -61,7 +61,7 @@ def _dynamodb(operation: str, request: Wire) -> Iterator[str]:
 
 
 def _action(action: Wire) -> Iterator[str]:
-    """Return what is wrong with one write, or one read of an item or a partition."""
+    """Return the faults of one write, or of one read of an item or a partition."""
     yield from expressions.faults(action)
     if "Key" in action:
         yield from _key_faults(action["Key"], whole=True)
@@ -132,7 +132,7 @@ def _value_faults(name: str, value: Wire) -> Iterator[str]:
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a text is a number that DynamoDB takes."""
+    """Tell whether DynamoDB takes a text as a number."""
     if not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", text):
         return False
     found = Decimal(text)

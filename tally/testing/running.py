@@ -1,4 +1,4 @@
-"""Running a job in memory: a file's content in, and the outcome of every row out, also under faults."""
+"""Run a job in memory: a file's content in, and the outcome of every row out, also under faults."""
 
 import copy
 import os
@@ -38,17 +38,17 @@ class Clock:
     now: float = 0.0
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.now += seconds
 
     def __call__(self) -> float:
-        """Return the seconds."""
+        """Return the time in seconds."""
         return self.now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The end of a row: ``outcome`` is ``succeeded``, ``failed`` or ``rejected``, ``line`` where it begins.
+    """The result of a row: ``outcome`` is ``succeeded``, ``failed`` or ``rejected``, ``line`` where it begins.
 
     ``result`` is what the job returned, as JSON brings it back; None of a row that did not succeed. ``tries`` are those
     of the try that counted, ``calls`` how often ``process`` ran for it in all. ``code`` and ``reason`` say why it did
@@ -81,32 +81,32 @@ class Batch:
 
     @property
     def succeeded(self) -> int:
-        """How many rows succeeded."""
+        """The number of rows that succeeded."""
         return self._count(Outcome.SUCCEEDED)
 
     @property
     def failed(self) -> int:
-        """How many rows failed."""
+        """The number of rows that failed."""
         return self._count(Outcome.FAILED)
 
     @property
     def rejected(self) -> int:
-        """How many rows were rejected."""
+        """The number of rows that were rejected."""
         return self._count(Outcome.REJECTED)
 
     @property
     def results(self) -> list[Any]:
-        """What the job returned for the rows that succeeded, in their order."""
+        """The results of the rows that succeeded, in their order."""
         return [row.result for row in self.rows if row.outcome == Outcome.SUCCEEDED]
 
     @property
     def reasons(self) -> list[str]:
-        """Why rows did not succeed, in their order."""
+        """The reasons of the rows that did not succeed, in their order."""
         return [row.reason for row in self.rows if row.outcome != Outcome.SUCCEEDED]
 
     @property
     def calls(self) -> int:
-        """How often ``process`` ran."""
+        """The number of calls of ``process``."""
         return sum(row.calls for row in self.rows)
 
     def at_line(self, line: int) -> Row:
@@ -161,7 +161,7 @@ def run(
 
 
 def _drive(pipeline: Pipeline, harm: list[Faults]) -> None:
-    """Deliver until nothing is left to be delivered; outcomes last, so that what comes twice runs twice."""
+    """Deliver until nothing is left; outcomes last, so that a repeated delivery runs its rows twice."""
     step = ""
 
     def next_fault(operation: str) -> Fault:
@@ -206,7 +206,7 @@ def _let_workers_read(patches: "_Patches", clock: Callable[[], float]) -> None:
 
 
 class _Patches:
-    """What a pipeline asks of pytest's monkeypatch, which a test need not pass."""
+    """The part of pytest's monkeypatch that a pipeline uses, for callers without pytest."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack

@@ -1,4 +1,4 @@
-"""What botocore's service models say of a request: the SDK itself checks a part of it, and in a function nothing."""
+"""Rules of botocore's service models for requests: the SDK checks a part of them, and functions none."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ _SESSION = botocore.session.Session()
 
 
 def faults(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
-    """Return what the model of a service forbids in a request, ``operation`` being the client's method.
+    """Return the faults of a request by its service's model; ``operation`` is the client's method.
 
     Names, types, required members and least lengths are checked as the SDK does; greatest lengths, enums and patterns
     here, for the SDK leaves them to the service.

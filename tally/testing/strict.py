@@ -1,4 +1,4 @@
-"""Fakes that refuse what AWS refuses: each request is held to the model and the limits of its service first."""
+"""Fakes that refuse what AWS refuses: each request is checked against its service's model and limits first."""
 
 from collections import Counter
 from collections.abc import Callable

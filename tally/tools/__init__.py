@@ -1,1 +1,1 @@
-"""The tools that are driven: Terraform, Chalice, processes."""
+"""The tools that Tally runs: Terraform, Chalice, and other processes."""

@@ -1,4 +1,4 @@
-"""Why Terraform, Chalice or AWS refused, and what to do: known messages, in the operator's words."""
+"""Known errors of Terraform, Chalice and AWS: their cause, and what to do, in the operator's words."""
 
 import re
 from collections.abc import Callable
@@ -9,14 +9,14 @@ _CREDENTIALS = "aws sso login, or AWS_PROFILE, or AWS_ACCESS_KEY_ID with AWS_SEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """A message that is known by its text, and what it means."""
+    """A known error message, and its meaning."""
 
     pattern: re.Pattern[str]
     means: Callable[[re.Match[str]], str]
 
 
 def _cause(pattern: str, means: str | Callable[[re.Match[str]], str]) -> Cause:
-    """Return a cause whose meaning is a text, or a function of what the pattern found."""
+    """Return a cause whose meaning is a text, or a function of the match."""
     explained = means if callable(means) else lambda _found: means
     return Cause(pattern=re.compile(pattern, re.DOTALL), means=explained)
 
@@ -140,19 +140,19 @@ _CAUSES = [
 
 
 def failure(returncode: int, text: str) -> str:
-    """Return why a tool failed and what to do, as sentences without a last full stop; ``text`` is all that it wrote."""
+    """Return the cause of a tool's failure and what to do, without a last full stop; ``text`` is its whole output."""
     if returncode < 0:
         return f"Something killed it (signal {-returncode}), perhaps for want of memory"
     return explain(text) or "Correct what it says below"
 
 
 def exists_already(text: str) -> bool:
-    """Tell whether a tool failed because something exists of which Terraform's state does not know."""
+    """Tell whether a tool failed because a resource exists that Terraform's state does not know."""
     return bool(re.search(_EXISTS, text))
 
 
 def explain(text: str) -> str:
-    """Return what a tool's message means and what to do, as sentences without a last full stop; empty if unknown."""
+    """Return the meaning of a tool's message and what to do, without a last full stop; empty if unknown."""
     for cause in _CAUSES:
         if found := cause.pattern.search(text):
             return cause.means(found)

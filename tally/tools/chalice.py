@@ -18,7 +18,7 @@ SHIPPED = {"msgspec": "msgspec/__init__.py", "aws-lambda-powertools": "aws_lambd
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChaliceProject:
-    """A folder with ``app.py``, as one stage sees it."""
+    """A folder with ``app.py``, as the Chalice project of one stage."""
 
     folder: Path
     stage: str
@@ -30,11 +30,11 @@ class ChaliceProject:
 
     @property
     def deployed_file(self) -> Path:
-        """Return Chalice's record of what it created; written at the very end of a deployment."""
+        """Return Chalice's record of its deployment; written at the very end."""
         return self.folder / ".chalice" / "deployed" / f"{self.stage}.json"
 
     def render(self, chalice_config: str) -> None:
-        """Write the configuration; raises when it does not know the stage, which Chalice itself would not notice."""
+        """Write the configuration; raises OperatorError if it lacks the stage, which Chalice would not notice."""
         self.environment_in(chalice_config)
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(chalice_config, encoding="utf-8")
@@ -49,7 +49,7 @@ class ChaliceProject:
             ) from error
 
     def environment_in(self, chalice_config: str) -> dict[str, str]:
-        """Return the environment variables that a configuration gives the stage's functions; raises if it has none."""
+        """Return the stage's environment variables in a configuration; raises OperatorError without any."""
         config = json.loads(chalice_config)
         if self.stage not in config.get("stages", {}):
             raise OperatorError(
@@ -60,16 +60,16 @@ class ChaliceProject:
         return {**config.get("environment_variables", {}), **variables}
 
     def deploy(self, runner: Runner) -> None:
-        """Package and deploy; raises ChaliceError with what Chalice said."""
+        """Package and deploy; raises ChaliceError with Chalice's output."""
         self._discard_torn_packages()
         self._run("deploy", runner)
 
     def delete(self, runner: Runner) -> None:
-        """Delete all that is recorded; raises ChaliceError with what Chalice said, also when some of it was gone."""
+        """Delete everything in the record; raises ChaliceError with Chalice's output, also if some of it was gone."""
         self._run("delete", runner)
 
     def forget(self) -> None:
-        """Remove the record and the configuration of a stage that is gone; the configuration may be another's."""
+        """Remove the record of a stage that is gone, and its configuration unless that is another stage's."""
         self.deployed_file.unlink(missing_ok=True)
         with contextlib.suppress(OperatorError):
             self.environment()
@@ -90,7 +90,7 @@ class ChaliceProject:
             )
 
     def check_package(self) -> None:
-        """Raise when the package lacks a requirement, and remove it so that Chalice will not use it again.
+        """Raise ChaliceError if the package lacks a requirement, and remove it so that Chalice does not reuse it.
 
         A requirement without a fitting wheel is a mere warning to Chalice, which exits with 0.
         """
@@ -112,7 +112,7 @@ class ChaliceProject:
         return list(self.folder.glob(".chalice/deployments/*.zip"))
 
     def _discard_torn_packages(self) -> None:
-        """Remove packages that lack a source: Chalice would deploy them again without a look.
+        """Remove packages that lack a source: Chalice would deploy them again unchecked.
 
         A kill leaves one that no one can read, an interrupt one that ends early; the sources enter it last.
         """
@@ -125,7 +125,7 @@ class ChaliceProject:
 
 
 def _names(package: Path) -> set[str]:
-    """Return what is in a package; nothing when it cannot be read."""
+    """Return the names of the files in a package; none if it cannot be read."""
     try:
         with ZipFile(package) as opened:
             return set(opened.namelist())
@@ -134,7 +134,7 @@ def _names(package: Path) -> set[str]:
 
 
 def runs_lambda_wheels(system: str, machine: str) -> bool:
-    """Tell whether a machine can run what is packaged for Lambda: Linux on x86-64.
+    """Tell whether a machine can run packages made for Lambda: Linux on x86-64.
 
     Elsewhere the local AWS, which runs the functions on this interpreter, must find their requirements here.
     """

@@ -1,4 +1,4 @@
-"""Running the tools that Tally drives, so that an interrupt reaches them once and no process is left behind."""
+"""Run external tools so that an interrupt reaches them once and no process is left behind."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ _GRACE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a tool ended and what it wrote."""
+    """The exit status and the output of a tool."""
 
     returncode: int
     stdout: str
@@ -20,12 +20,12 @@ class Finished:
 
 
 def _ignore(_line: str) -> None:
-    """Take a line of output and drop it."""
+    """Drop a line of output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Runs commands with one environment, appending what they write to a log.
+    """Runs commands in one environment, and appends their output to a log.
 
     ``keep_open`` are file descriptors that the tools inherit: with the stage's lock among them, the stage
     stays locked while a tool still runs whose parent was killed.
@@ -37,7 +37,7 @@ class Runner:
     on_line: Callable[[str], None] = _ignore
 
     def __call__(self, argv: Sequence[str], *, cwd: Path) -> Finished:
-        """Run to the end and return what was written; a non-zero exit status is the caller's to judge.
+        """Run a command to its end and return its output; the caller judges a non-zero exit status.
 
         An interrupt is forwarded once (Terraform gives up its state at the second) and waited for.
         """

@@ -1,4 +1,4 @@
-"""Terraform, through python-terraform: which builds the command lines, while running them is Tally's own."""
+"""Terraform: python-terraform builds the command lines, and Tally runs them."""
 
 import json
 import re
@@ -47,7 +47,7 @@ class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the pac
         super().__init__(working_dir=str(folder))
 
     def cmd(self, cmd: str, *args: str, **options: Any) -> tuple[int, str, str]:
-        """Run one Terraform command; returns its exit status and what it wrote."""
+        """Run one Terraform command; returns its exit status and its output."""
         try:
             argv = self.generate_cmd_string(cmd, *args, **options)
             if any(argument.startswith("-var-file=") for argument in argv):
@@ -64,7 +64,7 @@ class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the pac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terraform:
-    """One root module in one environment. Every method raises TerraformError with Terraform's own words."""
+    """One root module in one environment. Every method raises TerraformError with Terraform's message."""
 
     command_line: _CommandLine
 
@@ -82,11 +82,11 @@ class Terraform:
         self._check("init", self.command_line.init(reconfigure=python_terraform.IsNotFlagged))
 
     def select_workspace(self, name: str) -> None:
-        """Work in the workspace of that name, made if need be."""
+        """Select the workspace of that name; it is created if it does not exist."""
         self._check("workspace select", self.command_line.cmd("workspace select", "-or-create=true", name))
 
     def workspaces(self) -> set[str]:
-        """Return the names of the workspaces that there are."""
+        """Return the names of the workspaces."""
         written = self._check("workspace list", self.command_line.cmd("workspace list"))
         return {line.lstrip("* ").strip() for line in written.splitlines()} - {""}
 
@@ -97,12 +97,12 @@ class Terraform:
             self._check("workspace delete", self.command_line.cmd("workspace delete", name))
 
     def resources(self) -> list[Resource]:
-        """Return what the state holds, without what is merely read."""
+        """Return the resources in the state, without data sources."""
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color"))
         return list(_managed(json.loads(written).get("values", {}).get("root_module", {})))
 
     def adopt(self, address: str, identifier: str, variables: Mapping[str, Any]) -> None:
-        """Take a resource that exists into the state, without changing it."""
+        """Import an existing resource into the state, without changing it."""
         answer = self.command_line.cmd(
             "import", address, identifier, var=dict(variables), no_color=python_terraform.IsFlagged
         )
@@ -113,19 +113,19 @@ class Terraform:
         self._check("state rm", self.command_line.cmd("state rm", address))
 
     def plan(self, variables: Mapping[str, Any], plan_file: Path) -> str:
-        """Write a plan and return what it says."""
+        """Write a plan and return its summary."""
         answer = self.command_line.plan(
             detailed_exitcode=python_terraform.IsNotFlagged, var=dict(variables), out=str(plan_file)
         )
         return self._check("plan", answer)
 
     def planned(self, variables: Mapping[str, Any], plan_file: Path) -> list[Resource]:
-        """Write a plan and return what it would create, each with those of its values that are known before."""
+        """Write a plan and return the resources that it would create, with their values known so far."""
         self.plan(variables, plan_file)
         return self.creates(plan_file)
 
     def creates(self, plan_file: Path) -> list[Resource]:
-        """Return what a written plan would create, each resource with those of its values that are known before."""
+        """Return the resources that a written plan would create, with their values known so far."""
         written = self._check("show", self.command_line.cmd("show", "-json", "-no-color", str(plan_file)))
         return [
             Resource(address=found["address"], type=found["type"], values=found["change"]["after"])
@@ -134,12 +134,12 @@ class Terraform:
         ]
 
     def apply(self, variables: Mapping[str, Any], *, targets: Sequence[str] = ()) -> str:
-        """Apply without asking, only to ``targets`` where there are any; returns Terraform's own summary."""
+        """Apply without asking, only to ``targets`` if there are any; returns Terraform's summary."""
         answer = self.command_line.apply(skip_plan=True, var=dict(variables), target=list(targets))
         return summary(self._check("apply", answer))
 
     def destroy(self, variables: Mapping[str, Any]) -> str:
-        """Destroy all that the state holds, without asking; returns Terraform's own summary."""
+        """Destroy everything in the state without asking; returns Terraform's summary."""
         # python-terraform's default is an option that Terraform has no longer.
         answer = self.command_line.destroy(
             force=python_terraform.IsNotFlagged, auto_approve=python_terraform.IsFlagged, var=dict(variables)
@@ -147,7 +147,7 @@ class Terraform:
         return summary(self._check("destroy", answer))
 
     def apply_plan(self, plan_file: Path) -> str:
-        """Apply a plan that was shown; returns Terraform's own summary."""
+        """Apply a written plan; returns Terraform's summary."""
         return summary(
             self._check("apply", self.command_line.cmd("apply", "-input=false", "-no-color", str(plan_file)))
         )
@@ -170,7 +170,7 @@ class Terraform:
 
 
 def summary(written: str) -> str:
-    """Return the line in which Terraform says what it changed or would change."""
+    """Return Terraform's summary line of what it changed or would change."""
     found = _CHANGED.findall(written)
     return str(found[-1]) if found else ""
 
@@ -184,7 +184,7 @@ def _managed(module: Mapping[str, Any]) -> Iterator[Resource]:
 
 
 def require(environ: Mapping[str, str]) -> str:
-    """Return Terraform's version; raises when it is missing, does not run or is too old."""
+    """Return Terraform's version; raises OperatorError if it is missing, does not run or is too old."""
     binary = shutil.which("terraform", path=environ.get("PATH"))
     if binary is None:
         raise OperatorError(f"terraform is not on PATH: Tally needs {_oldest()} or newer, get it from {WHERE_TO_GET}")

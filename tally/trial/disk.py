@@ -1,4 +1,4 @@
-"""S3 over one file of this disk: what the functions read of an upload, and where they unpack it to."""
+"""S3 over one file on this disk: reads of an upload, and a place for its unpacked bytes."""
 
 import os
 from io import BytesIO
@@ -20,7 +20,7 @@ class DiskS3:
         self.requests = 0
 
     def get_object(self, *, Key: str, Range: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Return a range, as long as the file has it."""
+        """Return a range, as far as the file has it."""
         self.requests += 1
         start, end = map(int, Range.removeprefix("bytes=").split("-"))
         path = self._scratch if Key.startswith(UNPACKED_PREFIX) else self._file
@@ -29,27 +29,27 @@ class DiskS3:
         return {"Body": BytesIO(data), "ContentRange": f"bytes {start}-{end}"}
 
     def put_object(self, *, Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Keep all of what was unpacked."""
+        """Store the unpacked bytes as a whole."""
         self.requests += 1
         self._scratch.write_bytes(Body)
         return {"ETag": '"1"'}
 
     def create_multipart_upload(self, **_: Any) -> dict[str, Any]:
-        """Begin with nothing."""
+        """Begin an empty upload."""
         self._scratch.write_bytes(b"")
         return {"UploadId": "1"}
 
     def upload_part(self, *, Body: bytes, PartNumber: int, **_: Any) -> dict[str, Any]:  # noqa: N803
-        """Keep the next part."""
+        """Store the next part."""
         self.requests += 1
         with self._scratch.open("ab") as file:
             file.write(Body)
         return {"ETag": f'"{PartNumber}"', "ChecksumCRC32": "AAAAAA=="}
 
     def complete_multipart_upload(self, **_: Any) -> dict[str, Any]:
-        """Return what names the object."""
+        """Return the etag that names the object."""
         return {"ETag": '"1"'}
 
     def abort_multipart_upload(self, **_: Any) -> None:
-        """Forget what was unpacked."""
+        """Delete the unpacked bytes."""
         self._scratch.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a file would take on a stage, from what a trial of it took: chunks, units, requests, dollars and time.
+"""An estimate of a file on a stage, from a trial of it: chunks, units, requests, dollars and time.
 
 Units and requests are those that the functions' own code made in memory. Where not all of the file was tried, the rest
 is taken to be like it. Seconds of functions are those that the same code took here; of the part that a processor worked
@@ -35,7 +35,7 @@ _BATCH_UNITS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What the whole file would take; ``scaled`` if only a part of it was tried, ``share`` of its bytes.
+    """The estimate for the whole file; ``scaled`` if only a part of it was tried, ``share`` of its bytes.
 
     ``seconds`` is from upload to event, ``longest_wait`` the part of it that rows wait for their retries.
     """
@@ -61,14 +61,14 @@ class Estimate:
 
 
 def concurrency() -> dict[str, int]:
-    """Return how many of the functions that take rows run at once, as Terraform deploys them."""
+    """Return how many of the functions that handle rows run at once, as Terraform deploys them."""
     functions = _functions()
     return {name: int(functions[name]["maximum_concurrency"]) for name in ("ingest", "process", "process_heavy")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scale:
-    """How many times as much the whole file takes as what was tried: ``chunks``, ``rows``, and what was ``planned``.
+    """Factors from the part that was tried to the whole file: of ``chunks``, of ``rows``, and of what was ``planned``.
 
     Of messages some go with chunks and some with rows: ``light`` is for those of the work queue, ``messages`` for all.
     """
@@ -93,13 +93,13 @@ class _Scale:
         return cls(chunks=chunks, rows=rows, planned=planned, light=light, messages=messages)
 
     def by(self, function: str) -> float:
-        """Return how many times as often a function asks for something."""
+        """Return the factor for the requests of a function."""
         scales = {"plan": self.planned, "process": self.light, "process_heavy": self.rows, "finish": self.messages}
         return scales.get(function, self.chunks)
 
 
 def estimate(trial: Trial, planning: Planning) -> Estimate | None:
-    """Return what the file would take; None if no row of it was tried."""
+    """Return the estimate for the file; None if no row of it was tried."""
     seen, stage = trial.seen, trial.stage
     if not seen.chunks or not seen.counts.total:
         return None
@@ -166,7 +166,7 @@ def _messages(seen: Seen) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Taken:
-    """What a function takes in all: invocations, seconds on a stage, and the longest invocation."""
+    """The totals of a function: invocations, seconds on a stage, and the longest invocation."""
 
     invocations: float
     seconds: float
@@ -213,7 +213,7 @@ def _on_stage(
 
 
 def _makespan(took: Mapping[str, _Taken], write_units: float, longest_row: float) -> tuple[float, str]:
-    """Return the seconds until the last row is counted, and what they are mostly spent on.
+    """Return the seconds until the last row is counted, and the part that takes most of them.
 
     The functions work side by side: the slowest of them says how long it takes, or the table, or one invocation.
     """

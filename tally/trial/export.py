@@ -1,4 +1,4 @@
-"""What writing results as files would take: each chunk that was tried is written as a part of its own, to nowhere."""
+"""The cost of writing results as files: each tried chunk is written as a part of its own, and discarded."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from chalicelib.retry import Retry
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.steps.begin_export import CHUNKS_PER_PART, columns_of
-from chalicelib.steps.export import Counted
+from chalicelib.steps.export_content import Counted
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.exports import Export
@@ -18,13 +18,13 @@ from tally.testing.configuration import default
 
 
 class TrialExport:
-    """Adds up bytes and seconds of parts; nothing of a job that says ``EXPORT = False``."""
+    """Adds up bytes and seconds of parts; nothing for a job with ``EXPORT = False``."""
 
     def __init__(self, job: Job, settings: Settings, table: Any, s3: Any) -> None:
         clients = {"dynamodb": table, "s3": s3}  # a part that goes nowhere asks for nothing else
         services = Services(settings=settings, retry=Retry(sleep=lambda _: None), client=clients.get)
         self._job = job
-        self._exporter = services.exporter
+        self._content = services.exporter.content
         self.size = self.rows = self.chunks = self.with_failures = 0
         self.seconds = 0.0
 
@@ -48,7 +48,7 @@ class TrialExport:
         )
         began = time.perf_counter()
         try:
-            size = sum(map(len, self._exporter.part(batch, export, chunk.key.number + 1, Counted())))
+            size = sum(map(len, self._content.part(batch, export, chunk.key.number + 1, Counted())))
         except IncompleteError:
             return
         self.seconds += time.perf_counter() - began
@@ -58,7 +58,7 @@ class TrialExport:
         self.with_failures += bool(chunk.counts.failed or chunk.counts.rejected)
 
     def of(self, *, chunks: int, rows: int, partition_units: float, failed_bytes: float) -> ExportUse | None:
-        """Return what it takes for so many chunks and rows; None if nothing is written."""
+        """Return the use of the export of so many chunks and rows; None if nothing is written."""
         if self._job.export is None:
             return None
         size = self.size * rows / self.rows if self.rows else 0.0

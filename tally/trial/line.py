@@ -1,4 +1,4 @@
-"""One row of a file: its cells, what they were parsed to, and what the job makes of it."""
+"""One row of a file: its cells, its parsed fields, and its outcome."""
 
 import traceback
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _KEY = "idempotency_key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedRow:
-    """A row that was tried by itself; ``cells`` are pairs of header and cell, ``fields`` the values by field.
+    """A row that was tried alone; ``cells`` are pairs of header and cell, ``fields`` the values by field.
 
     ``raised`` is the traceback of the last try, from the job on.
     """
@@ -147,7 +147,7 @@ def _cells(batch: Batch, chunk: Chunk, data: bytes, row: int) -> list[tuple[str,
 
 
 def _fields(trial: Trial, partition: Partition, row: FoundRow) -> dict[str, str]:
-    """Return what the row's cells were parsed to, as Python shows it; nothing of a row that was rejected."""
+    """Return the row's parsed fields as Python shows them; none for a rejected row."""
     if row.row not in partition.stored:
         return {}
     _, stored = partition.stored[row.row]
@@ -161,7 +161,7 @@ def _fields(trial: Trial, partition: Partition, row: FoundRow) -> dict[str, str]
 
 
 def _raised(trial: Trial) -> str:
-    """Return the traceback of what the job raised, from its ``process`` on."""
+    """Return the traceback of the job's exception, from its ``process`` on."""
     error = trial.watch.raised
     if error is None:
         return ""

@@ -1,4 +1,4 @@
-"""Loading a job from this checkout: what is wrong with one is an error with file and line."""
+"""Load a job from this checkout, with an error that names file and line if it is broken."""
 
 from pathlib import Path
 

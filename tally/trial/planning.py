@@ -1,4 +1,4 @@
-"""The planner in a thread of its own, which cuts no further ahead than chunks are asked for."""
+"""The planner in a thread of its own, at most a number of chunks ahead of the rest."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ Record = dict[str, Any]
 
 
 class Cut(NamedTuple):
-    """How many chunks were cut by now, their rows and bytes."""
+    """The number of chunks cut so far, with their rows and bytes."""
 
     chunks: int = 0
     rows: int = 0
@@ -53,7 +53,7 @@ class Locked:
 
 
 class Planning:
-    """Plans an upload while the block runs; ``records`` gives what the table's stream has of it, and of all else.
+    """Plans an upload while the block runs; ``planned`` and ``others`` return the records of the table's stream.
 
     ``services`` makes the planner's services from its client of the table.
     """
@@ -98,14 +98,14 @@ class Planning:
         self._sort()
 
     def others(self) -> list[Record]:
-        """Return the records that are there by now, but for those of chunks that are to be read."""
+        """Return the stream records so far, without those of chunks that wait to be read."""
         self._sort()
         found = list(self._others)
         self._others.clear()
         return found
 
     def planned(self, most: int) -> list[Record]:
-        """Wait for records of chunks that are to be read; none once the planner has ended and all were returned.
+        """Wait for the records of chunks to read; none once the planner has ended and all were returned.
 
         Raises what the planner raised.
         """
@@ -120,7 +120,7 @@ class Planning:
         return found
 
     def _sort(self) -> bool:
-        """Take what is in the stream; tells whether chunks are to be read."""
+        """Take the records from the stream and divide them; tells whether any chunk waits to be read."""
         with self._lock:
             stream, self._table.stream[:] = list(self._table.stream), []
         for record in stream:

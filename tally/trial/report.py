@@ -1,4 +1,4 @@
-"""What a trial saw, for people and as JSON."""
+"""The result of a trial, for people and as JSON."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def verdict(seen: Seen, *, interrupted: bool) -> ExitCode:
 
 
 def show(output: Output, trial: Trial, estimate: Estimate | None, *, interrupted: bool) -> None:
-    """Write it for people."""
+    """Write the result for people."""
     seen = trial.seen
     if seen.reason:
         output.say(f"A stage would reject the file: {seen.reason}")
@@ -98,7 +98,7 @@ def as_json(trial: Trial, estimate: Estimate | None, *, file: str, interrupted: 
 
 
 def _show_key(output: Output, trial: Trial) -> None:
-    """Say where a job's results go by key, which no trial shows."""
+    """Say where a job's results go by key, which a trial does not show."""
     if key := trial.watch.of.key:
         output.say(
             f"KEY: a stage puts results into its results table, by {key.name} of the {key.source}, and is deployed only"
@@ -130,7 +130,7 @@ def _speed(took: Durations) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a short time as people read it."""
+    """Return a short duration for people."""
     return f"{seconds * 1000:,.3g} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 

@@ -1,4 +1,4 @@
-"""Running a trial for the command: its progress, an interrupt, what is written and how it ends."""
+"""Run a trial for the command: its progress, its interruption, its output and its exit status."""
 
 import signal
 import threading
@@ -25,7 +25,7 @@ from tally.trial.watch import QuitError, Watch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be tried: ``file`` is called ``name``, ``folder`` is for what is unpacked."""
+    """The request for a trial: ``file`` is called ``name``, ``folder`` is for unpacked bytes."""
 
     job: Job
     file: Path
@@ -41,7 +41,7 @@ class Request:
 
 
 def try_rows(output: Output, request: Request) -> tuple[dict[str, Any], ExitCode]:
-    """Try the rows of a file; returns what ``--json`` shows, and the exit status. An interrupt ends it early."""
+    """Try the rows of a file; returns the result for ``--json``, and the exit status. An interrupt ends it early."""
     trial = request.trial()
     interrupted = False
     with trial.planning() as planning:
@@ -58,7 +58,7 @@ def try_rows(output: Output, request: Request) -> tuple[dict[str, Any], ExitCode
 
 
 def try_line(output: Output, request: Request, line: int) -> tuple[dict[str, Any], ExitCode]:
-    """Try one row; likewise."""
+    """Try one row; returns the result for ``--json``, and the exit status."""
     try:
         tried = single.try_line(request.trial(at_start=True), line)
     except QuitError:
@@ -88,7 +88,7 @@ def _run(output: Output, trial: Trial, planning: Planning, request: Request) -> 
 
 @contextmanager
 def _stops_at_interrupt(output: Output, watch: Watch) -> Iterator[None]:
-    """Let the first Ctrl-C stop after the row that runs, so that nothing that was seen is lost."""
+    """Stop at the first Ctrl-C after the row that runs, so that no outcome is lost."""
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
         if watch.stopped:
@@ -108,7 +108,7 @@ def _stops_at_interrupt(output: Output, watch: Watch) -> Iterator[None]:
 
 @contextmanager
 def _progress(output: Output, trial: Trial, planning: Planning, *, bar: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar over the rows, about as many as there are; none where a debugger may want the terminal."""
+    """Show a bar over the rows, whose number is estimated; none if a debugger may want the terminal."""
     if not bar:
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""A stage in this process: the functions' own steps over AWS in memory, delivered to as soon as there is something."""
+"""A stage in this process: the functions' own steps over AWS in memory, with deliveries as soon as possible."""
 
 import threading
 import time
@@ -50,7 +50,7 @@ SETTINGS = Settings(
 
 
 class Queues:
-    """SQS: keeps messages by queue, and of each how long it, and those that led to it, were delayed.
+    """SQS: keeps messages by queue, each with the total delay of it and of the messages that led to it.
 
     ``requests`` are those that are billed, by queue: what is sent, and for each message that is taken a receive and a
     delete.
@@ -73,7 +73,7 @@ class Queues:
         return {"Failed": []}
 
     def change_message_visibility(self, *, QueueUrl: str, **_: Any) -> None:  # noqa: N803
-        """Only count it: there is no wait here."""
+        """Count the request; there is no wait here."""
         self.requests[QueueUrl] += 1
 
     def take(self, queue: str) -> str | None:
@@ -86,12 +86,12 @@ class Queues:
 
 
 def _billed(size: int) -> int:
-    """Return how many requests one is billed as: one for each 64 KB."""
+    """Return the number of billed requests of one: one for each 64 KB."""
     return max(1, -(-size // prices.SQS_STEP_BYTES))
 
 
 class MemoryStage:
-    """Delivers to the steps what the stream and the queues have, and measures each function's time.
+    """Delivers messages and stream records to the steps, and measures each function's time.
 
     Once ``stopped`` no row is run any more. ``seconds`` is wall time by function, ``processor_seconds`` the part of it
     that a processor worked, ``longest`` the longest invocation, ``invocations`` how many there were.
@@ -126,7 +126,7 @@ class MemoryStage:
         return Services(settings=SETTINGS, retry=Retry(sleep=lambda _: None), client=clients.__getitem__)
 
     def stream(self, records: list[Record], dispatch: Callable[[list[Chunk]], None] | None = None) -> None:
-        """Deliver records of the table's stream to those who read it."""
+        """Deliver records of the table's stream to the functions that read it."""
         self.sqs.delayed_until = 0.0  # what a chunk's image asks for waits for no retry
         for start in range(0, len(records), MAX_TOGETHER):
             group = records[start : start + MAX_TOGETHER]
@@ -143,7 +143,7 @@ class MemoryStage:
                         self.services.dispatcher.dispatch(changes(found))
 
     def deliver(self, on_work: Callable[[WorkMessage], None] = lambda _: None) -> Iterator[None]:
-        """Deliver from each queue in turn until all are empty, or it is stopped; yields after each round."""
+        """Deliver from each queue in turn until all are empty or it is stopped; yields after each round."""
         while not self._stopped() and any(self.sqs.waiting.values()):
             if (body := self.sqs.take("ingest")) is not None:
                 self._ingest(body)
@@ -169,19 +169,19 @@ class MemoryStage:
             self._ingest(body)
 
     def count(self) -> None:
-        """Count the outcomes that wait."""
+        """Count the waiting outcomes."""
         while self.sqs.waiting["finished"]:
             self._finish()
 
     def chunks(self) -> list[Chunk]:
-        """Return the chunks that are in the table and were read, in order."""
+        """Return the chunks in the table that were read, in order."""
         with self.lock:
             items = [item for (_, sk), item in self.dynamodb.items.items() if sk == "chunk"]
         chunks = map(Chunk.from_item, items)
         return sorted((chunk for chunk in chunks if chunk.rows is not None), key=lambda chunk: chunk.key.number)
 
     def stored_bytes(self, key: ChunkKey) -> int:
-        """Return what the rows and outcomes of a chunk take in the table."""
+        """Return the bytes of a chunk's rows and outcomes in the table."""
         with self.lock:
             kept = [
                 item_size(item) + prices.ITEM_OVERHEAD_BYTES
@@ -191,7 +191,7 @@ class MemoryStage:
         return sum(kept)
 
     def forget(self, key: ChunkKey) -> None:
-        """Remove a chunk with all that is stored of it."""
+        """Delete a chunk with all of its items."""
         with self.lock:
             for found in [found for found in self.dynamodb.items if found[0] == key.pk]:
                 del self.dynamodb.items[found]

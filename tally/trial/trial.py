@@ -1,4 +1,4 @@
-"""A trial: a file of this disk through a job, as a stage would take it, in bounded memory."""
+"""A trial: runs a file of this disk through a job as a stage would, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +29,7 @@ MAX_RESULTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A row that succeeded: where it begins in the file, and what the job returned."""
+    """A row that succeeded: where it begins in the file, and the job's result."""
 
     line: int
     result: bytes
@@ -71,7 +71,7 @@ class Seen:
 
 
 class Trial:
-    """Takes a file through a job; ``most`` is how many of its rows, all of them by default.
+    """Takes a file through a job; ``most`` is the largest number of rows, all by default.
 
     ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` hears of rows as they come to
     their first outcome or try.
@@ -129,7 +129,7 @@ class Trial:
             records = [] if is_over else planning.planned(MAX_TOGETHER)
 
     def begin(self, records: list[Record]) -> None:
-        """Ask for chunks to be read, no more of them than are wanted."""
+        """Ask for chunks to be read, no more than are wanted."""
         wanted = []
         for record in records:
             chunk = Chunk.from_item(record["dynamodb"]["NewImage"])
@@ -143,7 +143,7 @@ class Trial:
         self.stage.stream(wanted)
 
     def finish(self, planning: Planning) -> None:
-        """Deliver until nothing is left of the chunks that were asked for, and take the outcomes of their rows."""
+        """Deliver until the requested chunks are done, and take the outcomes of their rows."""
         while True:
             for _ in self.stage.deliver(self._about_to_work):
                 self.stage.stream(planning.others(), self._dispatch)
@@ -157,14 +157,14 @@ class Trial:
         self.collect()
 
     def salvage(self, planning: Planning) -> None:
-        """Take the outcomes of the rows before the interruption, at any line of this code."""
+        """Take the outcomes so far after an interruption at any line of this code."""
         with suppress(TallyError):
             self.stage.count()
             self.stage.stream(planning.others(), self._dispatch)
         self.collect()
 
     def collect(self) -> None:
-        """Take the outcomes of the rows of chunks that were read, and forget those."""
+        """Take the outcomes of the chunks that were read, and delete those chunks."""
         for chunk in self.stage.chunks():
             self._take(chunk)
             self.export.take(self.reader.require(chunk.key.batch_id), chunk)
@@ -189,7 +189,7 @@ class Trial:
             self.seen.chunk_messages += 1
 
     def _dispatch(self, chunks: list[Chunk]) -> None:
-        """Send the rows of chunks that were read; of the last one those that are wanted."""
+        """Send the rows of chunks that were read; of the last chunk only the wanted rows."""
         self.on_rows(sum(chunk.counts.total for chunk in chunks))
         number, left = self._cut or (-1, 0)
         whole = [chunk for chunk in chunks if chunk.key.number != number]
@@ -210,7 +210,7 @@ class Trial:
                 send(self.stage.services.client("sqs"), queue, map(encode, messages), self.stage.services.retry)
 
     def _take(self, chunk: Chunk) -> None:
-        """Take the outcomes of a chunk, but for those of rows that were not wanted."""
+        """Take the outcomes of a chunk, without those of unwanted rows."""
         seen = self.seen
         number, left = self._cut or (-1, 0)
         tried = left if chunk.key.number == number else chunk.expected_rows
@@ -242,7 +242,7 @@ class Trial:
             self.seen.results.append(Shown(line=lines[row], result=bytes(each.result)))
 
     def _end(self, planning: Planning) -> None:
-        """Keep how far the file was cut, and what the stage says of the batch."""
+        """Keep how far the file was cut, and the stage's state of the batch."""
         while not self.watch.stopped and (others := planning.others()):
             self.stage.stream(others, self._dispatch)  # the end of planning, and of the batch
         self.batch = self.reader.batch(planning.batch_id)

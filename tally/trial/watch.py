@@ -1,4 +1,4 @@
-"""A job that is watched while it runs: how long each row takes, what it raised, and where a debugger stops."""
+"""A job under watch: how long each row takes, its exception, and where a debugger stops."""
 
 import math
 import pdb  # noqa: T100  it is what --pdb asks for
@@ -23,7 +23,7 @@ class QuitError(BaseException):
 
 @dataclass(slots=True)
 class Durations:
-    """How long calls took, in bounded memory."""
+    """Durations of calls, in bounded memory."""
 
     calls: int = 0
     seconds: float = 0.0
@@ -31,14 +31,14 @@ class Durations:
     _steps: Counter[int] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        """Take one."""
+        """Add the duration of one call."""
         self.calls += 1
         self.seconds += seconds
         self.longest = max(self.longest, seconds)
         self._steps[math.floor(math.log(max(seconds, _LEAST_SECONDS)) / _STEP)] += 1
 
     def quantile(self, share: float) -> float:
-        """Return the seconds that this share of the calls did not take longer than; 0 if there was none."""
+        """Return the seconds that this share of the calls did not exceed; 0 if there was no call."""
         wanted = share * self.calls
         passed = 0
         for step, calls in sorted(self._steps.items()):
@@ -72,7 +72,7 @@ class Watch:
 
     @property
     def job(self) -> Job:
-        """The job, watched."""
+        """The job, under watch."""
         return replace(self.of, process=self._process)
 
     def _process(self, row: Any) -> object:
@@ -99,7 +99,7 @@ WATCHED_CODE = Watch._process.__code__  # noqa: SLF001  its own module
 
 
 class _Debugger(pdb.Pdb):
-    """A debugger that says whether it was left with ``q``: the library's own word for that has other meanings too."""
+    """A debugger that notes whether it was left with ``q``; the library's own flag has other meanings too."""
 
     def __init__(self) -> None:
         # What the job prints may be redirected; the debugger talks to the present stream.
@@ -107,13 +107,13 @@ class _Debugger(pdb.Pdb):
         self.left = False
 
     def set_quit(self) -> None:
-        """Leave."""
+        """Note that the debugger was left."""
         self.left = True
         super().set_quit()
 
 
 def _stop_in(process: Callable[[Any], object], row: Any) -> object:
-    """Call the job with a debugger at its first line; raises QuitError if that is left with ``q``."""
+    """Call the job with a debugger at its first line; raises QuitError if the debugger is left with ``q``."""
     debugger = _Debugger()
     try:
         returned: object = debugger.runcall(process, row)
@@ -124,7 +124,7 @@ def _stop_in(process: Callable[[Any], object], row: Any) -> object:
 
 
 def _look_at(error: BaseException) -> bool:
-    """Open a debugger on the frame that raised; tells whether to go on: not if it is left with ``q``."""
+    """Open a debugger on the frame that raised; returns False if the debugger is left with ``q``."""
     trace = error.__traceback__
     debugger = _Debugger()
     debugger.message(f"{type(error).__name__}: {error}")

@@ -62,7 +62,7 @@ def test_a_stage_that_is_not_up_is_3_and_one_line(arguments: list[str], capsys: 
 def test_a_file_for_an_unknown_job_is_not_uploaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.csv").write_text("a\n")
     assert run(["submit", str(tmp_path / "a.csv"), "--job", "nonsense"]) is ExitCode.USAGE
-    assert "No job 'nonsense'" in capsys.readouterr().err
+    assert "There is no job nonsense" in capsys.readouterr().err
 
 
 def test_down_without_a_stage_is_fine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -599,4 +599,4 @@ def test_options_for_a_corrected_file_are_refused_without_one(
     batch: str, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     assert run(["redrive", batch, option]) is ExitCode.USAGE
-    assert "are for --from FILE" in capsys.readouterr().err
+    assert "need --from FILE" in capsys.readouterr().err

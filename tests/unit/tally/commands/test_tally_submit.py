@@ -108,14 +108,14 @@ def test_a_file_named_after_no_job_needs_one(file: Path, sent: list[str], capsys
     other.write_bytes(b"")
     assert run(["submit", str(other)]) is not ExitCode.OK
     said = capsys.readouterr().err
-    assert "No job has the name of weather-2.csv: name one with --job: documents," in said
+    assert "weather-2.csv is not named after a job: name one with --job: documents," in said
     assert "`tally new JOB --from FILE` drafts one" in said
     assert sent == []
 
 
 def test_a_job_that_is_nowhere_has_near_names(file: Path, sent: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["submit", str(file), "--job", "wether"]) is ExitCode.USAGE
-    assert "No job 'wether' in app/chalicelib/jobs: did you mean weather?" in capsys.readouterr().err
+    assert "There is no job wether in app/chalicelib/jobs: did you mean weather?" in capsys.readouterr().err
     assert run(["submit", str(file), "--job", "wether", "--force"]) is ExitCode.OK
     assert sent == ["wether"]
 
