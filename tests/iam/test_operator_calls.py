@@ -23,7 +23,7 @@ from tests.iam.conftest import PoliciesOf
 from tests.support.builders import deployed_job
 from tests.support.calls import UNASKED, actions_of
 from tests.support.correcting import JOB
-from tests.support.operating import Call, Operator
+from tests.support.operator_commands import Call, Operator
 from tests.support.operator_history import Terminal, repair_what_was_lost, run_every_command, watch
 
 pytestmark = pytest.mark.terraform

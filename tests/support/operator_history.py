@@ -15,7 +15,7 @@ from tally.testing.faults import Fault
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.list_feed import ListFeed
 from tally.ui.stage_feed import StageFeed, expected
-from tests.support.operating import PREFIX, STAGE, Operator
+from tests.support.operator_commands import PREFIX, STAGE, Operator
 
 _FILE = b"kind,size\na,1\nbroken,2\nb,x\nheavy,3\n"
 _CORRECTED = "tally_line,tally_reason,kind,size\n"

@@ -1,8 +1,7 @@
 """Redrive beside everything else: the past cannot overrule the present, and no history takes anything back twice."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,6 @@ from tests.support.builders import (
     changed_since,
     count_rows,
     delivery,
-    deployed_job,
     failed,
     faulty,
     killed,
@@ -34,7 +32,6 @@ from tests.support.builders import (
 from tests.support.redriving import (
     AFTER,
     BEFORE,
-    JOB,
     check,
     deliver,
     ended,
@@ -46,22 +43,6 @@ from tests.support.redriving import (
     repair_job,
     upload,
 )
-
-
-@pytest.fixture(autouse=True)
-def _job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Deploy a job whose failures can be repaired."""
-    with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
-        yield
-
-
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """All handlers over AWS in memory."""
-    return Pipeline(monkeypatch)
-
-
-# The past cannot overrule the present. Each of these ends with a row failed for good in version 1.
 
 
 def _frozen_worker(pipeline: Pipeline, batch_id: str) -> Callable[[], None]:

@@ -15,7 +15,17 @@ from chalicelib.store.chunk import ChunkState
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, number, text
 from tally.testing.faults import Fault
 from tally.testing.pipeline import Pipeline
-from tests.support.builders import calls_of, chunk_of, count_rows, deployed_job, failed, markers_of, succeeded, table
+from tests.support.builders import (
+    before_call,
+    calls_of,
+    chunk_of,
+    count_rows,
+    deployed_job,
+    failed,
+    markers_of,
+    succeeded,
+    table,
+)
 from tests.support.redriving import BEFORE, JOB, check, deliver, ended, events, meanwhile, redrive, repair_job, upload
 
 WRONG: list[dict[str, Any]] = [{"succeeded": number(4), "failed": number(0)}, {"failed": number(9)}]
@@ -26,12 +36,6 @@ def _job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Deploy a job whose failures can be repaired."""
     with deployed_job(monkeypatch, tmp_path, "flaky", JOB):
         yield
-
-
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """All handlers over AWS in memory."""
-    return Pipeline(monkeypatch)
 
 
 def _reconciler() -> Reconciler:
@@ -50,19 +54,6 @@ def _item(pipeline: Pipeline, batch_id: str, position: int | None = None) -> dic
     """Return a chunk's item, or the batch's own."""
     place = (batch_pk(batch_id), "batch") if position is None else (ChunkKey(batch_id, position).pk, "chunk")
     return pipeline.dynamodb.items[place]
-
-
-def _before(operation: str, act: Callable[[], object], *, call: int = 1) -> Callable[[str], Fault]:
-    """Let something happen just before a call of an operation."""
-    calls: list[str] = []
-
-    def fault(name: str) -> Fault:
-        calls.append(name)
-        if name == operation and calls.count(name) == call:
-            act()
-        return Fault.NONE
-
-    return fault
 
 
 def _running(pipeline: Pipeline) -> str:
@@ -277,7 +268,7 @@ def test_a_repair_that_slept_through_a_failure_and_its_redrive_changes_nothing(
         count_rows(pipeline.dynamodb, key, failed(0))
         assert redrive(pipeline, batch_id) == 1
 
-    pipeline.faults = _before(operation, fail_and_redrive, call=call)
+    pipeline.faults = before_call(operation, fail_and_redrive, call=call)
     assert _reconciler().repair(batch_id).counters_repaired == []
     assert pipeline.chunks(batch_id)[0].generation == 2, "the redrive has come between"
     check(pipeline, batch_id)
@@ -298,7 +289,7 @@ def test_a_repair_of_a_batch_that_slept_through_the_next_attempt_changes_nothing
         assert redrive(pipeline, batch_id) == 4
         pipeline.drain()
 
-    pipeline.faults = _before("update_item", next_attempt)
+    pipeline.faults = before_call("update_item", next_attempt)
     assert _reconciler().repair(batch_id, thorough=True).counters_repaired == []
     pipeline.faults = lambda _: Fault.NONE
     check(pipeline, batch_id)
@@ -338,7 +329,7 @@ def test_a_repair_that_meets_a_success_on_its_way_leaves_it_counted(pipeline: Pi
     deliver(pipeline, "upload", "dispatch", "ingest", "dispatch")
     key = ChunkKey(batch_id, 0)
     _item(pipeline, batch_id, 0)["succeeded"] = number(1)
-    pipeline.faults = _before("transact_write_items", lambda: count_rows(pipeline.dynamodb, key, succeeded(0)))
+    pipeline.faults = before_call("transact_write_items", lambda: count_rows(pipeline.dynamodb, key, succeeded(0)))
     assert _reconciler().repair(batch_id).counters_repaired == []
     pipeline.faults = lambda _: Fault.NONE
     assert _reconciler().repair(batch_id).counters_repaired == [key.pk]
