@@ -56,8 +56,8 @@ def standing_of(stage: Stage) -> Standing:
         return msgspec.json.decode(stage.resources.standing, type=Standing)
     except msgspec.DecodeError as error:
         raise OperatorError(
-            f"What {stage.name} has is not known here: `tally deploy --stage {stage.name}`, or `tally up` for a local "
-            "stage, asks Terraform."
+            f"The resources of stage {stage.name} are not known on this machine",
+            hint=f"run this in the checkout that deployed it, or run `{deploys}`.",
         ) from error
 
 

@@ -248,10 +248,10 @@ def _show(output: Output, batch: Batch, advice: Advice) -> None:
     if sample.dead_lettered:
         output.warn(
             f"{sample.dead_lettered:,} of the rows were dead-lettered (timed out, or killed their worker): "
-            "how long they would have taken is not in these figures."
+            "the figures leave them out."
         )
     if not sample.measured:
-        output.say("No durations: the batch is not processed yet, or was by a version that kept none.")
+        output.say("No durations: the batch is not processed yet, or was processed by a version that kept none.")
         return
     _show_routing(output, batch, advice)
     for name, of, advised in (
@@ -261,7 +261,9 @@ def _show(output: Output, batch: Batch, advice: Advice) -> None:
         if of and advised is None:
             output.say(f"{name}: too little data, {of.rows:,} rows; a p99 needs {LEAST_ROWS}: keep its timeout.")
         if advised and not advised.enough:
-            output.warn(f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide them.")
+            output.warn(
+                f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide the work of a row."
+            )
     lines = snippet(advice)
     if lines:
         output.say(f"For infra/terraform.tfvars ({HEADROOM}x headroom), merged with what is there; then deploy:")

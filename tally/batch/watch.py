@@ -213,7 +213,8 @@ class Watch:
     def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:
         if progress is None and waited >= (self.timeout or _APPEAR_SECONDS):
             raise OperatorError(
-                f"No batch {batch_id} after {waited:.0f} s: `tally list` shows them, or look at {self.where_to_look}.",
+                f"No batch {batch_id} after {waited:.0f} s",
+                hint=f"`tally list` shows the batches, or look at {self.where_to_look}.",
                 code=ExitCode.USAGE,
             )
         if self.stall_timeout is not None and stalled >= self.stall_timeout:

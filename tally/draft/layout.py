@@ -51,7 +51,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     text = text.lstrip("\ufeff")
     if _FOR_EXCEL.match(text):
         raise OperatorError(
-            f"{path} begins with a line for Excel, 'sep=': remove that line, for it is no header and no row.",
+            f"{path} begins with a line for Excel, 'sep=': remove that line: it is neither a header nor a row.",
             code=ExitCode.USAGE,
         )
     delimiter = _delimiter(text)

@@ -238,7 +238,7 @@ class DryS3(_Reading):
         self._bytes += len(body)
         if self._bytes > MAX_KEPT_BYTES:
             raise OperatorError(
-                f"A dry run keeps what would be stored in memory, at most {MAX_KEPT_BYTES:,} bytes",
-                hint="try `tally try` with the file, or a smaller file.",
+                f"A dry run keeps writes in memory, at most {MAX_KEPT_BYTES:,} bytes",
+                hint="use `tally try` with the file, or take a smaller file.",
                 code=ExitCode.USAGE,
             )

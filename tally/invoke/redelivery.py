@@ -75,7 +75,7 @@ class Redelivery:
         if not named:
             raise _usage(f"--of {of}: write BATCH or BATCH:CHUNK, the chunk a number from 0")
         if handler.source is Source.SCHEDULE:
-            raise _usage(f"{handler.name} is no batch's: leave --of out, and it looks at all of the stage")
+            raise _usage(f"{handler.name} is not about one batch: leave --of out, and it handles the whole stage")
         batch = self.reader.require(resolve(lambda: self.reader, named["batch"]))
         if handler.source is Source.S3:
             if named["chunk"]:

@@ -99,7 +99,9 @@ class LocalConsole:
                     self.folder.console.unlink(missing_ok=True)
                     return found
                 self.sleep(_POLL_SECONDS)
-        raise OperatorError(f"The console (process {left[0]}) does not end: stop it by hand.", code=ExitCode.UNEXPECTED)
+        raise OperatorError(
+            f"The console (process {left[0]}) does not end: end it with `kill -9 {left[0]}`.", code=ExitCode.UNEXPECTED
+        )
 
     def _start(self, made_of: str) -> Running:
         self.folder.console_log.parent.mkdir(parents=True, exist_ok=True)

@@ -98,13 +98,13 @@ class LocalStack:
         server = self._usable_server()
         if server and port not in (None, server.port):
             raise OperatorError(
-                f"Stage {self.name} runs on port {server.port}: leave --port out, or first "
-                f"`tally down --stage {self.name}`.",
+                f"Stage {self.name} runs on port {server.port}: leave --port out, or run "
+                f"`tally down --stage {self.name}` first.",
                 code=ExitCode.USAGE,
             )
         if server and self.iam and not server.certificate:
             raise OperatorError(
-                f"Stage {self.name} runs without IAM: first `tally down --stage {self.name}`.", code=ExitCode.USAGE
+                f"Stage {self.name} runs without IAM: run `tally down --stage {self.name}` first.", code=ExitCode.USAGE
             )
         sources = [self.workspace.repo / name for name in SOURCES]
         current = fingerprint(sources, *self._deciders())
@@ -238,7 +238,7 @@ class LocalStack:
                 raise TerraformError(
                     f"An earlier bring-up of the local stage {self.name} was killed, and Terraform does not know all "
                     "that it made",
-                    hint="run this again, and it starts afresh",
+                    hint="run this again: it starts from nothing",
                     detail=error.detail,
                 ) from error
             mark.unlink()
