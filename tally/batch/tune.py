@@ -15,18 +15,18 @@ from tally.batch.reader import Reader
 from tally.output import Output
 
 LEAST_ROWS = 100
-"""Of fewer rows the 99th percentile is only the slowest of them."""
+"""With fewer rows the 99th percentile is only the slowest one."""
 HEADROOM = 1.5
-"""The next file's rows are not this one's."""
+"""The rows of the next file may be slower."""
 MESSAGE_SECONDS = SPLIT_SECONDS
-"""What a message of process takes, if no row is slower than the others: one that would take longer is split."""
+"""Seconds of a message of process if no row is slower than the others: a longer message is split."""
 VISIBILITY = 6
 """Visibility timeouts are so many function timeouts; Terraform derives them."""
 
 _RESERVE_SECONDS = 5
-"""Of every timeout, for a cold start and for handing on what was done."""
+"""Part of every timeout, for a cold start and for sending outcomes on."""
 _LEAST_SECONDS = 30
-"""Below it a slow answer of AWS, tried again, would end a function that is well."""
+"""With less, a slow answer of AWS and its retry would end a healthy function."""
 _MAX_SECONDS = 900
 """Lambda's own limit."""
 _WORTH_IT = 2
@@ -105,10 +105,10 @@ class Advice:
     process: Setting | None
     process_heavy: Setting | None
     routed: Setting | None
-    """What process would need without the rows above ``heavy_above_ms``."""
+    """The setting of process without the rows above ``heavy_above_ms``."""
     heavy_above_ms: float
     shares: dict[str, float]
-    """Which share of all rows took longer than what is named."""
+    """The share of all rows that took longer than the named duration."""
 
     @property
     def routing_pays(self) -> bool:

@@ -151,7 +151,7 @@ class Watch:
     _moved_at: float = 0.0
     _hinted: bool = False
     _said: tuple[float, Progress] | None = None
-    """When a line was written, and what it was about."""
+    """The time of the last written line, and its progress."""
 
     def __post_init__(self) -> None:
         self._sampler = Sampler(self.reader)

@@ -24,7 +24,7 @@ from tally.tools.subprocess import Runner
 from tally.tools.terraform import Resource
 
 ADOPTED = "module.mapping["
-"""Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
+"""The address of the mappings that Chalice made, each by its function and UUID; Terraform never destroys them."""
 
 _CHANGES = re.compile(r"^ *# (.+ (?:will|must) be (?!read during).+)$", re.MULTILINE)
 _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)

@@ -16,7 +16,7 @@ from tally.draft.kinds import TOKENS, Kind, kind_of_text
 from tally.errors import ExitCode, OperatorError
 
 _LOOKED_AT = 1_000
-"""Records from which delimiter and header are told."""
+"""Records from which delimiter and header are found."""
 _MIN_CONSISTENT = 0.8
 """The share of records that must have the same number of cells, for a delimiter to be one."""
 _MIN_CONSISTENT_BELOW_A_HEADER = 0.5

@@ -33,7 +33,7 @@ _BATCH = Batch(
     chunk_bytes=0,
 )
 _LATER = {"listing", "rows", "version_id", "file_format", "delimiter", "encoding"}
-"""Attributes of a batch that an image may lack: one that is not open, has no versions, or is older than they are."""
+"""Attributes of a batch that an image may lack: it is not open, has no versions, or is older than they are."""
 
 
 class _Bucket(msgspec.Struct):
@@ -111,7 +111,7 @@ _SHAPES: dict[Source, type[msgspec.Struct]] = {
     Source.SCHEDULE: _Tick,
 }
 _MARKS = {"s3": Source.S3, "body": Source.QUEUE, "dynamodb": Source.STREAM}
-"""By what key of its records an event shows where it comes from."""
+"""The key of a record that shows which service an event is from."""
 
 
 def read(path: Path) -> Any:

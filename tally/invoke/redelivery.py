@@ -288,7 +288,7 @@ _WORK: Mapping[str, tuple[Callable[[Chunk], bool], str]] = {
     "settle": (lambda chunk: chunk.complete and not chunk.closed, "it was closed already"),
     DEAD_LETTERS: (lambda chunk: chunk.to_be_read or bool(chunk.undone), _DONE),
 }
-"""Which chunks a handler has something to do with, and what to say of another."""
+"""The chunks that a handler has something to do with, and the reason for any other."""
 
 
 def _place(key: ChunkKey) -> str:

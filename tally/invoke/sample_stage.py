@@ -45,9 +45,9 @@ from tally.testing.memory_aws import MemoryEvents, MemoryLambda, MemoryS3, Memor
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 
 STANDING_STILL = "transactions-5e1f0c9a7b3d24680ace"
-"""The batch that the schedule finds."""
+"""The batch that a run of the schedule finds."""
 LOST = "inbox/transactions/lost.csv"
-"""The upload that it finds."""
+"""The upload that a run of the schedule finds."""
 
 _MAX_ROWS, _MAX_BYTES = 2_000, 1_048_576
 """Of a file of sample rows, which is one chunk."""

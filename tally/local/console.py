@@ -28,9 +28,9 @@ from tally.stages.stage import Stage
 from tally.stages.workspace import StageFolder, Workspace, fingerprint
 
 INSTALL = "`make venv` installs it in a checkout, `pip install 'tally[ui]'` elsewhere."
-"""What to do where the console's library is missing."""
+"""What to do if the console's library is missing."""
 PROGRAM = ("-m", "tally", "ui", "--json", "--stage")
-"""What serves a console; the stage's name follows."""
+"""The command that serves a console; the stage's name follows."""
 
 _LIBRARY = "nicegui"
 _MARK = "tally-console"

@@ -31,9 +31,9 @@ from tally.tools.chalice import ChaliceProject, runs_lambda_wheels
 from tally.tools.subprocess import Runner
 
 VARIABLES_FILE = "stage.auto.tfvars.json"
-"""What Terraform was told of a local stage, in its copy of ``infra/``."""
+"""The variables of a local stage, in its copy of ``infra/``."""
 _QUEUE_FUNCTIONS = ("ingest", "process", "process_heavy", "finish", "export", "save")
-"""Who consumes a queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
+"""The consumer of each queue, as ``queue_consumers`` in infra/functions.tf has it: a test compares the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ _INDENT = "  "
 _MIN_TEXT = 24
 """A column of prose narrower than this is hard to read."""
 _LONG_WORD = 40
-"""A text's words up to so many cells, such as an id, are not broken either."""
+"""Words of a text with at most so many cells, such as an id, are not broken."""
 _MIN_NAME = 16
 _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( ?(%|s|ms|kB|MB|GB))?|-|")
 

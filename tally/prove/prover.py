@@ -37,7 +37,7 @@ VARIABLES: Mapping[str, Any] = {
         },
     },
 }
-"""What a stage that proves itself is deployed with beside the defaults."""
+"""Variables of a stage for proving, beside the defaults."""
 _PROTECTED = {"live", "main", "master"}
 _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "red"}
 

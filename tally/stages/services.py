@@ -16,7 +16,7 @@ from tally.stages.workspace import Workspace
 from tally.tools.chalice import ChaliceProject
 
 _ASKED = "dispatch"
-"""Every function has the same settings; any would do."""
+"""Any function would do: all have the same settings."""
 
 
 def table(stage: Stage) -> Table:

@@ -40,9 +40,9 @@ class Resources:
     alarm_topic_arn: str = ""
     region: str = ""
     expected: str = ""
-    """What ``tally doctor`` compares the stage with, as JSON."""
+    """The expected state for ``tally doctor``, as JSON."""
     standing: str = ""
-    """What costs by the month while nothing runs, as JSON: see ``tally.batch.idle``."""
+    """The resources that cost while the stage is idle, as JSON: see ``tally.batch.idle``."""
     results_table: str = ""
     """The table of results by key; empty also for a stage that has none."""
 
@@ -85,7 +85,7 @@ class Stage:
     named: tuple[str, ...] = ()
     """The options beside --stage that it was found by, as a command takes them."""
     client_config: Config = _RETRIES
-    """How patient its clients are."""
+    """Retries and timeouts of its clients."""
 
     @cached_property
     def session(self) -> boto3.Session:

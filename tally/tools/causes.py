@@ -136,7 +136,7 @@ _CAUSES = [
         lambda found: f"The app does not load: {found['why']}. Correct it",
     ),
 ]
-"""In order: the first that is found explains."""
+"""In order: the first match explains."""
 
 
 def failure(returncode: int, text: str) -> str:
