@@ -5,8 +5,9 @@ from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, DynamoDBEvent, Rate, S3Event, SQSEvent
 
+from chalicelib.handlers import prepare
 from chalicelib.logs import logger
-from chalicelib.services import Services, prepare, settings
+from chalicelib.services import Services, settings
 from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage, decode
 from chalicelib.transport.partial_batch_response import Failures, Message
 from chalicelib.transport.streams import changes

@@ -16,7 +16,8 @@ from chalicelib import rows
 from chalicelib.files.boundaries import split
 from chalicelib.files.kinds import kind_of
 from chalicelib.files.source import BLOCK_BYTES
-from chalicelib.rows import HeaderError, Schema
+from chalicelib.headers import HeaderError
+from chalicelib.rows import Schema
 from chalicelib.steps.results import encoded
 from chalicelib.store.items import Outcome
 from tally.batch.reasons import Reason, Reasons

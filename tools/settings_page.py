@@ -157,7 +157,7 @@ def _retry_rows() -> Iterator[tuple[str, ...]]:
         "a message",
         "a worker that died, timed out or was throttled",
         f"{configuration.default('max_receive_count')} deliveries (`max_receive_count`), of `heavy` at least 10",
-        "`infra/variables.tf`",
+        "`infra/variables_processing.tf`",
     )
     yield (
         "a dead letter that killed no worker",
@@ -177,7 +177,7 @@ def _retry_rows() -> Iterator[tuple[str, ...]]:
         "anything that was lost",
         "a batch without progress",
         f"every {waits} minutes (`reconcile_minutes`)",
-        "`infra/variables.tf`",
+        "`infra/variables_processing.tf`",
     )
     yield "an operator", "rows that failed", "`tally redrive`", ""
 

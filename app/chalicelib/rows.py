@@ -1,6 +1,5 @@
 """From the text of a chunk to valid rows or rejections, each with its line, column and reason."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -8,22 +7,17 @@ from typing import Any, Self, cast
 
 import msgspec
 
+from chalicelib import headers
 from chalicelib.columns import NOT_FINITE, compared, is_finite, listed, refusal, shown, taker, takes, takes_infinity
-from chalicelib.errors import FatalError, TallyError, described, job_errors, sendable
+from chalicelib.errors import FatalError, described, job_errors, sendable
 from chalicelib.files.cells import read_cells
-from chalicelib.files.cleaning import clean
-from chalicelib.files.dialect import DELIMITERS, Dialect, Extra, Format, Layout
+from chalicelib.files.dialect import Dialect, Extra, Format, Layout
 from chalicelib.files.encodings import NO_CHARACTER, undecodable
-from chalicelib.files.form import OUR_COLUMNS
 from chalicelib.files.json_lines import read_objects
 from chalicelib.files.records import NEVER_CLOSED
 from chalicelib.objects import ObjectReader
 
 _KEY, _EXTRA = "idempotency_key", "extra"
-_MAX_HEADER_BYTES = 65_536
-"""A header is kept in the batch's item, and read with it for every chunk."""
-_NAME_OVERHEAD = 4
-"""Bytes that an element of a list takes in an item beside its text, at most."""
 
 
 class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -48,10 +42,6 @@ class Row(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_field
     def extra(self) -> dict[str, Any]:
         """The columns that no field matches; none, unless the job keeps them."""
         return {}
-
-
-class HeaderError(TallyError):
-    """The header does not fit the job; the file is rejected as a whole with this message."""
 
 
 class ValidRow(msgspec.Struct, frozen=True):
@@ -124,74 +114,14 @@ class Schema:
 
     def header(self, cells: Sequence[str], line: int) -> tuple[str, ...]:
         """Return the header as it is in the file, clean; raises HeaderError that names line and column."""
-        header = tuple(clean(cell) for cell in cells)
-        found = self._matched(header)
-        first: dict[str, int] = {}
-        kept: dict[str, int] = {}
-        for column, name in enumerate(found, start=1):
-            before = 0
-            if name is not None:
-                before = first.setdefault(name, column)
-            elif self.keeps_extra:  # in a row each has its name
-                before = kept.setdefault(header[column - 1], column)
-            if before not in {0, column}:
-                repeated = shown(header[column - 1])
-                raise HeaderError(f"line {line}: column {column} repeats '{repeated}' of column {before}")
-        missing = sorted(self.required.difference(first))
-        unknown = [
-            f"'{shown(header[column - 1])}' (column {column})"
-            for column, name in enumerate(found, start=1)
-            if name is None and self.dialect.extra is Extra.REJECT and header[column - 1] not in OUR_COLUMNS
-        ]
-        if missing or unknown:
-            parts = [f"lacks {listed(missing, ', ')}"] if missing else []
-            parts += [f"has unknown {listed(unknown, ', ')}"] if unknown else []
-            raise HeaderError(f"line {line}: {self._hint(cells, len(first))}the header {' and '.join(parts)}")
-        size = sum(len(name.encode()) + _NAME_OVERHEAD for name in header)
-        if size > _MAX_HEADER_BYTES:
-            raise HeaderError(
-                f"line {line}: the header takes {size:,} bytes, at most {_MAX_HEADER_BYTES:,} can be kept"
-            )
-        return header
-
-    def _matched(self, header: Sequence[str]) -> tuple[str | None, ...]:
-        """Return the column that each cell of a header names, None for one that no field matches.
-
-        Of several alike the second is ``name[2]``, and so on; without such a field it repeats the first.
-        """
-        seen: Counter[str] = Counter()
-        names = []
-        for cell in header:
-            name = compared(cell)
-            seen[name] += 1
-            numbered = f"{name}[{seen[name]}]" if seen[name] > 1 else name
-            names.append(self.matches.get(numbered, self.matches.get(name)))
-        return tuple(names)
+        return headers.checked(cells, line, self)
 
     def fits_header(self, line: bytes) -> bool:
-        """Tell whether a line has the names of columns, parted by any delimiter."""
-        return any(self._fitting(line.decode(errors="replace").replace('"', "")).values())
+        """Tell whether a line has a column's name in it, with any delimiter."""
+        return headers.names_columns(line, self.matches)
 
-    def _fitting(self, line: str) -> dict[str, int]:
-        """Return how many cells of a header name a column, for each delimiter that is in it."""
-        return {
-            delimiter: sum(name is not None for name in self._matched(line.split(delimiter)))
-            for delimiter in DELIMITERS
-            if delimiter in line
-        }
-
-    def _hint(self, cells: Sequence[str], fitting: int) -> str:
-        """Say what is wrong with a whole header, where that can be told: words to put before the details."""
-        found = self._fitting(self.dialect.layout.delimiter.join(cells).replace('"', ""))
-        best = max(found, key=lambda delimiter: found[delimiter], default="")
-        if best and best != self.dialect.layout.delimiter and found[best] > max(fitting, 1):
-            return f"the file looks {DELIMITERS[best]}-separated: set DELIMITER = {best!r} in the job; "
-        if not fitting and self._is_row([clean(cell) for cell in cells]):
-            return "the line looks like a row, so the file has no header: set HEADER in the job; "
-        return ""
-
-    def _is_row(self, cells: Sequence[str]) -> bool:
-        """Tell whether a line is a row of all columns in their order; no telling where every text is one."""
+    def is_row(self, cells: Sequence[str]) -> bool:
+        """Tell whether a line is a row of all columns in their order; False where every text would be one."""
         if len(cells) != len(self.columns):
             return False
         fits = not list(self._bad_cells(cells, self.columns))
@@ -225,7 +155,7 @@ class Schema:
         if self.dialect.layout.format is Format.JSONL:
             yield from self._read_objects(data, first_line)
             return
-        names = self._matched(header)
+        names = headers.matched(header, self.matches)
         nulls = self.dialect.nulls
         others = [column for column, name in enumerate(names) if name is None] if self.keeps_extra else None
         for row, (line, cells, sound) in enumerate(read_cells(data, first_line, self.dialect.layout)):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Self, TypeVar
 
 import msgspec
@@ -44,6 +45,11 @@ class ResultsTable(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     write_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0
     retention_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long an item stays; None for ever."""
+        return timedelta(days=self.retention_days) if self.retention_days else None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +113,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.convert(values, cls, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(f"TALLY_* settings: {error}") from error
+
+    @property
+    def retention(self) -> timedelta:
+        """How long rows and markers stay."""
+        return timedelta(days=self.retention_days)
+
+    @property
+    def settling(self) -> timedelta:
+        """How old an object must be for a 404 to mean that it was deleted."""
+        return timedelta(minutes=self.object_settling_minutes)
+
+    @property
+    def reconcile_period(self) -> timedelta:
+        """The time between two runs of ``reconcile``, and without progress before it repairs a batch."""
+        return timedelta(minutes=self.reconcile_minutes)
+
+
+def running_function(stage: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the handler that this process runs; empty outside Lambda."""
+    return environ.get("AWS_LAMBDA_FUNCTION_NAME", "").removeprefix(f"tally-{stage}-")
 
 
 def _decoded(name: str, text: str) -> object:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import click
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.commands.options import command, find_stage
 from tally.errors import ExitCode, OperatorError
 from tally.output import Output

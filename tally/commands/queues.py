@@ -12,7 +12,7 @@ from tally.errors import ExitCode, OperatorError
 from tally.output import Output
 from tally.queues import dead as letters
 from tally.queues.dead import DeadQueue, Letter
-from tally.queues.depth import Depth, attributes, oldest_seconds
+from tally.queues.depth import depth_of, oldest_seconds
 from tally.queues.overview import overview, show
 from tally.stages.expected import Expected
 from tally.stages.stage import Stage
@@ -130,8 +130,8 @@ def _chosen(stage: Stage, sqs: Any, name: str | None) -> list[DeadQueue]:
 
 
 def _waiting(sqs: Any, queue: DeadQueue) -> int | None:
-    found = attributes(sqs, queue.url)
-    return Depth.of(found).total if found else None
+    depth = depth_of(sqs, queue.url)
+    return depth.total if depth else None
 
 
 def _say_waiting(output: Output, looked: _Looked) -> None:

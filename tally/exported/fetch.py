@@ -83,7 +83,9 @@ def require_export(
         export = exports.find(batch.id, wanted)
         if export and export.exported_at:
             return export
-        _require_coming(batch, wanted, export)
+        why, hint = why_missing(batch, wanted, export)
+        if why:
+            raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
         if clock() >= until:
             progress = f"{export.written:,} of {len(export.pieces):,} files" if export else "nothing"
             raise OperatorError(
@@ -95,24 +97,22 @@ def require_export(
         batch = Repository(table=exports.table).require_batch(batch.id)  # its end may be announced only now
 
 
-def _require_coming(batch: Batch, wanted: int, export: Export | None) -> None:
-    """Raise OperatorError with the reason if the results of an attempt will not come, or not soon."""
-    why = hint = ""
+def why_missing(batch: Batch, wanted: int, export: Export | None) -> tuple[str, str]:
+    """Return the reason why the results of an attempt will not come, or not soon, and a hint; empty if they may."""
     if batch.status is BatchStatus.REJECTED:
-        why, hint = f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
-    elif wanted > batch.attempt:
+        return f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
+    if wanted > batch.attempt:
         attempts = "1 attempt" if batch.attempt == 1 else f"{batch.attempt} attempts"
-        why, hint = f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
-    elif wanted == batch.attempt and not batch.status.final:
-        why, hint = f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
-    elif export is None and batch.published_attempt >= wanted:
-        why = f"the results of attempt {wanted} of {batch.id} were not exported"
+        return f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
+    if wanted == batch.attempt and not batch.status.final:
+        return f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
+    if export is None and batch.published_attempt >= wanted:
         hint = f"the job says EXPORT = False, or the stage has export = false; `tally rows {batch.id}` shows rows."
-    elif wanted < batch.attempt and not (export and export.complete):
+        return f"the results of attempt {wanted} of {batch.id} were not exported", hint
+    if wanted < batch.attempt and not (export and export.complete):
         why = f"attempt {wanted} of {batch.id} was redriven before its results were written"
-        hint = "without --attempt those of the last one are fetched."
-    if why:
-        raise OperatorError(why, hint=hint, code=ExitCode.USAGE)
+        return why, "a later attempt has results of its own."
+    return "", ""
 
 
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:

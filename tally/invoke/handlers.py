@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from chalicelib.transport.messages import ChunkMessage, ExportMessage, FinishedMessage, SaveMessage, WorkMessage
 from tally.errors import ExitCode, OperatorError
 from tally.testing import configuration

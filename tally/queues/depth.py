@@ -51,6 +51,12 @@ def attributes(sqs: Any, url: str) -> Mapping[str, str] | None:
     return found
 
 
+def depth_of(sqs: Any, url: str) -> Depth | None:
+    """Return what a queue has, or None if there is no such queue."""
+    found = attributes(sqs, url)
+    return Depth.of(found) if found else None
+
+
 def oldest_seconds(cloudwatch: Any, queue: str, now: datetime) -> float | None:
     """Return the age of a queue's oldest message, at most over the last quarter of an hour.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tally.output import Output
 from tally.queues.dead import DeadQueue, dead_queues
-from tally.queues.depth import Depth, attributes, name_of
+from tally.queues.depth import Depth, depth_of, name_of
 from tally.stages.expected import Expected
 
 _WORKERS = 8
@@ -46,16 +46,11 @@ def overview(
 
     ``age`` returns for how long the oldest message of a queue has waited; it is asked where something waits.
     """
-
-    def depth_of(url: str) -> Depth | None:
-        found = attributes(sqs, url)
-        return Depth.of(found) if found else None
-
     dead = [*(queue for queue in dead_queues(expected) if not queue.source_url), *others]
     urls = [url for queue in expected.queues.values() for url in (queue.url, queue.dlq_url)]
     urls += [queue.url for queue in dead]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        depths = dict(zip(urls, pool.map(depth_of, urls), strict=True))
+        depths = dict(zip(urls, pool.map(lambda url: depth_of(sqs, url), urls), strict=True))
 
     def state(name: str, url: str, dlq_url: str = "") -> QueueState:
         depth, letters = depths[url], depths.get(dlq_url)

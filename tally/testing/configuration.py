@@ -30,8 +30,10 @@ def queues() -> dict[str, str]:
 
 @cache
 def _variables() -> dict[str, Any]:
-    with (INFRA / "variables.tf").open(encoding="utf-8") as file:
-        blocks = hcl2.load(file)["variable"]
+    blocks: list[dict[str, Any]] = []
+    for path in INFRA.glob("variables*.tf"):
+        with path.open(encoding="utf-8") as file:
+            blocks += hcl2.load(file)["variable"]
     return {str(_plain(name)): block for found in blocks for name, block in found.items()}
 
 

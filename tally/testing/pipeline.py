@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib import services
 from chalicelib.retry import Retry
-from chalicelib.steps import export, save
+from chalicelib.steps import export_content, save
 from chalicelib.steps.plan import batch_id_of
 from chalicelib.store.batch import Batch, Source
 from chalicelib.store.chunk import Chunk
@@ -71,7 +71,7 @@ class Pipeline:
         )
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
-        for step, threads in ((export, "READERS"), (save, "WRITERS")):
+        for step, threads in ((export_content, "READERS"), (save, "WRITERS")):
             monkeypatch.setattr(step, threads, 1)  # what meets a fault must not depend on luck
 
     def _next_fault(self, operation: str) -> Fault:

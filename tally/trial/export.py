@@ -9,7 +9,7 @@ from chalicelib.retry import Retry
 from chalicelib.services import Services
 from chalicelib.settings import Settings
 from chalicelib.steps.begin_export import CHUNKS_PER_PART, columns_of
-from chalicelib.steps.export import Counted
+from chalicelib.steps.export_content import Counted
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.exports import Export
@@ -24,7 +24,7 @@ class TrialExport:
         clients = {"dynamodb": table, "s3": s3}  # a part that goes nowhere asks for nothing else
         services = Services(settings=settings, retry=Retry(sleep=lambda _: None), client=clients.get)
         self._job = job
-        self._exporter = services.exporter
+        self._content = services.exporter.content
         self.size = self.rows = self.chunks = self.with_failures = 0
         self.seconds = 0.0
 
@@ -48,7 +48,7 @@ class TrialExport:
         )
         began = time.perf_counter()
         try:
-            size = sum(map(len, self._exporter.part(batch, export, chunk.key.number + 1, Counted())))
+            size = sum(map(len, self._content.part(batch, export, chunk.key.number + 1, Counted())))
         except IncompleteError:
             return
         self.seconds += time.perf_counter() - began

@@ -6,8 +6,9 @@ from nicegui import ui
 
 from chalicelib.store.items import Counts
 from tally.announced.announcements import announced
-from tally.ui.batch_feed import View
+from tally.exported.state import Results, State
 from tally.ui.history import MAX_ATTEMPTS
+from tally.ui.view import View
 
 _COLUMNS = ("attempt", "began", "why", "ended", "status", "succeeded", "failed", "rejected", "results")
 
@@ -48,7 +49,7 @@ def rows_of(view: View) -> list[dict[str, Any]]:
         elif export:
             ended, status, counts = export.completed_at, export.status, export.counts
         else:
-            ended, status, counts = "", "not kept", Counts()
+            ended, status, counts = "", "not kept" if view.history.known else "not read yet", Counts()
         known = last or export is not None
         rows.append(
             {
@@ -58,7 +59,7 @@ def rows_of(view: View) -> list[dict[str, Any]]:
                 "ended": _moment(ended) if ended else "",
                 "status": status,
                 **{name: f"{getattr(counts, name):,}" if known else "" for name in ("succeeded", "failed", "rejected")},
-                "results": _files(export.written, len(export.pieces)) if export else "",
+                "results": _files(Results(batch, export, view.now)),
             }
         )
     return rows
@@ -82,8 +83,12 @@ def _taken_back(view: View) -> list[str]:
     return [f"{rows:,} outcomes taken back by redrives, of all attempts."] if rows else []
 
 
-def _files(written: int, pieces: int) -> str:
-    return f"{pieces:,} files" if written == pieces else f"{written:,} of {pieces:,} files"
+def _files(results: Results) -> str:
+    export = results.export
+    if export is None or results.state is State.EXPIRED:
+        return results.state.value if export else ""
+    pieces = len(export.pieces)
+    return f"{pieces:,} files" if export.complete else f"{export.written:,} of {pieces:,} files"
 
 
 def _after(ended: str) -> str:

@@ -1,16 +1,14 @@
-"""What the page of a batch knows of it: read in small steps, so that a million rows cost no more a second than ten."""
+"""Reads what the page of a batch shows, in small steps: a million rows cost no more a second than ten."""
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.exports import Export
-from chalicelib.store.items import Counts
 from chalicelib.store.table import MAX_KEYS
 from chalicelib.store.waiting import Waiting
 from tally.batch.failures import MAX_SAMPLED_CHUNKS, Sampler, Top, has_reasons
@@ -18,70 +16,13 @@ from tally.batch.reader import Progress, Reader, reopened
 from tally.batch.tune import measured
 from tally.batch.watch import Meter, elapsed_seconds
 from tally.ui.history import Corrections, History, corrections_of, read_history
+from tally.ui.queue_feed import QueueFeed, Queues
+from tally.ui.view import Counted, SampledChunk, View
 
 SAMPLED_CHUNKS = 24
 """Chunks, spread evenly over the file, from whose markers durations and times are read."""
 _IDLE_SECONDS = 5.0
 """How often a batch that has ended is looked at again: a redrive may reopen it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What one marker counted, and when."""
-
-    at: datetime
-    counts: Counts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampledChunk:
-    """What the markers of a chunk say of times, as they were at a version of the chunk."""
-
-    version: int
-    counted: Sequence[Counted]
-    durations_ms: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What is known of a batch now; ``total`` is how many chunks it has, None while it is planned."""
-
-    progress: Progress
-    top: Top
-    sampled: Sequence[SampledChunk]
-    history: History
-    corrections: Sequence[Corrections]
-    unmoved_since: datetime
-    """Nothing of the batch has moved since then, at least."""
-    chunks_since: Mapping[int, datetime]
-    """Since when each chunk has been as it is, at least."""
-    now: datetime
-    rate: float
-    eta_seconds: float | None
-    elapsed_seconds: float
-    stale_chunks: int
-    """Chunks that were not read yet, or not since a redrive."""
-
-    @property
-    def batch(self) -> Batch:
-        """The batch."""
-        return self.progress.batch
-
-    @property
-    def counts(self) -> Counts:
-        """Rows by outcome; while chunks are still being read at least what the closed ones have."""
-        known = self.progress.counts
-        return max(known, self.batch.counts, key=lambda counts: counts.total) if self.stale_chunks else known
-
-    @property
-    def export(self) -> Export | None:
-        """The export of the last attempt, if it has ended and one was begun."""
-        return self.history.exports.get(self.batch.attempt) if self.batch.status.final else None
-
-    @property
-    def redriven(self) -> int:
-        """Rows that redrives took back, of the chunks that are known."""
-        return sum(chunk.redriven for chunk in self.progress.chunks.values())
 
 
 @dataclass(kw_only=True)
@@ -90,6 +31,7 @@ class BatchFeed:
 
     reader: Reader
     batch_id: str
+    queues: QueueFeed | None = None
     clock: Callable[[], float] = time.monotonic
     now: Clock = utc_now
     _batch: Batch | None = None
@@ -168,7 +110,9 @@ class BatchFeed:
         now_and_then = self._read_history if batch.status.final and turn != 3 else turns.get(turn)  # noqa: PLR2004
         if now_and_then is not None and now_and_then(batch):
             left -= 1
-        for read in (self._read_sample, self._read_reasons) * 2:
+        # Every other step, and not the first, whose one request beside those for counters gives the charts something.
+        queue = (self._read_queue,) if self._step % 2 and self._step > 1 else ()
+        for read in (*queue, *(self._read_sample, self._read_reasons) * 2):
             if left and read(batch):
                 left -= 1
 
@@ -254,6 +198,18 @@ class BatchFeed:
         self._waiting = self.reader.waiting(undone[:MAX_KEYS])
         return True
 
+    def _read_queue(self, batch: Batch) -> bool:
+        return self.queues is not None and self.queues.step(self._waited_for(batch))
+
+    def _waited_for(self, batch: Batch) -> Sequence[str]:
+        """Return the queues in which something of the batch may wait."""
+        if not batch.status.final:
+            heavy = any(chunk.undone & chunk.heavy for chunk in self._chunks.values())
+            return ("ingest", "work", *(("heavy",) if heavy else ()), "finished")
+        export, save = self._history.exports.get(batch.attempt), self._history.saves.get(batch.attempt)
+        waits = (("export", export and not export.exported_at), ("save", save and not save.saved_at))
+        return [name for name, pending in waits if pending]
+
     def _read_history(self, batch: Batch) -> bool:
         self._history = read_history(self.reader, batch, self.now())
         return True
@@ -296,4 +252,5 @@ class BatchFeed:
             eta_seconds=self._meter.eta_seconds(progress.found - progress.counts.total) if known else None,
             elapsed_seconds=elapsed_seconds(progress, self.now()),
             stale_chunks=self._stale(batch),
+            queues=self.queues.known if self.queues else Queues(),
         )

@@ -17,7 +17,6 @@ from tally.stages.services import services, table
 from tally.ui import charts, downloads, heat_map
 from tally.ui.actions import button, perform
 from tally.ui.attempts_panel import AttemptsPanel
-from tally.ui.batch_feed import View
 from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
 from tally.ui.corrections_panel import CorrectionsPanel
@@ -27,6 +26,7 @@ from tally.ui.groups_panel import GroupsPanel, redriven
 from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
 from tally.ui.trouble import Trouble
+from tally.ui.view import View
 
 
 def register(console: Console) -> None:

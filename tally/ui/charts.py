@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.store.items import Counts, Outcome
 from tally.look import milliseconds
-from tally.ui.batch_feed import View
+from tally.ui.view import View
 
 _BUCKETS = 60
 _INK = "#7a7a7a"

@@ -12,8 +12,8 @@ from tally.errors import ExitCode, OperatorError
 from tally.look import shorten
 from tally.ui import heat_map
 from tally.ui.actions import command_line, explained
-from tally.ui.batch_feed import View
 from tally.ui.console import Console
+from tally.ui.view import View
 
 MAX_ROWS = 50
 """Rows of a chunk that are shown, those first that did not succeed."""

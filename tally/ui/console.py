@@ -17,6 +17,7 @@ from tally.stages.workspace import Workspace
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.budget import Gate, paced
 from tally.ui.list_feed import ListFeed
+from tally.ui.queue_feed import QueueFeed
 from tally.ui.stage_feed import StageFeed
 
 _MAX_FEEDS = 16
@@ -62,6 +63,11 @@ class Console:
         """What is known of the stage itself."""
         return StageFeed(stage=self.watched)
 
+    @cached_property
+    def queue_feed(self) -> QueueFeed:
+        """What is known of the queues that batches go through."""
+        return QueueFeed(stage=self.watched)
+
     @property
     def at(self) -> str:
         """What a command needs so that it is about this stage."""
@@ -81,7 +87,9 @@ class Console:
 
     def feed(self, batch_id: str) -> BatchFeed:
         """Return what is known of a batch; the same for all who look at it."""
-        feed = self._feeds.pop(batch_id, None) or BatchFeed(reader=_watcher(self.watched), batch_id=batch_id)
+        feed = self._feeds.pop(batch_id, None) or BatchFeed(
+            reader=_watcher(self.watched), batch_id=batch_id, queues=self.queue_feed
+        )
         self._feeds[batch_id] = feed
         while len(self._feeds) > _MAX_FEEDS:
             self._feeds.popitem(last=False)
@@ -97,7 +105,7 @@ class Console:
             if self.stage is not old:
                 return
             self.stage = new
-            for known in ("watched", "list_feed", "stage_feed"):
+            for known in ("watched", "list_feed", "queue_feed", "stage_feed"):
                 self.__dict__.pop(known, None)
             self._feeds.clear()
             self.generation += 1

@@ -12,7 +12,7 @@ from tally.batch.reasons import pattern_of
 from tally.output import Output
 from tally.queues import dead
 from tally.queues.dead import DeadQueue, Letter
-from tally.queues.depth import Depth, attributes
+from tally.queues.depth import depth_of
 from tally.queues.fates import HISTORY, Fate, Taken, fates, taken
 from tally.ui.actions import button, command_line, perform
 from tally.ui.console import Console
@@ -60,8 +60,8 @@ def _read(console: Console, output: Output) -> _Seen:
     letters: list[tuple[DeadQueue, Letter]] = []
     with output.progress("reading queues", len(queues)) as advance:
         for queue in queues:
-            known = attributes(sqs, queue.url)
-            waiting[queue.name] = Depth.of(known).total if known else 0
+            depth = depth_of(sqs, queue.url)
+            waiting[queue.name] = depth.total if depth else 0
             if waiting[queue.name]:
                 letters += [(queue, letter) for letter in dead.read(sqs, queue, MAX_SHOWN)]
             advance(1)
@@ -150,8 +150,8 @@ def _redrive_button(console: Console, queue: DeadQueue) -> None:
 
 def _redrive(console: Console, queue: DeadQueue, output: Output) -> None:
     sqs = console.stage.client("sqs")
-    known = attributes(sqs, queue.url)
-    waiting = Depth.of(known).total if known else 0
+    depth = depth_of(sqs, queue.url)
+    waiting = depth.total if depth else 0
     with output.progress(f"sending the dead letters of {queue.name}", waiting) as advance:
         # No more than waited at first: one that fails at once comes back, and must not be sent for ever.
         sent = dead.send_again(sqs, queue, waiting, advance)

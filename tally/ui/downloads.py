@@ -10,8 +10,7 @@ from nicegui import app
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from chalicelib.store.exports import Export, Exports
-from tally.errors import ExitCode, OperatorError
-from tally.exported.fetch import fetch_result, read_manifest
+from tally.exported.fetch import fetch_result, read_manifest, require_export
 from tally.exported.single import blocks_of
 from tally.stages.services import table
 from tally.ui.actions import explained
@@ -41,11 +40,17 @@ def address(export: Export, *, failed: bool = False) -> str:
     return f"/download/{quote(export.batch_id)}/{export.attempt}/{'failed' if failed else 'results'}"
 
 
+def export_of(console: Console, batch_id: str, attempt: int) -> Export:
+    """Return the export of an attempt; raises OperatorError, which says why there is none, or not yet."""
+    batch = console.reader.require(batch_id)
+    return require_export(Exports(table=table(console.stage)), batch, attempt, timeout=0)
+
+
 def _answer(console: Console, batch_id: str, attempt: int, *, failed: bool) -> Response:
     if not console.show_data:
         return PlainTextResponse("Refused: files hold data; `tally ui --show-data` serves them.\n", status_code=403)
     try:
-        export = _export(console, batch_id, attempt)
+        export = export_of(console, batch_id, attempt)
         name, blocks = _failed(console, export) if failed else _results(console, export)
         # The first bytes before the answer begins: what is wrong with the files is an answer then, not half a file.
         first = next((block for block in blocks if block), b"")
@@ -53,13 +58,6 @@ def _answer(console: Console, batch_id: str, attempt: int, *, failed: bool) -> R
         return PlainTextResponse(f"{explained(error)}\n", status_code=404)
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
     return StreamingResponse(chain([first], blocks), media_type=_TYPE, headers=headers)
-
-
-def _export(console: Console, batch_id: str, attempt: int) -> Export:
-    export = Exports(table=table(console.stage)).find(batch_id, attempt)
-    if export is None or not export.exported_at:
-        raise OperatorError(f"Attempt {attempt} of {batch_id} has no results", code=ExitCode.USAGE)
-    return export
 
 
 def _results(console: Console, export: Export) -> tuple[str, Iterator[bytes]]:

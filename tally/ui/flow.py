@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Self
 
 from chalicelib.store.batch import BatchStatus, Hold
+from chalicelib.store.chunk import ChunkState
 from tally.look import duration, several
-from tally.ui.batch_feed import View
 from tally.ui.heat_map import STANDS_AFTER, stands
+from tally.ui.queue_feed import Queues
+from tally.ui.view import View
 
 EXPORT_AFTER = timedelta(minutes=5)
 """Results that are not written so long after the end of a batch are late."""
@@ -21,6 +24,10 @@ class Step:
     does: str
     done: str = ""
     waits: str = ""
+    parts: tuple[str, ...] = ()
+    """What waits there, more exactly."""
+    queue: str = ""
+    """The queue in which some of it may wait, among what waits of other batches."""
     function: str = ""
     since: datetime | None = None
     """Since when what waits there waits, at least, where that is longer than it should."""
@@ -67,6 +74,15 @@ def stuck(view: View, found: Sequence[Step], at: str) -> Stuck | None:
     return Stuck(step=step, says=says, command=f"tally logs {step.function} --batch {view.batch.id}{at}")
 
 
+def on_stage(step: Step, queues: Queues) -> str:
+    """Return what waits in the queue of a step, of all batches of the stage; empty where none, or not known yet."""
+    depth = queues.depths.get(step.queue)
+    if depth is None:
+        return ""
+    delayed = f", {depth.delayed:,} delayed" if depth.delayed else ""
+    return f"{step.queue}: {depth.visible:,} visible, {depth.in_flight:,} in flight{delayed}"
+
+
 def _file(view: View) -> Step:
     batch = view.batch
     step = Step(name="File", does="was uploaded", done=several(batch.size, "byte"))
@@ -83,15 +99,21 @@ def _file(view: View) -> Step:
 
 def _plan(view: View) -> Step:
     batch = view.batch
-    does = "cuts the file into chunks"
+    step = Step(name="Plan", does="cuts the file into chunks")
     if batch.chunks is not None:
-        return Step(
-            name="Plan", does=does, done=f"{several(batch.chunks, 'chunk')}, {several(batch.expected_rows, 'row')}"
-        )
+        return replace(step, done=f"{several(batch.chunks, 'chunk')}, {several(batch.expected_rows, 'row')}")
     if batch.status is BatchStatus.UNPACKING:
-        return Step(name="Plan", does=does)
-    found = max(len(view.progress.chunks), batch.cursor.chunks if batch.cursor else 0)
-    return Step(name="Plan", does=does, waits=f"{several(found, 'chunk')} so far", function="plan")
+        return step
+    chunks, cursor = view.progress.chunks.values(), batch.cursor
+    found = max(len(chunks), cursor.chunks if cursor else 0)
+    planned = max([chunk.end for chunk in chunks] + ([cursor.offset] if cursor else []), default=0)
+    left = max(0, batch.content_size - planned)
+    return replace(
+        step,
+        done=f"{several(found, 'chunk')} so far, {several(view.progress.found, 'row')}" if found else "",
+        waits=f"{several(left, 'byte')} not planned yet" if left else "the last chunks are being written",
+        function="plan",
+    )
 
 
 def _chunks(view: View) -> Iterator[Step]:
@@ -99,26 +121,25 @@ def _chunks(view: View) -> Iterator[Step]:
     chunks = list(view.progress.chunks.values())
     unread = [chunk for chunk in chunks if chunk.to_be_read]
     rows_unread = sum(len(chunk.rereads) if chunk.rows is not None else chunk.expected_rows for chunk in unread)
-    open_chunks = [chunk for chunk in chunks if chunk.rows is not None and not chunk.closed]
-    undone = sum(len(chunk.undone) for chunk in open_chunks)
-    heavy = sum(len(chunk.undone & chunk.heavy) for chunk in open_chunks)
-    complete = sum(chunk.complete for chunk in open_chunks)
     read = sum(chunk.rows is not None for chunk in chunks)
-    counts = view.counts
     yield Step(
         name="Read",
         does="ingest reads and checks the rows of chunks",
-        done=several(read, "chunk") if chunks else "",
+        done=several(read, "chunk") if read else "",
         waits=f"{several(rows_unread, 'row')} of {several(len(unread), 'chunk')} to be read" if unread else "",
+        queue="ingest" if unread else "",
         function="ingest",
     )
+    rows = _Rows.of(view)
+    yield from _processing(view, rows)
+    counts = view.counts
     yield Step(
-        name="Process",
-        does="process runs the job, finish counts the outcomes",
+        name="Count",
+        does="finish counts the outcomes",
         done=f"{several(counts.total, 'row')} counted" if counts.total else "",
-        waits=", ".join(_undone(view, undone, heavy)),
-        function="process_heavy" if heavy and heavy == undone else "process",
+        queue="finished" if rows.light or rows.heavy else "",
     )
+    complete = sum(chunk.complete and not chunk.closed for chunk in chunks)
     waits = f"{several(complete, 'chunk')} to be closed" if complete else "the batch waits" if _all_closed(view) else ""
     yield Step(
         name="Close",
@@ -129,16 +150,87 @@ def _chunks(view: View) -> Iterator[Step]:
     )
 
 
-def _undone(view: View, undone: int, heavy: int) -> Iterator[str]:
-    if not undone:
-        return
-    yield f"{several(undone, 'row')} {'waits' if undone == 1 else 'wait'} here"
-    if heavy:
-        yield f"{heavy:,} of them heavy"
-    if view.progress.rows_waiting:
-        yield f"{view.progress.rows_waiting:,} for their next try"
-    if view.batch.hold is Hold.PAUSED:
-        yield "for the batch is paused"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The rows that were read and have no outcome yet: light ones, by whether their chunk was begun, and heavy ones.
+
+    A chunk is begun once a row of it was counted.
+    """
+
+    unbegun: int
+    unbegun_chunks: int
+    begun: int
+    begun_chunks: int
+    heavy: int
+    light_retries: int
+    heavy_retries: int
+    has_heavy: bool
+    """Whether the batch has heavy rows, with an outcome or without."""
+
+    @classmethod
+    def of(cls, view: View) -> Self:
+        """Count them in the chunks that are known."""
+        light: dict[bool, list[int]] = {False: [], True: []}
+        heavy = 0
+        for chunk in view.progress.chunks.values():
+            if chunk.rows is None or chunk.closed:
+                continue
+            heavy += len(chunk.undone & chunk.heavy)
+            if rows := len(chunk.undone - chunk.heavy):
+                light[chunk.state is ChunkState.COUNTING].append(rows)
+        waiting = view.progress.waiting
+        retries = sum(len(noted.rows) for noted in waiting.values())
+        heavy_retries = sum(len(noted.rows & view.progress.chunks[number].heavy) for number, noted in waiting.items())
+        return cls(
+            unbegun=sum(light[False]),
+            unbegun_chunks=len(light[False]),
+            begun=sum(light[True]),
+            begun_chunks=len(light[True]),
+            heavy=heavy,
+            light_retries=retries - heavy_retries,
+            heavy_retries=heavy_retries,
+            has_heavy=any(chunk.heavy for chunk in view.progress.chunks.values()),
+        )
+
+    @property
+    def light(self) -> int:
+        """Rows that are not heavy."""
+        return self.unbegun + self.begun
+
+
+def _processing(view: View, rows: _Rows) -> Iterator[Step]:
+    """Return where rows run: heavy ones have a queue and a function of their own."""
+    ran = view.counts.succeeded + view.counts.failed
+    parts = (
+        (rows.unbegun_chunks, f"{several(rows.unbegun_chunks, 'chunk')} not begun: {several(rows.unbegun, 'row')}"),
+        (rows.begun_chunks, f"{several(rows.begun_chunks, 'chunk')} begun: {several(rows.begun, 'row')} left"),
+    )
+    yield Step(
+        name="Process",
+        does="process runs the job",
+        done=f"{several(ran, 'row')} succeeded or failed" if ran else "",
+        waits=_waiting(view, rows.light, rows.light_retries),
+        parts=tuple(text for chunks, text in parts if chunks),
+        queue="work" if rows.light else "",
+        function="process",
+    )
+    if rows.has_heavy:
+        yield Step(
+            name="Heavy rows",
+            does="process_heavy runs the job, a row at a time",
+            waits=_waiting(view, rows.heavy, rows.heavy_retries),
+            queue="heavy" if rows.heavy else "",
+            function="process_heavy",
+        )
+
+
+def _waiting(view: View, rows: int, retries: int) -> str:
+    if not rows:
+        return ""
+    found = [f"{several(rows, 'row')} {'waits' if rows == 1 else 'wait'} here"]
+    found += [f"{retries:,} for their next try"] if retries else []
+    found += ["for the batch is paused"] if view.batch.hold is Hold.PAUSED else []
+    return ", ".join(found)
 
 
 def _all_closed(view: View) -> bool:
@@ -175,6 +267,7 @@ def _results(view: View) -> Iterator[Step]:
             waits=f"{several(len(export.pieces) - export.written, 'file')} to be written"
             if not export.complete
             else "the manifest is to be written",
+            queue="export",
             function="export",
             since=ended if view.now - ended >= EXPORT_AFTER else None,
         )
@@ -188,6 +281,7 @@ def _results(view: View) -> Iterator[Step]:
         does=f"save puts results by {save.key.name} into the results table",
         done=several(save.done.rows, "row"),
         waits="" if save.saved_at else f"{several(save.rows - save.done.rows, 'row')} to be saved",
+        queue="" if save.saved_at else "save",
         function="save",
         since=begun if late else None,
     )

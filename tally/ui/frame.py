@@ -16,6 +16,7 @@ _STYLE = """
 .tally-text { overflow-wrap: anywhere; }
 .tally-chart { width: 100%; height: 260px; }
 .tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
+.tally-stage { margin-top: auto; padding-top: 4px; border-top: 1px solid rgba(128,128,128,.35); }
 .tally-late { border-color: #e08600; border-width: 2px; }
 .q-table td { white-space: normal; overflow-wrap: anywhere; }
 @layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */

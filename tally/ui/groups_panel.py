@@ -10,9 +10,9 @@ from tally.batch.reasons import Group, normal
 from tally.output import Output
 from tally.stages.services import table
 from tally.ui.actions import button
-from tally.ui.batch_feed import View
 from tally.ui.console import Console
 from tally.ui.frame import colour_of
+from tally.ui.view import View
 
 
 class GroupsPanel:

@@ -6,8 +6,8 @@ from typing import Any
 
 from chalicelib.store.batch import Hold
 from chalicelib.store.chunk import Chunk, ChunkState
-from tally.ui.batch_feed import View
 from tally.ui.charts import base
+from tally.ui.view import View
 
 MAX_CELLS = 1000
 """Squares of the heat map: of more chunks each stands for several neighbours, and shows the worst of them."""

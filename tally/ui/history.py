@@ -24,6 +24,8 @@ class History:
     exports: Mapping[int, Export] = field(default_factory=dict)
     saves: Mapping[int, Save] = field(default_factory=dict)
     standstill: Standstill | None = None
+    known: bool = False
+    """Whether it was read at all."""
 
     def unmoved_since(self, progress: Progress, seen: datetime, now: datetime) -> datetime:
         """Return since when a batch has not moved that was ``seen`` first then: since earlier if `reconcile` saw it."""
@@ -56,7 +58,7 @@ def read_history(reader: Reader, batch: Batch, now: datetime) -> History:
             exports[number_of(item, "attempt")] = Export.from_item(item)
         else:
             saves[number_of(item, "attempt")] = Save.from_item(item)
-    return History(exports=exports, saves=saves, standstill=standstill)
+    return History(exports=exports, saves=saves, standstill=standstill, known=True)
 
 
 def corrections_of(reader: Reader, batch_id: str) -> Sequence[Corrections]:

@@ -113,11 +113,13 @@ class Tally:
 
     def ended(self, batch_id: str, *, attempt: int = 1, seconds: float = _WAIT_SECONDS) -> Batch:
         """Wait until an attempt of a batch has ended and its event is out."""
-        return wait_for(lambda: self._ended(batch_id, attempt), what=f"the end of {batch_id}", seconds=seconds)
+        reader = self.reader  # one client for all looks at it
 
-    def _ended(self, batch_id: str, attempt: int) -> Batch | None:
-        batch = self.reader.batch(batch_id)
-        return batch if batch and batch.status.final and batch.published_attempt == attempt else None
+        def ended() -> Batch | None:
+            batch = reader.batch(batch_id)
+            return batch if batch and batch.status.final and batch.published_attempt == attempt else None
+
+        return wait_for(ended, what=f"the end of {batch_id}", seconds=seconds)
 
 
 def wait_for(condition: Callable[[], T | None], *, what: str, seconds: float = _WAIT_SECONDS) -> T:

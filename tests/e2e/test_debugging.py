@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tests.e2e.conftest import Tally
 
 pytestmark = pytest.mark.e2e

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.local import localaws
 from tally.stages.workspace import StageFolder
 from tests.e2e.conftest import OVERRIDES, Tally, wait_for

@@ -14,7 +14,7 @@ import msgspec
 
 from chalicelib import services
 from chalicelib.results.manifest import Manifest, ManifestPart
-from chalicelib.steps import begin_export, export
+from chalicelib.steps import begin_export, export, export_content
 from chalicelib.store.batch import Batch
 from chalicelib.store.exports import EXPORT_PREFIX, Export, Piece
 from chalicelib.store.items import BATCH_SK, ChunkKey, Counts
@@ -153,7 +153,7 @@ class _Exporter(export.Exporter):
 def _small_parts() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(begin_export, "CHUNKS_PER_PART", 1))
-        stack.enter_context(patch.object(export, "READERS", 1))
+        stack.enter_context(patch.object(export_content, "READERS", 1))
         yield
 
 

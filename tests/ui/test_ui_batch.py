@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from chalicelib.files.form import Form
 from chalicelib.steps.reconcile import snapshot_of
 from chalicelib.steps.standstill import WATCH_SK
-from chalicelib.store.items import BATCH_SK, ChunkKey, batch_pk, key, number, text
+from chalicelib.store.exports import Export
+from chalicelib.store.items import BATCH_SK, ChunkKey, Counts, batch_pk, key, number, text
 from tally.batch.reader import Reader
 from tally.stages.workspace import Workspace
 from tally.testing import environment
@@ -172,6 +175,63 @@ def test_results_and_failed_rows_are_downloaded_as_they_were_written(
     assert [line.partition(",")[0] for line in body.splitlines()] == ["tally_line", "4"]
     assert body.endswith(",c,3\n")
     assert fetched(browser, f"{showing.home}download/{history}/4/results")[0] == 404
+
+
+def choose_attempt(browser: Browser, attempt: int) -> None:
+    """Choose an attempt, once there is a choice."""
+
+    def clicked(where: str) -> bool:
+        element = browser.driver.find_element(By.XPATH, where)
+        browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+        return True
+
+    for where in ("//input[@aria-label='Attempt']", f"//div[@role='option'][normalize-space(.)='{attempt}']"):
+        browser.wait(partial(clicked, where), f"waited for {where}")
+
+
+def test_the_files_of_an_earlier_attempt_are_downloaded_and_verified_as_it_left_them(
+    browser: Browser, showing: Any, history: str
+) -> None:
+    browser.open(showing.url)
+    opened(browser, showing.home, history)
+    choose_attempt(browser, 1)
+    browser.says(f"results: s3://inbox/results/reports/{history}/attempt-1/")
+    links = [str(link.get_attribute("href")) for link in browser.driver.find_elements(By.CSS_SELECTOR, "a[download]")]
+    status, name, body = fetched(browser, links[0])
+    assert (status, name) == (200, f"attachment; filename*=UTF-8''{history}-attempt-1.jsonl")
+    assert [json.loads(line)["outcome"] for line in body.splitlines()] == [
+        "succeeded", "failed", "failed", "succeeded", "rejected",
+    ]  # fmt: skip
+    _, _, body = fetched(browser, links[1])
+    assert [line.partition(",")[0] for line in body.splitlines()] == ["tally_line", "3", "4", "6"]
+    browser.click("Verify")
+    browser.says("5 rows, each once and in order", "2 succeeded, 2 failed, 1 rejected")
+
+
+def test_the_command_that_fetches_an_earlier_attempt_is_shown_without_data(
+    browser: Browser, inside: str, history: str
+) -> None:
+    opened(browser, inside, history)
+    choose_attempt(browser, 2)
+    browser.says(f"tally results {history} --attempt 2 -o {history}-2.jsonl --stage ui")
+
+
+def test_an_earlier_attempt_without_files_says_why(browser: Browser, inside: str, local: Local) -> None:
+    batch = replace(finished_batch.BATCH, id="redriven-early", attempt=3)
+    export = Export(
+        batch_id=batch.id, attempt=1, prefix="results/gone/", form=Form.JSONL, status="completed", chunks=1,
+        completed_at=batch.completed_at, counts=Counts(), chunks_per_part=50, written=2,
+        results_expire_at="2026-04-01T00:00:00+00:00",
+    )  # fmt: skip
+    exported = {"exported_at": text(batch.completed_at), "manifest_sha256": text("0")}
+    ended = batch_item(batch, chunks=0, rows=0) | {"published_attempt": number(3)}
+    local.write([ended, export.to_item() | exported])
+    opened(browser, inside, batch.id)
+    choose_attempt(browser, 1)
+    browser.says("results: expired", "results expired 2026-04-01")
+    choose_attempt(browser, 2)
+    browser.says("the results of attempt 2 of redriven-early were not exported: the job says EXPORT = False")
 
 
 def test_results_that_were_changed_in_the_bucket_are_refused_and_named_by_verify(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chalicelib import jobs, services
+from chalicelib import jobs, pacers, services
 from chalicelib.settings import ResultsTable
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.items import BATCH_SK, Outcome, batch_pk, text
@@ -45,7 +45,7 @@ def run(monkeypatch: Any, local: Local, folder: Path, name: str = "day.csv", *, 
         services.settings(), export=True, results_table=ResultsTable(name="tally-test-results")
     )
     monkeypatch.setattr(services, "settings", lambda: as_set)
-    monkeypatch.setattr(services, "_saving", [])
+    monkeypatch.setattr(pacers, "_made", {})
     pipeline = Pipeline(monkeypatch)
     batch_id = pipeline.upload(f"inbox/reports/{name}", FILE)
     pipeline.drain()

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import app
-from chalicelib import services
+from chalicelib import handlers, services
 from chalicelib.errors import UnknownOutcomeError
 from chalicelib.steps.run import Processed, Run
 from chalicelib.store.batch import BatchStatus
@@ -398,7 +398,7 @@ def test_no_function_is_left_without_its_clients() -> None:
     for source in app.app.event_sources:
         made: list[str] = []
         function = source.handler_string.removeprefix("app.")
-        services.prepare({"AWS_LAMBDA_FUNCTION_NAME": f"tally-test-{function}"}, client=made.append)
+        handlers.prepare({"AWS_LAMBDA_FUNCTION_NAME": f"tally-test-{function}"}, client=made.append)
         assert {"dynamodb", "sqs"} & set(made), function
 
 

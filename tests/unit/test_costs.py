@@ -1,10 +1,8 @@
 """What a row costs, in write units and requests: a regression here is money, a million times over."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,21 +18,18 @@ from tally.batch.export_use import ExportUse
 from tally.batch.reader import Reader
 from tally.local import sample
 from tally.local.sample import Expected
-from tally.testing import memory_dynamodb
+from tally.testing import configuration, memory_dynamodb
 from tally.testing.metering import Meter
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
 
 ROWS = 20_000
 STORED, COUNTED = "batch_write_item rows", "transact_write_items mark"
-VARIABLES = Path(__file__).parents[2] / "infra" / "variables.tf"
 
 
 def _defaults(*names: str) -> dict[str, int]:
     """Return the sizes that Terraform deploys unless it is told others."""
-    text = VARIABLES.read_text(encoding="utf-8")
-    found = {name: re.search(rf'variable "{name}" {{.*?default\s+= (\d+)', text, re.DOTALL) for name in names}
-    return {name: int(match[1]) for name, match in found.items() if match}
+    return {name: configuration.default(name) for name in names}
 
 
 @contextmanager

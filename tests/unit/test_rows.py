@@ -15,7 +15,8 @@ from chalicelib import rows
 from chalicelib.errors import FatalError
 from chalicelib.files import cells
 from chalicelib.files.dialect import Dialect, Extra, Layout
-from chalicelib.rows import HeaderError, RejectedRow, Schema, ValidRow
+from chalicelib.headers import HeaderError
+from chalicelib.rows import RejectedRow, Schema, ValidRow
 
 
 class Row(rows.Row, kw_only=True):

@@ -38,8 +38,9 @@ from chalicelib.chaining import Then
 from chalicelib.errors import FatalError
 from chalicelib.files.dialect import Dialect
 from chalicelib.files.form import Form
+from chalicelib.headers import HeaderError
 from chalicelib.keys import Key
-from chalicelib.rows import HeaderError, Row, Schema
+from chalicelib.rows import Row, Schema
 
 
 def never_heavy(_row: Row) -> bool:

@@ -17,7 +17,7 @@ from chalicelib.files.cutting import Range
 from chalicelib.files.ranges import ranges
 from chalicelib.files.records import MAX_RECORD_BYTES
 from chalicelib.files.source import SETTLING, ObjectReader
-from chalicelib.rows import HeaderError
+from chalicelib.headers import HeaderError
 from chalicelib.steps.heads import UnplannableError, read_head
 from chalicelib.steps.unpack import GZIP_MAGIC, Unpacker, UnpackError
 from chalicelib.store.batch import Batch, BatchStatus, Cursor, Source

@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib import chaining, jobs, keys
 from chalicelib.files import records
-from chalicelib.rows import _MAX_HEADER_BYTES
+from chalicelib.headers import MAX_HEADER_BYTES
 from chalicelib.steps import dead_letters, failed_plans, process, run, settle, unpack
 from chalicelib.store import attributes, items, results_table
 from chalicelib.transport import messages
@@ -100,7 +100,7 @@ SENTENCES: list[tuple[str, str, str]] = [
     ("docs/faq.md", "| one record or line | {} MiB |", str(records.MAX_RECORD_BYTES // MIB)),
     ("docs/faq.md", "| one row as it is kept | {} bytes |", f"{items.MAX_ITEM_BYTES:,}"),
     ("docs/faq.md", "| result of one row | {} KiB |", str(messages.MAX_MESSAGE_BYTES // 1024)),
-    ("docs/faq.md", "| columns of a header | {} KiB of names |", str(_MAX_HEADER_BYTES // 1024)),
+    ("docs/faq.md", "| columns of a header | {} KiB of names |", str(MAX_HEADER_BYTES // 1024)),
     ("docs/faq.md", "| rows of a chunk | {} |", f"{jobs._MAX_CHUNK_ROWS:,}"),
     ("docs/faq.md", "| one row's time | {} s, heavy", str(function("process", "timeout_seconds"))),
     ("docs/faq.md", "s, heavy {} s |", HEAVY_SECONDS),

@@ -70,6 +70,12 @@ def _job_settings(found: Mapping[str, str]) -> set[str]:
     return {*asked, *dialect.ATTRIBUTES} - {"Row", "process"}
 
 
+def _stage_variables(found: Mapping[str, str]) -> set[str]:
+    """Return the variables of the root stack: those of its modules are set by it."""
+    root = (text for path, text in found.items() if re.fullmatch(r"infra/\w+\.tf", path))
+    return {name for text in root for name in re.findall(r'^variable "(\w+)"', text, re.MULTILINE)}
+
+
 def _read_variables(found: Mapping[str, str]) -> set[str]:
     text = "".join(found.values())
     read = re.findall(r'(?:envvar=|environ\.get\(|environ\[|getenv\()"([A-Z_]+)"', text)
@@ -162,8 +168,8 @@ INVENTORIES = [
     ),
     Inventory(
         kind="variable of a stage",
-        source=lambda: sources("infra", suffix="variables.tf"),
-        declared=lambda found: set(re.findall(r'^variable "(\w+)"', found["infra/variables.tf"], re.MULTILINE)),
+        source=lambda: sources("infra", suffix="*.tf"),
+        declared=_stage_variables,
         grown=with_more(f'variable "{MADE_UP}" {{}}', "infra/variables.tf"),
         page="docs/settings.md",
         described=in_table("variables of a stage"),

@@ -11,14 +11,14 @@ from chalicelib.files import sink
 from chalicelib.files.form import Form
 from chalicelib.files.sink import ObjectWriter
 from chalicelib.results.chunk import ChunkResults
-from chalicelib.steps.export import Counted, Exporter
+from chalicelib.steps.export_content import Counted, ExportContent
 from chalicelib.store.batch import Batch
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import CHUNK_SK, ChunkKey, batch_pk, text
 from tally.testing.memory_aws import MemoryS3
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tests.model.protocol import BATCH, content, ready
-from tests.support.builders import RETENTION, RETRY, count_rows, failed, table
+from tests.support.builders import RETRY, count_rows, failed, table
 
 ROWS = 200
 CHUNK = "".join(f"A{row},{row},2\n" for row in range(ROWS))
@@ -33,12 +33,12 @@ class _Parts:
         return lambda **_: {"UploadId": "u", "ETag": "e", "VersionId": "v"}
 
 
-class _Repeated(Exporter):
+class _Repeated(ExportContent):
     """Finds the same chunk, of which every row has failed, as often as it is asked."""
 
     def _read(self, batch: Batch, number: int) -> ChunkResults:
         del number
-        return Exporter._read(self, batch, 0)
+        return ExportContent._read(self, batch, 0)
 
     def _with_failures(self, export: Any) -> Iterator[Chunk]:
         chunk = Chunk.from_item(self.table.get(ChunkKey(BATCH, 0).pk, CHUNK_SK) or {})
@@ -60,10 +60,7 @@ def _peak(dynamodb: MemoryDynamoDB, monkeypatch: pytest.MonkeyPatch, piece: str,
     monkeypatch.setattr(sink, "PART_BYTES", 4_096)
     s3: Any = MemoryS3()
     s3.objects["inbox/offices/day.csv", "v1"] = content(CHUNK)
-    unused: Any = None
-    exporter = _Repeated(
-        table=table(dynamodb), s3=s3, bus=unused, saves=unused, bucket="inbox", retry=RETRY, retention=RETENTION
-    )
+    found = _Repeated(table=table(dynamodb), s3=s3, retry=RETRY)
     batch = Batch.from_item(dynamodb.items[batch_pk(BATCH), "batch"])
     parts: Any = _Parts()
     writer = ObjectWriter(s3=parts, bucket="inbox", key="k", content_type="text/plain", retry=RETRY)
@@ -72,10 +69,11 @@ def _peak(dynamodb: MemoryDynamoDB, monkeypatch: pytest.MonkeyPatch, piece: str,
     try:
         if piece == "failed.csv":
             count: Any = chunks
-            exporter._write_failed(batch, count, writer, counted)
+            for data in found.failed_rows(batch, count, counted):
+                writer.write(data)
         else:
             export: Any = SimpleNamespace(form=Form.JSONL, chunks_of=lambda _: range(chunks))
-            for data in exporter.part(batch, export, 1, counted):
+            for data in found.part(batch, export, 1, counted):
                 writer.write(data)
         writer.complete()
         assert counted.failed == chunks * ROWS

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib import jobs, services
+from chalicelib import jobs, pacers, services
 from chalicelib.errors import ThrottledError
 from chalicelib.keys import Unsaved
 from chalicelib.retry import Retry
@@ -71,7 +71,7 @@ def saving(monkeypatch: pytest.MonkeyPatch, results_table: Setting | None) -> Pi
     environment.handlers()
     settings = msgspec.structs.replace(services.settings(), export=True, results_table=results_table)
     monkeypatch.setattr(services, "settings", lambda: settings)
-    monkeypatch.setattr(services, "_saving", [])
+    monkeypatch.setattr(pacers, "_made", {})
     return Pipeline(monkeypatch)
 
 

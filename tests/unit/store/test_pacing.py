@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib import services
+from chalicelib import pacers, services
 from chalicelib.errors import ThrottledError
 from chalicelib.settings import Trigger
 from chalicelib.store.items import ChunkKey, binary, key
@@ -174,7 +174,7 @@ def _services(share: float, units: int = 30) -> services.Services:
 
 def test_only_the_writers_of_rows_are_paced_and_share_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan, a closing or a lease fits into what the share leaves."""
-    monkeypatch.setattr(services, "_paced", [])
+    monkeypatch.setattr(pacers, "_made", {})
     first, second = _services(0.5), _services(0.5)
     pacer = first.ledger.table.pacer
     assert pacer is not None
@@ -185,7 +185,7 @@ def test_only_the_writers_of_rows_are_paced_and_share_a_process(monkeypatch: pyt
 
 def test_a_function_with_several_queues_may_run_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """`maximum_concurrency` is of a mapping, and `dead_letters` has five: they are among those who share."""
-    monkeypatch.setattr(services, "_paced", [])
+    monkeypatch.setattr(pacers, "_made", {})
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-finish")
     found = _services(0.5)
     more = {**found.settings.functions, "dead_letters": Trigger(batch_size=1, maximum_concurrency=2, mappings=5)}
@@ -215,7 +215,7 @@ def test_rows_and_their_outcomes_have_a_half_each(monkeypatch: pytest.MonkeyPatc
     """Else one of the two queues up behind the other. All that may run at once take the share, and no more."""
     taken = {}
     for function, most in CONCURRENCY.items():
-        monkeypatch.setattr(services, "_paced", [])
+        monkeypatch.setattr(pacers, "_made", {})
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", f"tally-test-{function}")
         pacer = _services(0.5).ledger.table.pacer
         assert pacer is not None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chalicelib import jobs, services
+from chalicelib import jobs, pacers, services
 from chalicelib.settings import ResultsTable
 from chalicelib.store.items import number
 from tally.cli import run
@@ -48,7 +48,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, job: Any, stage: Stage) -> Pipelin
     environment.handlers()
     settings = msgspec.structs.replace(services.settings(), export=True, results_table=ResultsTable(name=RESULTS))
     monkeypatch.setattr(services, "settings", lambda: settings)
-    monkeypatch.setattr(services, "_saving", [])
+    monkeypatch.setattr(pacers, "_made", {})
     pipeline = Pipeline(monkeypatch)
     vars(stage)["dynamodb"] = pipeline.dynamodb
     return pipeline

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.cli import run
 from tally.commands import options
 from tally.errors import ExitCode

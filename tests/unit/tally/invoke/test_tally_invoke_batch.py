@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from chalicelib import jobs, services
+from chalicelib.handlers import HANDLERS
 from chalicelib.keys import Key, KeySource
-from chalicelib.services import HANDLERS
 from chalicelib.settings import Settings
 from chalicelib.store.items import Outcome
 from chalicelib.store.table import Table

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.cli import run
 from tally.errors import ExitCode, OperatorError
 from tally.invoke import events, handlers

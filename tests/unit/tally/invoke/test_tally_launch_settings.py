@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.cli import tally
 
 REPO = Path(__file__).parents[4]

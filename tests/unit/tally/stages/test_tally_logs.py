@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.services import HANDLERS
+from chalicelib.handlers import HANDLERS
 from tally.cli import run
 from tally.errors import ExitCode
 from tally.stages.logs import Level, Logs, level_of
