@@ -12,6 +12,7 @@ from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Outcome
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from tally.batch.reader import Reader
+from tally.look import milliseconds
 from tally.output import Output
 
 LEAST_ROWS = 100
@@ -55,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """How long rows took, in milliseconds."""
+    """Statistics of the durations of rows, in milliseconds."""
 
     rows: int
     mean: float
@@ -212,11 +213,6 @@ def setting(found: Statistics, others_seconds: float) -> Setting:
     needed = max(found.p99, found.longest) / 1000 + others_seconds
     seconds = math.ceil(needed * HEADROOM) + _RESERVE_SECONDS
     return Setting(timeout_seconds=min(_MAX_SECONDS, max(_LEAST_SECONDS, seconds)), enough=needed <= usable)
-
-
-def milliseconds(value: float) -> str:
-    """Return a duration for people."""
-    return f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:,.0f} ms"  # noqa: PLR2004  a second has as many
 
 
 def snippet(advice: Advice) -> list[str]:
