@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( ?(%|s|ms|kB|MB|GB))?|-|")
 
 
 class Kind(Enum):
-    """How a cell may be shortened where room is short."""
+    """The way to shorten a cell where room is short."""
 
     WORDS = "words"  # wrapped between words: a number, an id and a status are always whole
     NAME = "name"  # shortened in the middle: a key, a file, a job

@@ -18,7 +18,7 @@ from tally.stages.stage import Stage
 
 
 class Verdict(StrEnum):
-    """How a probe ended."""
+    """The result of a probe in one word."""
 
     PASSED = "passed"  # what was seen is what was expected
     FAILED = "failed"  # it is not

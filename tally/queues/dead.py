@@ -102,7 +102,7 @@ class Letter:
 
     @property
     def why(self) -> str:
-        """Why it is a dead letter, if Lambda, EventBridge or `dead_letters` has noted it; else empty."""
+        """The reason for the dead letter, if Lambda, EventBridge or `dead_letters` has noted one; else empty."""
         answer = self.contents.get("responsePayload")
         said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
         texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}

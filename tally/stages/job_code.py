@@ -33,7 +33,7 @@ _TAGGED = "process"
 
 
 class Standing(StrEnum):
-    """How a stage's version of a job compares with this disk's."""
+    """The relation of a stage's version of a job to this disk's."""
 
     SAME = "same"
     DIFFERS = "differs"
