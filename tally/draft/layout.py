@@ -16,7 +16,7 @@ from tally.draft.kinds import TOKENS, Kind, kind_of_text
 from tally.errors import ExitCode, OperatorError
 
 _LOOKED_AT = 1_000
-"""Records from which delimiter and header are told."""
+"""Records from which delimiter and header are found."""
 _MIN_CONSISTENT = 0.8
 """The share of records that must have the same number of cells, for a delimiter to be one."""
 _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
@@ -51,7 +51,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     text = text.lstrip("\ufeff")
     if _FOR_EXCEL.match(text):
         raise OperatorError(
-            f"{path} begins with a line for Excel, 'sep=': remove that line, for it is no header and no row.",
+            f"{path} begins with a line for Excel, 'sep=': remove that line: it is neither a header nor a row.",
             code=ExitCode.USAGE,
         )
     delimiter = _delimiter(text)
