@@ -20,7 +20,7 @@ class Kind(StrEnum):
     DATETIME = "dt.datetime"
     TIME = "dt.time"
     CODE = "code"
-    """Digits that are no number: one that begins with 0, or has over 18 of them."""
+    """Digits that are no number: they begin with 0, are over 18, or are a telephone number with its ``+``."""
     TEXT = "str"
     ANY = "Any"
     """A list or an object of JSON."""
@@ -34,7 +34,7 @@ TOKENS = frozenset({
 """What people write for nothing. They are nothing where all other values of a column are of one kind."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_CODE = re.compile(r"\d+")
+_CODE = re.compile(r"\d+|\+[1-9]\d{6,}")
 _FLOAT_DIGITS = 17
 """Digits with which programs write a float in full."""
 _MAX_EXPONENT = 300
