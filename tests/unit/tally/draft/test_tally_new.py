@@ -129,6 +129,8 @@ def test_what_no_job_can_be_called_is_refused(
         (b"\x1f\x8b\x08\0\0\0", "damaged or cut off"),
         ("a,b".encode("utf-32"), "UTF-32"),
         ("名前,住所\n東京都,千代田区\n大阪府,北区\n".encode("shift_jis"), "iconv -f Shift-JIS"),
+        ("id,名前\n1,山田\n2,田中\n".encode("shift_jis"), "iconv -f Shift-JIS"),
+        ("id,城市\n1,台北\n2,台中\n".encode("big5"), "iconv -f BIG5"),
         (b'[{"a": 1}, {"a": 2}]', "not one object a line"),
         (b'{\n  "a": 1\n}', "not one object a line"),
         (b"The report of May\n\na,b,c\n1,2,3\n4,5,6\n", "tail -n +3 a.csv"),
