@@ -134,6 +134,8 @@ def test_what_no_job_can_be_called_is_refused(
         (b'[{"a": 1}, {"a": 2}]', "not one object a line"),
         (b'{\n  "a": 1\n}', "not one object a line"),
         (b"The report of May\n\na,b,c\n1,2,3\n4,5,6\n", "tail -n +3 a.csv"),
+        (b"# of May\na,b\n1,x\n2,y\n", "tail -n +2 a.csv"),
+        (b"# of May\n# by me\na,b\n" + b"1,x\n" * 9, "tail -n +3 a.csv"),
         (b"sep=;\na;b\n1;2\n3;4\n", "a line for Excel"),
         (",".join(f"c{number}" for number in range(2_001)).encode(), "has 2,001 columns"),
     ],

@@ -65,6 +65,7 @@ SHAPES: dict[str, tuple[str | bytes, dict[str, str]]] = {
         "a,b,c\n+491701234567,+5,+1234567\n+15550101234,-5,-1234567\n",
         {"a": "str", "b": "Decimal", "c": "str"},
     ),
+    "a header that begins as a comment does": ("#chrom\tpos\n1\t10\n2\t20\n", {"chrom": "int", "pos": "int"}),
     "names twice, and alike but for case": (
         "note,note,Note,x-y,x y\na,b,c,1,2\n",
         {"note": "str", "note_2": "str", "note_3": "str", "x_y": "int", "x_y_2": "int"},
