@@ -27,9 +27,9 @@ from tally.output import Output
 _KIB = 1_024
 _TIMES = 4
 _MAX_GROWTH = 10.0
-"""Far from both: a processor that is shared with others runs at half its speed now and then."""
+"""Far from both 4 and 16: a processor that is shared with others sometimes runs at half its speed."""
 _SHORTEST_SECONDS = 0.005
-"""Less is taken for this: the clock and the first call cost about as much."""
+"""A shorter time counts as this: the clock and the first call cost about as much."""
 _RUNS = 3
 
 

@@ -19,7 +19,7 @@ from tally.local.sample import Expected
 _RANDOM_BYTES = 200
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _MERCHANTS = 200
-"""Most rows of a real file are about few things."""
+"""Few, because most rows of a real file are about few things."""
 _FLUSH_ROWS = 10_000
 
 

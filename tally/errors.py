@@ -43,7 +43,7 @@ _HINTS = {
     ExitCode.TO_LOOK_AT: "The findings say what to look at.",
     ExitCode.INTERRUPTED: "Run it again: what was done stays done.",
 }
-"""What to do after an error that does not say it in a sentence of its own."""
+"""What to do after an error without a hint of its own."""
 
 
 class OperatorError(Exception):

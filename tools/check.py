@@ -13,13 +13,15 @@ import click
 from tools.generated import REPO
 
 LOGS = REPO / ".tally" / "check" / "logs"
+_NICE = "5"
+"""What every part but the first yields to it: the first waits for stages, which must not be slow when it looks."""
 _SHOWN = 40
 """Lines of a failed part's output that are printed; all of it is in its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a part ended, and when: in seconds since the first one began."""
+    """The result of a part, and when it began and ended: in seconds since the first one began."""
 
     part: str
     returncode: int
@@ -28,13 +30,16 @@ class Ended:
 
     @property
     def seconds(self) -> int:
-        """How long it took."""
+        """The seconds that it took."""
         return round(self.ended - self.began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """Runs parts, ``at_once`` of them together and in their order; what each writes goes into a file in ``logs``."""
+    """Runs parts, ``at_once`` of them together and in their order; what each writes goes into a file in ``logs``.
+
+    The first part has priority over the others on the processors.
+    """
 
     command: tuple[str, ...]
     logs: Path
@@ -47,7 +52,9 @@ class Check:
         self.logs.mkdir(parents=True, exist_ok=True)
         started = self.clock()
         with ThreadPoolExecutor(self.at_once) as pool:
-            running: list[Future[Ended]] = [pool.submit(self._run, part, started) for part in parts]
+            running: list[Future[Ended]] = [
+                pool.submit(self._run, part, started, nice="0" if part == parts[0] else _NICE) for part in parts
+            ]
             try:
                 for future in as_completed(running):
                     ended = future.result()
@@ -61,11 +68,11 @@ class Check:
         """Return where the output of a part is."""
         return self.logs / f"{part}.log"
 
-    def _run(self, part: str, started: float) -> Ended:
+    def _run(self, part: str, started: float, *, nice: str) -> Ended:
         began = self.clock() - started
         with self.log(part).open("wb") as log:
             done = subprocess.run(  # noqa: S603  # make, as it was started
-                [*self.command, part],
+                ["nice", "-n", nice, *self.command, part],  # noqa: S607  # POSIX has it
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

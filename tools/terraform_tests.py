@@ -22,7 +22,7 @@ from tools.generated import REPO
 
 ROOT = REPO / "infra"
 CHECKS = REPO / ".tally" / "check"
-"""Where the provider is kept, so that nothing is left in infra/."""
+"""The folder of the provider, so that nothing is left in infra/."""
 STAGES = ("dev", "prod")
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _ATTACH = re.compile(r"TF_REATTACH_PROVIDERS='(.+)'")

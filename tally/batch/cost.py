@@ -52,7 +52,7 @@ FUNCTIONS = (
 _AROUND = timedelta(seconds=10)
 """Planning begins before its batch is created, and the last workers answer after its end."""
 _WORKED = "rows.processed"
-"""What ``process`` logs of each work message."""
+"""The event that ``process`` logs for each work message."""
 _BATCH_WRITES = 8
 """Put with its index entry, the end of planning, the end, the note that it was published: the index doubles them."""
 _PLANNED = 2
@@ -61,7 +61,7 @@ _IN_TRANSACTION = 2
 """Units of an item that a transaction changes: each that counts, redrives or closes changes a chunk or the batch."""
 _READ_UNIT_BYTES = 4096
 _CHUNK_BYTES = 500
-"""About what a chunk's own item takes."""
+"""The rough size of a chunk's own item."""
 _DAY_SECONDS = 86_400
 
 

@@ -20,17 +20,17 @@ _BEGUN = 2
 _A_MESSAGE = 2
 """The export's item is read before the pieces, and after them."""
 _A_PIECE = 4
-"""Is it marked, does the attempt stand, does it still, and the transaction that marks it."""
+"""Is it marked? Does the attempt stand, and does it still? Then the transaction that marks it."""
 _FINISHED = 3
 """The batch and the pieces for the manifest, and the note that it was announced."""
 _MARK_UNITS = 4
-"""Of a transaction that puts a small item and changes another."""
+"""Units of a transaction that puts a small item and changes another."""
 _MULTIPART = 2
 """Requests around the parts of a large object: it is begun, and completed."""
 _SENDING = 10
-"""Messages of a request."""
+"""Messages per request."""
 _EVER_DAYS = prices.MONTH_DAYS
-"""Results without an expiry count for so long."""
+"""The days that results without an expiry are counted for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chalicelib.store.chunk import Chunk
 
 _DENSE = MAX_KEYS // 2
-"""Of the chunks that are read at once, so many stand where the line should be, and the others all over the rest."""
+"""So many of the chunks in one read are near the expected place; the others are spread over the rest."""
 
 Chunks = dict[int, "Chunk"]
 """Chunks by number."""

@@ -38,7 +38,7 @@ class Progress:
     waiting: Mapping[int, Waiting] = field(default_factory=dict)
     """Rows that raised and wait for their next try, by chunk."""
     export: Export | None = None
-    """Of the attempt that has ended, if it has and was begun."""
+    """The export of the last attempt, if the attempt has ended and an export was begun."""
 
     @property
     def found(self) -> int:

@@ -58,7 +58,7 @@ class Which:
         try:
             re.compile(self.error)
         except re.error as error:
-            message = f"--error {self.error!r} is no regular expression: {error}."
+            message = f"--error {self.error!r} is not a regular expression: {error}."
             raise OperatorError(message, code=ExitCode.USAGE) from error
         if self.reason is not None and self.group is not None:
             raise OperatorError("--reason and --group both name a group: give one.", code=ExitCode.USAGE)
@@ -191,4 +191,4 @@ def warn_of_hold(output: Output, batch: Batch) -> None:
     if batch.hold is Hold.PAUSED:
         output.warn(f"the batch is paused: they wait until `tally resume {batch.id}`.")
     elif batch.hold:
-        output.warn(f"the batch has been stopped again ({batch.hold}): these rows may fail of it.")
+        output.warn(f"the batch has been stopped again ({batch.hold}): these rows may fail for that reason.")

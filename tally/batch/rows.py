@@ -125,7 +125,7 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
     """Return a row by its chunk and number, in two requests; raises OperatorError if there is no such row."""
     names = parse_rows(name)
     if len(names) != 1:
-        raise OperatorError("--row names one row, as CHUNK:ROW.", code=ExitCode.USAGE)
+        raise OperatorError("--row takes one row, as CHUNK:ROW.", code=ExitCode.USAGE)
     ((number, row),) = names
     batch, _ = _batch_and_chunks(reader, batch_id, [])
     found = read_partition(reader, ChunkKey(batch_id, number))

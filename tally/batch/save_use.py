@@ -15,7 +15,7 @@ _NOTED = 3
 _READ = 2
 """The save itself, and the batch."""
 _A_CHUNK = 2
-"""Its items are read, and then whether the attempt still stands."""
+"""Its items are read, and then it is read whether the attempt still stands."""
 _MESSAGE = 3
 """It is sent, received and deleted."""
 

@@ -129,7 +129,7 @@ class Corrector:
             advance(read % 1_000)
         if not read:
             raise OperatorError(
-                f"{path.name} has no rows", hint="leave the rows in it that are to run again.", code=ExitCode.USAGE
+                f"{path.name} has no rows", hint="keep the rows in it that should run again.", code=ExitCode.USAGE
             )
 
     def _match(self, batch: Batch, staging: Staging, sha256: str, problems: Problems) -> int:
@@ -175,7 +175,7 @@ class Corrector:
                 self.output.say(f"  {line}")
         if done.already:
             self.output.say(
-                f"{several(done.already, 'row')} of the file run already, or have succeeded, as it corrects them."
+                f"{several(done.already, 'row')} of the file run already, or have succeeded, with these values."
             )
         if done.dry_run:
             attempt = before.attempt + before.status.final

@@ -24,7 +24,7 @@ from tally.tools.subprocess import Runner
 from tally.tools.terraform import Resource
 
 ADOPTED = "module.mapping["
-"""Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
+"""The address of the mappings that Chalice made, each by its function and UUID; Terraform never destroys them."""
 
 _CHANGES = re.compile(r"^ *# (.+ (?:will|must) be (?!read during).+)$", re.MULTILINE)
 _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)
@@ -193,8 +193,8 @@ def deploy_to_aws(
     stage that exists is. Raises when a local stage has the name, when Terraform or credentials are missing, when a job
     does not load, and when a tool fails; running it again continues from there.
     """
-    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
-    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+    options = _Options(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, options, output, environ, clock=clock) as planning:
         deployer, planned, mark = planning.deployer, planning.planned, planning.mark
         if not confirm(f"Deploy stage {name} to {planned.account}?"):
             raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
@@ -227,13 +227,13 @@ def plan_for_aws(
     clock: Clock = utc_now,
 ) -> Planned:
     """Return the changes that ``deploy_to_aws`` would make; raises as it does. Only Terraform's state changes."""
-    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
-    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+    options = _Options(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, options, output, environ, clock=clock) as planning:
         return planning.planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Options:
     variables: Mapping[str, Any]
     var_files: Sequence[Path]
     adopt: bool
@@ -249,7 +249,7 @@ class _Planning:
 
 @contextlib.contextmanager
 def _planning(
-    workspace: Workspace, name: str, told: _Told, output: Output, environ: Mapping[str, str], *, clock: Clock
+    workspace: Workspace, name: str, options: _Options, output: Output, environ: Mapping[str, str], *, clock: Clock
 ) -> Iterator[_Planning]:
     """Check, repair Chalice's record and plan; yield the plan, whose file is removed at the end."""
     if workspace.stage(name).exists:
@@ -261,9 +261,9 @@ def _planning(
     with output.step("preflight: jobs") as step:
         jobs = preflight.require_jobs(workspace)
         step.note = str(jobs)
-    variables = {**told.variables, **jobs.variables}
+    variables = {**options.variables, **jobs.variables}
     with aws_deployer(
-        workspace, name, variables=variables, output=output, environ=environ, var_files=told.var_files
+        workspace, name, variables=variables, output=output, environ=environ, var_files=options.var_files
     ) as (deployer, account):
         mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=clock)
         (deployer.infra / unfinished.IMPORTS).unlink(missing_ok=True)  # of a plan that was killed
@@ -276,9 +276,9 @@ def _planning(
                 deployer.free_misnamed_mappings(tool)
                 written = tool.plan(deployer.variables, plan_file)
                 began = mark.began()
-                if began or told.adopt:
+                if began or options.adopt:
                     planned = tool.creates(plan_file)
-                    orphans = deployer.find_orphans(account.stage(name), planned, None if told.adopt else began)
+                    orphans = deployer.find_orphans(account.stage(name), planned, None if options.adopt else began)
                     with unfinished.imports(deployer.infra, orphans):
                         written = tool.plan(deployer.variables, plan_file)
                 step.note = terraform.summary(written)

@@ -94,7 +94,7 @@ def destroy_in_aws(
             protected = list(remains.protected())
             if protected and not delete_data:
                 raise OperatorError(
-                    f"Nothing was destroyed: {' and '.join(protected)}. With --delete-data that goes too, for good.",
+                    f"Nothing was destroyed: {' and '.join(protected)}. --delete-data destroys that too, for good.",
                     code=ExitCode.USAGE,
                 )
             if not confirm():
@@ -112,7 +112,7 @@ def destroy_in_aws(
 
 def _find_remains(deployer: Deployer, account: Account, name: str, mark: unfinished.Mark) -> Remains:
     stage = account.stage(name)
-    with deployer.step(f"what there is: stage {name}, {account}") as (_, tool):
+    with deployer.step(f"find what exists: stage {name}, {account}") as (_, tool):
         outputs: Mapping[str, Any] = {}
         resources: list[Resource] = []
         if name in tool.workspaces():
@@ -181,7 +181,7 @@ def _delete_functions(deployer: Deployer, remains: Remains) -> None:
                 except ChaliceError:
                     if not remains.record.repair(remains.sources):
                         raise
-    with deployer.output.step("mappings that are left") as step:
+    with deployer.output.step("remaining mappings: delete") as step:
         step.note = f"{remains.record.delete_triggers()} deleted"
 
 

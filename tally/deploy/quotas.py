@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 _CONSUMERS = ("ingest", "process", "process_heavy", "finish", "export")
-"""Have a queue each, and rows or results wait for them: theirs are the numbers to lower."""
+"""Functions with a queue each, in which rows or results wait: lower the maxima of these."""
 _DEAD_LETTER_QUEUES = 5
 """Each has a mapping of its own to ``dead_letters``, and each mapping its maximum."""
 _OTHERS = 5
-"""What the functions without a queue run at least: plan, reconcile and settle once, dispatch twice."""
+"""The least concurrency of the functions without a queue: plan, reconcile and settle one each, dispatch two."""
 LEAST_MAXIMUM = 2
-"""AWS takes no lower maximum of a mapping."""
+"""The lowest maximum concurrency of a mapping that AWS takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,8 +73,8 @@ class DeployedRecord:
             if wrong:
                 raise OperatorError(
                     f"{self.path} is not the record of stage {place.stage} in account {place.account}, region "
-                    f"{place.region}: {arn} is of {wrong}. Bring the right one back, or move this one away: it is "
-                    "then rebuilt from what exists in AWS."
+                    f"{place.region}: {arn} belongs to {wrong}. Put the right file back, or move this one away: "
+                    "it is then rebuilt from what exists in AWS."
                 )
         return entries
 

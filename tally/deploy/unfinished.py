@@ -21,7 +21,7 @@ from tally.stages.stage import Stage
 from tally.tools.terraform import Resource
 
 IMPORTS = "adopted_by_tally.tf.json"
-"""The file in the root module that has Terraform import what it does not know; there while Terraform plans."""
+"""The file with import blocks in the root module; it exists while Terraform plans."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
 _NOT_THERE = frozenset(
@@ -42,7 +42,7 @@ class Orphan:
 
     address: str
     identifier: str
-    """What Terraform imports it by."""
+    """The id by which Terraform imports it."""
     created: datetime | None = None
     """Aware; None where AWS does not tell cheaply."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """The result of a check."""
 
     OK = "ok"  # as it should be
     SKIPPED = "skipped"  # there is nothing to check here, and that is fine: no alarms, a local stage

@@ -37,7 +37,7 @@ class Patient:
 
     @property
     def apply(self) -> str:
-        """How to let Terraform restore settings that something else has changed.
+        """How Terraform restores settings that something else has changed.
 
         `tally up` does nothing while neither sources nor variables have changed.
         """

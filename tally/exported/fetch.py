@@ -208,7 +208,7 @@ def _replace(place: Path, blocks: Any, right: Callable[[], bool] = lambda: True)
             file.write(block)
     if not right():
         beside.unlink()
-        raise OperatorError(f"{place.name} has another SHA-256 than the manifest says", hint="run it again.")
+        raise OperatorError(f"{place.name} has another SHA-256 than the manifest says", hint="run this again.")
     os.replace(beside, place)  # noqa: PTH105  the same on every system
 
 

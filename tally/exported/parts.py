@@ -22,7 +22,7 @@ from chalicelib.results.lines import ResultLine
 from chalicelib.store.items import Outcome
 
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, csv.Error, msgspec.DecodeError)
-"""What reading a part raises that was cut off, or changed."""
+"""The errors of reading a part that was cut off or changed."""
 _decode = msgspec.json.Decoder(ResultLine).decode
 
 

@@ -65,7 +65,7 @@ def require_free(place: Path, *, force: bool) -> None:
             code=ExitCode.USAGE,
         )
     if not force:
-        raise OperatorError(f"{place} is there already", hint="--force replaces it.", code=ExitCode.USAGE)
+        raise OperatorError(f"{place} exists already", hint="--force replaces it.", code=ExitCode.USAGE)
 
 
 def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, place: Path) -> Fetched:
@@ -121,7 +121,7 @@ def _require_form(export: Export, wanted: Form) -> None:
     if export.form is Form.CSV and wanted is Form.JSONL:
         raise OperatorError(
             f"the results of {export.batch_id} are CSV, which does not tell a number from a text",
-            hint='name a file that ends in .csv, or say EXPORT = "jsonl" in the job.',
+            hint='name a file that ends in .csv, or set EXPORT = "jsonl" in the job.',
             code=ExitCode.USAGE,
         )
 
@@ -164,7 +164,9 @@ def _without(header: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     while len(begin) < len(header):
         begin += next(blocks)
     if not begin.startswith(header):
-        raise OperatorError("a part does not begin with the columns of its manifest: use the Tally that wrote it")
+        raise OperatorError(
+            "a file of results does not begin with the columns in its manifest: use the version of Tally that wrote it"
+        )
     yield begin[len(header) :]
     yield from blocks
 

@@ -17,7 +17,7 @@ from tally.exported.parts import rows_of
 
 TO_CORRECT = "to-correct.jsonl"
 TEXT_MEMBER = "tally_text"
-"""Has a line that is no object, to be written as one."""
+"""The member for a line that is not an object, as text."""
 _MAX_SHOWN_CHARACTERS = 10_000
 _MARK = "\ufeff"
 _encode = msgspec.json.Encoder().encode

@@ -75,7 +75,7 @@ class Redelivery:
         if not named:
             raise _usage(f"--of {of}: write BATCH or BATCH:CHUNK, the chunk a number from 0")
         if handler.source is Source.SCHEDULE:
-            raise _usage(f"{handler.name} is no batch's: leave --of out, and it looks at all of the stage")
+            raise _usage(f"{handler.name} is not about one batch: leave --of out, and it handles the whole stage")
         batch = self.reader.require(resolve(lambda: self.reader, named["batch"]))
         if handler.source is Source.S3:
             if named["chunk"]:
@@ -288,7 +288,7 @@ _WORK: Mapping[str, tuple[Callable[[Chunk], bool], str]] = {
     "settle": (lambda chunk: chunk.complete and not chunk.closed, "it was closed already"),
     DEAD_LETTERS: (lambda chunk: chunk.to_be_read or bool(chunk.undone), _DONE),
 }
-"""Which chunks a handler has something to do with, and what to say of another."""
+"""The chunks that a handler has something to do with, and the reason for any other."""
 
 
 def _place(key: ChunkKey) -> str:

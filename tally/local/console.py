@@ -28,9 +28,9 @@ from tally.stages.stage import Stage
 from tally.stages.workspace import StageFolder, Workspace, fingerprint
 
 INSTALL = "`make venv` installs it in a checkout, `pip install 'tally[ui]'` elsewhere."
-"""What to do where the console's library is missing."""
+"""What to do if the console's library is missing."""
 PROGRAM = ("-m", "tally", "ui", "--json", "--stage")
-"""What serves a console; the stage's name follows."""
+"""The command that serves a console; the stage's name follows."""
 
 _LIBRARY = "nicegui"
 _MARK = "tally-console"
@@ -99,7 +99,9 @@ class LocalConsole:
                     self.folder.console.unlink(missing_ok=True)
                     return found
                 self.sleep(_POLL_SECONDS)
-        raise OperatorError(f"The console (process {left[0]}) does not end: stop it by hand.", code=ExitCode.UNEXPECTED)
+        raise OperatorError(
+            f"The console (process {left[0]}) does not end: end it with `kill -9 {left[0]}`.", code=ExitCode.UNEXPECTED
+        )
 
     def _start(self, made_of: str) -> Running:
         self.folder.console_log.parent.mkdir(parents=True, exist_ok=True)

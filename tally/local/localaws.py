@@ -168,7 +168,8 @@ def stop(folder: StageFolder, *, sleep: Callable[[float], None] = time.sleep) ->
                 return server
             sleep(0.05)
     raise OperatorError(
-        f"The local AWS (process {server.pid}) does not end: stop it by hand.", code=ExitCode.UNEXPECTED
+        f"The local AWS (process {server.pid}) does not end: end it with `kill -9 {server.pid}`.",
+        code=ExitCode.UNEXPECTED,
     )
 
 

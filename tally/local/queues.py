@@ -11,7 +11,7 @@ from typing import Any
 from tally.tools.terraform import Resource
 
 ADOPTED = "adopted_queues.tf.json"
-"""The file in the root module that has Terraform import the queues."""
+"""The file with import blocks for the queues in the root module."""
 
 _ATTRIBUTES = {
     "visibility_timeout_seconds": "VisibilityTimeout",
@@ -25,7 +25,7 @@ _ATTRIBUTES = {
     "redrive_policy": "RedrivePolicy",
     "redrive_allow_policy": "RedriveAllowPolicy",
 }
-"""What SQS calls the settings of Terraform's ``aws_sqs_queue``."""
+"""SQS's names for the settings of Terraform's ``aws_sqs_queue``."""
 
 
 def make(sqs: Any, planned: Iterable[Resource]) -> dict[str, str]:

@@ -18,13 +18,13 @@ _INDENT = "  "
 _MIN_TEXT = 24
 """A column of prose narrower than this is hard to read."""
 _LONG_WORD = 40
-"""A text's words up to so many cells, such as an id, are not broken either."""
+"""Words of a text with at most so many cells, such as an id, are not broken."""
 _MIN_NAME = 16
 _NUMBER = re.compile(r"[-+]?[\d,]+(\.\d+)?( ?(%|s|ms|kB|MB|GB))?|-|")
 
 
 class Kind(Enum):
-    """How a cell may be shortened where room is short."""
+    """The way to shorten a cell where room is short."""
 
     WORDS = "words"  # wrapped between words: a number, an id and a status are always whole
     NAME = "name"  # shortened in the middle: a key, a file, a job

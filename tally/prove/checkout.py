@@ -12,7 +12,7 @@ from tally.stages.workspace import SOURCES, Workspace, mirror
 _OWN = Path(__file__).parent
 _INSTALL = "from chalicelib.injected import install\n\ninstall()  # this copy is of `tally prove`\n"
 _BEFORE = "from chalicelib.logs import logger\n"
-"""The first import of app.py that is Tally's own; no client has been made by then."""
+"""The first of Tally's own imports in app.py; no client exists before it."""
 
 
 def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:

@@ -18,7 +18,7 @@ from tally.stages.stage import Stage
 
 
 class Verdict(StrEnum):
-    """How a probe ended."""
+    """The result of a probe in one word."""
 
     PASSED = "passed"  # what was seen is what was expected
     FAILED = "failed"  # it is not
@@ -82,11 +82,11 @@ class World:
     rows: int
     patience: float
     show: Callable[[str], None] = lambda _line: None
-    """Shows how far a probe has come."""
+    """Shows the progress of a probe."""
     begun: dict[str, str] = field(default_factory=dict)
     """Batches that were uploaded before their probe runs, by probe."""
     ended: set[str] = field(default_factory=set)
-    """The event ids of the attempts that came to their end."""
+    """The event ids of the ended attempts."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 

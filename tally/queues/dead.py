@@ -11,10 +11,10 @@ import msgspec
 from tally.stages.expected import Expected
 
 _HIDDEN_SECONDS = 60
-"""For how long what is being read here is hidden from others; it comes back by itself when this process is killed."""
+"""How long dead letters are hidden from others while they are read; they return even if this process is killed."""
 _MAX_ENTRIES = 10
 _ENTRY = {"StringValue", "BinaryValue", "DataType"}
-"""What SQS takes of a message's attribute that it has given."""
+"""The fields of a message's attribute that SQS takes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class Letter:
 
     @property
     def why(self) -> str:
-        """Why it is a dead letter, if Lambda, EventBridge or `dead_letters` has noted it; else empty."""
+        """The reason for the dead letter, if Lambda, EventBridge or `dead_letters` has noted one; else empty."""
         answer = self.contents.get("responsePayload")
         said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
         texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}

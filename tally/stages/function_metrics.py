@@ -11,7 +11,7 @@ from tally.stages.measured import Metric, values
 
 _SUM, _COUNT, _LARGEST = "Sum", "SampleCount", "Maximum"
 _MAX_REPORTS = 10_000
-"""The local AWS gives no more of a log."""
+"""The most events of one log that the local AWS returns."""
 _RECENT = timedelta(minutes=15)
 _MINUTE = timedelta(minutes=1)
 

@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 _TAG = "tally-jobs-"
 _MAX_TAG_CHARACTERS = 256
 _MAX_TAGS = 30
-"""A function has fifty."""
+"""Fewer than the fifty that a function may have."""
 _DIGITS = 12
 _IN_DOUBT = "-"
-"""In place of the digest of a job whose deployed version is unknown: it is that of no code."""
+"""In place of the digest of a job whose deployed version is unknown: no code has this digest."""
 _MORE = "+"
-"""In place of a job's name: there are jobs that found no room."""
+"""In place of a job's name: not all jobs fit into the tags."""
 _TAGGED = "process"
 """The function that runs the jobs; a deployment that ends well has given all functions the same code."""
 
 
 class Standing(StrEnum):
-    """How a stage's version of a job compares with this disk's."""
+    """The relation of a stage's version of a job to this disk's."""
 
     SAME = "same"
     DIFFERS = "differs"

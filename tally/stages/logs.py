@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 _OVERLAP_SECONDS = 30.0
-"""A line may come to be seen after others that were written later: while following, so much is read again."""
+"""A line may appear after lines that were written later: while following, so much is read again."""
 _PLATFORM = ("START ", "END ", "REPORT ", "INIT_START ", "EXTENSION", "XRAY ")
 _BAD_REPORTS = ("Status: timeout", "Status: error")
 

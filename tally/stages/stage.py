@@ -40,9 +40,9 @@ class Resources:
     alarm_topic_arn: str = ""
     region: str = ""
     expected: str = ""
-    """What ``tally doctor`` compares the stage with, as JSON."""
+    """The expected state for ``tally doctor``, as JSON."""
     standing: str = ""
-    """What costs by the month while nothing runs, as JSON: see ``tally.batch.idle``."""
+    """The resources that cost while the stage is idle, as JSON: see ``tally.batch.idle``."""
     results_table: str = ""
     """The table of results by key; empty also for a stage that has none."""
 
@@ -85,7 +85,7 @@ class Stage:
     named: tuple[str, ...] = ()
     """The options beside --stage that it was found by, as a command takes them."""
     client_config: Config = _RETRIES
-    """How patient its clients are."""
+    """Retries and timeouts of its clients."""
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -165,11 +165,10 @@ class Stage:
     def where_to_look(self) -> str:
         """Where to look when a batch is stuck."""
         if self.server:
-            others = "ingest, process, process_heavy, finish, dispatch, settle, export, save, dead_letters, reconcile"
-            return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
+            return f"`tally logs --stage {self.name}`; docs/runbook.md says what to do"
         return (
-            f"the alarms and dead letter queues of tally-{self.name} and the log groups "
-            f"/aws/lambda/tally-{self.name}-*; what to do is in docs/runbook.md"
+            f"the alarms and dead-letter queues of tally-{self.name}, and `tally logs --stage {self.name}`; "
+            "docs/runbook.md says what to do"
         )
 
 
@@ -198,16 +197,16 @@ def find(
         return Stage(name=name, resources=_override(resources, table, bucket), server=server, named=named)
     known = Resources.read(workspace.aws_outputs(name))
     if fresh and not table:
-        # What was asked before is better than nothing.
+        # An earlier answer is better than none.
         with contextlib.suppress(OperatorError):
             known = _ask_terraform(workspace, name, environ) or known
     if known is None and not table:
         known = _ask_terraform(workspace, name, environ)
     if known is None and not table:
         raise OperatorError(
-            f"No stage {name} here",
-            hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS; without "
-            "Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
+            f"There is no stage {name} on this machine",
+            hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS. For a "
+            "stage deployed elsewhere give --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
         )
     resources = _override(known or Resources(table="", inbox_bucket=""), table, bucket)
     return Stage(name=name, resources=resources, named=named)

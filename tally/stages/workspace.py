@@ -62,7 +62,7 @@ class Workspace:
         """Return the folder of a local stage; raises OperatorError for an invalid name."""
         if not _STAGE.fullmatch(name) or name in RESERVED:
             raise OperatorError(
-                f"{name!r} cannot be a stage: up to 20 of a-z 0-9 -, a letter first, no - last, "
+                f"{name!r} cannot be the name of a stage: use up to 20 of a-z, 0-9 and -, a letter first, no - last, "
                 f"and not {', '.join(sorted(RESERVED))}.",
                 code=ExitCode.USAGE,
             )
@@ -243,7 +243,9 @@ def exclusive(
             if alive(int(owner)) if owner.isdigit() else False:
                 raise OperatorError(f"Another tally (process {owner}) is working on {what}: wait for it, or stop it.")
             if clock() > deadline:
-                raise OperatorError(f"A tool of an interrupted run still works on {what}: see `fuser {path}`, stop it.")
+                raise OperatorError(
+                    f"A tool of an interrupted run still works on {what}: find it with `fuser {path}`, and stop it."
+                )
             if not told:
                 say(f"A tool of an interrupted run still works on {what}; waiting for it to end.")
                 told = True

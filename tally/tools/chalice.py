@@ -13,7 +13,7 @@ from tally.tools import causes
 from tally.tools.subprocess import Runner
 
 SHIPPED = {"msgspec": "msgspec/__init__.py", "aws-lambda-powertools": "aws_lambda_powertools/__init__.py"}
-"""Each requirement of the functions, and the file that shows that it travels in the package."""
+"""Each requirement of the functions, with a file that proves that the package contains it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,14 +23,14 @@ NEW_TABLE_UNITS = 4_000
 """Write units a second of a new table that is paid by request."""
 _WHOLE_PROCESSOR_MB = 1_769
 _START_SECONDS = 3.0
-"""Until the first row runs, and after the last: cold starts, and five times a batch waits for the stream."""
+"""Until the first row runs, and after the last: cold starts, and five waits for the stream."""
 _ANSWER_SECONDS = 0.005
-"""What an answer of AWS takes that here comes at once."""
+"""Seconds of an answer of AWS, which comes at once here."""
 _LINES_BYTES = 220
-"""What an invocation logs itself."""
+"""Bytes that an invocation logs itself."""
 _READ_UNIT_BYTES = 4096
 _BATCH_UNITS = 6
-"""Of the end of a batch, which a trial of a part of it does not come to."""
+"""Units of the end of a batch, which a trial of a part does not reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

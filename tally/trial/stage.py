@@ -26,7 +26,7 @@ from tally.trial.planning import Locked, Record
 
 QUEUES = ("ingest", "work", "heavy", "finished", "export", "save", "dead-letters")
 MAX_TOGETHER = 10
-"""Records of the stream, and outcomes, that one invocation gets: batch_size in functions.tf."""
+"""Stream records, and outcomes, of one invocation: batch_size in functions.tf."""
 TABLE = "try"
 
 SETTINGS = Settings(
@@ -46,7 +46,7 @@ SETTINGS = Settings(
     object_settling_minutes=0,
     write_share=0,
 )
-"""Those that Terraform deploys unless it is told others."""
+"""The default settings of a deployment."""
 
 
 class Queues:
@@ -106,10 +106,10 @@ class MemoryStage:
         # A worker that is out of time sends on what it has, and the rest of its rows back.
         out_of_time = Retry(sleep=lambda _: None, remaining_seconds=lambda: -1.0 if stopped() else float("inf"))
         self.meters: defaultdict[str, Meter] = defaultdict(Meter)
-        """What the functions asked of DynamoDB, by function."""
+        """The use of DynamoDB, by function."""
         self._function = ""
         self.unmetered: Any = Locked(self.dynamodb, self.lock)
-        """For those who look: no function asks for it."""
+        """For readers that are not functions."""
         client = Locked(metered(self.dynamodb, lambda: self.meters[self._function]), self.lock)
         self.services = replace(self.services_with(client), retry=out_of_time)
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -117,7 +117,7 @@ class MemoryStage:
         self.longest: defaultdict[str, float] = defaultdict(float)
         self.invocations: Counter[str] = Counter()
         self.delivers_heavy = False
-        """Whether the work message that is handled, or was last, is one of the heavy queue."""
+        """Whether the present work message, or the last one, is from the heavy queue."""
         self._messages = 0
 
     def services_with(self, table: Any) -> Services:

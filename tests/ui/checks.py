@@ -102,7 +102,7 @@ def another_host_is_refused(home: str, cookie: str) -> None:
     """Send the token with the name of another site, which is refused, and with the console's own."""
     host, port = home.removeprefix("http://").strip("/").split(":")
     for name, status in ((f"{host}:{port}", 200), (f"evil.example:{port}", 403)):
-        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection = http.client.HTTPConnection(host, int(port), timeout=120)
         try:
             connection.request("GET", "/", headers={"Host": name, "Cookie": cookie})
             assert connection.getresponse().status == status, name

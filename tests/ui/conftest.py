@@ -33,7 +33,7 @@ from tests.unit.tally import finished_batch
 STAGE = "ui"
 BUCKET = "inbox"
 _REPO = Path(__file__).resolve().parents[2]
-_WAIT_SECONDS = 30
+_WAIT_SECONDS = 120
 
 
 def programs() -> tuple[str, str]:

@@ -195,7 +195,7 @@ def test_an_interrupt_ends_the_console_cleanly_with_a_page_open(
     browser.open(shown.url)
     browser.says("completed_with_failures")
     shown.process.send_signal(ending)
-    _, errors = shown.process.communicate(timeout=30)
+    _, errors = shown.process.communicate(timeout=120)
     shown.ended.append(shown.process.returncode)
     assert shown.process.returncode == 0, errors
     assert "Traceback" not in errors

@@ -1,5 +1,6 @@
 """What `make check` says of its parts, with a program in the place of make."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_parts_take_turns_in_their_order(tmp_path: Path) -> None:
     )
     ended = check(["first", "second"])
     assert [(each.part, each.began, each.ended) for each in ended] == [("first", 1, 2), ("second", 3, 4)]
+
+
+def test_the_first_part_has_priority(tmp_path: Path) -> None:
+    """It is the one that waits for stages."""
+    command = (sys.executable, "-c", "import os; print(os.nice(0))")
+    check = Check(command=command, logs=tmp_path, at_once=2, say=lambda _: None)
+    check(["first", "second"])
+    first, second = (int(check.log(part).read_text("utf-8")) for part in ("first", "second"))
+    assert first == os.nice(0)
+    assert second == min(first + 5, 19)
 
 
 def test_what_begins_first_is_there() -> None:
