@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class FoundRow:
     """One row: its cells, its outcome if it has one, and the note on its next try if it waits for one.
 
-    ``line`` is where it begins, None if that is not known: its chunk was not read, or the row has expired.
+    ``line`` is where it begins, None if that is not known: its chunk was not read yet, or the row has expired.
     """
 
     batch: Batch
@@ -139,9 +139,9 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
 def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRow:
     """Return the row that begins at a line of the file, or spans it; raises OperatorError if no row does.
 
-    Three requests find a row that begins at the line: the batch with its first chunks, chunks around the place where
-    the line should be, and the chunk's partition. A file whose lines are spread unevenly takes another one or two, and
-    a line at which no row begins one to S3.
+    Three requests find a row that begins at the line: for the batch with its first chunks, for chunks around the
+    expected place, and for the chunk's partition. If lines are spread unevenly it takes another one or two, and for a
+    line inside a row one to S3.
     """
     batch, first = _batch_and_chunks(reader, batch_id, range(MAX_KEYS - 1))
     # A plan that is under way has made the chunks before its cursor, if not more.

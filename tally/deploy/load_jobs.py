@@ -1,7 +1,7 @@
 """Load every job of a checkout, in a process of its own: ``python load_jobs.py APP RESULT SECONDS``.
 
-A job may raise, print, exit or never return while it is imported. What is wrong is written to ``RESULT``, a line of
-JSON each: the file, the line in it, and the error. Of a job that says ``KEY`` it is written where.
+A job may raise, print, exit or never return while it is imported. Errors are written to ``RESULT``, one line of JSON
+each: the file, the line in it, and the message. For a job with ``KEY`` its place is written too.
 """
 
 import ast

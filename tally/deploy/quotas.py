@@ -24,7 +24,7 @@ LEAST_MAXIMUM = 2
 class Concurrency:
     """The concurrency that a stage may need, by the maxima of its queues, and what the account has left.
 
-    ``quota`` is what no function has reserved: other tenants of the account take their part of it.
+    ``quota`` is the part that no function has reserved; others in the account use it too.
     """
 
     maxima: Mapping[str, int]

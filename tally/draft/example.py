@@ -14,7 +14,7 @@ _LINE_CHARACTERS = 120
 def lines_of(draft: Draft) -> list[str]:
     """Return a made-up file: the header, if the job's files have one, a row of all columns, a row with the fewest.
 
-    No value of the file itself is in it, but for the choices that are in the job's types anyway.
+    It contains no value of the file itself, except the choices that are in the job's types anyway.
     """
     rows = [[column.type.example for column in draft.columns]]
     fewest = [None if column.type.nullable else column.type.example for column in draft.columns]

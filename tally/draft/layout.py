@@ -70,7 +70,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
 def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[str]], width: int) -> Csv:
     """Return the layout of a file whose line 1 is not as wide as its rows; raises OperatorError if none is safe.
 
-    It is where the names go into HEADER: the lines that have other columns are rejected, and nothing else is.
+    It is safe if the names go into HEADER: then only the lines with other columns are rejected.
     """
     first = records[0]
     start = next(position for position, record in enumerate(records) if len(record) == width)

@@ -91,7 +91,7 @@ class SampleStage:
     def fit(self, handler: Handler, event: Any) -> Any:
         """Store what the handler of a checked event must find; return the event, with real sizes.
 
-        Raises OperatorError when there are no sample rows for its job, or too few.
+        Raises OperatorError if its job has no sample rows, or too few.
         """
         match handler.source:
             case Source.S3:

@@ -1,7 +1,7 @@
 """The background console of the demo: one `tally ui` process for a local stage.
 
-Its record is what it prints itself, and its process is found by its command line. So a command that is killed while it
-starts a console leaves none that the next one does not find, and no process is ended that merely has a recorded id.
+Its record is its own output, and its process is found by its command line. So the next command finds a console even if
+the command that started it was killed, and never ends a process only because it has a recorded id.
 """
 
 import contextlib

@@ -43,7 +43,7 @@ class RefusedError(Exception):
 class Probe:
     """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above.
 
-    ``begin`` starts what takes minutes, before the other probes run, and returns a batch that ``run`` finds in
+    ``begin`` starts work of several minutes before the other probes run, and returns a batch that ``run`` finds in
     ``World.begun``.
     """
 

@@ -63,7 +63,7 @@ class Taken:
 def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Letter]]) -> list[Fate]:
     """Return the outcome of dead letters that are in queues, by the present state of the table.
 
-    It reads the chunk, or else the batch, that each is about: a hundred of them take a request.
+    It reads the chunk, or else the batch, of each: one request for a hundred.
     """
     places = {letter.id: place for _, letter in found if (place := _place(letter))}
     items = {(item["pk"]["S"], item["sk"]["S"]): item for item in table.get_all(dict.fromkeys(places.values()))}

@@ -230,8 +230,8 @@ def exclusive(
 ) -> Iterator[int]:
     """Hold the lock file while the block runs and yield its descriptor, for tools to inherit.
 
-    Raises at once when another living ``tally`` holds it. When its owner was killed and only a tool that it
-    had started lives on, waits for that tool to end.
+    Raises OperatorError at once if another living ``tally`` holds it. If its owner was killed and only a tool that it
+    started lives on, waits for that tool to end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
