@@ -173,7 +173,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     rows = sum(chunk.counts.total for chunk in counted)
     of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
     messages = worked.messages or len(counted)
-    # An outcome travels once. What its message has beyond 64 KB is billed when it is sent, and when it is received.
+    # An outcome is sent once. The part of its message beyond 64 KB is billed on sending and on receiving.
     steps = _mean([each.steps for each in found])
     kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
     # The batch's version was raised by the end of planning and of each attempt, and by each transaction that closed

@@ -62,7 +62,7 @@ class ExportUse:
         """Return the use of one export; ``sizes`` are the bytes of its files, which stay so many days."""
         pieces, sizes = parts + 1, list(sizes)
         messages = pieces if parts > 1 else 1
-        # Where rows failed all chunks are looked through, and those that have some are read again.
+        # If rows failed, all chunks are listed, and those with failures are read again.
         looked = -(-chunks // MAX_KEYS) if with_failures else 0
         gets = _BEGUN - 1 + _A_MESSAGE * messages + (_A_PIECE - 1) * pieces + 1 + 1
         kept = sum(sizes)

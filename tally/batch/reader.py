@@ -199,7 +199,7 @@ class Reader:
         found: dict[int, Waiting] = {}
         for item in items:
             chunk, noted = open_chunks[item["pk"]["S"]], Waiting.from_item(item)
-            rows = noted.rows & chunk.undone  # those that have their outcome by now wait no more
+            rows = noted.rows & chunk.undone  # rows with an outcome by now no longer wait
             if rows:
                 found[chunk.key.number] = replace(noted, rows=rows)
         return found
@@ -227,7 +227,7 @@ class Reader:
         read(ChunkKey(batch.id, number) for batch in batches for number in range(batch.chunks or 0))
         for batch in batches:
             start = 0
-            # How many chunks a batch gets is not known while it is planned: read until one is missing.
+            # The number of chunks is not known while a batch is planned: read until one is missing.
             while batch.chunks is None and read(ChunkKey(batch.id, start + number) for number in range(MAX_KEYS)):
                 start += MAX_KEYS
         return found

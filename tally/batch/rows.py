@@ -144,7 +144,7 @@ def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRo
     line inside a row one to S3.
     """
     batch, first = _batch_and_chunks(reader, batch_id, range(MAX_KEYS - 1))
-    # A plan that is under way has made the chunks before its cursor, if not more.
+    # A plan under way has made at least the chunks before its cursor.
     total = batch.chunks if batch.chunks is not None else max(len(first), batch.cursor.chunks if batch.cursor else 0)
 
     def read(numbers: Iterable[int]) -> Chunks:
@@ -273,7 +273,7 @@ def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> 
     keys = [(batch_pk(batch_id), BATCH_SK), *((ChunkKey(batch_id, number).pk, CHUNK_SK) for number in numbers)]
     items: list[Item] = reader.repository.table.get_all(keys)
     batches = [item for item in items if text_of(item, "sk") == BATCH_SK]
-    # The batch first: chunks of one that has another format cannot be read.
+    # The batch first: the chunks of a batch in another format cannot be read.
     batch = Batch.from_item(batches[0]) if batches else reader.require(batch_id)
     chunks = [Chunk.from_item(item) for item in items if text_of(item, "sk") == CHUNK_SK]
     return batch, {chunk.key.number: chunk for chunk in chunks}

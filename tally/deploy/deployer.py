@@ -116,14 +116,14 @@ class Deployer:
         record, sources = self.record(stage), Sources.of(environment)
         record.retire(sources)
         record.repair(sources)
-        # Dying anywhere below leaves a stage that does not say which jobs it runs, for it may run two versions of them.
+        # A crash below leaves a stage without a note of its jobs, because it may run two versions of them.
         job_code.withdraw(stage.functions, stage.name)
         before = job_code.digests(self.project.folder)
         with self.output.step("chalice deploy: functions and triggers") as step:
             self.project.deploy(replace(self.runner, on_line=step.show))
             if self.lambda_wheels:
                 self.project.check_package()
-        # Chalice may have replaced a mapping, and Terraform takes one that is still being deleted for alive.
+        # Chalice may have replaced a mapping, and Terraform would take one that is being deleted for alive.
         record.survey.triggers()
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)

@@ -85,7 +85,7 @@ def _place(path: Path, error: BaseException) -> tuple[Path, int]:
     ]
     if own:
         return Path(own[-1].filename), own[-1].lineno or 1
-    # Said of the module as a whole: the line is that of the first name of the module that the sentence has.
+    # An error about the whole module: the line of the first of the module's names in the message.
     defined = _defined(path)
     return path, next((defined[word] for word in _WORD.findall(str(error)) if word in defined), defined.get("Row", 1))
 

@@ -99,7 +99,7 @@ class Finder:
         try:
             found = look(self.client, resource.values)
         except KeyError:
-            return None  # the plan does not know its name yet, so what it depends on was not made
+            return None  # its name is not known yet, so what it depends on does not exist
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NOT_THERE:
                 raise

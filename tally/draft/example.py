@@ -22,7 +22,7 @@ def lines_of(draft: Draft) -> list[str]:
         rows.append(fewest)
     if not isinstance(draft.layout, Csv):
         return [json.dumps(_named(draft.columns, row), ensure_ascii=False) for row in rows]
-    # A column that no field names has to be in the file as well.
+    # The file also has the columns that no field names.
     fields = {column.position: index for index, column in enumerate(draft.columns)}
     cells = [[row[fields[place]] if place in fields else None for place in range(len(draft.header))] for row in rows]
     lines = [[_cell(value) for value in row] for row in cells]

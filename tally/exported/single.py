@@ -94,7 +94,7 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
             to.write(block)
         to.flush()
     except BrokenPipeError:
-        # What is left in the buffer would be written, and fail, when Python ends.
+        # The rest of the buffer would be written when Python ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
 
 

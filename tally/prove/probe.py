@@ -20,8 +20,8 @@ from tally.stages.stage import Stage
 class Verdict(StrEnum):
     """The result of a probe in one word."""
 
-    PASSED = "passed"  # what was seen is what was expected
-    FAILED = "failed"  # it is not
+    PASSED = "passed"  # as expected
+    FAILED = "failed"  # not as expected
     ONLY_ON_AWS = "only on AWS"  # the local AWS cannot answer it
     REFUSED = "refused"  # a quota of the account does not allow it
     NOT_RUN = "not run"  # the run ended before

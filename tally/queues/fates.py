@@ -133,7 +133,7 @@ def _fate(
     elif name_of(queue.url).endswith("-dead-letters") and not queue.source_url:
         became, command = _of_copy(letter, chunk, batch)
     elif name_of(queue.url) in taken_by_function:
-        # Lambda gives a dead letter that `dead_letters` could not deal with to it again when it is visible again.
+        # A dead letter that `dead_letters` could not handle comes to it again when it is visible again.
         became, command = "waits: the function dead_letters takes it again within six minutes", ""
     elif queue.source_url:
         became, command = "waits until it is sent again", f"tally dead {queue.name} --redrive"

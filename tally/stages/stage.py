@@ -154,7 +154,7 @@ class Stage:
 
     @property
     def _config(self) -> Config:
-        # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
+        # Loopback must not go through a proxy, and an empty mapping keeps the environment's proxies out.
         return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:

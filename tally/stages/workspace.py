@@ -20,9 +20,9 @@ RESERVED = frozenset({"aws", "terraform", "check", "proving"})
 """Names under ``TALLY_HOME`` that are not stages."""
 
 _STAGE = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
-# What tools write beside the sources. It belongs to one stage: never copied, never deleted by mirroring.
+# Files that tools write beside the sources. They belong to one stage: never copied, never deleted by mirroring.
 _STATE = ("terraform.tfstate*", ".terraform*", ".chalice", "*.auto.tfvars*", "terraform.tfvars*")
-# What no deployment reads: editing it must not cause one.
+# Files that no deployment reads: editing them must not cause one.
 _IDLE = (
     "__pycache__",
     "*.pyc",

@@ -147,7 +147,7 @@ def run(
                 each.in_process(row.idempotency_key)
 
     data = content.read_bytes() if isinstance(content, Path) else content
-    handlers()  # before the settings are read: it brings those of a test
+    handlers()  # before the settings are read, because it sets those of a test
     settings = msgspec.structs.replace(services.settings(), chunk_rows=chunk_rows)
     with quiet(), _patches() as patches, in_place(replace(wanted, process=process)):
         patches.setattr(services, "settings", lambda: settings)

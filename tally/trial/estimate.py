@@ -106,7 +106,7 @@ def estimate(trial: Trial, planning: Planning) -> Estimate | None:
     scale = _Scale.of(seen)
     took = _taken(trial, planning.seconds, scale)
     meters = {"plan": planning.meter, **stage.meters}
-    # Of finish it is the outcomes that are written, so its units grow with the rows.
+    # finish writes outcomes, so its units grow with the rows.
     units = {name: scale.rows if name == "finish" else scale.by(name) for name in meters}
     queues = {"ingest": scale.chunks, "work": scale.light, "heavy": scale.rows, "finished": scale.messages}
     rows, chunks = round(seen.counts.total * scale.rows), round(seen.chunks * scale.chunks)
@@ -186,7 +186,7 @@ def _taken(trial: Trial, plan_seconds: float, scale: _Scale) -> dict[str, _Taken
         if not stage.invocations[name]:
             continue
         times = scale.rows if name in {"process", "process_heavy", "finish"} else scale.by(name)
-        # The job alone waits for anything here. What else this machine does makes all of it take longer.
+        # Only the job waits for anything here. Other work of this machine makes all of it slower.
         waits = trial.watch.waited * stage.seconds[name] / ran if name in {"process", "process_heavy"} and ran else 0.0
         taken[name] = _on_stage(
             name,

@@ -126,7 +126,7 @@ class MemoryStage:
 
     def stream(self, records: list[Record], dispatch: Callable[[list[Chunk]], None] | None = None) -> None:
         """Deliver records of the table's stream to the functions that read it."""
-        self.sqs.delayed_until = 0.0  # what a chunk's image asks for waits for no retry
+        self.sqs.delayed_until = 0.0  # work for a chunk's image waits for no retry
         for start in range(0, len(records), MAX_TOGETHER):
             group = records[start : start + MAX_TOGETHER]
             for function in ("dispatch", "settle"):
