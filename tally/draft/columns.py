@@ -206,7 +206,7 @@ def _doubts(seen: Observed, kinds: Counter[Kind], kind: Kind, attribute: str) ->
     elif kind is Kind.INT and _NAMES_OF_IDS.search(attribute) and seen.distinct is not None:
         yield "an id? make it str if other files may have letters or zeros before it"
     elif kind is Kind.CODE or (kind is Kind.TEXT and Kind.CODE in kinds and not kinds[Kind.TEXT]):
-        yield f"digits such as '{seen.examples[Kind.CODE]}' are kept as text: no digit of theirs is lost"
+        yield f"digits such as '{seen.examples[Kind.CODE]}' are kept as text: nothing of them is lost"
     elif kind is Kind.ANY:
         yield "values of several kinds, lists or objects: see that process takes them all"
     elif kind is Kind.TEXT:

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     DATETIME = "dt.datetime"
     TIME = "dt.time"
     CODE = "code"
-    """Digits that are not a number: with a leading 0, or with more than 18 digits."""
+    """Digits that are not a number: with a leading 0 or more than 18 digits, or a telephone number with its ``+``."""
     TEXT = "str"
     ANY = "Any"
     """A list or an object of JSON."""
@@ -34,7 +34,7 @@ TOKENS = frozenset({
 """Words that people write for nothing. They mean nothing if all other values of a column are of one kind."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_CODE = re.compile(r"\d+")
+_CODE = re.compile(r"\d+|\+[1-9]\d{6,}")
 _FLOAT_DIGITS = 17
 """Digits with which programs write a float in full."""
 _MAX_EXPONENT = 300

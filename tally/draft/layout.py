@@ -23,6 +23,7 @@ _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
 _COMMON = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
 _FOR_EXCEL = re.compile(r"\s*sep=.\s*[\r\n]")
+_COMMENT = "#"
 _NO_HEADER = "HEADER names the columns"
 _YEAR = re.compile(r"(1[5-9]|2[01])\d\d")
 _MIN_STEPS = 3
@@ -77,7 +78,7 @@ def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[st
     table = records[start:]
     without_last = all(not row[-1] for row in table if len(row) == width)
     named = (*first, f"column_{width}") if without_last else ("index", *first)
-    if start == 1 and len(first) == width - 1 and _is_header(named, table):
+    if start == 1 and len(first) == width - 1 and not first[0].startswith(_COMMENT) and _is_header(named, table):
         which = "last" if without_last else "first"
         doubt = f"line 1 has no name for the {which} column: {_NO_HEADER}, and line 1 is rejected"
         return Csv(delimiter=delimiter, names=named, doubts=(doubt,))
@@ -158,8 +159,8 @@ def _score(text: str, delimiter: str) -> float:
     # If the header has as many cells as most rows, single rows may be torn.
     if width <= 1 or consistent < (_MIN_CONSISTENT_BELOW_A_HEADER if len(first) == width else _MIN_CONSISTENT):
         return 0.0
-    if len(first) == 1 and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004  what is in all rows is a cell's
-        return 0.0
+    if len(first) == 1 and not first[0].startswith(_COMMENT) and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004
+        return 0.0  # what is in all rows is a cell's
     if len(first) not in {width, width - 1}:
         consistent /= 2
     cells = [cell for row in (first, *rows[:200]) for cell in row]
