@@ -127,7 +127,7 @@ def _place(letter: Letter) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """Items and markers that tell the outcome of dead letters; ``taken`` are the queues that ``dead_letters`` consumes."""
+    """Items and markers about dead letters; ``taken`` are the queues that ``dead_letters`` consumes."""
 
     items: Mapping[tuple[str, str], Any]
     markers: Callable[[ChunkKey], Sequence[Marker]]
