@@ -49,8 +49,8 @@ _HINTS = {
 class OperatorError(Exception):
     """An error for the operator, in one line that says what, where and what to do.
 
-    ``hint`` ends that line and says what to do, where ``message`` does not say it already. ``detail`` is the output of
-    a tool that failed, shown below that line.
+    ``hint`` ends that line and says what to do, unless ``message`` does already. ``detail`` is the output of a tool
+    that failed, shown below that line.
     """
 
     def __init__(

@@ -209,7 +209,7 @@ def _not_run(probe: Probe) -> Result:
 def _ended_by_signals() -> Iterator[None]:
     """Treat signals that end a process like Ctrl-C, so that the stage is removed then too.
 
-    One that is ignored stays so: `nohup` asks for that.
+    An ignored signal stays ignored, as `nohup` asks.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -163,7 +163,7 @@ class Stage:
 
     @property
     def _config(self) -> Config:
-        # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
+        # Loopback must not go through a proxy, and an empty mapping keeps the environment's proxies out.
         return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:
@@ -192,9 +192,9 @@ def find(
 ) -> Stage:
     """Return a stage: local if it has a folder here, else in AWS.
 
-    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from. With ``fresh``
-    Terraform is asked again where it can be, for somebody else may have deployed the stage since.
-    Raises when a local stage is down, or when nothing tells what the stage's resources are called.
+    ``table`` and ``bucket`` replace Terraform's outputs where there is no state to read them from. With ``fresh``
+    Terraform is asked again where possible, because somebody else may have deployed the stage since. Raises
+    OperatorError if a local stage is down, or if the names of the stage's resources are not known.
     """
     given = {"--table": table, "--bucket": bucket}
     named = tuple(part for option, value in given.items() if value for part in (option, value))

@@ -73,8 +73,8 @@ class Seen:
 class Trial:
     """Takes a file through a job; ``most`` is the largest number of rows, all by default.
 
-    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` hears of rows as they come to
-    their first outcome or try.
+    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` is called with the number of rows
+    that come to their first outcome or try.
     """
 
     def __init__(

@@ -102,7 +102,7 @@ class _Debugger(pdb.Pdb):
     """A debugger that notes whether it was left with ``q``; the library's own flag has other meanings too."""
 
     def __init__(self) -> None:
-        # What the job prints may be redirected; the debugger talks to the present stream.
+        # The job's output may be redirected; the debugger uses the present stream.
         super().__init__(stdin=sys.stdin, stdout=sys.stdout)
         self.left = False
 
