@@ -63,6 +63,9 @@ ATTEMPTS = 3
 class Row(rows.Row):
     what: str
 
+class Panic(BaseException):
+    pass
+
 class Mute(Exception):
     def __str__(self):
         raise ValueError("an error that cannot say what it is")
@@ -80,6 +83,8 @@ def process(row):
             sys.exit(3)
         case "cancelled":
             raise asyncio.CancelledError
+        case "panic":
+            raise Panic("index out of bounds")
         case "raw result":
             return msgspec.Raw(b"no JSON")
         case "killed":
@@ -226,6 +231,7 @@ def test_a_job_that_returns_nothing_has_the_result_null() -> None:
         ("surrogate result", "UnicodeEncodeError: "),
         ("raw result", "DecodeError: JSON is malformed"),
         ("cancelled", "CancelledError: "),
+        ("panic", "Panic: index out of bounds"),
         ("surrogate", "OSError: no such file: "),
         ("mute", "Mute"),
     ],
