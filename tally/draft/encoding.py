@@ -28,7 +28,11 @@ _WRITTEN = {"latin_1": "latin-1", "koi8_r": "koi8-r", "iso8859_5": "iso8859-5", 
 _ASKED_BYTES = 262_144
 _MAX_SHOWN = 30
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
+_EAST_ASIAN = re.compile("[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff5e]+")
 _MOST = 0.5
+_SECOND_BYTES_OF_ASCII = ("cp932", "big5")
+"""Those whose characters may end in a byte of ASCII, so that no bytes beyond ASCII need to follow each other."""
+_IN_WORDS = 0.9
 _AS_LIKELY = 0.02
 
 
@@ -110,12 +114,26 @@ def _guess(sample: Sample, bad: list[bytes]) -> Encoding:
         best = from_bytes(asked, cp_isolation=[*_OTHER_SCRIPTS, *_SEVERAL_BYTES]).best()
         name = best.encoding if best else "latin_1"
     else:
-        name = _latin(asked)
+        name = next((name for name in _SECOND_BYTES_OF_ASCII if _is_east_asian(asked, name)), "") or _latin(asked)
     if name in _SEVERAL_BYTES:
         raise _unusable(sample, _NAMES.get(name, name.upper()), _NAMES.get(name, name.upper()))
     shown = re.search(r"\w*[^\x00-\x7f]\w*", asked.decode(name, errors="replace"))
     example = f": check that {shown[0][:_MAX_SHOWN]!r} is right" if shown else ""
     return Encoding(name=_WRITTEN.get(name, name), doubts=(f"ENCODING is a guess{example}",))
+
+
+def _is_east_asian(data: bytes, name: str) -> bool:
+    """Tell text of several bytes a character: ideographs and kana that stand together, where Latin letters stand alone.
+
+    Katakana of one byte do not count: any text with accents would have them.
+    """
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(data)  # its end may be half a character
+    except UnicodeDecodeError:
+        return False
+    words = _EAST_ASIAN.findall(text)
+    beyond = sum(not character.isascii() for character in text)
+    return sum(len(word) for word in words if len(word) > 1) >= beyond * _IN_WORDS
 
 
 def _latin(data: bytes) -> str:

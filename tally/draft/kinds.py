@@ -14,13 +14,13 @@ class Kind(StrEnum):
     INT = "int"
     FLOAT = "float"
     DECIMAL = "Decimal"
-    """A number that is written as no float may be, such as ``.5`` and ``+5``, or one with more digits than it keeps."""
+    """A number that no float is written as, such as ``.5`` and ``+5``, or one with more digits than a float keeps."""
     BOOL = "bool"
     DATE = "dt.date"
     DATETIME = "dt.datetime"
     TIME = "dt.time"
     CODE = "code"
-    """Digits that are no number: one that begins with 0, or has over 18 of them."""
+    """Digits that are not a number: with a leading 0 or more than 18 digits, or a telephone number with its ``+``."""
     TEXT = "str"
     ANY = "Any"
     """A list or an object of JSON."""
@@ -31,10 +31,10 @@ TOKENS = frozenset({
     "None", "none", "NONE", "nil", "-", "--", ".", "..", "?", "*", "#DIV/0!", "#VALUE!", "#REF!",
     "missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN",
 })  # fmt: skip
-"""What people write for nothing. They are nothing where all other values of a column are of one kind."""
+"""Words that people write for nothing. They mean nothing if all other values of a column are of one kind."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
-_CODE = re.compile(r"\d+")
+_CODE = re.compile(r"\d+|\+[1-9]\d{6,}")
 _FLOAT_DIGITS = 17
 """Digits with which programs write a float in full."""
 _MAX_EXPONENT = 300

@@ -16,13 +16,14 @@ from tally.draft.kinds import TOKENS, Kind, kind_of_text
 from tally.errors import ExitCode, OperatorError
 
 _LOOKED_AT = 1_000
-"""Records from which delimiter and header are told."""
+"""Records from which delimiter and header are found."""
 _MIN_CONSISTENT = 0.8
 """The share of records that must have the same number of cells, for a delimiter to be one."""
 _MIN_CONSISTENT_BELOW_A_HEADER = 0.5
 _COMMON = ",;\t|"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,3}(\.?\d{3})*,\d+")
 _FOR_EXCEL = re.compile(r"\s*sep=.\s*[\r\n]")
+_COMMENT = "#"
 _NO_HEADER = "HEADER names the columns"
 _YEAR = re.compile(r"(1[5-9]|2[01])\d\d")
 _MIN_STEPS = 3
@@ -51,7 +52,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
     text = text.lstrip("\ufeff")
     if _FOR_EXCEL.match(text):
         raise OperatorError(
-            f"{path} begins with a line for Excel, 'sep=': remove that line, for it is no header and no row.",
+            f"{path} begins with a line for Excel, 'sep=': remove that line: it is neither a header nor a row.",
             code=ExitCode.USAGE,
         )
     delimiter = _delimiter(text)
@@ -70,14 +71,14 @@ def find(path: Path, text: str) -> Csv | JsonLines:
 def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[str]], width: int) -> Csv:
     """Return the layout of a file whose line 1 is not as wide as its rows; raises OperatorError if none is safe.
 
-    It is where the names go into HEADER: the lines that have other columns are rejected, and nothing else is.
+    It is safe if the names go into HEADER: then only the lines with other columns are rejected.
     """
     first = records[0]
     start = next(position for position, record in enumerate(records) if len(record) == width)
     table = records[start:]
     without_last = all(not row[-1] for row in table if len(row) == width)
     named = (*first, f"column_{width}") if without_last else ("index", *first)
-    if start == 1 and len(first) == width - 1 and _is_header(named, table):
+    if start == 1 and len(first) == width - 1 and not first[0].startswith(_COMMENT) and _is_header(named, table):
         which = "last" if without_last else "first"
         doubt = f"line 1 has no name for the {which} column: {_NO_HEADER}, and line 1 is rejected"
         return Csv(delimiter=delimiter, names=named, doubts=(doubt,))
@@ -143,7 +144,7 @@ def _delimiter(text: str) -> str:
     scores = {delimiter: _score(text, delimiter) for delimiter in DELIMITERS if delimiter in text}
     if any(scores.values()):
         return max(scores, key=lambda delimiter: scores[delimiter])
-    # One column: what never occurs parts nothing, so that no row has two cells.
+    # One column: a delimiter that never occurs, so that no row has two cells.
     return next((delimiter for delimiter in (",", "\t", "|", ";", "^", "~", ":") if delimiter not in text), ",")
 
 
@@ -155,11 +156,11 @@ def _score(text: str, delimiter: str) -> float:
     first, rows = records[0], records[1:] or records  # a header may be one of the lines that do not fit
     width = _usual(Counter(map(len, rows)))
     consistent = sum(len(row) == width for row in rows) / len(rows)
-    # Where the header has as many cells as most rows, rows may well be torn.
+    # If the header has as many cells as most rows, single rows may be torn.
     if width <= 1 or consistent < (_MIN_CONSISTENT_BELOW_A_HEADER if len(first) == width else _MIN_CONSISTENT):
         return 0.0
-    if len(first) == 1 and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004  what is in all rows is a cell's
-        return 0.0
+    if len(first) == 1 and not first[0].startswith(_COMMENT) and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004
+        return 0.0  # what is in all rows is a cell's
     if len(first) not in {width, width - 1}:
         consistent /= 2
     cells = [cell for row in (first, *rows[:200]) for cell in row]

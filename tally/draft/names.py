@@ -18,6 +18,11 @@ _MAX_CHARACTERS = 40
 _FIRST_PRINTABLE = 0x20
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
 _SPARE = re.compile(r"[^a-z0-9]+")
+_LETTERS = str.maketrans({
+    "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "\u0131": "i",
+})  # fmt: skip
+"""Latin letters that are no letter of ASCII with a mark, which Unicode could take off."""
 
 
 def found_by(headers: Sequence[str]) -> list[str | None]:
@@ -66,11 +71,11 @@ def _identifier(header: str, position: int) -> str:
     if header.isascii() and header.isidentifier() and header == header.lower():
         name = header.strip("_")
     else:
-        plain = unicodedata.normalize("NFKD", header).encode("ascii", "ignore").decode()
+        plain = unicodedata.normalize("NFKD", header.translate(_LETTERS)).encode("ascii", "ignore").decode()
         name = _SPARE.sub("_", _CAMEL.sub("_", plain).lower()).strip("_")
     name = name[:_MAX_CHARACTERS].rstrip("_")
     if not name:
-        return "index" if position == 1 else f"column_{position}"
+        return "index" if position == 1 and not header else f"column_{position}"
     if name[0].isdigit():
         return f"column_{name}"
     return f"{name}_" if name in _TAKEN or keyword.iskeyword(name) else name

@@ -54,8 +54,18 @@ SHAPES: dict[str, tuple[str | bytes, dict[str, str]]] = {
     ),
     "names in other scripts": (
         "Größe,温度,\u0430\n1,2,x\n",
-        {"groe": "int", "column_2": "int", "column_3": "str"},
+        {"grosse": "int", "column_2": "int", "column_3": "str"},
     ),
+    "Latin letters that have no mark to take off": (
+        "Straße,Łódź,Ørsted,Œuvre\n1,2,3,4\n",
+        {"strasse": "int", "lodz": "int", "orsted": "int", "oeuvre": "int"},
+    ),
+    "a first name of signs alone": ("🆔,n\n1,2\n", {"column_1": "int", "n": "int"}),
+    "telephone numbers with a plus": (
+        "a,b,c\n+491701234567,+5,+1234567\n+15550101234,-5,-1234567\n",
+        {"a": "str", "b": "Decimal", "c": "str"},
+    ),
+    "a header that begins as a comment does": ("#chrom\tpos\n1\t10\n2\t20\n", {"chrom": "int", "pos": "int"}),
     "names twice, and alike but for case": (
         "note,note,Note,x-y,x y\na,b,c,1,2\n",
         {"note": "str", "note_2": "str", "note_3": "str", "x_y": "int", "x_y_2": "int"},
@@ -101,7 +111,7 @@ SHAPES: dict[str, tuple[str | bytes, dict[str, str]]] = {
     "gzip": (gzip.compress(b"a,b\n1,x\n"), {"a": "int", "b": "str"}),
     "UTF-16": ("Ort;n\nKöln;1\nŁódź;2\n".encode("utf-16"), {"ort": "str", "n": "int"}),
     "UTF-16 without a mark": ("a,b\nx,1\ny,2\n".encode("utf-16-be"), {"a": "str", "b": "int"}),
-    "an encoding of Windows": ("Ort,Größe\nMünchen,1\nKöln,2\n".encode("cp1252"), {"ort": "str", "groe": "int"}),
+    "an encoding of Windows": ("Ort,Größe\nMünchen,1\nKöln,2\n".encode("cp1252"), {"ort": "str", "grosse": "int"}),
     "an encoding of Central Europe": ("miasto\nŁódź\nKraków\nżółw\n".encode("cp1250"), {"miasto": "str"}),
     "JSON lines": (
         (

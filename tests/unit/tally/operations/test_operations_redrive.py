@@ -98,10 +98,10 @@ def test_a_redrive_can_be_watched_to_its_end(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--error", "("], "--error '(' is no regular expression"),
-        (["--rows", "0:1,x"], "--rows: 'x' is no row"),
-        (["--rows", "0-1"], "--rows: '0-1' is no row"),
-        (["--rows", ""], "--rows names no row"),
+        (["--error", "("], "--error '(' is not a regular expression"),
+        (["--rows", "0:1,x"], "--rows: 'x' is not a row"),
+        (["--rows", "0-1"], "--rows: '0-1' is not a row"),
+        (["--rows", ""], "--rows is empty"),
         (["--rows", "7:0"], "has chunks 0 to 1, so there is no 7:0"),
         (["--group", "3"], "has 2 groups: `tally failures"),
         (["--group", "1", "--reason", "x"], "--reason and --group both name a group"),
