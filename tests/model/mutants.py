@@ -187,7 +187,7 @@ MUTANTS = (
         module=Chunk,
         attribute="undone",
         instead=property(lambda chunk: RowBits.first(chunk.rows or 0) - chunk.done),
-        test="tests/unit/steps/test_redrive_rejected.py -k not_run_before",
+        test="tests/unit/steps/rejected/test_redrive_rejected.py -k not_run_before",
     ),
     Mutant(
         name="ingest: the chunk has the version that was read",
