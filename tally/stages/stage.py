@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from tally.errors import OperatorError
 from tally.local import localaws
+from tally.stages.gate import Gate
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
 from tally.tools.subprocess import Runner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # The SDK's default mode and attempts changed over its versions; a command line can afford patience.
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=60)
+MAX_LOG_REQUESTS_A_SECOND = 4
+"""CloudWatch Logs takes five FilterLogEvents a second of an account in a region, and raises that for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +130,12 @@ class Stage:
 
     @cached_property
     def logs(self) -> Any:
-        """The client of the functions' logs."""
-        return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        """The client of the functions' logs; in AWS its requests, retries too, wait for their turn."""
+        made = self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        if self.server is None:
+            gate = Gate(MAX_LOG_REQUESTS_A_SECOND)
+            made.meta.events.register_first("request-created", lambda **_event: gate.wait())
+        return made
 
     def client(self, service: str) -> Any:
         """Return the client of any service, by boto3's name for it."""
@@ -139,6 +146,8 @@ class Stage:
                 return self.s3
             case "lambda":
                 return self.functions
+            case "logs":
+                return self.logs
             case _:
                 return self.session.client(  # type: ignore[call-overload]
                     service, endpoint_url=self._endpoint, verify=self._verify, config=self._config

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.errors import job_errors
+from chalicelib.errors import WorkerStop, job_errors
 from chalicelib.jobs import Job
 
 _STEP = math.log(1.02)
@@ -17,7 +17,7 @@ _STEP = math.log(1.02)
 _LEAST_SECONDS = 1e-9
 
 
-class QuitError(BaseException):
+class QuitError(WorkerStop):
     """The debugger was left with ``q`` at the start of a row: no handler may catch this."""
 
 

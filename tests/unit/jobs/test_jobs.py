@@ -72,6 +72,66 @@ def test_a_size_of_chunks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatc
         jobs.find("chunked")
 
 
+SHAPED = """
+import functools
+from chalicelib import rows
+class Row(rows.Row):
+    a: int
+def two(function):
+    @functools.wraps(function)
+    def call(row):
+        return function(row, 2)
+    return call
+class Callable:
+    def __call__(self, row):
+        return row.a
+def process(row):
+    return row.a
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("definition", "error"),
+    [
+        ("async def process(row): return row.a", "process is async"),
+        ("def process(row): yield row.a", "process has a yield"),
+        ("async def process(row): yield row.a", "process has a yield"),
+        ("def process(): return 1", r"process must take one row, and takes \(\)"),
+        ("def process(row, other): return 1", r"process must take one row, and takes \(row, other\)"),
+        ("def process(*, row): return 1", r"process must take one row, and takes \(\*, row\)"),
+        ("async def heavy(row): return True", "heavy is async"),
+        ("def heavy(): return True", "heavy must take one row"),
+    ],
+)
+def test_a_function_that_no_row_can_be_given_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, definition: str, error: str
+) -> None:
+    """Else every row of every batch would fail, or be heavy."""
+    with (
+        deployed_job(monkeypatch, tmp_path, "shaped", SHAPED.format(definition)),
+        pytest.raises(FatalError, match=rf"jobs/shaped\.py: {error}"),
+    ):
+        jobs.find("shaped")
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "@two\ndef process(row, factor): return row.a * factor",
+        "process = functools.partial(lambda factor, row: row.a * factor, 2)",
+        "process = Callable()",
+        "process = str",
+        "def process(row, factor=2): return row.a * factor",
+        "def process(*rows, **named): return 2",
+    ],
+)
+def test_whatever_takes_a_row_is_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, definition: str) -> None:
+    """Decorated, an object, a class, or one with further parameters that have defaults."""
+    with deployed_job(monkeypatch, tmp_path, "shaped", SHAPED.format(definition)):
+        assert jobs.require("shaped").name == "shaped"
+
+
 @pytest.mark.parametrize(
     ("said", "form"), [("False", None), ("True", Form.JSONL), ("'jsonl'", Form.JSONL), ("'csv'", Form.CSV)]
 )

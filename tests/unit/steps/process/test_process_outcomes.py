@@ -44,6 +44,7 @@ def test_a_job_that_returns_nothing_has_the_result_null() -> None:
         ("surrogate result", "UnicodeEncodeError: "),
         ("raw result", "DecodeError: JSON is malformed"),
         ("cancelled", "CancelledError: "),
+        ("panic", "Panic: index out of bounds"),
         ("surrogate", "OSError: no such file: "),
         ("mute", "Mute"),
     ],
