@@ -28,7 +28,7 @@ SITE_STAMP := $(SITE_ENV)/.installed
 # One download of the provider for all; the lock files of modules are not kept, so none can be broken.
 CHECK_ENV := TF_PLUGIN_CACHE_DIR="$(CHECK_DATA)/plugins" TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE=true
 # The tools that write parts of the pages; with --check each only compares.
-GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table
+GENERATED := terraform_readmes schemas cli_reference settings_page pictures price_table operator_rights
 # Tests on stages wait more than they work: three files at a time, which tests/conftest.py has in their order. With four
 # on two processors rows were slow enough to be split, and some waits were over.
 DEPLOYED := $(BIN)/pytest -q --numprocesses 3 --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""Tally's handlers: decode, call, encode. What they do is in ``chalicelib``; where they run is Terraform's."""
+"""Tally's handlers: decode, call, encode. The steps in ``chalicelib`` do the work; Terraform says where they run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -129,7 +129,7 @@ def export(event: SQSEvent) -> dict[str, Any]:
 
 @app.on_sqs_message(**_queue("save", "save"))
 def save(event: SQSEvent) -> dict[str, Any]:
-    """Put the results of batches whose job says KEY into the results table."""
+    """Put the results of jobs that say KEY into the results table."""
     services = Services.of(event.context)
 
     def handle(message: Message) -> None:

@@ -1,8 +1,8 @@
 """A million rows on a table of so many write units, in simulated time: paced at the example's minimum, and on demand.
 
-``python -m bench.capacity`` prints how long they take, the most units that were taken in a second, and what the table
-refused. Units are those of the sample (docs/capacity.md). A table that is paid by request takes what accrues in a
-second and no more; one with provisioned capacity was idle for a minute before, and keeps for five what it does not use.
+``python -m bench.capacity`` prints the time, the most units taken in one second, and the refused writes. Units are
+those of the sample (docs/capacity.md). An on-demand table takes the units that accrue in a second and no more. One with
+provisioned capacity was idle for a minute before, and keeps unused units for five minutes.
 """
 
 import random
@@ -19,17 +19,17 @@ from chalicelib.retry import BASE_SECONDS, CAP_SECONDS
 from chalicelib.store.pacing import Pacer
 
 CHUNKS = 1_000
-"""Of a thousand rows each."""
+"""Chunks of a thousand rows each."""
 PLANNED, ROWS, TOTALS, COUNTED, CLOSED = 2, 45, 1, 30, 3
 """Write units of a chunk of the sample."""
 PLAN_SECONDS = 0.01
-"""A chunk: what S3 gives in that time is more."""
+"""Seconds to plan a chunk; S3 could deliver more than a chunk in that time."""
 INGEST_SECONDS = (0.2, 0.3)
-"""Reading, checking and packing a thousand rows with 512 MB. It is the fast side of what is likely."""
+"""Seconds to read, check and pack a thousand rows with 512 MB, on the fast side."""
 PROCESS_SECONDS = (0.2, 0.4)
 FINISH_SECONDS = (0.02, 0.04)
 ON_DEMAND_UNITS = 4_000
-"""A second, of a new table that is paid by request."""
+"""Write units a second of a new on-demand table."""
 WRITE_SHARE = 0.8
 
 Steps = Generator[simpy.Event, Any, Any]

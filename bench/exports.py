@@ -16,9 +16,9 @@ from tally.output import Output
 from tally.stages.stage import Stage
 
 _LARGE_ROWS = 100_000
-"""From here on the few requests of a batch and of a part no longer show in those of a row."""
+"""From this size on, the few requests of a batch and of a part do not show in those of a row."""
 _FUNCTIONS = ("settle", "export")
-"""Who asks for results, and who writes them."""
+"""The functions that ask for results and that write them."""
 
 
 def measure(stage: Stage, output: Output, sample: Sample, folder: Path) -> tuple[Run, list[Line]]:

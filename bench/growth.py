@@ -1,8 +1,7 @@
 """How the cost of hostile input grows with its size: ``python -m bench.growth``.
 
-Every line compares the processor time of two files of one kind, the larger four times as large. What is in proportion
-to its size grows 4 times, what is in its square 16 times. Both files are large enough that nothing is remembered of
-the first run that makes the second cheaper.
+Every line compares the processor time of two files of one kind, the larger four times as large. Linear cost grows 4
+times, quadratic cost 16 times. Both files are so large that no cache of the first run makes the second cheaper.
 """
 
 import sys
@@ -27,9 +26,9 @@ from tally.output import Output
 _KIB = 1_024
 _TIMES = 4
 _MAX_GROWTH = 10.0
-"""Far from both: a processor that is shared with others runs at half its speed now and then."""
+"""Far from both 4 and 16: a processor that is shared with others sometimes runs at half its speed."""
 _SHORTEST_SECONDS = 0.005
-"""Less is taken for this: the clock and the first call cost about as much."""
+"""A shorter time counts as this: the clock and the first call cost about as much."""
 _RUNS = 3
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SEED_ROWS, _SEED_SECONDS = 558_000, 90.0
 """What the script that Tally replaces took, by its author's account."""
 _REQUEST_BYTES = 90e6
-"""A second: S3's performance guidelines ask for a request for each 85 to 90 MB/s that are wanted."""
+"""Bytes a second: S3's performance guidelines advise one request for each 85 to 90 MB/s."""
 _FIRST_BYTE_SECONDS = 0.03
 _IMPORTS = 7
 _IMPORT = "import time; began = time.perf_counter(); import app; print(time.perf_counter() - began)"

@@ -44,14 +44,14 @@ _HINTS = {
     ExitCode.TO_LOOK_AT: "The findings say what to look at.",
     ExitCode.INTERRUPTED: "Run it again: what was done stays done.",
 }
-"""What to do after an error that does not say it in a sentence of its own."""
+"""What to do after an error without a hint of its own."""
 
 
 class OperatorError(Exception):
     """An error for the operator, in one line that says what, where and what to do.
 
-    ``hint`` ends that line and says what to do, where ``message`` does not say it already. ``detail`` is the output of
-    a tool that failed, shown below that line.
+    ``hint`` ends that line and says what to do, unless ``message`` does already. ``detail`` is the output of a tool
+    that failed, shown below that line.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from tally.look import Column, Lines, Meaning, hang, lay_out, printable, shorten
 
 _MAX_DETAIL_LINES = 60
 _DUMB = {"dumb", "unknown"}
-"""Values of TERM that rich takes for a terminal on which nothing can be redrawn."""
+"""Values of TERM that rich takes for a terminal, but on which nothing can be redrawn."""
 _PIPED_WIDTH = 10_000
 """A pipe has no width: each row of a table is a line, unless COLUMNS is set."""
 

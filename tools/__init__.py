@@ -1,1 +1,1 @@
-"""What contributors run and nobody deploys."""
+"""Tools for contributors, which are never deployed."""

@@ -21,7 +21,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a part ended, and when: in seconds since the first one began."""
+    """The result of a part, and when it began and ended: in seconds since the first one began."""
 
     part: str
     returncode: int
@@ -30,7 +30,7 @@ class Ended:
 
     @property
     def seconds(self) -> int:
-        """How long it took."""
+        """The seconds that it took."""
         return round(self.ended - self.began)
 
 

@@ -36,9 +36,9 @@ CODES: Mapping[str, type[Enum]] = {
     "`verdict` of a probe of `prove`": Verdict,
     "`exit_status`": ExitCode,
 }
-"""What programs compare with, by the field that has it."""
+"""The codes that programs compare, by the field that has them."""
 _INDENT = 4
-"""Of what is in a class and not in one of its functions."""
+"""The indentation of a class's body, without that of its functions."""
 
 
 def with_table(page: str) -> str:

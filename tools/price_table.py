@@ -22,7 +22,7 @@ _JOB_SECONDS = re.compile(
 )
 _HOUR = 3600
 _LEAST_SECONDS = 60
-"""Glue and Fargate bill a minute at least."""
+"""Glue and Fargate bill at least a minute."""
 _GLUE_DPUS = 2
 _VCPUS_A_DPU = 4
 _FARGATE_GB = 2

@@ -33,7 +33,7 @@ class Release:
     def check(self) -> None:
         """Raise ClickException, with what to do, if the version or the repository is not ready."""
         if not _SEMVER.fullmatch(self.version):
-            raise click.ClickException(f"{self.version} is no version: write three numbers, such as 1.2.3.")
+            raise click.ClickException(f"{self.version} is not a version: write three numbers, such as 1.2.3.")
         if _numbers(self.version) <= _numbers(self.current):
             raise click.ClickException(
                 f"{self.version} is not higher than {self.current}, the version in pyproject.toml."

@@ -1,4 +1,4 @@
-"""Columns: how their names are compared, what they take, and how reasons speak of them."""
+"""Columns: comparing their names, the values that they take, and reasons about them."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ _MAX_LISTED = 10
 
 
 def compared(name: str) -> str:
-    """Return the name of a column as headers are compared: people write headers.
+    """Return the name of a column in the form in which headers are compared, because people write headers.
 
     msgspec takes no double quote and no backslash in a name, so the field is written with other marks.
     """
@@ -52,7 +52,7 @@ def takes_infinity(kind: Any) -> bool:
 
 
 def is_finite(value: object) -> bool:
-    """Tell whether a value is no number that is none."""
+    """Tell whether a value is anything but nan or an infinity."""
     test = _FINITE.get(type(value))
     return test is None or test(value)
 

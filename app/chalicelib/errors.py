@@ -27,7 +27,7 @@ class ThrottledError(RetryableError):
 
 
 class BusyError(RetryableError):
-    """It is too early: another worker has the row, or a wait is not over. The message is put back; nothing is wrong."""
+    """Another worker has the row, or a wait is not over: the message is put back, and nothing is wrong."""
 
 
 class UnknownOutcomeError(RetryableError):

@@ -17,14 +17,14 @@ MAX_KEY_BYTES = 2_048
 
 
 class KeySource(StrEnum):
-    """What of a row has its key."""
+    """The part of a row that has its key."""
 
     RESULT = "result"  # what the job returned
     ROW = "row"  # the row itself, as it was cleaned
 
 
 class Unsaved(StrEnum):
-    """Why a row that succeeded is not in the results table."""
+    """The reasons why a row that succeeded is not in the results table."""
 
     NO_KEY = "no_key"  # the key is missing, null or empty
     KEY_NOT_TEXT = "key_not_text"  # the key is neither a text nor a whole number
@@ -43,7 +43,7 @@ class UnsavedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """Where a job's keys are: ``name`` is that of the column, or of the field as it is in the result's JSON."""
+    """The place of a job's keys: ``name`` is that of the column, or of the field as it is in the result's JSON."""
 
     name: str
     source: KeySource

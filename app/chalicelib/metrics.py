@@ -1,4 +1,4 @@
-"""Metrics: what an invocation tells CloudWatch, as one line of Embedded Metric Format in its log.
+"""Metrics of an invocation, for CloudWatch: one line of Embedded Metric Format in its log.
 
 There is one dimension, the stage: a dimension for each batch would be a metric, and a price, for each batch.
 """
@@ -36,7 +36,7 @@ class Metrics:
     _rows: dict[Metric, int] = field(default_factory=dict)
 
     def add(self, metric: Metric, amount: float) -> None:
-        """Add to a metric; that there were none is worth a point too."""
+        """Add to a metric; a 0 is a point too."""
         self._totals[metric] = self._totals.get(metric, 0) + amount
 
     def add_rows(self, counts: "Counts") -> None:
@@ -46,7 +46,7 @@ class Metrics:
         self.add(Metric.ROWS_REJECTED, counts.rejected)
 
     def time_rows(self, rows: int, seconds: float) -> None:
-        """Add rows and how long they took together; what is written is the seconds that a row took on average."""
+        """Add rows and the seconds that they took together; the metric is the average of a row."""
         if rows:
             self.add(Metric.ROW_SECONDS, seconds)
             self._rows[Metric.ROW_SECONDS] = self._rows.get(Metric.ROW_SECONDS, 0) + rows

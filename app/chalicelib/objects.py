@@ -1,4 +1,4 @@
-"""From an object of a JSON line to a row, or to what is wrong with it, field by field."""
+"""From an object of a JSON line to a row, or to a reason that names its fields."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ class ObjectReader:
         self._fields: dict[str, str | None] = {}
 
     def read(self, values: Mapping[str, msgspec.Raw]) -> "tuple[Row, dict[str, Any]] | str":
-        """Return a row and what no field matches, or, to be said after the line's number, why there is none."""
+        """Return a row and the values that no field matches, or a reason, to be put after the line's number."""
         schema = self._schema
         named: dict[str, msgspec.Raw] = {}
         others: dict[str, msgspec.Raw] = {}

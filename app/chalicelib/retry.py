@@ -1,4 +1,4 @@
-"""How Tally tries again: full jitter, a bounded number of attempts, never past the function's own deadline."""
+"""Retries: full jitter, a bounded number of attempts, never past the function's own deadline."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""The composition root: what a handler needs, put together for one invocation."""
+"""The composition root: the steps, put together for one invocation."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ class Services:
     @classmethod
     @contextmanager
     def metered(cls, context: Any) -> Iterator[Self]:
-        """Do as ``of``, and write the metrics at the end of the block, also if it raises: what it closed is closed."""
+        """Do as ``of``, and write the metrics at the end of the block, also if it raises: chunks were closed before."""
         services = cls.of(context)
         try:
             yield services

@@ -20,7 +20,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """How an event source feeds a function; mirrors the ``functions`` local of Terraform.
+    """The settings of the event source of a function, as the ``functions`` local of Terraform has them.
 
     ``maximum_concurrency`` is of each of its ``mappings``.
     """
@@ -48,7 +48,7 @@ class ResultsTable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def retention(self) -> timedelta | None:
-        """How long an item stays; None for ever."""
+        """The time that an item stays; None for ever."""
         return timedelta(days=self.retention_days) if self.retention_days else None
 
 
@@ -116,12 +116,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def retention(self) -> timedelta:
-        """How long rows and markers stay."""
+        """The time that rows and markers stay, from the batch's creation."""
         return timedelta(days=self.retention_days)
 
     @property
     def settling(self) -> timedelta:
-        """How old an object must be for a 404 to mean that it was deleted."""
+        """The age from which a 404 for an object means that it was deleted."""
         return timedelta(minutes=self.object_settling_minutes)
 
     @property

@@ -17,7 +17,7 @@ DESIGNS = (
 )
 PIECES = (1, 2, 5, 20, 100)
 DEPLOYED = 20
-"""Finishers that a stage has at most, unless it is told otherwise."""
+"""The most finishers of a stage with the default settings."""
 
 
 def in_pieces(pieces: int) -> Design:

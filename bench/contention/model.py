@@ -22,7 +22,7 @@ REFUSAL_SECONDS = (0.003, 0.008)
 VISIBILITY_SECONDS = 180.0
 MAX_RECEIVES = 5
 MESSAGES_AT_ONCE = 10
-"""Of one invocation of ``finish``; those of one chunk are counted together."""
+"""Messages of one invocation of ``finish``; those of one chunk are counted together."""
 SETTLERS = 1
 SETTLED_AT_ONCE = 10
 """Chunks that one invocation of ``settle`` closes: its records of the stream."""
@@ -34,7 +34,7 @@ Steps = Generator[simpy.Event, Any, Any]
 class Design:
     """The place where messages are counted: one of ``shards`` counters at random, or the item of their chunk.
 
-    ``pieces`` is how many messages the outcomes of a chunk come in: one, unless its rows are slow.
+    ``pieces`` is the number of messages with the outcomes of a chunk: one, unless its rows are slow.
     """
 
     name: str

@@ -57,12 +57,12 @@ class Announcements:
     batch: str = ""
     sleep: Callable[[float], None] = time.sleep
     _awaited: dict[str, Batch] = field(default_factory=dict)
-    """Batches that will announce something, as they were read last: old ones too, which no list of the newest has."""
+    """Batches that will still announce something, as last read: also old ones, which no list of the newest has."""
 
     def newest(self, limit: int) -> list[Announcement]:
         """Return the announcements of the newest batches, oldest first, ``limit`` of each list.
 
-        Of a batch that was redriven it is the end of its last attempt, and every export that is complete.
+        Of a redriven batch these are the end of its last attempt and every complete export.
         """
         return self._of(self._batches(limit))
 

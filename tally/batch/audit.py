@@ -17,9 +17,9 @@ from tally.output import Output
 
 _THREADS = 4
 _MAX_READS = 5
-"""How often a chunk is counted that moves meanwhile."""
+"""How often a chunk that keeps changing is counted."""
 _NAMED = 5
-"""How many rows a difference names before it only counts the others."""
+"""How many rows a difference names; further ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

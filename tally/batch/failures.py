@@ -151,7 +151,7 @@ class Sampler:
     def top(self, progress: "Progress", max_reads: int = MAX_SAMPLED_CHUNKS) -> Top:
         """Return the most frequent reasons of either outcome, from the first chunks that have any.
 
-        Of more than ``max_reads`` chunks that have moved, the others are as they were seen before.
+        If more than ``max_reads`` chunks have changed, the others keep the reasons last read.
         """
         if not has_reasons(progress.counts):
             return Top()

@@ -16,9 +16,9 @@ _POLLERS_LIMITED = 5
 _POLLERS_UNLIMITED = 2
 """Lambda goes down to two pollers where traffic is low, but not for a mapping with a maximum concurrency."""
 _ALARMS_A_CAPACITY = 4
-"""Auto scaling of a table makes two on what is consumed and two on what is provisioned, for each capacity."""
+"""Auto scaling makes two alarms on consumed and two on provisioned units, for reads and for writes each."""
 _RECONCILE_SECONDS = 1.0
-"""Billed for a run that finds nothing, its start included: a cautious figure."""
+"""Billed seconds of a run that finds nothing, its start included; a cautious figure."""
 _RECONCILE_UNITS = (2, 1)
 """Read and write units of such a run: the list of open batches, the inbox cursor."""
 _RECONCILE_LOG_BYTES = 1_000
@@ -55,9 +55,10 @@ def standing_of(stage: Stage) -> Standing:
     try:
         return msgspec.json.decode(stage.resources.standing, type=Standing)
     except msgspec.DecodeError as error:
+        deploys = f"tally {'up' if stage.server else 'deploy'} --stage {stage.name}"
         raise OperatorError(
-            f"What {stage.name} has is not known here: `tally deploy --stage {stage.name}`, or `tally up` for a local "
-            "stage, asks Terraform."
+            f"The resources of stage {stage.name} are not known on this machine",
+            hint=f"run this in the checkout that deployed it, or run `{deploys}`.",
         ) from error
 
 

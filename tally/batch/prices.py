@@ -42,7 +42,7 @@ DURABLE_OPERATION = 8e-6
 GLUE_DPU_HOUR = 0.44
 FARGATE_VCPU_HOUR = 0.04048
 FARGATE_GB_HOUR = 0.004445
-"""Of what docs/comparison.md compares with."""
+"""Prices of the services that docs/comparison.md compares with."""
 
 MILLION = 1_000_000
 GB = 10**9
@@ -50,7 +50,7 @@ MONTH_DAYS = 30
 MONTH_HOURS = 24 * MONTH_DAYS
 MONTH_MINUTES = 60 * MONTH_HOURS
 ITEM_OVERHEAD_BYTES = 100
-"""What DynamoDB adds to each item that it stores."""
+"""Bytes that DynamoDB adds to each stored item."""
 SQS_STEP_BYTES = 65_536
 """SQS bills a request for each 64 KB that it takes or gives."""
 INVOCATION_LOG_BYTES = 350

@@ -1,8 +1,8 @@
 """Reasons in groups: one sentence with different values is one reason. Pure: knows no table and no terminal.
 
-Each reason is read alone first: ``*`` stands for what is quoted and for words with digits; a column that the schema
-names stays. Then sentences are compared: a word that takes many forms where most others are equal is a value too.
-So the groups depend on every reason that was added, and are made once the last one was.
+Each reason is read alone first: ``*`` stands for quoted text and for words with digits, and names of columns stay. Then
+sentences are compared: a word with many forms, where most others are equal, is a value too. So the groups depend on
+every added reason, and are made after the last one.
 """
 
 import re
@@ -19,11 +19,11 @@ VALUE = "*"
 MAX_FORMS = 5
 """A word that takes more forms than this is a value, if at least half of its sentence is equal."""
 MAX_SENTENCES = 10_000
-"""Sentences that are told apart; all others share one pattern, so that memory is bounded."""
+"""Sentences that are kept apart; all others share one pattern, so that memory is bounded."""
 MAX_SAMPLES = 3
 """Rows that a group names."""
 _MAX_PATTERN_CHARACTERS = 200
-"""A longer sentence is cut here: its end mostly quotes what was wrong."""
+"""A longer sentence is cut here: its end mostly quotes a value."""
 
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f\s]+")
 _COLUMN = r"(?P<column>column \d+(?: '.*?'(?=: ))?|field '.*?'(?=: ))"
@@ -36,7 +36,7 @@ _UNCLOSED = re.compile(r"""(?<!\w)['"`](?!.*['"`](?!\w)).*$""")
 """A quote that a reason's cut has left open."""
 _IS_VALUE = re.compile(r"\d|@|://")
 _NAMES = re.compile(r"(?:utf-?(?:8|16|32)|latin-1|iso-8859-\d+|u?int\d+|float\d+|base64|sha256|md5)", re.IGNORECASE)
-"""Words with digits that are no values."""
+"""Words with digits that are not values."""
 _EXCEPTION = re.compile(r"(?:Error|Exception):$")
 _REPEATED = re.compile(r"\*(?:[ ,]+\*)+")
 _JOINED = "\0"
@@ -58,7 +58,7 @@ class Reason:
 class Group:
     """Rows of one outcome whose reasons have one pattern.
 
-    ``example`` is the first of them that was added, ``samples`` are the first few.
+    ``example`` is the first row that was added, ``samples`` are the first few.
     """
 
     outcome: Outcome

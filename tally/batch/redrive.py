@@ -43,9 +43,8 @@ class Redriven:
 class Which:
     """The rows to run again: those that match every condition given.
 
-    ``outcome`` is failed, or rejected for rows that are to be read again; ``group`` says it by itself. ``error`` is a
-    regular expression that a part of the reason matches, ``reason`` a pattern and ``group`` a number of `tally
-    failures`.
+    ``outcome`` is failed, or rejected for rows to be read again; ``group`` implies it. ``error`` is a regular
+    expression for a part of the reason, ``reason`` a pattern and ``group`` a number of `tally failures`.
     """
 
     outcome: Outcome = Outcome.FAILED
@@ -58,7 +57,7 @@ class Which:
         try:
             re.compile(self.error)
         except re.error as error:
-            message = f"--error {self.error!r} is no regular expression: {error}."
+            message = f"--error {self.error!r} is not a regular expression: {error}."
             raise OperatorError(message, code=ExitCode.USAGE) from error
         if self.reason is not None and self.group is not None:
             raise OperatorError("--reason and --group both name a group: give one.", code=ExitCode.USAGE)
@@ -90,7 +89,7 @@ def check_batch(batch: Batch, rows: Rows) -> int:
 def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "Table", s3: "S3Client") -> Redriven:
     """Run rows again, with a progress bar; a hold that has stopped the batch is lifted with the first of them.
 
-    Rejected rows are read again from the object, so it is looked for before anything is changed.
+    Rejected rows are read again from the object, so its existence is checked before anything is changed.
     """
     before = reader.require(batch_id)
     chunks = check_batch(before, which.rows)
@@ -114,7 +113,7 @@ def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "
 def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch, table: "Table") -> None:
     """Raise OperatorError if the object with the rows is gone, for the rows could not be read again.
 
-    Rows that were corrected can, from the corrections.
+    Corrected rows are read from the corrections instead, so with those it only warns.
     """
     file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
     try:
@@ -133,8 +132,8 @@ def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch
 def _group(output: Output, reader: Reader, batch: Batch, which: Which) -> tuple[Outcome, Callable[[str], bool]]:
     """Return the outcome of the wanted rows, and a function that tells whether a reason is wanted.
 
-    A pattern that is a group's means exactly that group, even if other reasons fit it too. One that is none, as after
-    a part of its rows succeeded, means every reason that fits it.
+    The pattern of a group means exactly that group, even if other reasons match it too. A pattern of no group, as after
+    a part of its rows succeeded, means every reason that matches it.
     """
     if which.reason is None and which.group is None:
         return which.outcome, lambda _: True
@@ -191,4 +190,4 @@ def warn_of_hold(output: Output, batch: Batch) -> None:
     if batch.hold is Hold.PAUSED:
         output.warn(f"the batch is paused: they wait until `tally resume {batch.id}`.")
     elif batch.hold:
-        output.warn(f"the batch has been stopped again ({batch.hold}): these rows may fail of it.")
+        output.warn(f"the batch has been stopped again ({batch.hold}): these rows may fail for that reason.")

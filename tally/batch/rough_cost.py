@@ -1,8 +1,8 @@
 """A rough cost of a batch, from its own item alone and without a request.
 
-It takes what the file's size and the counters say, and what rows of the samples take of the rest: how well they
-compress, how long their outcomes are, how long functions run for them. A job that waits for others or calculates for
-long costs more: ``cost`` has that from its logs. Rows that were redriven count once.
+It uses the file's size, the counters, and averages from the samples: how well rows compress, how long outcomes are, how
+long functions run. A job that waits or computes for long costs more: ``cost`` has that from the logs. Redriven rows
+count once.
 """
 
 from datetime import datetime
@@ -12,19 +12,19 @@ from tally.batch import prices
 from tally.batch.cost import Cost
 
 _STORED_SHARE = 0.32
-"""Of a file's bytes, what its rows take once they are compressed."""
+"""Bytes of compressed rows per byte of the file."""
 _OUTCOME_BYTES = 15
-"""What a row's outcome and result take in its marker."""
+"""Bytes of a row's outcome and result in its marker."""
 _CHUNK_UNITS = 7
 """Write units of a chunk beside its rows and outcomes: it is planned, read, begun and counted."""
 _BATCH_UNITS = 10
-"""Of the batch's own item."""
+"""Write units of the batch's own item."""
 _CHUNK_READS = 8
 _CHUNK_SQS = 8
 """Requests to SQS of a chunk: to be read, to be processed, to be counted."""
 _CHUNK_INVOCATIONS = 5
 _GB_SECONDS_A_ROW = 0.00066
-"""What functions run for a row of the sample in AWS, its job's time in it."""
+"""GB-seconds of all functions for a row of the sample in AWS, with its job's time."""
 _LOG_BYTES = _CHUNK_INVOCATIONS * (prices.INVOCATION_LOG_BYTES + 220)
 _EXPORT_PUTS = 5
 _DAY_SECONDS = 86_400

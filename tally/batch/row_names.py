@@ -23,9 +23,9 @@ def parse_rows(text: str) -> Rows:
         match = _ROW.fullmatch(name)
         if match is None:
             raise OperatorError(
-                f"--rows: {name!r} is no row; write CHUNK:ROW,... as `tally rows` shows them.", code=ExitCode.USAGE
+                f"--rows: {name!r} is not a row; write CHUNK:ROW,... as `tally rows` shows them.", code=ExitCode.USAGE
             )
         rows.add((int(match[1]), int(match[2])))
     if not rows:
-        raise OperatorError("--rows names no row; write CHUNK:ROW,... or leave it out for all.", code=ExitCode.USAGE)
+        raise OperatorError("--rows is empty; write CHUNK:ROW,... or leave it out for all rows.", code=ExitCode.USAGE)
     return rows

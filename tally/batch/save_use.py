@@ -1,6 +1,6 @@
 """The requests and units of saving results by key, from the counters of each save.
 
-What the step does is in ``chalicelib.steps.save``; a test holds this to a meter.
+The step is ``chalicelib.steps.save``; a test compares this with a meter.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _NOTED = 3
 _READ = 2
 """The save itself, and the batch."""
 _A_CHUNK = 2
-"""Its items are read, and then whether the attempt still stands."""
+"""Its items are read, and then it is read whether the attempt still stands."""
 _MESSAGE = 3
 """It is sent, received and deleted."""
 

@@ -19,7 +19,7 @@ from tally.output import Output
 from tally.stages.stage import Stage
 
 _SHOWN = 3
-"""Rows that are not saved, of which a summary names the first."""
+"""How many unsaved rows a summary names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,21 +12,22 @@ from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import Outcome
 from chalicelib.store.marker import ReasonCode, RowOutcome
 from tally.batch.reader import Reader
+from tally.look import milliseconds
 from tally.output import Output
 
 LEAST_ROWS = 100
-"""Of fewer rows the 99th percentile is only the slowest of them."""
+"""With fewer rows the 99th percentile is only the slowest one."""
 HEADROOM = 1.5
-"""The next file's rows are not this one's."""
+"""The rows of the next file may be slower."""
 MESSAGE_SECONDS = SPLIT_SECONDS
-"""What a message of process takes, if no row is slower than the others: one that would take longer is split."""
+"""Seconds of a message of process if no row is slower than the others: a longer message is split."""
 VISIBILITY = 6
 """Visibility timeouts are so many function timeouts; Terraform derives them."""
 
 _RESERVE_SECONDS = 5
-"""Of every timeout, for a cold start and for handing on what was done."""
+"""Part of every timeout, for a cold start and for sending outcomes on."""
 _LEAST_SECONDS = 30
-"""Below it a slow answer of AWS, tried again, would end a function that is well."""
+"""With less, a slow answer of AWS and its retry would end a healthy function."""
 _MAX_SECONDS = 900
 """Lambda's own limit."""
 _WORTH_IT = 2
@@ -55,7 +56,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """How long rows took, in milliseconds."""
+    """Statistics of the durations of rows, in milliseconds."""
 
     rows: int
     mean: float
@@ -105,10 +106,10 @@ class Advice:
     process: Setting | None
     process_heavy: Setting | None
     routed: Setting | None
-    """What process would need without the rows above ``heavy_above_ms``."""
+    """The setting of process without the rows above ``heavy_above_ms``."""
     heavy_above_ms: float
     shares: dict[str, float]
-    """Which share of all rows took longer than what is named."""
+    """The share of all rows that took longer than the named duration."""
 
     @property
     def routing_pays(self) -> bool:
@@ -206,17 +207,12 @@ def _setting(found: Statistics | None, sample: Sample, others_seconds: float) ->
 def setting(found: Statistics, others_seconds: float) -> Setting:
     """Return the timeout of a function for the slowest row, beside others that take so many seconds together.
 
-    No row that was measured may be cut off: it would be killed each time until it is a dead letter.
+    No measured row may be cut off: it would be killed on every delivery until it is a dead letter.
     """
     usable = (_MAX_SECONDS - _RESERVE_SECONDS) / HEADROOM
     needed = max(found.p99, found.longest) / 1000 + others_seconds
     seconds = math.ceil(needed * HEADROOM) + _RESERVE_SECONDS
     return Setting(timeout_seconds=min(_MAX_SECONDS, max(_LEAST_SECONDS, seconds)), enough=needed <= usable)
-
-
-def milliseconds(value: float) -> str:
-    """Return a duration for people."""
-    return f"{value / 1000:,.1f} s" if value >= 1000 else f"{value:,.0f} ms"  # noqa: PLR2004  a second has as many
 
 
 def snippet(advice: Advice) -> list[str]:
@@ -248,10 +244,10 @@ def _show(output: Output, batch: Batch, advice: Advice) -> None:
     if sample.dead_lettered:
         output.warn(
             f"{sample.dead_lettered:,} of the rows were dead-lettered (timed out, or killed their worker): "
-            "how long they would have taken is not in these figures."
+            "the figures leave them out."
         )
     if not sample.measured:
-        output.say("No durations: the batch is not processed yet, or was by a version that kept none.")
+        output.say("No durations: the batch is not processed yet, or was processed by a version that kept none.")
         return
     _show_routing(output, batch, advice)
     for name, of, advised in (
@@ -261,7 +257,9 @@ def _show(output: Output, batch: Batch, advice: Advice) -> None:
         if of and advised is None:
             output.say(f"{name}: too little data, {of.rows:,} rows; a p99 needs {LEAST_ROWS}: keep its timeout.")
         if advised and not advised.enough:
-            output.warn(f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide them.")
+            output.warn(
+                f"{name}: single rows come too near Lambda's limit of {_MAX_SECONDS} s: divide the work of a row."
+            )
     lines = snippet(advice)
     if lines:
         output.say(f"For infra/terraform.tfvars ({HEADROOM}x headroom), merged with what is there; then deploy:")

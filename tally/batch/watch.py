@@ -151,7 +151,7 @@ class Watch:
     _moved_at: float = 0.0
     _hinted: bool = False
     _said: tuple[float, Progress] | None = None
-    """When a line was written, and what it was about."""
+    """The time of the last written line, and its progress."""
 
     def __post_init__(self) -> None:
         self._sampler = Sampler(self.reader)
@@ -213,7 +213,8 @@ class Watch:
     def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:
         if progress is None and waited >= (self.timeout or _APPEAR_SECONDS):
             raise OperatorError(
-                f"No batch {batch_id} after {waited:.0f} s: `tally list` shows them, or look at {self.where_to_look}.",
+                f"No batch {batch_id} after {waited:.0f} s",
+                hint=f"`tally list` shows the batches, or look at {self.where_to_look}.",
                 code=ExitCode.USAGE,
             )
         if self.stall_timeout is not None and stalled >= self.stall_timeout:

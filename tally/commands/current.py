@@ -82,13 +82,13 @@ def bring_up(output: Output, name: str) -> "Stage":
     """Bring a local stage up, or up to date, with the variables of its last bring-up."""
     folder = workspace().stage(name)
     server = localaws.running(folder) if folder.exists else None
-    told = folder.infra / VARIABLES_FILE
+    variables = folder.infra / VARIABLES_FILE
     stack = LocalStack(
         workspace=workspace(),
         name=name,
         output=output,
         environ=os.environ,
-        variables=json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {},
+        variables=json.loads(variables.read_text(encoding="utf-8")) if variables.is_file() else {},
         iam=bool(server and server.certificate),
     )
     return stack.up(None)

@@ -93,7 +93,7 @@ def invoke(
     with nothing_on_stdout() if output.as_json else nullcontext():
         log = Log(output.say)
         ran, taken = _run(output, asked, log)
-    return _told(output, asked, taken, log, ran)
+    return _report(output, asked, taken, log, ran)
 
 
 def _is_named() -> bool:
@@ -149,7 +149,7 @@ def _run(output: Output, asked: _Asked, log: Log) -> tuple[Ran, Any]:
     return Runner(app=app, settings=known, variables=variables, client=client).run(name, asked.event, log), asked.event
 
 
-def _told(output: Output, asked: _Asked, event: Any, log: Log, ran: Ran) -> ExitCode | None:
+def _report(output: Output, asked: _Asked, event: Any, log: Log, ran: Ran) -> ExitCode | None:
     if not log.changes:
         output.say("It changed and sent nothing.")
     if ran.error:

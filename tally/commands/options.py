@@ -52,7 +52,7 @@ RESOURCES = (
     ),
 )
 BATCH = click.argument("batch", metavar="ID")
-"""A batch; where an option or argument is called ``batch``, a command gets the whole id of what it names."""
+"""A batch. A command gets the whole id for an option or argument called ``batch``."""
 VARIABLES = click.option(
     "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a Terraform variable; may be repeated."
 )

@@ -104,8 +104,8 @@ def deploy(
     )
     output.say(f"Stage {stage} is deployed, in {output.clock() - began:.0f} s.")
     names = ", ".join(jobs.names())
-    told = next_steps.Told(stage=stage, variables=parse(variables), var_files=var_files)
-    for line in next_steps.lines(told, deployed.resources, jobs=names):
+    options = next_steps.Options(stage=stage, variables=parse(variables), var_files=var_files)
+    for line in next_steps.lines(options, deployed.resources, jobs=names):
         output.command(line)
     output.result(_described(deployed))
 
@@ -158,7 +158,7 @@ def env(*, output: Output, stage: str) -> None:
     """
     found = find_stage(stage)
     variables = dict(environment(workspace(), found))
-    settings_of(found, variables)  # raises for a stage of another version, whose functions get other ones
+    settings_of(found, variables)  # raises for a stage of another version, whose variables differ
     variables |= {"TALLY_TABLE": found.resources.table}
     if found.server is None:
         region = found.session.region_name

@@ -122,7 +122,7 @@ class CorrectedFile:
         unknown = [cells[at] for name, at in own.items() if name not in wanted]
         if missing or unknown:
             said = [f"lacks {', '.join(missing)}"] if missing else []
-            said += [f"has {', '.join(unknown)}, which the batch has not"] if unknown else []
+            said += [f"has {', '.join(unknown)}, which the batch lacks"] if unknown else []
             raise self._unusable(
                 f"its header {' and '.join(said)}", hint=f"is it of another batch than {self.batch.id}?"
             )
@@ -260,7 +260,7 @@ def _read(file: IO[bytes], size: int, path: Path) -> bytes:
         return file.read(size)
     except (EOFError, gzip.BadGzipFile) as error:
         raise OperatorError(
-            f"{path.name} is no whole gzip file: {error}",
-            hint="compress it again, or give it as it is.",
+            f"{path.name} is not a complete gzip file: {error}",
+            hint="compress it again, or give it uncompressed.",
             code=ExitCode.USAGE,
         ) from error

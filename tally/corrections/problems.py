@@ -10,7 +10,7 @@ MAX_SHOWN = 50
 
 
 class Kind(StrEnum):
-    """Why a line of a corrected file cannot run."""
+    """The reason why a line of a corrected file cannot run."""
 
     UNREADABLE = "unreadable"  # it is no row of the file's layout, or has other columns than its header
     UNNAMED = "unnamed"  # it does not say which line of the upload it replaces

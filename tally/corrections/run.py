@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Corrected:
     """The result: ``rows`` run again with the values in ``file``; after a dry run, they would.
 
-    ``already`` counts those that an earlier run with the same file took back, and that have not failed since.
-    ``problems`` are lines that were left out, ``lifted`` is what had stopped the batch.
+    ``already`` counts rows that an earlier run with the same file took back, and that have not failed since.
+    ``problems`` are lines that were left out, ``lifted`` is the hold that was removed.
     """
 
     batch: Batch
@@ -71,7 +71,8 @@ class Corrected:
 class Corrector:
     """Runs rows of a batch again with the values of a file.
 
-    ``skips`` leaves out lines that cannot run, where otherwise nothing is changed. ``dry_run`` changes nothing at all.
+    ``skips`` leaves out lines that cannot run; without it one such line means that nothing is changed. ``dry_run``
+    changes nothing at all.
     """
 
     output: Output
@@ -129,7 +130,7 @@ class Corrector:
             advance(read % 1_000)
         if not read:
             raise OperatorError(
-                f"{path.name} has no rows", hint="leave the rows in it that are to run again.", code=ExitCode.USAGE
+                f"{path.name} has no rows", hint="keep the rows in it that should run again.", code=ExitCode.USAGE
             )
 
     def _match(self, batch: Batch, staging: Staging, sha256: str, problems: Problems) -> int:
@@ -175,7 +176,7 @@ class Corrector:
                 self.output.say(f"  {line}")
         if done.already:
             self.output.say(
-                f"{several(done.already, 'row')} of the file run already, or have succeeded, as it corrects them."
+                f"{several(done.already, 'row')} of the file run already, or have succeeded, with these values."
             )
         if done.dry_run:
             attempt = before.attempt + before.status.final

@@ -24,7 +24,7 @@ from tally.tools.subprocess import Runner
 from tally.tools.terraform import Resource
 
 ADOPTED = "module.mapping["
-"""Where Terraform has the mappings that Chalice made, each by its function and UUID; it refuses to destroy them."""
+"""The address of the mappings that Chalice made, each by its function and UUID; Terraform never destroys them."""
 
 _CHANGES = re.compile(r"^ *# (.+ (?:will|must) be (?!read during).+)$", re.MULTILINE)
 _DESTROYS = re.compile(r"^ *# (.+ (?:will be destroyed|must be replaced).*)$", re.MULTILINE)
@@ -72,8 +72,8 @@ class Deployer:
     def free_misnamed_mappings(self, tool: terraform.Terraform) -> None:
         """Have Terraform forget mappings that it made itself, in the place of adopted ones that were deleted.
 
-        An apply by hand does so, from a record that still names the old one. The next plan would want the new one
-        gone, for its address has the UUID of the old; forgotten, it is adopted like any other.
+        An apply by hand, from a record that still names the old mapping, makes one. The next plan would destroy the new
+        mapping, because its address has the UUID of the old one; once forgotten, it is adopted like any other.
         """
         for resource in tool.resources():
             if resource.address.startswith(ADOPTED) and resource.values["id"] not in resource.address:
@@ -98,7 +98,7 @@ class Deployer:
     ) -> list[unfinished.Orphan]:
         """Return the planned resources that exist already, made by a deployment that began then and was cut short.
 
-        Raises when one is older. Without ``began`` any that exists is returned.
+        Raises OperatorError if one is older. Without ``began`` every existing one is returned.
         """
         if began:
             self.output.say(f"A deployment that began at {began:%Y-%m-%d %H:%M:%S} UTC was cut short: continuing it.")
@@ -116,14 +116,14 @@ class Deployer:
         record, sources = self.record(stage), Sources.of(environment)
         record.retire(sources)
         record.repair(sources)
-        # Dying anywhere below leaves a stage that does not say which jobs it runs, for it may run two versions of them.
+        # A crash below leaves a stage without a note of its jobs, because it may run two versions of them.
         job_code.withdraw(stage.functions, stage.name)
         before = job_code.digests(self.project.folder)
         with self.output.step("chalice deploy: functions and triggers") as step:
             self.project.deploy(replace(self.runner, on_line=step.show))
             if self.lambda_wheels:
                 self.project.check_package()
-        # Chalice may have replaced a mapping, and Terraform takes one that is still being deleted for alive.
+        # Chalice may have replaced a mapping, and Terraform would take one that is being deleted for alive.
         record.survey.triggers()
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)
@@ -145,8 +145,8 @@ def aws_deployer(
 ) -> Iterator[tuple[Deployer, Account]]:
     """Yield the deployer of a stage in the caller's AWS account, and hold the lock of the checkout meanwhile.
 
-    Raises when a tool, the sources or credentials are missing. Stages in AWS have one checkout between them:
-    Terraform's selected workspace and Chalice's configuration are those of one at a time.
+    Raises OperatorError if a tool, the sources or credentials are missing. One deployment at a time may use a checkout,
+    because Terraform's selected workspace and Chalice's configuration are those of one stage.
     """
     with output.step("preflight: tools, credentials, region") as step:
         tools, account = preflight.require_tools(workspace, environ), preflight.require_account(environ)
@@ -189,12 +189,12 @@ def deploy_to_aws(
 ) -> Stage:
     """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
 
-    What a deployment from this checkout had made when it was cut short is taken over; with ``adopt`` anything of the
-    stage that exists is. Raises when a local stage has the name, when Terraform or credentials are missing, when a job
-    does not load, and when a tool fails; running it again continues from there.
+    Resources of an interrupted deployment from this checkout are taken over; with ``adopt`` any resources of the stage
+    are. Raises OperatorError if a local stage has the name, if Terraform or credentials are missing, if a job does not
+    load, and if a tool fails; running it again continues from there.
     """
-    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
-    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+    options = _Options(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, options, output, environ, clock=clock) as planning:
         deployer, planned, mark = planning.deployer, planning.planned, planning.mark
         if not confirm(f"Deploy stage {name} to {planned.account}?"):
             raise OperatorError("Nothing was deployed.", code=ExitCode.NOT_AS_HOPED)
@@ -227,13 +227,13 @@ def plan_for_aws(
     clock: Clock = utc_now,
 ) -> Planned:
     """Return the changes that ``deploy_to_aws`` would make; raises as it does. Only Terraform's state changes."""
-    told = _Told(variables=variables, var_files=var_files, adopt=adopt)
-    with _planning(workspace, name, told, output, environ, clock=clock) as planning:
+    options = _Options(variables=variables, var_files=var_files, adopt=adopt)
+    with _planning(workspace, name, options, output, environ, clock=clock) as planning:
         return planning.planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Options:
     variables: Mapping[str, Any]
     var_files: Sequence[Path]
     adopt: bool
@@ -249,7 +249,7 @@ class _Planning:
 
 @contextlib.contextmanager
 def _planning(
-    workspace: Workspace, name: str, told: _Told, output: Output, environ: Mapping[str, str], *, clock: Clock
+    workspace: Workspace, name: str, options: _Options, output: Output, environ: Mapping[str, str], *, clock: Clock
 ) -> Iterator[_Planning]:
     """Check, repair Chalice's record and plan; yield the plan, whose file is removed at the end."""
     if workspace.stage(name).exists:
@@ -261,9 +261,9 @@ def _planning(
     with output.step("preflight: jobs") as step:
         jobs = preflight.require_jobs(workspace)
         step.note = str(jobs)
-    variables = {**told.variables, **jobs.variables}
+    variables = {**options.variables, **jobs.variables}
     with aws_deployer(
-        workspace, name, variables=variables, output=output, environ=environ, var_files=told.var_files
+        workspace, name, variables=variables, output=output, environ=environ, var_files=options.var_files
     ) as (deployer, account):
         mark = unfinished.Mark(path=workspace.aws_unfinished(name), account=account, clock=clock)
         (deployer.infra / unfinished.IMPORTS).unlink(missing_ok=True)  # of a plan that was killed
@@ -276,9 +276,9 @@ def _planning(
                 deployer.free_misnamed_mappings(tool)
                 written = tool.plan(deployer.variables, plan_file)
                 began = mark.began()
-                if began or told.adopt:
+                if began or options.adopt:
                     planned = tool.creates(plan_file)
-                    orphans = deployer.find_orphans(account.stage(name), planned, None if told.adopt else began)
+                    orphans = deployer.find_orphans(account.stage(name), planned, None if options.adopt else began)
                     with unfinished.imports(deployer.infra, orphans):
                         written = tool.plan(deployer.variables, plan_file)
                 step.note = terraform.summary(written)

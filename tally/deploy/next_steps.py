@@ -11,7 +11,7 @@ from tally.stages.stage import Resources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Options:
     """The options of a deployment."""
 
     stage: str
@@ -29,12 +29,12 @@ class Told:
         return " ".join(["terraform -chdir=infra apply", *files, *named])
 
 
-def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
+def lines(options: Options, resources: Resources, *, jobs: str) -> Iterator[str]:
     """Yield the next steps, each line a heading or a command that can be copied.
 
     ``jobs`` are the names of the jobs, with commas between them.
     """
-    stage = told.stage
+    stage = options.stage
     job = _example(jobs)
     sample = job == "transactions"
     file = "sample.csv" if sample else f"YOUR_{job.upper()}.csv"
@@ -47,7 +47,7 @@ def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
     yield "The same without Tally:"
     yield f"  aws s3 cp {file} s3://{resources.inbox_bucket}/inbox/{job}/{file}"
     if resources.alarm_topic_arn:
-        yield "Be told of alarms; nobody is until somebody subscribes and confirms the mail:"
+        yield "Get alarms by mail; nobody gets them until somebody subscribes and confirms:"
         yield (
             f"  aws sns subscribe --topic-arn {resources.alarm_topic_arn} --protocol email "
             "--notification-endpoint YOU@EXAMPLE.COM"
@@ -56,14 +56,14 @@ def lines(told: Told, resources: Resources, *, jobs: str) -> Iterator[str]:
         yield "The stage has no alarms. With them:"
         yield f"  tally deploy --stage {stage} --var alarms=true"
     if resources.completions_queue_url:
-        yield f"Take the events of batches that have ended (or add a rule to the bus {resources.event_bus}):"
+        yield f"Receive the events of ended batches (or add a rule to the bus {resources.event_bus}):"
         yield f"  aws sqs receive-message --queue-url {resources.completions_queue_url} --wait-time-seconds 20"
     yield "This deployment was the same as:"
     yield f"  terraform -chdir=infra workspace select -or-create {stage}"
-    yield f"  {told.apply}"
+    yield f"  {options.apply}"
     yield "  terraform -chdir=infra output -raw chalice_config > app/.chalice/config.json"
     yield f"  (cd app && chalice deploy --stage {stage})"
-    yield f"  {told.apply}"
+    yield f"  {options.apply}"
 
 
 def _example(jobs: str) -> str:

@@ -24,11 +24,11 @@ from tally.tools import terraform
 
 _HOW = "aws sso login, or AWS_PROFILE, or AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
 _UNSAVED_STATE = "errored.tfstate"
-"""Where Terraform writes a state that its backend did not take."""
+"""The file to which Terraform writes a state that its backend did not take."""
 
 _JOBS = "app/chalicelib/jobs"
 _IMPORT_SECONDS = 60.0
-"""How long a job may take to be imported: Lambda gives all of them ten seconds."""
+"""The longest import of a job: Lambda gives all jobs together ten seconds."""
 _FRAME = re.compile(r'File "(?P<file>.*/chalicelib/jobs/(?!__init__)[^"]*)", line (?P<line>\d+)')
 """A frame as faulthandler writes it."""
 

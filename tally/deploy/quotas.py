@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 _CONSUMERS = ("ingest", "process", "process_heavy", "finish", "export")
-"""Have a queue each, and rows or results wait for them: theirs are the numbers to lower."""
+"""Functions with a queue each, in which rows or results wait: lower the maxima of these."""
 _DEAD_LETTER_QUEUES = 5
 """Each has a mapping of its own to ``dead_letters``, and each mapping its maximum."""
 _OTHERS = 5
-"""What the functions without a queue run at least: plan, reconcile and settle once, dispatch twice."""
+"""The least concurrency of the functions without a queue: plan, reconcile and settle one each, dispatch two."""
 LEAST_MAXIMUM = 2
-"""AWS takes no lower maximum of a mapping."""
+"""The lowest maximum concurrency of a mapping that AWS takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency:
     """The concurrency that a stage may need, by the maxima of its queues, and what the account has left.
 
-    ``quota`` is what no function has reserved: other tenants of the account take their part of it.
+    ``quota`` is the part that no function has reserved; others in the account use it too.
     """
 
     maxima: Mapping[str, int]
@@ -72,7 +72,7 @@ class Concurrency:
         today = {name: self.maxima[name] for name in _CONSUMERS if name in self.maxima}
         if room < LEAST_MAXIMUM * len(today):
             return {}
-        # The least of each first, and the rest by proportion, so that rounding never adds up to more than there is.
+        # The least of each first, then the rest in proportion, so that rounding never exceeds the room.
         spare, over = room - LEAST_MAXIMUM * len(today), sum(most - LEAST_MAXIMUM for most in today.values())
         return {name: LEAST_MAXIMUM + (most - LEAST_MAXIMUM) * spare // over for name, most in today.items()}
 

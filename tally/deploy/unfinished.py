@@ -1,7 +1,7 @@
 """A deployment that was cut short: its mark, and the resources that Terraform's state does not know.
 
-Terraform saves what it has made at intervals. What a killed one was making exists in AWS and in no state: the
-next apply would fail because it exists. It is imported, if nothing older has its name.
+Terraform saves its state at intervals. If it is killed, a resource in the making exists in AWS and in no state: the
+next apply would fail because it exists. It is imported, unless it is older than the deployment.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tally.stages.stage import Stage
 from tally.tools.terraform import Resource
 
 IMPORTS = "adopted_by_tally.tf.json"
-"""The file in the root module that has Terraform import what it does not know; there while Terraform plans."""
+"""The file with import blocks in the root module; it exists while Terraform plans."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
 _NOT_THERE = frozenset(
@@ -42,7 +42,7 @@ class Orphan:
 
     address: str
     identifier: str
-    """What Terraform imports it by."""
+    """The id by which Terraform imports it."""
     created: datetime | None = None
     """Aware; None where AWS does not tell cheaply."""
 
@@ -99,7 +99,7 @@ class Finder:
         try:
             found = look(self.client, resource.values)
         except KeyError:
-            return None  # the plan does not know its name yet, so what it depends on was not made
+            return None  # its name is not known yet, so what it depends on does not exist
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NOT_THERE:
                 raise

@@ -37,9 +37,9 @@ class Patient:
 
     @property
     def apply(self) -> str:
-        """How to let Terraform restore settings that something else has changed.
+        """How Terraform restores settings that something else has changed.
 
-        `tally up` does nothing while neither sources nor variables have changed.
+        `tally up` does nothing unless sources or variables have changed.
         """
         return f"tally down --stage {self.stage}, then {self.deploy}" if self.local else self.deploy
 

@@ -63,7 +63,7 @@ def _mapping(patient: Patient, wanted: expected.Mapping, found: list[Mapping[str
 
 
 _TUNING = {"batch_size", "window", "concurrency", "parallelization"}
-"""What only makes a stage slower or dearer."""
+"""Settings that only make a stage slower or more expensive."""
 
 
 def _settings(wanted: expected.Mapping, mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

@@ -10,9 +10,9 @@ from tally.draft.hints import hint_of
 from tally.draft.kinds import TOKENS, Kind, kind_of_json, kind_of_text
 
 _STRONG = frozenset({"NA", "N/A", "#N/A", "<NA>", "NULL", "(null)", "\\N"})
-"""These are nothing also where the other values are text."""
+"""Tokens that mean nothing also among other texts."""
 _SETTLED = 5_000
-"""So many texts, and more than half of what was seen, make a column text: nothing later changes that."""
+"""So many texts, and more than half of the values, make a column text, whatever comes later."""
 _MAX_CHOICES = 12
 _ROWS_FOR_A_CHOICE = 20
 _MAX_CHOICE_CHARACTERS = 40
@@ -41,7 +41,7 @@ class Observed:
     examples: dict[Kind, str] = field(default_factory=dict)
     choices: Counter[str] | None = field(default_factory=Counter)
     distinct: set[int] | None = field(default_factory=set)
-    """The hashes of the values while none came twice."""
+    """The hashes of the values, until a value comes twice."""
 
     def add(self, values: Sequence[str]) -> None:
         """Add clean cells of a CSV file."""

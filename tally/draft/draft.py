@@ -21,7 +21,7 @@ from tally.errors import ExitCode, OperatorError
 _RANGE_ROWS = 5_000
 _RANGE_BYTES = 1_048_576
 _HEAD_BYTES = 4 * 1024 * 1024
-"""From these the layout is told."""
+"""The layout is found from these bytes."""
 _BATCHED = 5_000
 """Objects of JSON lines that are looked at together."""
 _MAX_FIELDS = 2_000
@@ -56,7 +56,7 @@ class Draft:
     rows: int
     whole: bool
     unfit: int
-    """Records of which nothing was taken: they have more or fewer cells than the header, or are no JSON object."""
+    """Records that were left out: with more or fewer cells than the header, or not a JSON object."""
     ignores: bool
     doubts: tuple[str, ...]
 

@@ -17,7 +17,7 @@ from tally.draft.source import module
 from tally.errors import ExitCode, OperatorError
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
-"""What a job may be called: the jobs package says it."""
+"""The allowed names of jobs, as in the jobs package."""
 _MAX_NAME_CHARACTERS = 60
 
 

@@ -14,13 +14,13 @@ class Kind(StrEnum):
     INT = "int"
     FLOAT = "float"
     DECIMAL = "Decimal"
-    """A number that is written as no float may be, such as ``.5`` and ``+5``, or one with more digits than it keeps."""
+    """A number that no float is written as, such as ``.5`` and ``+5``, or one with more digits than a float keeps."""
     BOOL = "bool"
     DATE = "dt.date"
     DATETIME = "dt.datetime"
     TIME = "dt.time"
     CODE = "code"
-    """Digits that are no number: they begin with 0, are over 18, or are a telephone number with its ``+``."""
+    """Digits that are not a number: with a leading 0 or more than 18 digits, or a telephone number with its ``+``."""
     TEXT = "str"
     ANY = "Any"
     """A list or an object of JSON."""
@@ -31,7 +31,7 @@ TOKENS = frozenset({
     "None", "none", "NONE", "nil", "-", "--", ".", "..", "?", "*", "#DIV/0!", "#VALUE!", "#REF!",
     "missing", "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN",
 })  # fmt: skip
-"""What people write for nothing. They are nothing where all other values of a column are of one kind."""
+"""Words that people write for nothing. They mean nothing if all other values of a column are of one kind."""
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _INT = re.compile(r"-?(?:0|[1-9]\d{0,17})")
 _CODE = re.compile(r"\d+|\+[1-9]\d{6,}")

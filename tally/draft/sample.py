@@ -18,7 +18,7 @@ _HEAD_BYTES = 16 * 1024 * 1024
 _PIECE_BYTES = 4 * 1024 * 1024
 _PIECES = 8
 _MAX_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
-"""Nothing beyond is looked at in a gzip file, which can only be read from its beginning: some ten seconds."""
+"""The most bytes read of a gzip file, which can only be read from its beginning: some ten seconds."""
 _GZIP = b"\x1f\x8b"
 _LOOKED_AT = 4096
 _TEXT = bytes([*range(0x07, 0x0E), 0x1B, *range(0x20, 0x100)])

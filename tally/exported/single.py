@@ -65,13 +65,13 @@ def require_free(place: Path, *, force: bool) -> None:
             code=ExitCode.USAGE,
         )
     if not force:
-        raise OperatorError(f"{place} is there already", hint="--force replaces it.", code=ExitCode.USAGE)
+        raise OperatorError(f"{place} exists already", hint="--force replaces it.", code=ExitCode.USAGE)
 
 
 def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, place: Path) -> Fetched:
     """Fetch results into one file, which appears once it is complete; safe to repeat and to interrupt.
 
-    Until then its parts are in a hidden folder beside it: those that are there are not fetched again.
+    Until then its parts are in a hidden folder beside it; those that are already there are not fetched again.
     """
     target = target_of(place) or Target(export.form, packed=False)
     _require_form(export, target.form)
@@ -94,14 +94,14 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
             to.write(block)
         to.flush()
     except BrokenPipeError:
-        # What is left in the buffer would be written, and fail, when Python ends.
+        # The rest of the buffer would be written when Python ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
 
 
 def blocks_of(output: Output, s3: "S3Client", bucket: str, export: Export) -> Iterator[bytes]:
     """Yield the bytes of results as one file, each part once it has the right SHA-256; one part is on disk at a time.
 
-    Raises OperatorError for results that have expired, or are not what the manifest says.
+    Raises OperatorError for results that have expired, or that differ from the manifest.
     """
     manifest = read_manifest(s3, bucket, export)[0]
     total = sum(part.bytes for part in manifest.parts)
@@ -121,7 +121,7 @@ def _require_form(export: Export, wanted: Form) -> None:
     if export.form is Form.CSV and wanted is Form.JSONL:
         raise OperatorError(
             f"the results of {export.batch_id} are CSV, which does not tell a number from a text",
-            hint='name a file that ends in .csv, or say EXPORT = "jsonl" in the job.',
+            hint='name a file that ends in .csv, or set EXPORT = "jsonl" in the job.',
             code=ExitCode.USAGE,
         )
 
@@ -164,7 +164,9 @@ def _without(header: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     while len(begin) < len(header):
         begin += next(blocks)
     if not begin.startswith(header):
-        raise OperatorError("a part does not begin with the columns of its manifest: use the Tally that wrote it")
+        raise OperatorError(
+            "a file of results does not begin with the columns in its manifest: use the version of Tally that wrote it"
+        )
     yield begin[len(header) :]
     yield from blocks
 

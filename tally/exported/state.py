@@ -47,7 +47,7 @@ class Results:
 
     @property
     def rows_expire_at(self) -> datetime:
-        """When the rows of the ledger may be deleted."""
+        """The time from which the rows of the ledger may be deleted."""
         return datetime.fromtimestamp(self.batch.expires_at, UTC)
 
     def table_rows(self) -> list[tuple[str, str]]:

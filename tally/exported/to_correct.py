@@ -17,7 +17,7 @@ from tally.exported.parts import rows_of
 
 TO_CORRECT = "to-correct.jsonl"
 TEXT_MEMBER = "tally_text"
-"""Has a line that is no object, to be written as one."""
+"""The member for a line that is not an object, as text."""
 _MAX_SHOWN_CHARACTERS = 10_000
 _MARK = "\ufeff"
 _encode = msgspec.json.Encoder().encode
@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 def write_to_correct(folder: Path, manifest: Manifest) -> None:
     """Write the rows to correct beside fetched results, if they are JSON lines and any row did not succeed.
 
-    The file is UTF-8, with a byte order mark where nothing else would say so.
+    The file is UTF-8, with a byte order mark if nothing else would show that.
     """
     source = manifest.source
     if source.format != Format.JSONL or not manifest.failed.rows:

@@ -81,7 +81,7 @@ class _Rows:
 def verify(folder: Path, source: Path | None = None) -> Verified:
     """Return the problems of an export in a folder, also against the uploaded file.
 
-    Raises OperatorError if the folder has no manifest that can be read.
+    Raises OperatorError if the folder has no readable manifest.
     """
     manifest = _manifest(folder)
     found = Verified(manifest=manifest)
@@ -117,12 +117,14 @@ def _manifest(folder: Path) -> Manifest:
         ) from error
     except msgspec.DecodeError as error:
         raise OperatorError(
-            f"{folder / MANIFEST} is no manifest: {error}",
+            f"{folder / MANIFEST} is not a manifest: {error}",
             hint="remove it and run `tally results ID -o` with this folder, which fetches it again.",
             code=ExitCode.NOT_AS_HOPED,
         ) from error
     if manifest.schema_version != SCHEMA_VERSION:
-        raise OperatorError(f"{MANIFEST} has schema version {manifest.schema_version}: use the Tally that wrote it")
+        raise OperatorError(
+            f"{MANIFEST} has schema version {manifest.schema_version}: use the version of Tally that wrote it"
+        )
     return manifest
 
 

@@ -14,9 +14,9 @@ from tally.testing.memory_dynamodb import MemoryDynamoDB, key_names
 Wire = dict[str, Any]
 
 _READS = ("get_", "list_", "describe_", "head_", "batch_get_", "query", "exceptions", "meta")
-"""How the names of operations begin that change nothing."""
+"""Prefixes of the operations that change nothing."""
 MAX_KEPT_BYTES = 1 << 30
-"""What a dry run keeps of objects that would be stored: a gzip file is unpacked into memory."""
+"""The most bytes of new objects that a dry run keeps: a gzip file is unpacked into memory."""
 
 
 Items = Mapping[tuple[str, str], Mapping[str, Any] | None]
@@ -26,7 +26,7 @@ Items = Mapping[tuple[str, str], Mapping[str, Any] | None]
 def clients(client: Callable[[str], Any], items: Items | None = None) -> Callable[[str], Any]:
     """Return clients that change nothing; each is made once, because its reads must find its own writes.
 
-    ``items`` are taken for those of the table, in place of what they are.
+    ``items`` replace the items of the table.
     """
     made: dict[str, Any] = {}
 
@@ -238,7 +238,7 @@ class DryS3(_Reading):
         self._bytes += len(body)
         if self._bytes > MAX_KEPT_BYTES:
             raise OperatorError(
-                f"A dry run keeps what would be stored in memory, at most {MAX_KEPT_BYTES:,} bytes",
-                hint="try `tally try` with the file, or a smaller file.",
+                f"A dry run keeps writes in memory, at most {MAX_KEPT_BYTES:,} bytes",
+                hint="use `tally try` with the file, or take a smaller file.",
                 code=ExitCode.USAGE,
             )

@@ -33,7 +33,7 @@ _BATCH = Batch(
     chunk_bytes=0,
 )
 _LATER = {"listing", "rows", "version_id", "file_format", "delimiter", "encoding"}
-"""Attributes of a batch that an image may lack: one that is not open, has no versions, or is older than they are."""
+"""Attributes of a batch that an image may lack: it is not open, has no versions, or is older than they are."""
 
 
 class _Bucket(msgspec.Struct):
@@ -111,7 +111,7 @@ _SHAPES: dict[Source, type[msgspec.Struct]] = {
     Source.SCHEDULE: _Tick,
 }
 _MARKS = {"s3": Source.S3, "body": Source.QUEUE, "dynamodb": Source.STREAM}
-"""By what key of its records an event shows where it comes from."""
+"""The key of a record that shows which service an event is from."""
 
 
 def read(path: Path) -> Any:
@@ -141,7 +141,7 @@ def check(handler: Handler, event: Any, handlers: Mapping[str, Handler], where: 
     try:
         msgspec.convert(event, _SHAPES[handler.source])
     except msgspec.ValidationError as error:
-        raise _wrong(f"{where} is no event for {handler.name}: {_place(str(error))}", expected) from error
+        raise _wrong(f"{where} is not an event for {handler.name}: {_place(str(error))}", expected) from error
     match handler.source:
         case Source.S3:
             _check_uploads(event, where, expected)
@@ -230,13 +230,13 @@ def _check_changes(handler: Handler, event: Any, handlers: Mapping[str, Handler]
             Batch.from_item(image) if is_batch else Chunk.from_item(image)
         except (TallyError, LookupError, TypeError, ValueError) as error:
             kind = "batch" if is_batch else "chunk"
-            raise _wrong(f"{where}: {place} is no {kind}: {type(error).__name__}: {error}", expected) from error
+            raise _wrong(f"{where}: {place} is not a {kind}: {type(error).__name__}: {error}", expected) from error
 
 
 def _others(handler: Handler, others: Sequence[Handler], where: str, expected: str, found: str = "") -> OperatorError:
     """Return the error for an event that its handler does not take, with the handlers that take it."""
     names = " or ".join(other.name for other in others)
-    message = f"{where} is no event for {handler.name}" + (f", it is one for {names}" if names else "")
+    message = f"{where} is not an event for {handler.name}" + (f", it is one for {names}" if names else "")
     return _wrong(message + (f": {found}" if found else ""), expected)
 
 

@@ -23,7 +23,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "export": ExportMessage,
     "save": SaveMessage,
 }
-"""What the messages of each queue are."""
+"""The content of each queue's messages, in words."""
 
 FAILED_PLANS = "plan-failures"
 DEAD_LETTERS = "dead_letters"

@@ -48,7 +48,7 @@ _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
 class Built:
     """An event, its subject, and the reason if its handler has nothing to do.
 
-    ``items`` are what a dry run takes for the items of the table in place of what they are; None for no item.
+    ``items`` replace items of the table in a dry run; None means that there is no such item.
     """
 
     event: dict[str, Any]
@@ -69,13 +69,13 @@ class Redelivery:
     def build(self, handler: Handler, of: str) -> Built:
         """Return the event of ``BATCH`` or ``BATCH:CHUNK``; without a chunk of the first that has something to do.
 
-        Raises OperatorError when there is no such batch or chunk, or none of which the handler gets an event.
+        Raises OperatorError if there is no such batch or chunk, or none for this handler.
         """
         named = _OF.fullmatch(of)
         if not named:
             raise _usage(f"--of {of}: write BATCH or BATCH:CHUNK, the chunk a number from 0")
         if handler.source is Source.SCHEDULE:
-            raise _usage(f"{handler.name} is no batch's: leave --of out, and it looks at all of the stage")
+            raise _usage(f"{handler.name} is not about one batch: leave --of out, and it handles the whole stage")
         batch = self.reader.require(resolve(lambda: self.reader, named["batch"]))
         if handler.source is Source.S3:
             if named["chunk"]:
@@ -288,7 +288,7 @@ _WORK: Mapping[str, tuple[Callable[[Chunk], bool], str]] = {
     "settle": (lambda chunk: chunk.complete and not chunk.closed, "it was closed already"),
     DEAD_LETTERS: (lambda chunk: chunk.to_be_read or bool(chunk.undone), _DONE),
 }
-"""Which chunks a handler has something to do with, and what to say of another."""
+"""The chunks that a handler has something to do with, and the reason for any other."""
 
 
 def _place(key: ChunkKey) -> str:

@@ -45,9 +45,9 @@ from tally.testing.memory_aws import MemoryEvents, MemoryLambda, MemoryS3, Memor
 from tally.testing.memory_dynamodb import MemoryDynamoDB
 
 STANDING_STILL = "transactions-5e1f0c9a7b3d24680ace"
-"""The batch that the schedule finds."""
+"""The batch that a run of the schedule finds."""
 LOST = "inbox/transactions/lost.csv"
-"""The upload that it finds."""
+"""The upload that a run of the schedule finds."""
 
 _MAX_ROWS, _MAX_BYTES = 2_000, 1_048_576
 """Of a file of sample rows, which is one chunk."""
@@ -91,7 +91,7 @@ class SampleStage:
     def fit(self, handler: Handler, event: Any) -> Any:
         """Store what the handler of a checked event must find; return the event, with real sizes.
 
-        Raises OperatorError when there are no sample rows for its job, or too few.
+        Raises OperatorError if its job has no sample rows, or too few.
         """
         match handler.source:
             case Source.S3:
@@ -142,7 +142,7 @@ class SampleStage:
         if not isinstance(message, ChunkMessage):
             self._ingest(key, message.generation, rows)
         if handler.name == DEAD_LETTERS:
-            # Two runs that never ended prove that the message kills its workers: one alone is sent again.
+            # Two runs that never ended prove that a message kills its workers; after one it would be sent again.
             for _ in range(2):
                 with suppress(_DiedError), self._starts().marked(key, record["messageId"]):
                     raise _DiedError
@@ -164,7 +164,7 @@ class SampleStage:
             raise OperatorError(f"{error}", hint="the event is of a batch of that job.", code=ExitCode.USAGE) from error
         if batch.status is BatchStatus.REJECTED or batch.chunks != 1:
             why = batch.reason or f"more than {_MAX_ROWS:,} rows or {_MAX_BYTES:,} bytes"
-            raise OperatorError(f"{self._sample(job)} is no sample for the job {job}: {why}.", code=ExitCode.USAGE)
+            raise OperatorError(f"{self._sample(job)} is not a sample for the job {job}: {why}.", code=ExitCode.USAGE)
         planned = scratch.dynamodb.items
         found = planned[batch_pk(batch.id), BATCH_SK]
         chunks = {"chunks": number(key.number + 1), "remaining": number(1)}  # so that it is the last

@@ -62,7 +62,7 @@ class Log:
     show: Callable[[str], None]
     changes: list[Change] = field(default_factory=list)
     lines: list[Any] = field(default_factory=list)
-    """What the handler logged: an object for each line of JSON, text for any other."""
+    """The handler's log lines: an object for each line of JSON, text for any other."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def change(self, change: Change) -> None:

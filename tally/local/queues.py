@@ -11,7 +11,7 @@ from typing import Any
 from tally.tools.terraform import Resource
 
 ADOPTED = "adopted_queues.tf.json"
-"""The file in the root module that has Terraform import the queues."""
+"""The file with import blocks for the queues in the root module."""
 
 _ATTRIBUTES = {
     "visibility_timeout_seconds": "VisibilityTimeout",
@@ -25,7 +25,7 @@ _ATTRIBUTES = {
     "redrive_policy": "RedrivePolicy",
     "redrive_allow_policy": "RedriveAllowPolicy",
 }
-"""What SQS calls the settings of Terraform's ``aws_sqs_queue``."""
+"""SQS's names for the settings of Terraform's ``aws_sqs_queue``."""
 
 
 def make(sqs: Any, planned: Iterable[Resource]) -> dict[str, str]:
@@ -36,7 +36,7 @@ def make(sqs: Any, planned: Iterable[Resource]) -> dict[str, str]:
     """
     queues = [resource for resource in planned if resource.type == "aws_sqs_queue"]
     urls = {queue.address: sqs.create_queue(QueueName=queue.values["name"])["QueueUrl"] for queue in queues}
-    # A redrive policy must name a queue that is there, so settings come after all of them.
+    # A redrive policy must name a queue that exists, so settings come after all queues.
     for queue in queues:
         sqs.set_queue_attributes(QueueUrl=urls[queue.address], Attributes=_attributes(queue.values))
     return urls

@@ -12,7 +12,7 @@ HEADER = (
     "category,country,channel,merchant_code,reference,note,risk_score"
 )
 CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "SEK", "NOK", "DKK", "PLN", "CZK")
-"""Those that the job has a rate for."""
+"""Currencies with a rate in the job."""
 UNKNOWN_CURRENCY = "XXX"
 
 _EVERY = 100
@@ -100,9 +100,9 @@ def _no_rate(cells: Cells) -> bytes:
 REJECTED: tuple[Callable[[Cells], bytes], ...] = (
     _too_short, _too_long, _not_utf8, _no_amount, _empty, _no_currency, _no_direction, _header_again,
 )  # fmt: skip
-"""What makes a row invalid, so that ingest rejects it."""
+"""Changes that make a row invalid, so that ingest rejects it."""
 FAILED: tuple[Callable[[Cells], bytes], ...] = (_no_rate, _no_rate)
-"""What makes a valid row fail in the job's function."""
+"""Changes that make a valid row fail in the job's function."""
 BAD = (*FAILED, *REJECTED)
 
 

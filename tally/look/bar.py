@@ -17,6 +17,8 @@ ECHO = 2
 _MIN_BAR = 8
 _MIN_DESCRIPTION = 16
 _GAP = "  "
+_HOURS_OF_DAYS = 48
+"""From so many hours on, a duration is one of days."""
 _SIXTY = 60
 _SECOND = 1000
 
@@ -39,6 +41,9 @@ def duration(seconds: float | None) -> str:
         return "unknown"
     minutes, rest = divmod(round(seconds), _SIXTY)
     hours, minutes = divmod(minutes, _SIXTY)
+    if hours >= _HOURS_OF_DAYS:
+        days, hours = divmod(hours, 24)
+        return f"{days:,} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 

@@ -28,7 +28,7 @@ _WORDS = {
 _MEANINGS = {word: meaning for meaning, words in _WORDS.items() for word in words}
 
 
-def meaning_of(said: str) -> Meaning:
+def meaning_of(text: str) -> Meaning:
     """Return the meaning of an outcome, a status or a verdict; of ``running, paused`` that of the last word."""
-    parts = (part.strip() for part in reversed(said.split(",")))
+    parts = (part.strip() for part in reversed(text.split(",")))
     return next((_MEANINGS[part] for part in parts if part in _MEANINGS), Meaning.PLAIN)

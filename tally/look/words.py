@@ -11,9 +11,9 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WORD = re.compile(r"\s*\S+\s*")
 _COMMAND = re.compile("`[^`\n]*`")
 _HELD = "\ue000"
-"""Stands for a space at which no line may end; of a private range, so that no file has it for a letter."""
+"""A space where no line may end; of a private range, so that no file contains it."""
 _CONSOLE = Console()
-"""What rich wants for wrapping; nothing is written to it."""
+"""The console that rich needs to wrap text; nothing is written to it."""
 
 
 def printable(text: str) -> str:

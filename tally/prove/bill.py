@@ -8,7 +8,7 @@ from tally.prove.probe import DisprovedError, World
 TOLERANCE = 0.2
 _MINUTE = timedelta(minutes=1)
 _SETTLED_SECONDS = 900.0
-"""Within them CloudWatch has a table's units."""
+"""After this time CloudWatch has a table's units."""
 
 
 def compare(world: World, batch: Batch, expected: float) -> str:

@@ -23,7 +23,7 @@ from botocore.httpsession import URLLib3Session
 from chalicelib import clients
 
 KEY = {"pk": {"S": "prove"}, "sk": {"S": "faults"}}
-"""The item of the stage's table that says how many faults of each kind were met."""
+"""The item with the numbers of faults of each kind, in the stage's table."""
 RATES = {
     "error_before": 0.015,
     "answer_lost": 0.015,
@@ -33,7 +33,7 @@ RATES = {
     "killed_before": 0.002,
     "killed_after": 0.002,
 }
-"""What may happen to a request, and how often. Half of the kinds happen after AWS has done what it was asked for."""
+"""The faults of a request, and how often. Half of the kinds happen after AWS has applied the request."""
 _PLAN = Path(__file__).with_suffix(".json")
 
 _made = clients.client
@@ -44,7 +44,7 @@ class Plan:
     """The faults to inject, and their targets. Each kind is met at least once, however small the batch is."""
 
     seed: int
-    """With a worker's number it makes the sequence of the faults that this worker draws."""
+    """With a worker's number it determines the sequence of that worker's faults."""
     job: str = "prove_faulty"
     """The job whose requests meet faults."""
     rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))

@@ -18,10 +18,10 @@ from tally.stages.stage import Stage
 
 
 class Verdict(StrEnum):
-    """How a probe ended."""
+    """The result of a probe in one word."""
 
-    PASSED = "passed"  # what was seen is what was expected
-    FAILED = "failed"  # it is not
+    PASSED = "passed"  # as expected
+    FAILED = "failed"  # not as expected
     ONLY_ON_AWS = "only on AWS"  # the local AWS cannot answer it
     REFUSED = "refused"  # a quota of the account does not allow it
     NOT_RUN = "not run"  # the run ended before
@@ -43,7 +43,7 @@ class RefusedError(Exception):
 class Probe:
     """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above.
 
-    ``begin`` starts what takes minutes, before the other probes run, and returns a batch that ``run`` finds in
+    ``begin`` starts work of several minutes before the other probes run, and returns a batch that ``run`` finds in
     ``World.begun``.
     """
 
@@ -82,11 +82,11 @@ class World:
     rows: int
     patience: float
     show: Callable[[str], None] = lambda _line: None
-    """Shows how far a probe has come."""
+    """Shows the progress of a probe."""
     begun: dict[str, str] = field(default_factory=dict)
     """Batches that were uploaded before their probe runs, by probe."""
     ended: set[str] = field(default_factory=set)
-    """The event ids of the attempts that came to their end."""
+    """The event ids of the ended attempts."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 

@@ -37,7 +37,7 @@ VARIABLES: Mapping[str, Any] = {
         },
     },
 }
-"""What a stage that proves itself is deployed with beside the defaults."""
+"""Variables of a stage for proving, beside the defaults."""
 _PROTECTED = {"live", "main", "master"}
 _STYLES = {Verdict.PASSED: "green", Verdict.FAILED: "red"}
 
@@ -60,7 +60,7 @@ class Prover:
         """Refuse a name that may be that of a real stage."""
         if self.name.startswith("prod") or self.name in _PROTECTED:
             raise OperatorError(
-                f"{self.name} may be somebody's stage: name one that is for proving, and goes afterwards.",
+                f"{self.name} may be somebody's stage: name another with --stage, which is removed afterwards.",
                 code=ExitCode.USAGE,
             )
         if self.workspace.stage(self.name).exists or self.workspace.aws_outputs(self.name).exists():
@@ -79,7 +79,7 @@ class Prover:
                     world = World(stage=self._deploy(), rows=rows, patience=patience)
                     self._probe(probes, world, results)
                 except KeyboardInterrupt:
-                    self.output.warn(f"interrupted: stage {self.name} is removed, please wait")
+                    self.output.warn(f"interrupted: stage {self.name} is being removed, please wait")
                 finally:
                     self._clean()
         return [*results, *map(_not_run, probes[len(results) :])]
@@ -209,7 +209,7 @@ def _not_run(probe: Probe) -> Result:
 def _ended_by_signals() -> Iterator[None]:
     """Treat signals that end a process like Ctrl-C, so that the stage is removed then too.
 
-    One that is ignored stays so: `nohup` asks for that.
+    An ignored signal stays ignored, as `nohup` asks.
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

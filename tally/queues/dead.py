@@ -11,17 +11,17 @@ import msgspec
 from tally.stages.expected import Expected
 
 _HIDDEN_SECONDS = 60
-"""For how long what is being read here is hidden from others; it comes back by itself when this process is killed."""
+"""How long dead letters are hidden from others while they are read; they return even if this process is killed."""
 _MAX_ENTRIES = 10
 _ENTRY = {"StringValue", "BinaryValue", "DataType"}
-"""What SQS takes of a message's attribute that it has given."""
+"""The fields of a message's attribute that SQS takes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadQueue:
     """A queue of dead letters; ``section`` is its section of docs/runbook.md.
 
-    Its dead letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
+    Its dead letters can be sent again to ``source_url``; if that is empty, ``instead`` says what to do.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Letter:
 
     @property
     def why(self) -> str:
-        """Why it is a dead letter, if Lambda, EventBridge or `dead_letters` has noted it; else empty."""
+        """The reason for the dead letter, if Lambda, EventBridge or `dead_letters` has noted one; else empty."""
         answer = self.contents.get("responsePayload")
         said = str(answer.get("errorMessage") or "") if isinstance(answer, dict) else ""
         texts = {name: str(attribute.get("StringValue", "")) for name, attribute in self.attributes.items()}
@@ -136,7 +136,7 @@ def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
 def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None] = lambda _count: None) -> int:
     """Send up to ``most`` dead letters back to their source, and return how many.
 
-    Dying between sending a dead letter and deleting it means that it is sent twice: no row counts twice for that.
+    A crash after sending a dead letter and before deleting it sends it twice; no row counts twice for that.
     """
     count = 0
     for letter in chain.from_iterable(_received(sqs, queue, most)):

@@ -19,7 +19,7 @@ class Source(Result):
 
 
 class Unpacking(Result):
-    """How far a gzip file is unpacked."""
+    """The progress of unpacking a gzip file."""
 
     bytes_read: int
 
@@ -39,7 +39,7 @@ class Submitted(Result):
 
 
 class Progress(Result):
-    """Where a batch stands."""
+    """The progress of a batch."""
 
     id: Id
     job: str
@@ -100,7 +100,7 @@ class LeftOut(Result):
 
 
 class Corrections(Result):
-    """What `tally redrive --from` found in the file."""
+    """The content of the file of `tally redrive --from`."""
 
     dry_run: Annotated[bool, Meta(description="Nothing was changed: `rows` would run.")]
     rows: Annotated[int, Meta(description="Rows that run again as they were corrected.")]
@@ -160,7 +160,7 @@ class Difference(Result):
 
 
 class Repairs(Result):
-    """What --repair did."""
+    """The repairs of --repair."""
 
     planned_again: bool
     chunks_sent: int

@@ -8,7 +8,7 @@ from tally.results.fields import Id, Result
 
 
 class Function(Result):
-    """What a function took."""
+    """The use of a function."""
 
     invocations: float
     gb_seconds: float
@@ -22,7 +22,7 @@ class Messages(Result):
 
 
 class Cost(Result):
-    """What a batch took and cost."""
+    """The use and the cost of a batch."""
 
     rows: int
     chunks: int

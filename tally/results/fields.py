@@ -27,4 +27,4 @@ NotChained = Annotated[
 
 
 class Result(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a command prints: nothing but these fields, all of them unless they say when they are left out."""
+    """The base of every command's result: exactly its fields; a field says if it may be left out."""

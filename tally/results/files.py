@@ -45,7 +45,7 @@ class Verified(Result):
 
 
 class ResultsState(Result):
-    """Where the results of a batch's last attempt are."""
+    """The state of the results of a batch's last attempt."""
 
     state: Annotated[
         str,
@@ -62,7 +62,7 @@ class ResultsState(Result):
 
 
 class Exported(Result):
-    """Where the files of results are."""
+    """The place of the files of results."""
 
     bucket: str
     prefix: Annotated[str, Meta(description="What the keys of all files begin with.")]
@@ -80,7 +80,7 @@ class UnsavedRow(Result):
 
 
 class Saving(Result):
-    """How far the results of a batch's last attempt are put into the results table."""
+    """The progress of saving a batch's last results into the results table."""
 
     key: Annotated[str, Meta(description="The column, or field of the result, that the job's KEY names.")]
     rows: Annotated[int, Meta(description="That succeeded, and are to be saved.")]

@@ -8,7 +8,7 @@ from tally.results.fields import Result, Time
 
 
 class Failed(Result):
-    """What any command prints with --json instead of its result when it fails."""
+    """The result of any command that fails, in place of its own."""
 
     error: Annotated[str, Meta(description="What went wrong, and where.")]
     hint: Annotated[str, Meta(description="What to do.")]
@@ -77,7 +77,7 @@ class Logged(Result):
 
 
 class Finding(Result):
-    """What a check found."""
+    """The result of a check."""
 
     check: str
     subject: str
@@ -95,7 +95,7 @@ class Examined(Result):
 
 
 class Probe(Result):
-    """What a probe saw."""
+    """The result of a probe."""
 
     probe: str
     expected: str

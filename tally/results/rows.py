@@ -59,7 +59,7 @@ class ListedRow(Result):
 
 
 class WaitingRow(Result):
-    """What a row waits for that raised."""
+    """The next try of a row that raised."""
 
     attempt: int
     reason: str
@@ -86,7 +86,7 @@ class FoundRow(Result):
 
 
 class Durations(Result):
-    """How long rows took, in milliseconds."""
+    """Durations of rows, in milliseconds."""
 
     rows: int
     mean: float
@@ -96,7 +96,7 @@ class Durations(Result):
 
 
 class Setting(Result):
-    """What a function should have."""
+    """Recommended settings of a function."""
 
     timeout_seconds: int
     enough: Annotated[bool, Meta(description="False where Lambda's limit is too short for a single row.")]

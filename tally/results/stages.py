@@ -56,7 +56,7 @@ class Sampled(Result):
 
 
 class Expected(Result):
-    """What a sample must give."""
+    """The outcomes that a sample must give."""
 
     rows: int
     succeeded: int

@@ -32,7 +32,7 @@ class FirstResult(Result):
 
 
 class RowSeconds(Result):
-    """How long `process` took for a row, in seconds; 0 if it never ran."""
+    """Durations of `process` for a row, in seconds; 0 if it never ran."""
 
     p50: float
     p99: float
@@ -41,7 +41,7 @@ class RowSeconds(Result):
 
 
 class Estimate(Cost):
-    """What the whole file would take on a stage with the default settings."""
+    """The estimate for the whole file on a stage with the default settings."""
 
     scaled: Annotated[bool, Meta(description="Whether only a part was tried, so that the rest is taken to be like it.")]
     share_tried: Annotated[float, Meta(description="The part of the file's bytes that was tried.")]

@@ -8,7 +8,7 @@ from tally.errors import OperatorError
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """What a role allows: every action on every resource, under conditions by operator, key and values."""
+    """A statement of a role: every action on every resource, under conditions by operator, key and values."""
 
     sid: str
     actions: list[str]

@@ -1,8 +1,8 @@
 """Digests of each job's code: on this disk, and in a stage, whose functions have them in their tags.
 
-A digest is of the job's module and of all modules of ``app/`` that it imports, so that another job's change does not
-matter to it. It is the same on every machine. Chalice takes tags that it does not know off a function when it deploys
-it, so a deployment that was cut short leaves no digest that is not true.
+A digest is of the job's module and of all modules of ``app/`` that it imports, so that a change of another job does not
+affect it. It is the same on every machine. Chalice removes unknown tags from a function when it deploys it, so an
+interrupted deployment leaves no wrong digest.
 """
 
 import ast
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 _TAG = "tally-jobs-"
 _MAX_TAG_CHARACTERS = 256
 _MAX_TAGS = 30
-"""A function has fifty."""
+"""Fewer than the fifty that a function may have."""
 _DIGITS = 12
 _IN_DOUBT = "-"
-"""In place of the digest of a job whose deployed version is unknown: it is that of no code."""
+"""In place of the digest of a job whose deployed version is unknown: no code has this digest."""
 _MORE = "+"
-"""In place of a job's name: there are jobs that found no room."""
+"""In place of a job's name: not all jobs fit into the tags."""
 _TAGGED = "process"
 """The function that runs the jobs; a deployment that ends well has given all functions the same code."""
 
 
 class Standing(StrEnum):
-    """How a stage's version of a job compares with this disk's."""
+    """The relation of a stage's version of a job to this disk's."""
 
     SAME = "same"
     DIFFERS = "differs"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 MAX_METRICS = 500
-"""Metrics of one GetMetricData."""
+"""Metrics of one request GetMetricData."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

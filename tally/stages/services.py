@@ -16,7 +16,7 @@ from tally.stages.workspace import Workspace
 from tally.tools.chalice import ChaliceProject
 
 _ASKED = "dispatch"
-"""Every function has the same settings; any would do."""
+"""Any function would do: all have the same settings."""
 
 
 def table(stage: Stage) -> Table:
@@ -40,7 +40,8 @@ def settings_of(stage: Stage, variables: Mapping[str, str]) -> Settings:
         found = Settings.from_env(variables)
     except SettingsError as error:
         raise OperatorError(
-            f"The functions of stage {stage.name} are not of this version, deploy it: {error}"
+            f"The functions of stage {stage.name} are of another version of Tally ({error})",
+            hint="deploy the stage again, or use the version that deployed it.",
         ) from error
     return msgspec.structs.replace(found, table=stage.resources.table)
 

@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from tally.errors import OperatorError
 from tally.local import localaws
+from tally.stages.gate import Gate
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
 from tally.tools.subprocess import Runner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # The SDK's default mode and attempts changed over its versions; a command line can afford patience.
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=60)
+MAX_LOG_REQUESTS_A_SECOND = 4
+"""CloudWatch Logs takes five FilterLogEvents a second of an account in a region, and raises that for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +43,9 @@ class Resources:
     alarm_topic_arn: str = ""
     region: str = ""
     expected: str = ""
-    """What ``tally doctor`` compares the stage with, as JSON."""
+    """The expected state for ``tally doctor``, as JSON."""
     standing: str = ""
-    """What costs by the month while nothing runs, as JSON: see ``tally.batch.idle``."""
+    """The resources that cost while the stage is idle, as JSON: see ``tally.batch.idle``."""
     results_table: str = ""
     """The table of results by key; empty also for a stage that has none."""
 
@@ -85,7 +88,7 @@ class Stage:
     named: tuple[str, ...] = ()
     """The options beside --stage that it was found by, as a command takes them."""
     client_config: Config = _RETRIES
-    """How patient its clients are."""
+    """Retries and timeouts of its clients."""
 
     @cached_property
     def session(self) -> boto3.Session:
@@ -127,8 +130,12 @@ class Stage:
 
     @cached_property
     def logs(self) -> Any:
-        """The client of the functions' logs."""
-        return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        """The client of the functions' logs; in AWS its requests, retries too, wait for their turn."""
+        made = self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        if self.server is None:
+            gate = Gate(MAX_LOG_REQUESTS_A_SECOND)
+            made.meta.events.register_first("request-created", lambda **_event: gate.wait())
+        return made
 
     def client(self, service: str) -> Any:
         """Return the client of any service, by boto3's name for it."""
@@ -139,6 +146,8 @@ class Stage:
                 return self.s3
             case "lambda":
                 return self.functions
+            case "logs":
+                return self.logs
             case _:
                 return self.session.client(  # type: ignore[call-overload]
                     service, endpoint_url=self._endpoint, verify=self._verify, config=self._config
@@ -154,7 +163,7 @@ class Stage:
 
     @property
     def _config(self) -> Config:
-        # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
+        # Loopback must not go through a proxy, and an empty mapping keeps the environment's proxies out.
         return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:
@@ -165,11 +174,10 @@ class Stage:
     def where_to_look(self) -> str:
         """Where to look when a batch is stuck."""
         if self.server:
-            others = "ingest, process, process_heavy, finish, dispatch, settle, export, save, dead_letters, reconcile"
-            return f"`tally logs plan --stage {self.name}`, likewise {others}; what to do is in docs/runbook.md"
+            return f"`tally logs --stage {self.name}`; docs/runbook.md says what to do"
         return (
-            f"the alarms and dead letter queues of tally-{self.name} and the log groups "
-            f"/aws/lambda/tally-{self.name}-*; what to do is in docs/runbook.md"
+            f"the alarms and dead-letter queues of tally-{self.name}, and `tally logs --stage {self.name}`; "
+            "docs/runbook.md says what to do"
         )
 
 
@@ -184,9 +192,9 @@ def find(
 ) -> Stage:
     """Return a stage: local if it has a folder here, else in AWS.
 
-    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from. With ``fresh``
-    Terraform is asked again where it can be, for somebody else may have deployed the stage since.
-    Raises when a local stage is down, or when nothing tells what the stage's resources are called.
+    ``table`` and ``bucket`` replace Terraform's outputs where there is no state to read them from. With ``fresh``
+    Terraform is asked again where possible, because somebody else may have deployed the stage since. Raises
+    OperatorError if a local stage is down, or if the names of the stage's resources are not known.
     """
     given = {"--table": table, "--bucket": bucket}
     named = tuple(part for option, value in given.items() if value for part in (option, value))
@@ -198,16 +206,16 @@ def find(
         return Stage(name=name, resources=_override(resources, table, bucket), server=server, named=named)
     known = Resources.read(workspace.aws_outputs(name))
     if fresh and not table:
-        # What was asked before is better than nothing.
+        # An earlier answer is better than none.
         with contextlib.suppress(OperatorError):
             known = _ask_terraform(workspace, name, environ) or known
     if known is None and not table:
         known = _ask_terraform(workspace, name, environ)
     if known is None and not table:
         raise OperatorError(
-            f"No stage {name} here",
-            hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS; without "
-            "Terraform's state name --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
+            f"There is no stage {name} on this machine",
+            hint=f"`tally up --stage {name}` makes a local one, `tally deploy --stage {name}` one in AWS. For a "
+            "stage deployed elsewhere give --table and --bucket (TALLY_TABLE, TALLY_INBOX_BUCKET).",
         )
     resources = _override(known or Resources(table="", inbox_bucket=""), table, bucket)
     return Stage(name=name, resources=resources, named=named)

@@ -20,9 +20,9 @@ RESERVED = frozenset({"aws", "terraform", "check", "proving"})
 """Names under ``TALLY_HOME`` that are not stages."""
 
 _STAGE = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
-# What tools write beside the sources. It belongs to one stage: never copied, never deleted by mirroring.
+# Files that tools write beside the sources. They belong to one stage: never copied, never deleted by mirroring.
 _STATE = ("terraform.tfstate*", ".terraform*", ".chalice", "*.auto.tfvars*", "terraform.tfvars*")
-# What no deployment reads: editing it must not cause one.
+# Files that no deployment reads: editing them must not cause one.
 _IDLE = (
     "__pycache__",
     "*.pyc",
@@ -62,7 +62,7 @@ class Workspace:
         """Return the folder of a local stage; raises OperatorError for an invalid name."""
         if not _STAGE.fullmatch(name) or name in RESERVED:
             raise OperatorError(
-                f"{name!r} cannot be a stage: up to 20 of a-z 0-9 -, a letter first, no - last, "
+                f"{name!r} cannot be the name of a stage: use up to 20 of a-z, 0-9 and -, a letter first, no - last, "
                 f"and not {', '.join(sorted(RESERVED))}.",
                 code=ExitCode.USAGE,
             )
@@ -230,8 +230,8 @@ def exclusive(
 ) -> Iterator[int]:
     """Hold the lock file while the block runs and yield its descriptor, for tools to inherit.
 
-    Raises at once when another living ``tally`` holds it. When its owner was killed and only a tool that it
-    had started lives on, waits for that tool to end.
+    Raises OperatorError at once if another living ``tally`` holds it. If its owner was killed and only a tool that it
+    started lives on, waits for that tool to end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -243,7 +243,9 @@ def exclusive(
             if alive(int(owner)) if owner.isdigit() else False:
                 raise OperatorError(f"Another tally (process {owner}) is working on {what}: wait for it, or stop it.")
             if clock() > deadline:
-                raise OperatorError(f"A tool of an interrupted run still works on {what}: see `fuser {path}`, stop it.")
+                raise OperatorError(
+                    f"A tool of an interrupted run still works on {what}: find it with `fuser {path}`, and stop it."
+                )
             if not told:
                 say(f"A tool of an interrupted run still works on {what}; waiting for it to end.")
                 told = True

@@ -21,11 +21,11 @@ MAX_PUTS = 25
 KEYS = {"pk": 2_048, "sk": 1_024}
 """The attributes of the table's key, and how many bytes each may have."""
 KEYS_OF_RESULTS = {"key": 2_048, "job": 1_024}
-"""Likewise of the results table."""
+"""The same of the results table."""
 MAX_DIGITS = 38
-"""A number's, without zeros before and after them; it is 0 or from 1E-130 to 9.99E+125."""
+"""Digits of a number without zeros before and after them; it is 0 or from 1E-130 to 9.99E+125."""
 MAX_MESSAGE_BYTES = 262_144
-"""What infra/ sets as the queues' max_message_size."""
+"""The queues' max_message_size in infra/."""
 MAX_MESSAGE_BATCH_BYTES = 262_144
 """SQS takes 1 MiB, but no document says that on such a queue ten messages together may have it."""
 MAX_MESSAGES = 10
@@ -36,6 +36,7 @@ MAX_OBJECT_KEY_BYTES = 1_024
 MAX_PARTS = 10_000
 MAX_LISTED = 1_000
 MAX_EVENT_BYTES = 256 * 1024
+"""EventBridge has taken 1 MiB since January 2026; what is stricter holds in every region."""
 MAX_ASYNC_PAYLOAD_BYTES = 1024 * 1024
 
 

@@ -72,7 +72,7 @@ _CAUSES = [
     ),
     _cause(
         r"AccessDenied|AuthorizationError|UnauthorizedOperation|status code: 403|StatusCode: 403",
-        "Your credentials lack a right that is named below. Grant it, or deploy with the role of "
+        "Your credentials lack a right, which the message below names. Grant it, or deploy with the role of "
         "infra/examples/deploy_role, which has every right that a deployment needs",
     ),
     _cause(
@@ -102,7 +102,7 @@ _CAUSES = [
     ),
     _cause(
         r"Value for undeclared variable|No variable named|Invalid value for variable|Invalid value for input variable",
-        "A variable does not fit. What it may be is in infra/variables*.tf and in the message below",
+        "A Terraform variable has a wrong name or value. infra/variables*.tf and the message below say what is allowed",
     ),
     _cause(
         r"no such host|Could not connect to the endpoint|Invalid AWS Region|dial tcp|EndpointConnectionError",
@@ -136,7 +136,7 @@ _CAUSES = [
         lambda found: f"The app does not load: {found['why']}. Correct it",
     ),
 ]
-"""In order: the first that is found explains."""
+"""In order: the first match explains."""
 
 
 def failure(returncode: int, text: str) -> str:

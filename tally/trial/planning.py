@@ -15,7 +15,7 @@ from tally.testing.memory_dynamodb import MemoryDynamoDB
 from tally.testing.metering import Meter
 
 MAX_AHEAD = 300
-"""Chunks that are cut and wait, at most about: what bounds the memory."""
+"""About the most chunks that are cut and wait; it bounds the memory."""
 
 Record = dict[str, Any]
 
@@ -77,7 +77,7 @@ class Planning:
         self._thread = threading.Thread(target=self._plan, name="planner", daemon=True)
         self.batch_id = batch_id_of(upload)
         self.seconds = 0.0
-        """What a processor worked on it."""
+        """Processor seconds of the plan."""
         self.cut = Cut()
 
     def __enter__(self) -> Self:
@@ -107,7 +107,7 @@ class Planning:
     def planned(self, most: int) -> list[Record]:
         """Wait for the records of chunks to read; none once the planner has ended and all were returned.
 
-        Raises what the planner raised.
+        Raises the planner's error.
         """
         with self._moved:
             while not self._sort() and self._thread.is_alive():

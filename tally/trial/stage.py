@@ -26,7 +26,7 @@ from tally.trial.planning import Locked, Record
 
 QUEUES = ("ingest", "work", "heavy", "finished", "export", "save", "dead-letters")
 MAX_TOGETHER = 10
-"""Records of the stream, and outcomes, that one invocation gets: batch_size in functions.tf."""
+"""Stream records, and outcomes, of one invocation: batch_size in functions.tf."""
 TABLE = "try"
 
 SETTINGS = Settings(
@@ -46,14 +46,13 @@ SETTINGS = Settings(
     object_settling_minutes=0,
     write_share=0,
 )
-"""Those that Terraform deploys unless it is told others."""
+"""The default settings of a deployment."""
 
 
 class Queues:
     """SQS: keeps messages by queue, each with the total delay of it and of the messages that led to it.
 
-    ``requests`` are those that are billed, by queue: what is sent, and for each message that is taken a receive and a
-    delete.
+    ``requests`` are billed requests by queue: each send, and a receive and a delete for each message that is taken.
     """
 
     def __init__(self) -> None:
@@ -93,8 +92,8 @@ def _billed(size: int) -> int:
 class MemoryStage:
     """Delivers messages and stream records to the steps, and measures each function's time.
 
-    Once ``stopped`` no row is run any more. ``seconds`` is wall time by function, ``processor_seconds`` the part of it
-    that a processor worked, ``longest`` the longest invocation, ``invocations`` how many there were.
+    Once ``stopped`` no further row runs. ``seconds`` is wall time by function, ``processor_seconds`` the processor's
+    part of it, ``longest`` the longest invocation, ``invocations`` their number.
     """
 
     def __init__(self, s3: Any, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -106,10 +105,10 @@ class MemoryStage:
         # A worker that is out of time sends on what it has, and the rest of its rows back.
         out_of_time = Retry(sleep=lambda _: None, remaining_seconds=lambda: -1.0 if stopped() else float("inf"))
         self.meters: defaultdict[str, Meter] = defaultdict(Meter)
-        """What the functions asked of DynamoDB, by function."""
+        """The use of DynamoDB, by function."""
         self._function = ""
         self.unmetered: Any = Locked(self.dynamodb, self.lock)
-        """For those who look: no function asks for it."""
+        """For readers that are not functions."""
         client = Locked(metered(self.dynamodb, lambda: self.meters[self._function]), self.lock)
         self.services = replace(self.services_with(client), retry=out_of_time)
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -117,7 +116,7 @@ class MemoryStage:
         self.longest: defaultdict[str, float] = defaultdict(float)
         self.invocations: Counter[str] = Counter()
         self.delivers_heavy = False
-        """Whether the work message that is handled, or was last, is one of the heavy queue."""
+        """Whether the present work message, or the last one, is from the heavy queue."""
         self._messages = 0
 
     def services_with(self, table: Any) -> Services:
@@ -127,7 +126,7 @@ class MemoryStage:
 
     def stream(self, records: list[Record], dispatch: Callable[[list[Chunk]], None] | None = None) -> None:
         """Deliver records of the table's stream to the functions that read it."""
-        self.sqs.delayed_until = 0.0  # what a chunk's image asks for waits for no retry
+        self.sqs.delayed_until = 0.0  # work for a chunk's image waits for no retry
         for start in range(0, len(records), MAX_TOGETHER):
             group = records[start : start + MAX_TOGETHER]
             for function in ("dispatch", "settle"):

@@ -24,7 +24,7 @@ from tally.trial.stage import MAX_TOGETHER, SETTINGS, TABLE, MemoryStage
 from tally.trial.watch import Watch, no_exit
 
 MAX_RESULTS = 5
-"""Results of rows that are shown."""
+"""Results that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Seen:
     reason: str = ""
     """Why the file as a whole is rejected."""
     stopped: str = ""
-    """What a stage would hold the batch with, as after too many failures."""
+    """The hold that a stage would put on the batch, as after too many failures."""
 
     @property
     def whole(self) -> bool:
@@ -73,8 +73,8 @@ class Seen:
 class Trial:
     """Takes a file through a job; ``most`` is the largest number of rows, all by default.
 
-    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` hears of rows as they come to
-    their first outcome or try.
+    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` is called with the number of rows
+    that come to their first outcome or try.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Trial:
         self.batch: Batch | None = None
         self._ahead = 0
         self._cut: tuple[int, int] | None = None
-        """The last chunk that is tried, and how many of its rows, where not all of them."""
+        """The last chunk to try, and how many of its rows, if not all."""
         self._first_try = False
         self._collected: set[int] = set()
         watch.on_call = self._called

@@ -15,7 +15,7 @@ from chalicelib.errors import WorkerStop, job_errors
 from chalicelib.jobs import Job
 
 _STEP = math.log(1.02)
-"""Durations are kept to two in a hundred."""
+"""Durations are kept to within 2 %."""
 _LEAST_SECONDS = 1e-9
 
 
@@ -87,11 +87,11 @@ class Watch:
     processor_clock: Callable[[], float] = time.thread_time
     durations: Durations = field(default_factory=Durations)
     waited: float = 0.0
-    """Seconds of the job in which no processor worked for it."""
+    """Seconds of the job without a processor at work for it."""
     stopped: bool = False
-    """Whether no further row is to be run."""
+    """Whether no further row should run."""
     raised: BaseException | None = None
-    """What the row that ran last raised."""
+    """The exception of the last row."""
 
     @property
     def job(self) -> Job:
@@ -118,14 +118,14 @@ class Watch:
 
 
 WATCHED_CODE = Watch._process.__code__  # noqa: SLF001  its own module
-"""What calls the job: frames below it are the job's own."""
+"""The code that calls the job: frames below it are the job's own."""
 
 
 class _Debugger(pdb.Pdb):
     """A debugger that notes whether it was left with ``q``; the library's own flag has other meanings too."""
 
     def __init__(self) -> None:
-        # What the job prints may be redirected; the debugger talks to the present stream.
+        # The job's output may be redirected; the debugger uses the present stream.
         super().__init__(stdin=sys.stdin, stdout=sys.stdout)
         self.left = False
 

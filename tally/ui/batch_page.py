@@ -11,7 +11,7 @@ from tally.batch import audit as auditing
 from tally.batch import cost as costing
 from tally.batch import hold, redrive, repair
 from tally.batch.picture import short_status
-from tally.look import duration, share
+from tally.look import duration, several, share
 from tally.output import Output
 from tally.stages.services import services, table
 from tally.ui import charts, downloads, heat_map
@@ -27,6 +27,8 @@ from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
 from tally.ui.trouble import Trouble
 from tally.ui.view import View
+
+_NO_ROWS = "The file was rejected as a whole: none of its rows was processed. Correct it, and submit it again."
 
 
 def register(console: Console) -> None:
@@ -53,29 +55,38 @@ class _BatchPage:
             self._waiting = ui.label().classes("tally-text text-sm text-primary")
             self._actions()
             self._flow = FlowPanel(console)
-            with ui.grid().classes("w-full grid-cols-1 md:grid-cols-2 gap-3"):
-                self._over_time = self._chart("Rows over time", "over-time")
-                self._heat = self._chart("Chunks", "heat")
-                self._durations = self._chart("How long rows took", "durations")
-                with card("Find a row, or the rows of a chunk"):
-                    row_panel(console, batch_id)
-                    self._chunk = ChunkPanel(console, batch_id)
-            self._heat[0].on_point_click(self._square_clicked)
-            with card("Why rows did not succeed"):
-                self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
-                self._said_by("Read every reason", self._groups.read_all)
-                CorrectionsPanel(console, batch_id, self._feed.refresh)
-            with card("Attempts"):
-                self._attempts = AttemptsPanel()
-            with card("Results"):
-                self._results = ResultsPanel(console, batch_id)
-                self._said_by("Verify", self._results.verify)
-            with card("Cost"):
-                self._said_by("Estimate", self._cost)
-            with card("Audit"):
-                ui.label("Counts the batch again from the markers of its rows alone.").classes("text-sm opacity-70")
-                self._said_by("Audit", lambda report: auditing.run(report, console.reader, batch_id))
+            with ui.column().classes("w-full gap-3") as self._of_rows:
+                self._pictures()
+                self._cards()
         ui.timer(1.0, self._tick)
+
+    def _pictures(self) -> None:
+        console, batch_id = self._console, self._id
+        with ui.grid().classes("w-full grid-cols-1 md:grid-cols-2 gap-3"):
+            self._over_time = self._chart("Rows over time", "over-time")
+            self._heat = self._chart("Chunks", "heat")
+            self._durations = self._chart("How long rows took", "durations")
+            with card("Find a row, or the rows of a chunk"):
+                row_panel(console, batch_id)
+                self._chunk = ChunkPanel(console, batch_id)
+        self._heat[0].on_point_click(self._square_clicked)
+
+    def _cards(self) -> None:
+        console, batch_id = self._console, self._id
+        with card("Why rows did not succeed"):
+            self._groups = GroupsPanel(console, batch_id, self._feed.refresh)
+            self._said_by("Read every reason", self._groups.read_all)
+            CorrectionsPanel(console, batch_id, self._feed.refresh)
+        with card("Attempts"):
+            self._attempts = AttemptsPanel()
+        with card("Results"):
+            self._results = ResultsPanel(console, batch_id)
+            self._said_by("Verify", self._results.verify)
+        with card("Cost"):
+            self._said_by("Estimate", self._cost)
+        with card("Audit"):
+            ui.label("Counts the batch again from the markers of its rows alone.").classes("text-sm opacity-70")
+            self._said_by("Audit", lambda report: auditing.run(report, console.reader, batch_id))
 
     def _chart(self, title: str, name: str) -> tuple[ui.echart, ui.label]:
         with card(title):
@@ -151,19 +162,19 @@ class _BatchPage:
                 lambda report: redriven(console, report, name, redrive.Which(outcome=Outcome.REJECTED)),
                 again,
             )
-            button(
+            self._repair = button(
                 console,
                 "Audit and repair",
                 "What was lost is sent again, and counters that the markers prove wrong are corrected.",
                 f"tally audit {name} --repair{at}",
-                self._repair,
+                self._audit_and_repair,
                 again,
             )
 
     def _hold(self, output: Output, wanted: Hold | None) -> None:
         hold.run(output, self._console.reader, table(self._console.stage), self._id, wanted)
 
-    def _repair(self, output: Output) -> None:
+    def _audit_and_repair(self, output: Output) -> None:
         console = self._console
         repair.run(output, console.reader, services(console.workspace, console.stage).reconciler, self._id)
         auditing.run(output, console.reader, self._id)
@@ -185,12 +196,10 @@ class _BatchPage:
         self._status.props(f"color={colour_of(status)}")
         self._file.set_text(f"s3://{batch.source.bucket}/{batch.source.key}, job {batch.job}, attempt {batch.attempt}")
         self._reason.set_text(batch.reason)
-        found = view.progress.found
+        found, rejected = view.progress.found, batch.status is BatchStatus.REJECTED
         self._bar.set_value(counts.total / found if found else float(batch.status.final))
-        self._figures.set_text(
-            f"{counts.total:,} of {found:,} rows ({share(counts.total, found).strip()}): {counts.succeeded:,} "
-            f"succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected"
-        )
+        self._figures.set_text(_NO_ROWS if rejected else _figures(counts, found))
+        self._of_rows.set_visibility(not rejected)
         self._speed.set_text(_speed(view))
         self._waiting.set_text(_waiting(view, show_data=self._console.show_data))
         self._enable(batch, counts)
@@ -212,13 +221,14 @@ class _BatchPage:
         self._chunk.know(view)
 
     def _enable(self, batch: Batch, counts: Counts) -> None:
-        running = not batch.status.final
+        running, has_rows = not batch.status.final, batch.status is not BatchStatus.REJECTED
         for each, enabled in (
             (self._pause, running and batch.hold is None),
             (self._resume, running and batch.hold is Hold.PAUSED),
             (self._cancel, running and (batch.hold is None or not batch.hold.stops)),
-            (self._redrive, bool(counts.failed) and batch.status is not BatchStatus.REJECTED),
-            (self._read_again, bool(counts.rejected) and batch.status is not BatchStatus.REJECTED),
+            (self._redrive, bool(counts.failed) and has_rows),
+            (self._read_again, bool(counts.rejected) and has_rows),
+            (self._repair, has_rows),
         ):
             if each:
                 each.set_enabled(enabled)
@@ -233,7 +243,7 @@ class _BatchPage:
             took = f"p50 {median:,.0f} ms, p99 {slow:,.0f} ms. {sample}"
         each = heat_map.chunks_of_cell(total)
         squares = f"A square is {each:,} chunks. " if each > 1 else "A square is a chunk. "
-        unread = f"{view.stale_chunks:,} are being read." if view.stale_chunks else ""
+        unread = f"{several(view.stale_chunks, 'chunk')} still to be read." if view.stale_chunks else ""
         for (chart, label), options, text in (
             (self._over_time, charts.rows_over_time(view), sample),
             (self._heat, heat_map.heat_map(view), squares + unread),
@@ -250,8 +260,17 @@ class _BatchPage:
                     ui.label(f"{text}: {chunks:,}").classes("text-sm")
 
 
+def _figures(counts: Counts, found: int) -> str:
+    return (
+        f"{counts.total:,} of {found:,} rows ({share(counts.total, found).strip()}): {counts.succeeded:,} "
+        f"succeeded, {counts.failed:,} failed, {counts.rejected:,} rejected"
+    )
+
+
 def _speed(view: View) -> str:
     batch = view.batch
+    if batch.status is BatchStatus.REJECTED:
+        return ""
     parts = [f"chunks {view.progress.closed:,} of {batch.chunks:,}" if batch.chunks is not None else "being planned"]
     if not batch.status.final:
         parts += [f"{view.rate:,.0f} rows/s", f"ETA {duration(view.eta_seconds)}"]

@@ -27,7 +27,7 @@ _COLUMNS = (
     ("succeeded", "succeeded", "right"),
     ("failed", "failed", "right"),
     ("rejected", "rejected", "right"),
-    ("rate", "rate, ETA", "left"),
+    ("rate", "speed", "left"),
     ("age", "age", "right"),
     ("cost", "cost", "right"),
 )
@@ -56,7 +56,7 @@ def row_of(batch: Batch, feed: ListFeed, exact_cost: float | None = None) -> dic
     chain = chains.as_json(batch)
     cost = rough_cost.dollars(batch) if exact_cost is None else exact_cost
     if not batch.status.final and len(meter.samples) > 1:
-        speed = f"{meter.rate:,.0f} rows/s, {duration(meter.eta_seconds(total - counts.total))}"
+        speed = f"{meter.rate:,.0f} rows/s, ETA {duration(meter.eta_seconds(total - counts.total))}"
     return {
         "batch": batch.id,
         "job": batch.job,

@@ -1,5 +1,6 @@
 """The dead letters of a stage: why each is there, its outcome, and the button that sends those of a queue again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -8,7 +9,9 @@ from urllib.parse import quote
 from nicegui import ui
 
 from chalicelib.clock import utc_now
+from tally.batch import redrive
 from tally.batch.reasons import pattern_of
+from tally.look import several
 from tally.output import Output
 from tally.queues import dead
 from tally.queues.dead import DeadQueue, Letter
@@ -16,6 +19,7 @@ from tally.queues.depth import depth_of
 from tally.queues.fates import HISTORY, Fate, Taken, fates, taken
 from tally.ui.actions import button, command_line, perform
 from tally.ui.console import Console
+from tally.ui.groups_panel import redriven
 from tally.ui.stage_feed import expected
 
 MAX_SHOWN = 20
@@ -37,6 +41,7 @@ def dead_letters_panel(console: Console) -> None:
     command_line(f"tally dead --show --stage {console.stage.name}")
     said = ui.column().classes("w-full gap-1")
     found = ui.column().classes("w-full gap-3")
+    slot = ui.context.slot
 
     async def read() -> None:
         look.disable()
@@ -47,7 +52,11 @@ def dead_letters_panel(console: Console) -> None:
             look.enable()
         if seen:
             with found:
-                _show(console, seen)
+                _show(console, seen, again)
+
+    def again() -> None:
+        with slot:  # not where it is called from: a question that is closed takes its timers with it
+            ui.timer(0, read, once=True)
 
     look.on_click(read)
 
@@ -77,7 +86,7 @@ def _read(console: Console, output: Output) -> _Seen:
     return seen
 
 
-def _show(console: Console, seen: _Seen) -> None:
+def _show(console: Console, seen: _Seen, again: Callable[[], None]) -> None:
     read = {fate.queue.name for fate in seen.fates}
     for name, count in seen.waiting.items():
         if count and name not in read:
@@ -89,7 +98,7 @@ def _show(console: Console, seen: _Seen) -> None:
             shown = "" if seen.waiting[name] <= len(of_queue) else f", {len(of_queue)} are shown"
             ui.label(f"{name}: {seen.waiting[name]:,}{shown}").classes("font-medium")
             for fate in of_queue:
-                _letter(console, fate)
+                _letter(console, fate, again)
             if queue.source_url:
                 _redrive_button(console, queue)
             else:
@@ -102,7 +111,7 @@ def _show(console: Console, seen: _Seen) -> None:
                 ui.label(f"{_time(each.at)}, {each.queue}: {each.became}").classes("tally-text")
 
 
-def _letter(console: Console, fate: Fate) -> None:
+def _letter(console: Console, fate: Fate, again: Callable[[], None]) -> None:
     letter, known = fate.letter, fate.letter.as_json()
     with ui.card().classes("w-full gap-0 q-pa-sm").props("flat bordered"):
         with ui.row().classes("items-center gap-2"):
@@ -115,11 +124,26 @@ def _letter(console: Console, fate: Fate) -> None:
         if why := _why(letter, show_data=console.show_data):
             ui.label(f"reason: {why}").classes("tally-text")
         ui.label(f"outcome: {fate.became}").classes("tally-text font-medium")
+        if fate.failed:
+            _rows_button(console, fate, known["batch"], again)
         if fate.command:
             command_line(f"{fate.command} --stage {console.stage.name}")
         ui.label(f"id {letter.id}").classes("text-sm opacity-70 tally-text")
         if console.show_data:
             ui.label(letter.body).classes("tally-said")
+
+
+def _rows_button(console: Console, fate: Fate, batch_id: str, again: Callable[[], None]) -> None:
+    """Show a button that runs the failed rows of a dead letter again, and then reads its outcome."""
+    rows = several(len(fate.failed), "row")
+    button(
+        console,
+        f"Run {rows} again",
+        "The failed rows of this dead letter run again. Fix what killed their worker first: docs/runbook.md says how.",
+        f"{fate.command} --stage {console.stage.name}",
+        lambda output: redriven(console, output, batch_id, redrive.Which(rows=fate.failed)),
+        again,
+    )
 
 
 def _why(letter: Letter, *, show_data: bool) -> str:

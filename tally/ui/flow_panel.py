@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
+from tally.look import several
 from tally.ui.actions import command_line
 from tally.ui.console import Console
 from tally.ui.flow import Step, on_stage, steps, stuck
@@ -49,7 +50,9 @@ class FlowPanel:
 
 def _note(view: View, cards: Sequence[tuple[Step, str]]) -> str:
     """Return whose figures the cards have, and what they leave out; empty where no queue is shown, nor looked for."""
-    parts = [f"{view.stale_chunks:,} chunks are still being read, so that more may wait."] if view.stale_chunks else []
+    stale, parts = view.stale_chunks, []
+    if stale and not view.batch.status.final:
+        parts.append(f"{several(stale, 'chunk')} {'is' if stale == 1 else 'are'} not read yet: more may wait.")
     if any(queue for _, queue in cards):
         parts.append(_WHOSE + _STAGE)
     elif view.queues.unknown and any(step.queue for step, _ in cards):
@@ -65,12 +68,12 @@ def _card(step: Step, queue: str) -> None:
     colour = "text-negative" if late else "text-primary"
     with card:
         ui.label(step.name).classes("font-bold")
+        ui.label(step.does).classes("text-xs opacity-70")
         if step.done:
             ui.label(step.done).classes("text-sm tally-text")
         if step.waits:
             ui.label(step.waits).classes(f"text-sm tally-text {colour}")
         for part in step.parts:
             ui.label(part).classes(f"text-xs tally-text {colour}")
-        ui.label(step.does).classes("text-xs opacity-70")
         if queue:
             ui.label(f"Whole stage, {queue}").classes("text-xs tally-text tally-stage")

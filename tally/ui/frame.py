@@ -18,7 +18,9 @@ _STYLE = """
 .tally-flow { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 6px; }
 .tally-stage { margin-top: auto; padding-top: 4px; border-top: 1px solid rgba(128,128,128,.35); }
 .tally-late { border-color: #e08600; border-width: 2px; }
-.q-table td { white-space: normal; overflow-wrap: anywhere; }
+.q-table td { white-space: normal; overflow-wrap: break-word; }
+.q-table td.text-right { white-space: nowrap; }
+.q-table td a { overflow-wrap: anywhere; }
 @layer overrides { /* The library takes the outline from its buttons; what is important wins in the earlier layer. */
   :focus-visible, .q-field--focused .q-field__control { outline: 2px solid #3b82f6 !important; outline-offset: 2px; }
   #content:focus { outline: none !important; }
@@ -27,6 +29,7 @@ _STYLE = """
 body.body--light { --q-primary: #1d6fb8 !important; --q-negative: #b3000f !important; }
 body.body--dark { --q-primary: #7cb7ee !important; --q-negative: #ff8a80 !important; }
 .body--dark .bg-primary, .body--dark .bg-negative { color: #0b1a28 !important; }
+.q-uploader ::file-selector-button { border: 1px solid; border-radius: 4px; padding: 2px 8px; margin-right: 8px; }
 .q-uploader__header { background: transparent !important; color: inherit !important; }
 .tally-heading { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .tally-skip { position: absolute; left: -9999px; color: white; background: #263238; padding: 4px 8px; }
@@ -69,7 +72,7 @@ def page(console: Console, title: str) -> Iterator[None]:
         console.dark = not await ui.run_javascript("return document.body.classList.contains('body--dark')")
         dark.set_value(console.dark)
 
-    with ui.header().classes("items-center q-py-xs bg-blue-grey-10 gap-4"):
+    with ui.header().classes("items-center q-py-xs bg-blue-grey-10 no-wrap gap-2 sm:gap-4"):
         ui.link("Skip to the content", "#content").classes("tally-skip")
         ui.label("Tally").classes("text-lg font-bold")
         ui.link("Batches", "/").classes("text-white")
@@ -78,7 +81,7 @@ def page(console: Console, title: str) -> Iterator[None]:
         ui.link("Stage", "/stage").classes("text-white")
         ui.space()
         where = "local" if console.stage.server else "AWS"
-        ui.label(f"{console.stage.name} ({where})" + (", read-only" if console.read_only else ""))
+        ui.label(f"{console.stage.name} ({where})" + (", read-only" if console.read_only else "")).classes("ellipsis")
         ui.button(icon="contrast", on_click=turn).props('flat dense color=white aria-label="Light or dark"')
     with ui.column().classes("w-full max-w-6xl mx-auto gap-3 q-pa-sm").props("id=content tabindex=-1"):
         ui.label(title).classes("tally-heading").props("role=heading aria-level=1")

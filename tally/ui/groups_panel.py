@@ -43,7 +43,10 @@ class GroupsPanel:
             self._all = None
         groups = self._all[1] if self._all else view.top.groups
         note = "" if self._all else view.top.note.replace("`tally failures ID` reads", "the button below reads")
-        now = (tuple(groups), note, view.batch.attempt)
+        none = "No row has failed or was rejected, as far as is known."
+        if view.counts.failed or view.counts.rejected:
+            none = "The reasons are not read yet."
+        now = (tuple(groups), note, none, view.batch.attempt)
         if now == self._shown:
             return
         self._shown = now
@@ -51,7 +54,7 @@ class GroupsPanel:
         self._groups.clear()
         with self._groups:
             if not groups:
-                ui.label("No row has failed or was rejected, as far as is known.").classes("text-sm")
+                ui.label(none).classes("text-sm")
             for group in groups:
                 self._group(view, group, total)
             if note:

@@ -29,6 +29,7 @@ from tally.testing.memory_aws import LONG_AGO
 from tally.testing.pipeline import Pipeline
 from tests.iam.conftest import PoliciesOf
 from tests.support.builders import message_event
+from tests.support.calls import actions_of
 from tests.support.correcting import corrected, written
 from tests.support.policies import Statement
 from tests.support.redriving import redrive
@@ -42,17 +43,6 @@ DOCUMENTS = b"document_id,title,parts\nA,light,p: text\nB,heavy," + _PARTS + b"\
 CORRECTED_HEADER = "tally_line,tally_reason,office_id,user_count,contract_count\n"
 OFFICES = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,8,10\n" % office for office in range(40))
 
-# What a call of the SDK asks for, where it is not the operation's own name: service authorization reference.
-_ACTIONS = {
-    "s3:CompleteMultipartUpload": ["s3:PutObject"],
-    "s3:CreateMultipartUpload": ["s3:PutObject"],
-    "s3:HeadObject": ["s3:GetObject"],
-    "s3:ListObjectVersions": ["s3:ListBucketVersions"],
-    "s3:ListParts": ["s3:ListMultipartUploadParts"],
-    "s3:UploadPart": ["s3:PutObject"],
-    "lambda:Invoke": ["lambda:InvokeFunction"],
-    "sqs:SendMessageBatch": ["sqs:SendMessage"],
-}
 # By function and action. What Lambda and S3 ask for in a function's name, and what no history in memory calls.
 UNCALLED = {
     "*/sqs:DeleteMessage": "Lambda polls the queue",
@@ -106,14 +96,7 @@ class Calls:
 
     def note(self, service: str, operation: str, request: Mapping[str, Any]) -> None:
         """Note a call."""
-        if operation == "transact_write_items":
-            found = [f"dynamodb:{kind}Item" for action in request["TransactItems"] for kind in action]
-        elif operation == "get_object" and request.get("VersionId"):
-            found = ["s3:GetObjectVersion"]
-        else:
-            name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
-            found = _ACTIONS.get(name, [name])
-        self.by_function[self.function].update(found)
+        self.by_function[self.function].update(actions_of(service, operation, request))
 
 
 class _Noted:

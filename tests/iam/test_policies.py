@@ -11,7 +11,7 @@ from tests.support.policies import faults, statements
 
 pytestmark = pytest.mark.terraform
 
-FOLDERS = (INFRA, INFRA / "examples" / "deploy_role")
+FOLDERS = (INFRA, INFRA / "examples" / "deploy_role", INFRA / "examples" / "operator_rights")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -139,7 +139,7 @@ MUTANTS = (
         module=ledger,
         attribute="NO_SUCH_MARKER",
         instead="",
-        test="tests/unit/store/test_ledger.py -k never_overwritten",
+        test="tests/unit/store/ledger/test_ledger_generations.py -k never_overwritten",
     ),
     Mutant(
         name="count: rows whose bit is set are dropped",
@@ -163,7 +163,7 @@ MUTANTS = (
         module=Seen,
         attribute="is_past",
         instead=_without_corrections,
-        test="tests/unit/steps/test_redrive_corrected.py -k came_of_the_uploaded_row",
+        test="tests/unit/steps/corrections/test_corrections_late.py -k came_of_the_uploaded_row",
     ),
     Mutant(
         name="count: raises the version",
@@ -179,7 +179,7 @@ MUTANTS = (
         module=process,
         attribute="wanted_rows",
         instead=lambda message, chunk: pieces_wanted(message, replace(chunk, generation=0)),
-        test="tests/unit/steps/test_process.py -k older_generation",
+        test="tests/unit/steps/process/test_process_messages.py -k older_generation",
     ),
     Mutant(
         name="process: rows that are to be read again are left out",
@@ -203,7 +203,7 @@ MUTANTS = (
         module=ingest,
         attribute="NO_SUCH_MARKER",
         instead="",
-        test="tests/unit/steps/test_ingest.py -k never_overwritten",
+        test="tests/unit/steps/test_ingest_given_up.py -k never_overwritten",
     ),
     Mutant(
         name="ingest: pages with corrected rows are in the transaction",
@@ -211,7 +211,7 @@ MUTANTS = (
         module=ingest,
         attribute="_is_guarded",
         instead=lambda chunk: bool(chunk.rereads),
-        test="tests/unit/steps/test_redrive_corrected.py -k slept_through_another_correction",
+        test="tests/unit/steps/corrections/test_corrections_late.py -k slept_through_another_correction",
     ),
     Mutant(
         name="ingest: pages with corrected rows are behind those of the upload",
@@ -219,7 +219,7 @@ MUTANTS = (
         module=ingest,
         attribute="_first_page",
         instead=lambda chunk: chunk.pages,
-        test="tests/unit/steps/test_redrive_corrected.py -k first_reading_that_slept",
+        test="tests/unit/steps/corrections/test_corrections_late.py -k first_reading_that_slept",
     ),
     Mutant(
         name="close: the chunk has the version of the image",

@@ -112,6 +112,19 @@ def at_call(position: int, fault: Fault) -> Callable[[str], Fault]:
     return in_turn(*[Fault.NONE] * position, fault)
 
 
+def before_call(operation: str, act: Callable[[], object], *, call: int = 1) -> Callable[[str], Fault]:
+    """Let something happen just before a call of an operation, the first unless said otherwise, reaches AWS."""
+    calls: list[str] = []
+
+    def fault(name: str) -> Fault:
+        calls.append(name)
+        if name == operation and calls.count(name) == call:
+            act()
+        return Fault.NONE
+
+    return fault
+
+
 def calls_of(run: Callable[[Callable[[str], Fault]], object]) -> list[str]:
     """Return the operations that a run without faults calls: where a history may be cut."""
     operations: list[str] = []

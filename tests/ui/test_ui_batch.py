@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from chalicelib.files.form import Form
 from chalicelib.steps.reconcile import snapshot_of
 from chalicelib.steps.standstill import WATCH_SK
+from chalicelib.store.batch import BatchStatus
 from chalicelib.store.exports import Export
 from chalicelib.store.items import BATCH_SK, ChunkKey, Counts, batch_pk, key, number, text
 from tally.batch.reader import Reader
@@ -95,6 +96,16 @@ def test_a_paused_batch_waits_and_does_not_stand(browser: Browser, inside: str, 
     opened(browser, inside, "resting")
     browser.says("10,000 rows wait here, for the batch is paused")
     assert "Stands at" not in browser.text
+
+
+def test_a_file_that_was_rejected_has_its_reason_and_no_empty_charts(
+    browser: Browser, inside: str, local: Local
+) -> None:
+    batch = replace(finished_batch.BATCH, id="no-csv", status=BatchStatus.REJECTED, reason="the object is a PDF")
+    local.write([batch.to_item()])
+    browser.open(f"{inside}batch/no-csv")
+    browser.says("rejected", "the object is a PDF", "none of its rows was processed", "rejected the file")
+    assert not [title for title in ("Rows over time", "being planned", "Verify") if title in browser.text]
 
 
 def test_what_is_wrong_can_be_read_in_the_dark(browser: Browser, inside: str, finished: str) -> None:

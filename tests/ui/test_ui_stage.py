@@ -11,11 +11,13 @@ from selenium.webdriver.common.by import By
 
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
-from chalicelib.store.items import ChunkKey, bits, number
+from chalicelib.store.items import ChunkKey, Outcome, bits, number
+from chalicelib.store.marker import ReasonCode, markers, unsuccessful
 from chalicelib.transport.messages import WorkMessage, encode
 from tally.stages.function_metrics import Window
+from tally.stages.gate import Gate
 from tally.stages.stage import Resources, Stage
-from tally.ui.budget import Gate, paced
+from tally.ui.budget import MAX_REQUESTS_A_SECOND, paced
 from tally.ui.stage_feed import StageFeed
 from tests.ui import yards
 from tests.ui.test_ui_budget import Time, steps
@@ -130,7 +132,10 @@ def letters(yard: Yard) -> None:
     purge(yard, LOCAL)
     chunk = Chunk(key=ChunkKey("b", 0), start=0, end=1, first_line=2, expected_rows=1)
     counted = {"rows": number(1), "done": bits(RowBits.first(1)), "version": number(2)}
-    yards.write(yard, LOCAL, [finished_batch.BATCH.to_item(), chunk.to_item() | counted])
+    failed = unsuccessful(0, Outcome.FAILED, ReasonCode.DEAD_LETTERED, "dead-lettered")
+    found = markers(chunk.key, 2, [failed], counted_at=finished_batch.AT, expires_at=finished_batch.EXPIRES_AT)
+    items = [finished_batch.BATCH.to_item(), chunk.to_item() | counted, *(each.to_item() for each in found)]
+    yards.write(yard, LOCAL, items)
     yard.send(LOCAL, "work-dlq", encode(replace(LETTER, batch="gone-1")))
     yard.send(LOCAL, "dead-letters", encode(LETTER), queue=f"tally-{LOCAL}-work-dlq")
     yard.send(
@@ -155,8 +160,8 @@ def test_each_dead_letter_has_its_reason_and_what_became_of_it_without_its_value
         "outcome: its batch is gone, so it is of no use any more",
         "tally dead work-dlq --discard",
         "reason: given up by tally-yard-work-dlq: ValueError: no * of *",
-        "outcome: its rows have ended: those that had no outcome before have failed",
-        "tally redrive b --stage yard",
+        "outcome: its rows have ended: 1 failed",
+        "tally redrive b --rows 0:0 --stage yard",
         "outcome: waits until it is sent again",
         "Bodies and the values in reasons are not shown",
     )
@@ -210,7 +215,7 @@ def test_a_stage_costs_three_requests_a_second_and_its_functions_one_a_minute(
     time, asked = Time(), Counter[str]()
     resources = Resources.read(yard.workspace.aws_outputs(CLOUD))
     assert resources
-    stage = paced(Stage(name=CLOUD, resources=resources), Gate(clock=time, sleep=time.sleep))
+    stage = paced(Stage(name=CLOUD, resources=resources), Gate(MAX_REQUESTS_A_SECOND, clock=time, sleep=time.sleep))
     stage.session.events.register_last("request-created", time.note)
     stage.session.events.register_last(
         "request-created", lambda operation_name, **_event: asked.update([operation_name])

@@ -1,1 +1,1 @@
-"""The events that tell the world how batches end: what they say, and how they are put."""
+"""The events about the ends of batches: their contents, and the bus that they are put on."""

@@ -1,4 +1,4 @@
-"""What the events say, as types: docs/schemas/events and the tables of docs/events.md are written from these."""
+"""The contents of events, as types: docs/schemas/events and the tables of docs/events.md are written from these."""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -10,13 +10,13 @@ from chalicelib.store.batch import Batch, BatchStatus
 from chalicelib.store.exports import Export
 
 SOURCE = "tally"
-"""What every event has for its source."""
+"""The source of every event."""
 SCHEMA_VERSION = 1
 """Raised when a field is taken away or means something else; a new field does not raise it."""
 
 
 class DetailType(StrEnum):
-    """What has happened to a batch."""
+    """The kinds of events."""
 
     COMPLETED = "Batch Completed"  # every row has an outcome
     STOPPED = "Batch Stopped"  # likewise, but it was cancelled or too many rows had failed
@@ -25,7 +25,7 @@ class DetailType(StrEnum):
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """What all events say."""
+    """The fields of every event."""
 
     TYPE: ClassVar[DetailType]
 
@@ -48,7 +48,7 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(Detail, frozen=True, kw_only=True):
-    """What events about the end of a batch say."""
+    """The fields of events about the end of a batch."""
 
     status: Annotated[BatchStatus, Meta(description="How the batch ended.")]
     key: Annotated[str, Meta(description="The key of the upload.")]
@@ -98,7 +98,7 @@ EVENTS: tuple[type[Detail], ...] = (BatchCompleted, BatchStopped, BatchRejected,
 
 
 def ended(batch: Batch) -> Ended:
-    """Return what the event about the end of a batch says."""
+    """Return the event about the end of a batch."""
     said: dict[str, Any] = {
         "event_id": f"{batch.id}#{batch.attempt}",
         "batch_id": batch.id,
@@ -124,7 +124,7 @@ def ended(batch: Batch) -> Ended:
 
 
 def exported(batch: Batch, export: Export, manifest_sha256: str) -> BatchExported:
-    """Return what the event about the results of an attempt says."""
+    """Return the event about the results of an attempt."""
     return BatchExported(
         event_id=f"{batch.id}#{export.attempt}#exported",
         batch_id=batch.id,

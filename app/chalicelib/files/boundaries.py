@@ -16,9 +16,9 @@ from chalicelib.files.records import MAX_RECORD_BYTES, CsvRecord, read_lines
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)?")
 _BLANK = (b"", b"\r")
-"""What a line feed may leave of a blank line."""
+"""A blank line, without its line feed."""
 _SPARE_LINES = 8
-"""So that the last few rows of a range do not take a piece of a line each."""
+"""Lines that are read beyond what is needed, or the last few rows of a range would take a piece of a line each."""
 
 
 def split(

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 _LINE_END = re.compile(rb"\r\n|\n|\r(?=.)", re.DOTALL)
 """An end of line that no further byte can make longer."""
 _ROW = re.compile(rb"[^\r\n]")
-"""Where a row begins, after a line end."""
+"""The first byte of a row, after a line end."""
 
 
 class Range(NamedTuple):
@@ -48,7 +48,7 @@ class Cutter(ABC):
     offset: int
     line: int
     likely: int
-    """What a range takes, by the one before: no cut copies a window of which it needs a quarter."""
+    """The bytes that the next range may take, guessed by the last one: a cut copies no window four times too large."""
     line_end: ClassVar[re.Pattern[bytes]] = _LINE_END
 
     def range(self, cut: Cut) -> Range:

@@ -49,7 +49,7 @@ PLAIN = Layout()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How the files of a job are written.
+    """The form of a job's files, and which of their cells and columns are taken.
 
     ``nulls`` are cells that mean nothing beside the empty one. ``header`` names the columns of files without a header.
     """

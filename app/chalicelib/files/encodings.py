@@ -16,7 +16,7 @@ from chalicelib.files.records import MAX_RECORD_BYTES
 
 UTF_8 = "utf-8"
 UTF_16 = "utf-16"
-"""What a job says; a batch has one of the two below, as the file's mark says."""
+"""The name in a job; a batch has one of the two below, by the file's mark."""
 UTF_16_LE, UTF_16_BE = "utf-16-le", "utf-16-be"
 _WIDE = (UTF_16_LE, UTF_16_BE)
 _MARKS = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, UTF_16_LE), (codecs.BOM_UTF16_BE, UTF_16_BE))
@@ -28,7 +28,7 @@ _FOLLOWING = bytes(range(0x80, 0xC0))
 _FOUR = bytes(range(0xF0, 0xF8))
 """The first bytes of characters that take four bytes in UTF-8, and two units in UTF-16."""
 _AT_HAND = 2 * MAX_RECORD_BYTES + 1
-"""What a cut may look at before the block that comes next: a whole range, and a record that begins at its end."""
+"""The bytes that a cut may need at hand: a whole range, and a record that begins at its end."""
 NO_CHARACTER = re.compile("[\ud800-\udfff]")
 """Stands in a text for what is no character."""
 _CUT_OFF = 0xDC00
@@ -128,11 +128,11 @@ class _Text:
     """... and that place in the text. Both begin at the same number."""
     kept: deque[bytes] = field(default_factory=deque)
     held: int = 0
-    """How long all that are kept are."""
+    """The length of all that are kept."""
     passed: int = 0
-    """What is measured of the first of them."""
+    """The part of the first of them that is measured."""
     size: int = 0
-    """How much of the file was read."""
+    """The bytes of the file that were read."""
 
     def __iter__(self) -> Iterator[bytes]:
         self.measured = self.size = self.file

@@ -27,7 +27,7 @@ _NO_BRACKETS = bytes(set(range(256)).difference(b"[]{}"))
 _NAME = re.compile(rb'"[ \t\r]*:')
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _HALF_BYTES = 14
-"""Where one of these is so near to the end of a line, msgspec looks for its other half behind it."""
+"""msgspec looks for the other half of one of these behind the line, if the line ends within so many bytes."""
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

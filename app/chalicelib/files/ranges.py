@@ -1,4 +1,4 @@
-"""Where a file of any layout may be cut."""
+"""Cutting a file of any layout into ranges."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial

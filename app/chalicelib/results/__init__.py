@@ -1,1 +1,1 @@
-"""Results as files: what the ledger says of a batch's rows, as the bytes of an export. Pure but for the readers."""
+"""Results as files: a batch's rows in the ledger become the bytes of an export. Pure but for the readers."""

@@ -23,7 +23,7 @@ class IncompleteError(FatalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkResults:
-    """A closed chunk, its markers, the lines where its stored rows begin, and what rows of it were corrected by."""
+    """A closed chunk: its markers, the lines where its stored rows begin, and the corrections of its rows."""
 
     chunk: Chunk
     markers: Sequence[Item]

@@ -21,7 +21,7 @@ from chalicelib.store.bits import RowBits
 from chalicelib.store.corrections import Correction, CorrectionsFile, newest
 
 CORRECTIONS_PREFIX = "corrections/"
-"""Where no upload arrives and no event comes from."""
+"""A prefix that no S3 event is configured for."""
 _MEMBER = re.compile(rf'\{{"{LINE_COLUMN}":(\d+),?')
 _encode = msgspec.json.Encoder().encode
 
@@ -32,7 +32,7 @@ def object_key(job: str, batch_id: str, sha256: str, layout: Layout) -> str:
 
 
 def header(names: Sequence[str], layout: Layout) -> bytes:
-    """Return what a file begins with."""
+    """Return the first bytes of a file."""
     if layout.format is Format.JSONL:
         return b""
     return f"{LINE_COLUMN}{layout.delimiter}{csv_text(names, layout)}".encode(layout.encoding)
@@ -90,7 +90,7 @@ def corrected_rows(
 
 @cache
 def _bare(layout: Layout) -> Callable[[SourceRow], SourceRow]:
-    """Return what takes the line off a row."""
+    """Return a function that takes the line off a row."""
 
     def of_csv(row: SourceRow) -> SourceRow:
         line = row.cells[0]

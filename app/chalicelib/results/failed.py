@@ -17,7 +17,7 @@ from chalicelib.files.records import read_range, read_records
 _FORMULA = "=+-@\t\r\uff1d\uff0b\uff0d\uff20"
 """The first characters of a formula in a spreadsheet (OWASP, "CSV Injection"), full-width signs too."""
 _CELL_INSIDE = re.compile(rf"([,;|\t]\s*)(?=[{re.escape(_FORMULA)}])")
-"""Where a cell would begin for a spreadsheet that parts by another delimiter than the file's."""
+"""The begin of a cell for a spreadsheet that takes another delimiter than the file's."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _WHITE = " \t\r\n"
 """JSON's white space: a line of nothing else is no row."""
@@ -32,7 +32,7 @@ class SourceRow(NamedTuple):
 
 
 def name(layout: Layout) -> str:
-    """Return what the file is called."""
+    """Return the name of the file."""
     return f"failed.{layout.format}"
 
 
@@ -77,7 +77,7 @@ def header(before: bytes, names: Sequence[str], layout: Layout) -> bytes:
 
 
 def lead(line: int | None, reason: str, layout: Layout) -> bytes:
-    """Return what stands before a row's own bytes: its line, and why it did not succeed."""
+    """Return the text before a row's own bytes: its line, and why it did not succeed."""
     if layout.format is Format.JSONL:
         return b""
     text = f"{line or ''}{layout.delimiter}{_quoted(harmless(reason))}{layout.delimiter}"

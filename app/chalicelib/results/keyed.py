@@ -28,7 +28,7 @@ class KeyedRow:
 
     @property
     def units(self) -> int:
-        """The write units that it costs to put the item, or to be told that a newer one is there."""
+        """The write units that a put of the item costs, also if a newer one is there."""
         return write_units(item_size(self.item)) if self.item else 0
 
     def unsaved(self, error: UnsavedError) -> UnsavedRow:

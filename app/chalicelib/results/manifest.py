@@ -1,4 +1,4 @@
-"""manifest.json: what an export consists of, written when all of it is there."""
+"""manifest.json: the files of an export, written when all of them are there."""
 
 from collections.abc import Iterable, Sequence
 

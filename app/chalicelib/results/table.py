@@ -33,7 +33,7 @@ from chalicelib.results.fields import field_columns
 from chalicelib.store.marker import RowOutcome
 
 _END = "\r\n"
-"""What csv ends a record with: it quotes a cell that has either of them. A part has the line feed alone."""
+"""The end of csv's records: it quotes a cell that has either of them. A part has the line feed alone."""
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
 """The character for bytes that are no characters; failed.csv has the bytes."""
 _NULL = b"null"
@@ -111,7 +111,7 @@ class InputCells:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row is: in the file and in the ledger; ``corrected`` is the file of corrections that it was read from."""
+    """The place of a row in the file and in the ledger; ``corrected`` is the corrections file that it was read from."""
 
     line: int | None
     chunk: int

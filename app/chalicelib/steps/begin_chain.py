@@ -1,4 +1,4 @@
-"""Begin chain: what settle does so that the next job gets the results of a batch that has ended."""
+"""Begin chain: settle asks for the results of a batch that has ended to be given to the next job."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Begin export: what settle does so that the results of a batch that has ended become files."""
+"""Begin export: settle asks for the results of a batch that has ended to be written to files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Begin save: what export does so that results that are exported get into the results table."""
+"""Begin save: export asks for results that are exported to be put into the results table."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

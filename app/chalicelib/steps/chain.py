@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 READERS = 4
 """Chunks that are read at once."""
 _EXPECTED = {NotChained.FAILURES, NotChained.STOPPED, NotChained.NO_RESULTS}
-"""What happens in a sound stage; of the others an operator should hear."""
+"""Reasons of a sound stage; the others are logged as warnings for an operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

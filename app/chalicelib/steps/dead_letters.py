@@ -37,14 +37,14 @@ _DEADLY_RUNS = 2
 """So many runs that never ended prove that a row, or a chunk, kills its workers: one may have died of something else.
 All queues allow five deliveries or more, so what is deadly comes to this number."""
 MAX_RETURNS = 5
-"""How often one that killed no worker is sent again: thirty deliveries in all, some three hours."""
+"""Times that one that killed no worker is sent again: thirty deliveries in all, some three hours."""
 RETURN_SECONDS = 60
 """The delay before a dead letter comes again, so that throttling may end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandledDeadLetter:
-    """How many rows a dead letter was about, how many had no outcome before, and how many were sent again instead."""
+    """The rows that a dead letter was about, those that had no outcome before, and those that were sent again."""
 
     rows: int
     counted: int

@@ -1,4 +1,4 @@
-"""Dispatch: the outbox. What was written to the table is what gets sent: chunks to read, and chunks to process."""
+"""Dispatch, the outbox: it sends what was written to the table, chunks to read and chunks to process."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatched:
-    """How many chunks were sent to be read, how many rows to be processed, and of which batches."""
+    """The chunks that were sent to be read, the rows to be processed, and the batches that they are of."""
 
     chunks: int = 0
     rows: int = 0

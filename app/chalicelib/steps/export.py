@@ -38,7 +38,7 @@ class OvertakenError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """How many pieces a message wrote, of how many rows, and whether it announced the whole."""
+    """The pieces that a message wrote, their rows, and whether it announced the whole."""
 
     pieces: int = 0
     rows: int = 0
@@ -46,7 +46,7 @@ class Exported:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Return it for the log."""
+        """The fields of its log event."""
         return asdict(self)
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from chalicelib.transport.partial_batch_response import Message
 
 WAITS = (1, 6, 24)
-"""How many times ``patience`` an upload waits before it is planned again, by how many of its plans failed before: what
-stops plan gets the time to pass, or to be put right. With five minutes it is rejected after some three hours."""
+"""An upload waits so many times ``patience`` before it is planned again, by how many of its plans failed before: an
+outage gets the time to pass, or to be put right. With five minutes it is rejected after some three hours."""
 
 
 class _FailedEvent(msgspec.Struct, frozen=True, rename="camel"):
-    """What Lambda sends of an event that a function gave up on."""
+    """Lambda's report of an event that a function gave up on."""
 
     request_payload: dict[str, Any]
 

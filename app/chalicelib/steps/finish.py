@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Deliveries:
-    """What one invocation has to count of a chunk, and the messages that asked for it."""
+    """The outcomes of a chunk that one invocation has to count, and their messages."""
 
     bodies: "list[FinishedMessage]" = field(default_factory=list)
     messages: "set[Message]" = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""The head of a file: how it is written, what its columns are, and where its rows begin."""
+"""The head of a file: its form, its columns, and the place where its rows begin."""
 
 import codecs
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class UnplannableError(TallyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What planning begins with: ``start`` is where the rows begin in the file, on line ``first_line``."""
+    """The head that planning begins with: the rows begin at byte ``start``, on line ``first_line``."""
 
     layout: Layout
     header: tuple[str, ...]
@@ -90,7 +90,7 @@ def _refuse_another_format(schema: Schema, text: bytes, key: str, *, is_whole: b
 
 
 def _json_kind(text: bytes) -> type | None:
-    """Return what a text is in JSON; None if it is no JSON."""
+    """Return the kind of value that a text is in JSON; None if it is no JSON."""
     try:
         return type(msgspec.json.decode(text))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _BEATS_PER_LEASE = 3
 _UNTIL_COUNTED_SECONDS = 900
-"""How long a row that succeeded stays leased: while its outcome waits to be counted, a second delivery waits too."""
+"""The lease of a row that succeeded: while its outcome waits to be counted, a second delivery waits too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ class Ingester:
         return self.table.retry(self._set_totals, chunk, read, pages)
 
     def give_up(self, message: "ChunkMessage", code: ReasonCode, reason: str) -> Ingested:
-        """Give every row that a message wanted to be read an outcome, for it came to nothing; safe to repeat.
+        """Give every row that a message asked to be read an outcome, because it cannot be read; safe to repeat.
 
         Nothing if the chunk was read meanwhile, or if a redrive has overtaken the message: the redrive asks for the
         chunk again.

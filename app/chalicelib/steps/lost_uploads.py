@@ -1,4 +1,4 @@
-"""Lost uploads: compare the inbox with the batches, and plan what should have a batch and has none."""
+"""Lost uploads: compare the inbox with the batches, and plan uploads that should have a batch and have none."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ ten thousand batches to look up every five minutes, 36 cents a day at most."""
 _MAX_HANDED_OVER = 100
 """Uploads that a sweep has planned: an outage that lost thousands must not flood ``plan`` when it is over."""
 _MAX_AGE = timedelta(days=7)
-"""What is older was looked at by earlier sweeps, and would be looked up in vain each time. A version is as old as the
+"""Older versions were looked at by earlier sweeps, and would be looked up in vain each time. A version is as old as the
 beginning of its multipart upload, which may take this long (``multipart_upload_days``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """How many object versions a sweep has seen, and how many of them it handed over to be planned."""
+    """The object versions that a sweep has seen, and those of them that it handed over to be planned."""
 
     seen: int = 0
     handed_over: int = 0

@@ -316,5 +316,5 @@ def _head(job: str, reader: ObjectReader, size: int) -> bytes:
 
 
 def _cut(name: str) -> str:
-    """Return a name that may have a thousand characters so that the rest of a sentence is still read."""
+    """Return a name, cut if it is long: it may have a thousand characters, and the sentence around it is to be read."""
     return name if len(name) <= _SHOWN_CHARACTERS else f"{name[:_SHOWN_CHARACTERS]}…"

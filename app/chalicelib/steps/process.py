@@ -1,4 +1,4 @@
-"""Process: a work message: its rows are run, wait, fail, or go back in pieces."""
+"""Process one work message: its rows run, wait, fail, or go back in pieces."""
 
 import random
 import time
@@ -61,7 +61,7 @@ class Processor:
     clock: Callable[[], float] = time.monotonic
 
     def work(self, message: WorkMessage, delivery: "Message") -> Processed:
-        """Process a message and make durable all that came of it; then it may be deleted.
+        """Process a message and make its outcomes and messages durable; then it may be deleted.
 
         Dying before that makes the message come again: rows that were counted meanwhile are not run again, and outcomes
         that were sent twice are counted once.

@@ -1,4 +1,4 @@
-"""Recount: what the markers of a chunk prove, and the writes that set counters to it."""
+"""Recount: count the rows of markers, and write counters that the markers prove."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from chalicelib.store.table import Update
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recount:
-    """What a chunk's markers prove: rows that were counted, by outcome, and the version of the last one.
+    """The proof of a chunk's markers: rows that were counted, by outcome, and the version of the last marker.
 
     ``twice`` has rows that more than one marker counts, of which nothing can be proven.
     """

@@ -39,12 +39,12 @@ _UNSUCCESSFUL = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
 
 class NotRedrivableError(TallyError):
-    """There is no such batch, it never had rows, or they have expired."""
+    """The batch does not exist, never had rows, or its rows have expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """How many rows of a batch were taken back, and what had stopped it and was lifted with the first of them."""
+    """The number of rows that were taken back, and the hold that was lifted with the first of them."""
 
     rows: int = 0
     lifted: Hold | None = None
@@ -56,7 +56,7 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Which rows of a chunk are taken back; without ``rows`` it is all of those outcomes whose reason is wanted.
+    """The rows of a chunk that are taken back; without ``rows`` all of those outcomes whose reason is wanted.
 
     ``correction`` is what they are replaced by, if they are.
     """
@@ -74,7 +74,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A marker, what stays in it, which is nothing if all of its rows are taken back, and what is taken."""
+    """A marker, the outcomes that stay in it, and those that are taken back."""
 
     before: Marker
     after: Marker | None

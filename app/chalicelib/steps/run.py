@@ -1,4 +1,4 @@
-"""Run: the job over the rows of one message, row by row; what it does to one row it cannot do to another."""
+"""Run the job over the rows of one message, row by row: no row changes the outcome of another."""
 
 import traceback
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Processed:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """What the log says."""
+        """The fields of its log event."""
         return {"finished": self.finished, "retried": self.retried, "returned": self.returned}
 
 
@@ -74,7 +74,7 @@ class Run:
     longest: float = 0.0
 
     def over(self, wanted: RowBits) -> Processed:
-        """Run the job over rows while there is time, and send what comes of them; the rest goes back."""
+        """Run the job over rows while there is time, and send their outcomes; the rest goes back."""
         clock, done, outcomes = self.processor.clock, self.done, self.outcomes
         left = list(wanted)
         found = {row.row: (columns, row) for columns, row in self.work.stored() if row.row in wanted}
@@ -103,7 +103,7 @@ class Run:
         return done
 
     def _flush(self) -> None:
-        """Send on what came of rows so far. Dying here sends some of it twice, when the message comes again."""
+        """Send the outcomes so far. Dying here sends some of them twice, when the message comes again."""
         if self.outcomes:
             self.processor.send_outcomes(self.message, self.work.chunk, self.outcomes)
         if self.raised:

@@ -55,7 +55,7 @@ _REFUSED_SECONDS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What a message did: rows that it dealt with, whether the whole is saved by now, whether another saver works."""
+    """The work of one message: the rows it dealt with, whether all is saved by now, whether another saver works."""
 
     done: Handled = field(default_factory=Handled)
     finished: bool = False
@@ -153,7 +153,7 @@ class _Run:
     _place: Place = field(init=False)
     _handled: Handled = field(default_factory=Handled)
     _unsaved: list[UnsavedRow] = field(default_factory=list)
-    """What was dealt with since the last note, up to this place."""
+    """The rows that were dealt with since the last note, up to this place."""
     _noted_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Settle: the completion check. A chunk closes when nothing of it remains, then the batch, then the world hears of it.
+"""Settle, the completion check: a chunk closes when nothing of it remains, then its batch ends, then an event is put.
 
 Every step starts from an image in the stream and is guarded by what the item says now, so that an image that comes
 twice, late or out of order does nothing.

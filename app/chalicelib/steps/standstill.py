@@ -1,4 +1,4 @@
-"""Standstill: for how long something has made no progress, by snapshots that are kept beside it."""
+"""Standstill: the time without progress, by snapshots that are kept beside what they are of."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ _KEPT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standstill:
-    """For how long a snapshot has been the same, and how many repairs have moved nothing since."""
+    """The time since which a snapshot is the same, and the number of repairs that have moved nothing since."""
 
     snapshot: str
     seconds: float

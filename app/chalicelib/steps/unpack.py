@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chalicelib.store.table import Table
 
 UNPACKED_PREFIX = "unpacked/"
-"""Where no upload arrives and no event comes from."""
+"""A prefix that no S3 event is configured for."""
 GZIP_MAGIC = b"\x1f\x8b"
 PART_BYTES = 8 * 1_048_576
 MAX_BYTES = 10_000 * PART_BYTES
@@ -38,7 +38,7 @@ _CHECKSUM: Literal["CRC32"] = "CRC32"
 """Named, because the SDK's own choice for a part must be that of the whole upload, and has changed before (1.36)."""
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _BYTES_AT_ONCE = 16_384
-"""What zlib is given: it copies the rest of it at the end of each member, and members may have 20 bytes."""
+"""The bytes that zlib is given: it copies the rest of them at the end of each member, and members may have 20 bytes."""
 
 IS_BEING_UNPACKED = "#status = :unpacking"
 """A plain object is named once, and the batch planned from it: one that another plan made has the same bytes."""
@@ -238,7 +238,7 @@ def _named(part: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class _Counted:
-    """Passes pieces on and knows how many bytes went by."""
+    """Passes pieces on and counts their bytes."""
 
     pieces: Iterator[bytes]
     total: int = 0

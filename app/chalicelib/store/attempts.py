@@ -1,4 +1,4 @@
-"""Attempts: how a batch that has ended runs again, and every other guarded change of its counters."""
+"""Attempts: the writes by which a batch that has ended runs again, and every other guarded change of its counters."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def reopen_batch(batch: Batch, *, back: Chunk | None, lifts: bool = False) -> Up
 
 
 def next_attempt(batch: Batch) -> tuple[list[str], list[str], list[str], dict[str, Any]]:
-    """Return what is set, added and removed, with its values, so that a batch that has ended runs again."""
+    """Return what an update sets, adds and removes, with its values, so that a batch that has ended runs again."""
     if not batch.status.final:
         return [], [], [], {}
     values = {

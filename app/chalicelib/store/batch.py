@@ -30,7 +30,7 @@ decides between its two ends, or what a redrive takes back, is what the batch st
 
 
 class Listing(StrEnum):
-    """Which list of the sparse index a batch is in: those that somebody has to look after are in one of their own."""
+    """The lists of the sparse index: batches that somebody has to look after are in one of their own."""
 
     OPEN = "open"  # its end was not announced yet
     ENDED = "ended"
@@ -183,7 +183,7 @@ class Batch:
 
     @property
     def stopped_by(self) -> Hold | None:
-        """What stopped a batch that has ended; None if nothing did, or too late for a row to fail of it."""
+        """The hold that stopped a batch that has ended; None without one, or if it came too late to fail a row."""
         return self.hold if self.hold and self.hold.stops and self.counts.failed else None
 
     def to_item(self) -> dict[str, Any]:

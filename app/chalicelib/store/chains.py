@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 DEPLOYMENT_MAY_CHANGE_IT = "(not_chained = :no_job OR not_chained = :unfit)"
 """The next job was missing, or read another format: nothing was uploaded, and a deployment may have changed that."""
 IS_NEW_OR_MAY_CHANGE = f"attribute_not_exists(pk) OR {DEPLOYMENT_MAY_CHANGE_IT}"
-"""Which job takes the results, in which multipart upload, or why none ever does, is decided once an attempt."""
+"""An attempt has one decision: which job takes the results, in which multipart upload, or why none ever does."""
 IS_OF_THIS_DECISION = "upload_id = :upload_id"
-"""How an upload ended is noted where it was begun; a decision that has been replaced since is left alone."""
+"""The end of an upload is noted on its own decision; one that has replaced it since is left alone."""
 IS_THE_LATEST = (
     "attribute_exists(pk) AND (attribute_not_exists(chained_attempt) OR chained_attempt < :attempt "
     f"OR (chained_attempt = :attempt AND {DEPLOYMENT_MAY_CHANGE_IT}))"
@@ -84,7 +84,7 @@ class Chained:
 
     @classmethod
     def from_item(cls, item: Item) -> Self | None:
-        """Read what a batch says of its results; None if no attempt of it came so far."""
+        """Read the note of a batch on its results; None if no attempt of it came so far."""
         if "chained_attempt" not in item:
             return None
         return cls(
@@ -118,7 +118,7 @@ class Chain:
 
     @property
     def chained(self) -> Chained | None:
-        """What the batch's item has of it; None until the file is there, or the reason why there is none."""
+        """The note on the batch's item; None until the file is there, or the reason why there is none."""
         if not (self.child or self.not_chained):
             return None
         return Chained(then=self.then, attempt=self.attempt, child=self.child, not_chained=self.not_chained)
@@ -180,7 +180,7 @@ class Chains:
         return standing
 
     def note_end(self, chain: Chain) -> None:
-        """Note what came of a decision, with it and on the batch; safe to repeat, and to be late."""
+        """Note how a decision ended, with it and on the batch; safe to repeat, and to be late."""
         if chain.child:
             name, value = "child", chain.child
         elif chain.not_chained:

@@ -17,13 +17,13 @@ IS_FREE = "attribute_not_exists(#hold)"
 IS_NOT_STOPPED = "(attribute_not_exists(#hold) OR #hold = :paused)"
 """A batch that was cancelled or stopped stays so until a redrive lifts it."""
 IS_IN_ATTEMPT = "attempt = :attempt"
-"""What was seen of an earlier attempt says nothing about this one."""
+"""A decision that was made about an earlier attempt must not hold this one."""
 IS_PAUSED = "#hold = :paused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holds:
-    """Holds batches; workers look at every message they get, so it takes as long as one message."""
+    """Holds batches; a worker reads the hold with each message, so a hold takes effect within one message."""
 
     table: "Table"
 
@@ -52,7 +52,7 @@ class Holds:
         )
 
     def resume(self, batch_id: str) -> bool:
-        """Let a paused batch go on; tells whether it was paused."""
+        """Let a paused batch run again; tells whether it was paused."""
         return self.table.update(
             Update(
                 pk=batch_pk(batch_id),

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class ChunkKey:
-    """Which chunk of which batch."""
+    """The name of a chunk: its batch and its number."""
 
     batch_id: str
     number: int

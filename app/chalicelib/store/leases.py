@@ -44,11 +44,11 @@ class Leases:
         return self.table.put(Put(item=item, condition=FREE_OR_EXPIRED_OR_MINE, values=values))
 
     def release(self, chunk: ChunkKey, row: int) -> None:
-        """Give the row up, so that its next try need not wait for the lease to end."""
+        """Give up the lease on a row, so that its next try need not wait for the lease to end."""
         self.table.delete(Delete(pk=chunk.pk, sk=lease_sk(row), condition=MINE, values={":owner": text(self.owner)}))
 
     def seconds_left(self, chunk: ChunkKey, row: int) -> float:
-        """Return for how long a worker holds the row; 0 if none does."""
+        """Return the seconds for which a worker holds the row; 0 if none does."""
         item: Item | None = self.table.get(chunk.pk, lease_sk(row))
         if item is None:
             return 0
@@ -76,7 +76,7 @@ class SaverLease:
         return self.table.put(Put(item=item, condition=FREE_OR_EXPIRED_OR_MINE, values=values))
 
     def release(self) -> None:
-        """Give it up, so that the next saver need not wait for its end."""
+        """Give up the lease, so that the next saver need not wait for its end."""
         self.table.delete(Delete(pk=_SAVER[0], sk=_SAVER[1], condition=MINE, values={":owner": text(self.owner)}))
 
 

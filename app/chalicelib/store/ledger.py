@@ -55,11 +55,11 @@ class Seen:
 
     @classmethod
     def of(cls, chunk: Chunk) -> Self:
-        """Return what a chunk says."""
+        """Return a chunk as it was read."""
         return cls(chunk.version, chunk.generation, chunk.done, chunk.corrected, chunk.corrected_generation)
 
     def is_past(self, finished: "Finished") -> bool:
-        """Tell whether an outcome says nothing any more: a redrive has sent its row again, if it is not done.
+        """Tell whether an outcome is out of date: a redrive has sent its row again, if it is not done.
 
         A failure from before the redrive is one of the past; a success is a success, unless it came of a row that was
         corrected since.

@@ -1,4 +1,4 @@
-"""The marker item: the proof that a set of rows was counted, with their outcomes and what came of them."""
+"""The marker item: the proof that a set of rows was counted, with their outcomes, results and reasons."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from chalicelib.store.items import (
 from chalicelib.store.packing import packed, unpacked
 
 MAX_REASON_CHARACTERS = 1_000
-"""What is kept of a reason; the row itself, and the log, have the rest."""
+"""The characters that are kept of a reason; the row itself, and the log, have the rest."""
 MAX_TRACEBACK_CHARACTERS = 2_000
 
 ABSENT = msgspec.Raw(b"")
@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ReasonCode(StrEnum):
-    """Why a row did not succeed, for programs; the sentence beside it is for people, and nothing parses it."""
+    """The reason why a row did not succeed, for programs; the sentence beside it is for people: nothing parses it."""
 
     INVALID = "invalid"  # the row does not fit the job's schema, or is no row at all
     TOO_LARGE = "too_large"  # the row, or the job's result, is larger than an item holds
@@ -98,7 +98,7 @@ _decode = msgspec.json.Decoder(_Page).decode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
-    """One item of a transaction that counted: ``version`` is what it raised the chunk to, ``page`` which item of it.
+    """One item of a transaction that counted: it raised the chunk to ``version``, and ``page`` numbers its items.
 
     ``rows`` says which rows have which outcome; ``expires_at`` is in seconds since 1970.
     """

@@ -1,4 +1,4 @@
-"""Pacing: on a table with provisioned capacity writers keep to their share of it, rather than be refused what is over.
+"""Pacing: writers keep to their share of a table's provisioned capacity, so that no write is refused.
 
 A refused write is tried again and costs the SDK's retry quota, and a writer that has spent it loses work. A writer that
 waits first is never refused, and is as fast: the table takes what it takes.
@@ -74,7 +74,7 @@ def write_units(size: int, *, transactional: bool = False) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Share:
-    """One writer's part of a table's write units, a ``share`` of the capacity, which is asked for now and then."""
+    """One writer's part of a table's write units: a ``share`` of the capacity, read again every minute."""
 
     dynamodb: "DynamoDBClient"
     table: str

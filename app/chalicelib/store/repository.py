@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker needs for a chunk: its batch, the chunk, and a way to its rows."""
+    """A chunk as a worker needs it: its batch, the chunk, and a way to its rows."""
 
     batch: Batch
     chunk: Chunk
@@ -71,7 +71,7 @@ class Repository:
         return work.batch, work.chunk
 
     def require_work(self, key: ChunkKey, *, with_rows: bool = True) -> Work:
-        """Return what a worker needs of a chunk, in one request unless its rows take several items.
+        """Return a chunk as a worker needs it, in one request unless its rows take several items.
 
         Raises NotFoundError, and FormatError for a batch of another version of Tally.
         """

@@ -38,7 +38,7 @@ _ANY = (
 )
 MAY_BE_REPLACED = " OR ".join(_ANY)
 _ORDER = ("batch_created_at", "batch_id", "attempt", "line")
-"""What the clauses compare."""
+"""The attributes that the clauses compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class ResultsTable:
             raise
 
     def find(self, job: str, key: str) -> KeyedResult | None:
-        """Return what a key of a job has now, None if it has nothing."""
+        """Return the item of a key of a job as it is now, None if there is none."""
         answer = self.table.retry(
             self.table.dynamodb.get_item,
             TableName=self.table.name,

@@ -59,7 +59,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled:
-    """Rows that a save has dealt with: ``superseded`` have their key in a newer row. ``units`` is what it took."""
+    """Rows that a save has dealt with: ``superseded`` have their key in a newer row. ``units`` are the write units."""
 
     saved: int = 0
     superseded: int = 0
@@ -164,7 +164,7 @@ class UnsavedRow:
     reason: str
 
     def to_item(self, save: Save, *, expires_at: int) -> dict[str, Any]:
-        """Return the item that says so; ``expires_at`` is in seconds since 1970."""
+        """Return the item of the row; ``expires_at`` is in seconds since 1970."""
         return {
             **key(batch_pk(save.batch_id), unsaved_sk(save.attempt, self.chunk, self.row)),
             "line": number(self.line),

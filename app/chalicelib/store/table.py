@@ -24,7 +24,7 @@ MAX_ACTIONS = 100
 MAX_TRANSACTION_BYTES = 3_500_000
 """TransactWriteItems takes 4 MB; the rest is room for keys and names."""
 MAX_PACED_BYTES = 262_144
-"""What a paced transaction counts at most: a message's worth, so that it fits into the function's time."""
+"""The most bytes that a paced transaction counts: a message's worth, so that it fits into the function's time."""
 _MAX_PUTS = 25
 """Requests of one BatchWriteItem."""
 MAX_KEYS = 100

@@ -1,4 +1,4 @@
-"""Upload notes: what the table remembers of uploads that may have no batch yet."""
+"""Upload notes: items about uploads that may have no batch yet."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,13 +18,13 @@ _LOST_SK = "lost"
 _FAILURE_PREFIX = "plan#"
 
 IS_FIRST_NOTE = "attribute_not_exists(pk)"
-"""The first sweep says since when uploads are looked for, and the first delivery of a message when its plan failed."""
+"""The first sweep notes since when uploads are looked for, the first delivery of a message when its plan failed."""
 
 _AGAIN_AFTER = timedelta(days=1)
-"""How long the sweep leaves an upload alone that it handed over: Lambda keeps its event for six hours, and then the
-plan-failures queue has it."""
+"""The time for which the sweep leaves an upload alone that it handed over: Lambda keeps its event for six hours, then
+the plan-failures queue has it."""
 _FAILURE_KEPT = timedelta(days=14)
-"""As long as a message can stay in the plan-failures queue."""
+"""The longest time that a message can stay in the plan-failures queue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The note on rows that wait for their next try: for people who look, nothing is decided by it."""
+"""The note on rows that wait for their next try: people read it, and nothing is decided by it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Transport: messages, queues, stream records, uploads, and how a queue handler answers."""
+"""Transport: messages, queues, stream records, uploads, and the answers of queue handlers."""

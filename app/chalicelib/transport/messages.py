@@ -15,7 +15,7 @@ ENVELOPE_BYTES = 2_048
 """Room for what stands around the parts of a message: ids, names, brackets, a chunk's bits."""
 MAX_PART_BYTES = MAX_MESSAGE_BYTES - ENVELOPE_BYTES
 MAX_RAISED_CHARACTERS = 300
-"""What a message carries of the reason why a row is tried again."""
+"""The characters that a message carries of the reason why a row is tried again."""
 
 # SQS takes the characters of XML 1.0 only. Controls are escaped by JSON itself; of the rest these two are excluded.
 _REFUSED_BY_SQS = str.maketrans({"\ufffe": "\\ufffe", "\uffff": "\\uffff"})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 _MAX_ENTRIES = 10
-"""What a request may hold: SQS developer guide, "Quotas". SQS takes 1 MiB in all, but no document says that the sum of
+"""Messages of a request: SQS developer guide, "Quotas". SQS takes 1 MiB in all, but no document says that the sum of
 ten messages is not held to the queue's own limit of one. Bytes are billed, in steps of 64 KiB."""
 
 

@@ -16,7 +16,7 @@ class Change:
 
     @property
     def sk(self) -> str:
-        """The sort key of what is there now, which tells what kind of item it is; empty for a deletion."""
+        """The sort key of the item that is there now, which tells its kind; empty for a deletion."""
         return str(self.new["sk"]["S"]) if self.new else ""
 
 

@@ -1,4 +1,4 @@
-"""Uploads: what S3 says of an object that arrived, and the same again, so that another plan continues it."""
+"""Uploads: S3's event of an object that arrived, and the same event again, so that another plan continues it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -78,6 +78,6 @@ class Handover:
     retry: "Retry"
 
     def __call__(self, upload: Upload) -> None:
-        """Return when Lambda has kept the event; asked twice it plans twice, which is one plan."""
+        """Hand the event to Lambda and return once Lambda has it; asked twice it plans twice, which is one plan."""
         event = msgspec.json.encode(event_of(upload))
         self.retry(self.lambda_client().invoke, FunctionName=self.function_name, InvocationType="Event", Payload=event)

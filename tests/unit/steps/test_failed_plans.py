@@ -26,12 +26,6 @@ REASON = "plan gave up on it 4 times: see `tally logs plan`, then upload it agai
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """All handlers over AWS in memory."""
-    return Pipeline(monkeypatch)
-
-
-@pytest.fixture
 def time() -> Time:
     """Give a clock that a test moves."""
     return Time()

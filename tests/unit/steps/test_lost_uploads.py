@@ -24,12 +24,6 @@ MINUTE, DAY = 60, 86_400
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """All handlers over AWS in memory."""
-    return Pipeline(monkeypatch)
-
-
-@pytest.fixture
 def time(pipeline: Pipeline) -> Time:
     """Give a clock that a test moves, in a stage whose first sweep was a day ago."""
     time = Time()

@@ -64,12 +64,6 @@ def _job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """All handlers over AWS in memory."""
-    return Pipeline(monkeypatch)
-
-
 def module() -> Any:
     """Return the job's module."""
     return importlib.import_module(jobs.require("sizes").process.__module__)

@@ -56,7 +56,7 @@ def test_a_stage_that_is_not_up_is_3_and_one_line(arguments: list[str], capsys: 
     assert run([*arguments, "--stage", "absent"]) is ExitCode.ENVIRONMENT
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err.startswith("error: No stage absent here: `tally up --stage absent`")
+    assert shown.err.startswith("error: There is no stage absent on this machine: `tally up --stage absent`")
     assert shown.err.count("\n") == 1
 
 

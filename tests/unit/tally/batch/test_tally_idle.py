@@ -45,6 +45,34 @@ def test_the_page_on_deploying_says_what_an_idle_stage_costs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("choice", "changed"),
+    [
+        ("`dashboard = true`", {"dashboards": 1}),
+        ("`alarm_key = true`, a KMS key of the stage's own for the notifications", {"keys": 1}),
+        (
+            "`function_overrides = { finish = { maximum_concurrency = 20 } }`",
+            {"limited_mappings": DEFAULT.limited_mappings + 1, "unlimited_mappings": DEFAULT.unlimited_mappings - 1},
+        ),
+        (
+            "the same for `dead_letters`, which has five queues",
+            {"limited_mappings": DEFAULT.limited_mappings + 5, "unlimited_mappings": DEFAULT.unlimited_mappings - 5},
+        ),
+        ("`alarms = false`", {"alarms": 0}),
+        ("`reconcile_minutes = 15`", {"reconcile_minutes": 15}),
+    ],
+)
+def test_the_page_on_deploying_says_what_each_choice_costs(choice: str, changed: dict[str, int]) -> None:
+    """More or less than the default, a month."""
+    page = (REPO / "docs" / "deploy.md").read_text(encoding="utf-8")
+    said = re.search(rf"^\| {re.escape(choice)} \| ([0-9.]+) (more|less)", page, re.MULTILINE)
+    assert said
+    dollars = as_json(msgspec.structs.replace(DEFAULT, **changed))["dollars_a_month"]
+    more = dollars - as_json(DEFAULT)["dollars_a_month"]
+    assert float(said[1]) == pytest.approx(abs(more), abs=0.006)
+    assert said[2] == ("more" if more > 0 else "less")
+
+
+@pytest.mark.parametrize(
     ("changed", "dollars"),
     [
         ({"alarms": DEFAULT.alarms + 1}, prices.ALARM_MONTH),

@@ -437,11 +437,11 @@ def test_the_command_shows_a_row_by_line_and_by_name(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "name the row by --line or by --row"),
-        (["--line", "2", "--row", "0:0"], "name the row by --line or by --row"),
+        ([], "name the row with either --line N or --row"),
+        (["--line", "2", "--row", "0:0"], "name the row with either --line N or --row"),
         (["--line", "0"], "0 is not in the range"),
-        (["--row", "0:0,0:1"], "--row names one row"),
-        (["--row", "x"], "'x' is no row"),
+        (["--row", "0:0,0:1"], "--row takes one row"),
+        (["--row", "x"], "'x' is not a row"),
     ],
 )
 def test_a_row_that_is_not_named_right_is_2(

@@ -12,7 +12,8 @@ from tally.batch.save_use import SaveUse, of_batch
 from tally.testing.metering import Meter
 from tally.testing.pipeline import Pipeline
 from tests.support.builders import table
-from tests.unit.steps.test_save import PLACE, job, pipeline, rows, until
+from tests.support.saving import PLACE, rows, until
+from tests.unit.steps.save.conftest import job, pipeline
 
 __all__ = ["job", "pipeline"]
 

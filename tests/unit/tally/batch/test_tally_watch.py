@@ -131,7 +131,8 @@ def test_without_progress_there_is_no_estimate() -> None:
 
 
 def test_durations_read_well() -> None:
-    assert [duration(seconds) for seconds in (2.34, 61, 3700)] == ["2.3 s", "1 min 1 s", "1 h 1 min"]
+    found = [duration(seconds) for seconds in (2.34, 61, 3700, 47 * 3600, 48 * 3600, 2_000_000)]
+    assert found == ["2.3 s", "1 min 1 s", "1 h 1 min", "47 h 0 min", "2 d 0 h", "23 d 3 h"]
 
 
 def test_elapsed_ends_with_the_batch(output: Output, said: StringIO) -> None:

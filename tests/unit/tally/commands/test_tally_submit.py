@@ -219,7 +219,7 @@ def test_a_stage_that_is_not_up_is_brought_up_if_that_is_wanted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def find(*_arguments: Any, **_options: Any) -> Stage:
-        raise OperatorError("No stage test here", hint="`tally up --stage test` makes one.")
+        raise OperatorError("There is no stage test on this machine", hint="`tally up --stage test` makes one.")
 
     monkeypatch.setattr(options, "find", find)
     if way in {"asked", "refused"}:

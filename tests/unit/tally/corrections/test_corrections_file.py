@@ -232,7 +232,7 @@ def test_all_lines_that_cannot_run_are_counted_and_the_first_are_shown(
         (HEADER, "its header has no column tally_line"),
         ("tally_line;kind;size\n", "its header has no column tally_line"),
         ("tally_line,kind\n", "its header lacks size"),
-        ("tally_line,kind,size,colour\n", "its header has colour, which the batch has not"),
+        ("tally_line,kind,size,colour\n", "its header has colour, which the batch lacks"),
         ("", "its header has no column tally_line"),
         ("PK\x03\x04", "it is a zip archive: save it as CSV"),
     ],

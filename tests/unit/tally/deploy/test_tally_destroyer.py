@@ -266,7 +266,9 @@ def test_protected_data_stops_a_destruction_before_anything_goes(
     world: World, destroy: Callable[..., Remains], protected: bool, objects: list[str], why: str
 ) -> None:
     world.protected, world.objects = protected, objects
-    with pytest.raises(OperatorError, match=f"Nothing was destroyed: {why}. With --delete-data") as refused:
+    with pytest.raises(
+        OperatorError, match=f"Nothing was destroyed: {why}. --delete-data destroys that too"
+    ) as refused:
         destroy()
     assert refused.value.code == ExitCode.USAGE
     assert world.done == []

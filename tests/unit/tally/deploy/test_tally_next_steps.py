@@ -8,7 +8,7 @@ import pytest
 
 from tally.cli import tally
 from tally.deploy import next_steps
-from tally.deploy.next_steps import Told
+from tally.deploy.next_steps import Options
 from tally.stages.stage import Resources
 
 RESOURCES = Resources(
@@ -21,8 +21,8 @@ RESOURCES = Resources(
 
 
 def _lines(resources: Resources = RESOURCES, jobs: str = "offices, transactions", **variables: Any) -> list[str]:
-    told = Told(stage="dev", variables=variables, var_files=[Path("/etc/dev.tfvars")])
-    return list(next_steps.lines(told, resources, jobs=jobs))
+    options = Options(stage="dev", variables=variables, var_files=[Path("/etc/dev.tfvars")])
+    return list(next_steps.lines(options, resources, jobs=jobs))
 
 
 def test_every_command_of_tally_is_one_with_its_options() -> None:

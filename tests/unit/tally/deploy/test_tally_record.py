@@ -240,13 +240,13 @@ def test_the_notification_of_a_bucket_that_the_stage_no_longer_has_stays_on_reco
     [
         (
             "arn:aws:lambda:us-east-1:111111111111:function:tally-test-plan",
-            "is of account 111111111111, region us-east-1",
+            "belongs to account 111111111111, region us-east-1",
         ),
         (
             "arn:aws:lambda:eu-west-1:000000000000:function:tally-test-plan",
-            "is of account 000000000000, region eu-west-1",
+            "belongs to account 000000000000, region eu-west-1",
         ),
-        ("arn:aws:lambda:us-east-1:000000000000:function:tally-prod-plan", "tally-prod-plan is of another stage"),
+        ("arn:aws:lambda:us-east-1:000000000000:function:tally-prod-plan", "tally-prod-plan belongs to another stage"),
     ],
 )
 def test_a_record_of_another_place_stops_before_anything_is_asked(

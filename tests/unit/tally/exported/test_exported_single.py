@@ -208,4 +208,4 @@ def test_parts_in_either_form_are_whole_until_a_row_is_changed(
 def test_one_file_is_no_folder_to_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out.csv").write_text("a\n")
     assert run(["verify", str(tmp_path / "out.csv")]) is ExitCode.USAGE
-    assert "out.csv is one file, which has no manifest" in capsys.readouterr().err
+    assert "out.csv is one file, which cannot be verified without a manifest" in capsys.readouterr().err

@@ -251,7 +251,7 @@ WRONG = [
     ("process", "@:x", "write BATCH or BATCH:CHUNK, the chunk a number from 0"),
     ("process", "@:", "write BATCH or BATCH:CHUNK"),
     ("plan", "@:0", "leave :0 out of --of @:0"),
-    ("reconcile", "@", "reconcile is no batch's: leave --of out"),
+    ("reconcile", "@", "reconcile is not about one batch: leave --of out"),
     ("process_heavy", "@:1", "has no heavy row: `tally invoke process` is for the others"),
 ]
 

@@ -175,9 +175,9 @@ COMMANDS = [
     (["nonsense"], "app/app.py has no handler 'nonsense', it has plan, dispatch, ingest", "`tally invoke` says what"),
     (["process", "none.json"], "does not exist", "--help"),
     (["process", "README.md"], "README.md is not JSON: line 1, column 1", "as in tests/events"),
-    (["process", "tests/events/finish.json"], "is no event for process, it is one for finish", "process takes"),
-    (["process", "tests/events/process.json", "--of", "b"], "name one event", ""),
-    (["process", "--again"], "--again goes with --of and --dry-run", "tally redrive"),
+    (["process", "tests/events/finish.json"], "is not an event for process, it is one for finish", "process takes"),
+    (["process", "tests/events/process.json", "--of", "b"], "both name an event: give one of them", ""),
+    (["process", "--again"], "--again needs --of and --dry-run", "tally redrive"),
 ]
 
 

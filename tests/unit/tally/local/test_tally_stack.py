@@ -102,7 +102,7 @@ def test_what_terraform_does_not_know_of_is_started_afresh_next_time(stack: Loca
     """To take it over, as a deployment to AWS would be told, is no command of a local stage."""
     error = TerraformError("run `tally deploy --adopt`", detail="Error: creating S3 Bucket: BucketAlreadyOwnedByYou")
     with (
-        pytest.raises(TerraformError, match="run this again, and it starts afresh") as raised,
+        pytest.raises(TerraformError, match="run this again: it starts from nothing") as raised,
         stack._marked_unfinished(),
     ):
         raise error
@@ -176,7 +176,7 @@ def test_a_stage_that_runs_without_policies_is_not_taken_for_one_that_enforces_t
     monkeypatch.setattr(LocalStack, "_holds_table", lambda *_: True)
     for folder in ("infra", "app"):
         (stack.workspace.repo / folder).mkdir()
-    with pytest.raises(OperatorError, match="runs without IAM: first `tally down --stage local`"):
+    with pytest.raises(OperatorError, match="runs without IAM: run `tally down --stage local` first"):
         replace(stack, iam=True).up(None)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from msgspec.structs import replace
 
 from chalicelib.retry import Retry
 from chalicelib.store.bits import RowBits
@@ -61,20 +62,47 @@ def chunk(dynamodb: "DynamoDBClient") -> "DynamoDBClient":
     return dynamodb
 
 
-def test_a_copy_says_whether_its_rows_have_ended(chunk: "DynamoDBClient") -> None:
+def test_a_copy_says_which_outcome_its_rows_have_and_what_runs_those_again_that_failed(
+    chunk: "DynamoDBClient",
+) -> None:
+    succeeded, failed = replace(finished_batch.SUCCEEDED, row=1), replace(finished_batch.FAILED, row=0)
+    finished_batch.put_marker(chunk, ChunkKey("b", 4), 2, failed)
+    finished_batch.put_marker(chunk, ChunkKey("b", 4), 3, succeeded)
     work = {"batch": "b", "chunk": 4, "generation": 2}
-    ended = became(chunk, COPIES, work | {"rows": [0, 1]}, "tally-x-work-dlq")
-    assert ended == ("its rows have ended: those that had no outcome before have failed", "tally redrive b")
+    both = became(chunk, COPIES, work | {"rows": [0, 1]}, "tally-x-work-dlq")
+    assert both == ("its rows have ended: 1 succeeded, 1 failed", "tally redrive b --rows 4:0")
     left = became(chunk, COPIES, work | {"rows": [1, 2]}, "tally-x-work-dlq")
     assert left == ("1 of its rows has no outcome yet", "tally audit --repair b")
     assert became(chunk, COPIES, work, "tally-x-finished-dlq") == ("its outcomes were counted", "")
     assert became(chunk, COPIES, "{}", "tally-x-plan-failures")[0].startswith("its upload was planned again")
 
 
-def test_a_letter_that_a_redrive_has_overtaken_changes_nothing(chunk: "DynamoDBClient") -> None:
+def test_a_redrive_of_other_rows_of_its_chunk_is_no_redrive_of_its_rows(chunk: "DynamoDBClient") -> None:
+    finished_batch.put_marker(chunk, ChunkKey("b", 4), 2, replace(finished_batch.FAILED, row=0))
+    old = {"batch": "b", "chunk": 4, "generation": 1, "rows": [0]}
+    assert became(chunk, COPIES, old, "tally-x-work-dlq") == (
+        "its rows have ended: 1 failed",
+        "tally redrive b --rows 4:0",
+    )
+
+
+def test_a_copy_whose_rows_are_redriven_says_so_until_they_have_an_outcome(chunk: "DynamoDBClient") -> None:
+    old = {"batch": "b", "chunk": 4, "generation": 1, "rows": [2]}
+    assert became(chunk, COPIES, old, "tally-x-work-dlq") == (
+        "a redrive runs its rows again: 1 of them has no outcome yet",
+        "",
+    )
+    finished_batch.change(chunk, ChunkKey("b", 4).pk, "chunk", "done", bits(RowBits.first(3)))
+    finished_batch.put_marker(chunk, ChunkKey("b", 4), 6, replace(finished_batch.SUCCEEDED, row=2))
+    assert became(chunk, COPIES, old, "tally-x-work-dlq") == (
+        "its rows have ended: 1 succeeded, so it is of no use any more",
+        "tally dead dead-letters --discard letter",
+    )
+
+
+def test_a_letter_that_waits_and_that_a_redrive_has_overtaken_changes_nothing(chunk: "DynamoDBClient") -> None:
     old = {"batch": "b", "chunk": 4, "generation": 1}
-    for where in (WORK, COPIES):
-        assert became(chunk, where, old)[0].startswith("a redrive has run its rows again")
+    assert became(chunk, WORK, old)[0] == "a redrive has sent its rows again, so it changes nothing any more"
 
 
 def test_a_letter_of_a_batch_that_is_gone_can_be_discarded(chunk: "DynamoDBClient") -> None:

@@ -69,7 +69,7 @@ def test_the_services_write_with_the_operators_own_clients(workspace: Workspace,
     ("functions", "said"),
     [
         (Functions(error="ResourceNotFoundException"), "There is no function tally-test-dispatch"),
-        (Functions(variables={"TALLY_STAGE": "test"}), "not of this version, deploy it: TALLY_TABLE"),
+        (Functions(variables={"TALLY_STAGE": "test"}), "of another version of Tally \\(TALLY_TABLE"),
     ],
 )
 def test_a_stage_without_such_functions_is_3(
@@ -96,7 +96,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ("error", "code", "said"),
     [
         (NotRedrivableError("there is no batch b"), ExitCode.USAGE, "there is no batch b"),
-        (ConflictError("held"), ExitCode.UNEXPECTED, "run it again"),
+        (ConflictError("held"), ExitCode.UNEXPECTED, "run this again"),
         (FatalError("a bug"), ExitCode.UNEXPECTED, "a bug: --debug shows where"),
         (caused(FatalError("x"), NoCredentialsError()), ExitCode.ENVIRONMENT, "configure AWS"),
     ],

@@ -61,7 +61,7 @@ def test_a_change_that_deploys_changes_the_fingerprint_and_one_that_does_not_doe
 
 @pytest.mark.parametrize("name", ["", "Prod", "9lives", "a_b", "ends-", "../up", "a" * 21, *sorted(RESERVED)])
 def test_a_name_that_can_be_no_stage_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="cannot be a stage") as refused:
+    with pytest.raises(OperatorError, match="cannot be the name of a stage") as refused:
         Workspace(repo=tmp_path, home=tmp_path).stage(name)
     assert refused.value.code is ExitCode.USAGE
 
