@@ -70,7 +70,7 @@ class StageFeed:
             return known.measured
 
     def step(self) -> None:
-        """Read the queues if that was not done lately. Raises what AWS answers, and OperatorError as ``Expected.require``."""
+        """Read the queues if that was not done lately. Raises as ``Expected.require``, and what AWS answers."""
         with self._lock:
             if self.clock() - self._queues_at >= QUEUE_SECONDS:
                 self._read_queues()
