@@ -1,8 +1,8 @@
 """A million rows on a table of so many write units, in simulated time: paced at the example's minimum, and on demand.
 
-``python -m bench.capacity`` prints how long they take, the most units that were taken in a second, and what the table
-refused. Units are those of the sample (docs/capacity.md). A table that is paid by request takes what accrues in a
-second and no more; one with provisioned capacity was idle for a minute before, and keeps for five what it does not use.
+``python -m bench.capacity`` prints the time, the most units taken in one second, and the refused writes. Units are
+those of the sample (docs/capacity.md). An on-demand table takes the units that accrue in a second and no more. One with
+provisioned capacity was idle for a minute before, and keeps unused units for five minutes.
 """
 
 import random

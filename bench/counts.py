@@ -10,8 +10,8 @@ UNITS = {"sample": 0.12, "real shape": 0.08, "incompressible": 0.35}
 def lines(traffic: Traffic, rows: int, shape: str = "sample") -> list[Line]:
     """Return the lines of a file's requests.
 
-    Lambda receives and deletes what is sent; as each message counts as if that was done for it alone, the requests are
-    no fewer than on AWS, where ten outcomes come at once.
+    Lambda receives and deletes the messages; each message counts here as if that was done for it alone, so the requests
+    are no fewer than on AWS, where ten outcomes come at once.
     """
     lambdas = 2 * traffic.messages
     requests = {kind: round(count / rows, 5) for kind, count in traffic.requests.most_common()}

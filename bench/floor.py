@@ -1,8 +1,8 @@
 """The floor: the writes that every design of this kind needs, sent by one client that does nothing else.
 
-Of each chunk the valid rows are an item (BatchWriteItem), and the outcomes a marker, put in the transaction that moves
-the chunk. They are made beforehand, by Tally's own code, so that only the local AWS's time is measured. And the job
-alone: what one process on one core takes to do what the file asks for, with no AWS at all.
+For each chunk the valid rows are an item (BatchWriteItem), and the outcomes a marker, put in the transaction that
+changes the chunk. Both are made beforehand by Tally's own code, so that only the local AWS's time is measured. The job
+alone is the time of one process on one core for the file's work, without any AWS.
 """
 
 import time

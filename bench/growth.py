@@ -1,8 +1,7 @@
 """How the cost of hostile input grows with its size: ``python -m bench.growth``.
 
-Every line compares the processor time of two files of one kind, the larger four times as large. What is in proportion
-to its size grows 4 times, what is in its square 16 times. Both files are large enough that nothing is remembered of
-the first run that makes the second cheaper.
+Every line compares the processor time of two files of one kind, the larger four times as large. Linear cost grows 4
+times, quadratic cost 16 times. Both files are so large that no cache of the first run makes the second cheaper.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The memory of a plan, in a process of its own: ``python -m bench.memory BUCKET KEY ETAG SIZE``.
 
-What a plan holds are a few blocks of its object and the chunk that is being cut, whatever the object's size; so two
-objects are compared that are both larger than that.
+A plan holds a few blocks of its object and the chunk that is being cut, whatever the object's size. So two objects are
+compared that are both larger than that.
 """
 
 import os

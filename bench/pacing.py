@@ -1,7 +1,7 @@
 """A thousand reports for a table of five write units, in simulated time: paced, tried again, or given up.
 
-``python -m bench.pacing`` prints what is saved and how long it takes. The table is DynamoDB's: capacity accrues by the
-second and is kept for 300 seconds at most, and what was kept has just been used up, as after any busy minutes.
+``python -m bench.pacing`` prints the saved reports and the time. The table is DynamoDB's: capacity accrues by the
+second and is kept for 300 seconds at most, and none is left at the beginning, as after any busy minutes.
 """
 
 import random

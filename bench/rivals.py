@@ -50,7 +50,7 @@ def tally(stage: Stage, sample: Sample, folder: Path, *, ambiguous: float = 0.0,
 def lines(stage: Stage, sample: Sample, small: Sample, folder: Path, repo: Path, *, seconds: float) -> list[Line]:
     """Return the lines of the textbook and of the prices; ``seconds`` is what Tally took over ``sample``.
 
-    The textbook's own counts are the same for each row: those of a ``small`` file will do.
+    The textbook's own counts are the same for each row, so a ``small`` file is enough for them.
     """
     ours = tally(stage, sample, folder)
     timed = textbook.measure(sample, folder, repo)
@@ -151,7 +151,7 @@ def _dollars(stage: Stage, ours: Counted, theirs: textbook.Result) -> list[Line]
 def _sqs(traffic: Traffic, polled: int) -> int:
     """Return the requests that SQS bills: sends, and a receive and a delete for each invocation they caused.
 
-    What a request has beyond 64 KB is billed when it is sent, and once more when it is received.
+    The part of a message beyond 64 KB is billed when it is sent, and again when it is received.
     """
     sent = sum(count for kind, count in traffic.requests.items() if kind.startswith("sqs SendMessage"))
     return traffic.sqs_billed + max(0, traffic.sqs_billed - sent) + 2 * polled

@@ -1,7 +1,7 @@
 """The files to measure: Tally's own sample, a file with the shape of real ones, and a random one.
 
-None has a row that the job fails: it would be tried again after a delay of seconds, by design, and a file with one
-would measure that delay.
+No row fails in the job: it would be tried again after a delay of seconds, by design, and the benchmark would measure
+that delay.
 """
 
 import random
@@ -51,7 +51,7 @@ def without_failures(target: BinaryIO, rows: int) -> Expected:
 def real_shape(target: BinaryIO, rows: int) -> Expected:
     """Write rows that resemble their neighbours: in the order of their time, about few merchants, some cells empty.
 
-    A row is stored in about 30 bytes, as the flight records are that were measured.
+    A row is stored in about 30 bytes, like the flight records that were measured.
     """
     return _write(target, rows, _alike)
 

@@ -1,5 +1,6 @@
 """The command line: the group, its errors and exit statuses. The commands are in ``tally.commands``."""
 
+import errno
 import signal
 import sys
 import traceback
@@ -29,6 +30,12 @@ from tally.errors import EXIT_CODES_HELP, ExitCode, OperatorError
 from tally.output import print_error, print_json
 
 _WHERE = "--debug shows where"
+_OF_THE_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room there and in TMPDIR, then run it again."),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name another place, or change its rights."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "name another place."),
+}
+"""What to do about an error of this machine's files, by its number."""
 
 
 @click.group(
@@ -125,8 +132,15 @@ def explain(error: Exception) -> OperatorError:
         case TallyError():
             return _explain_library(error)
         case _:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            return OperatorError(text, hint=_WHERE, code=ExitCode.UNEXPECTED)
+            return _explain_other(error)
+
+
+def _explain_other(error: Exception) -> OperatorError:
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f": {error.filename}" if error.filename else ""
+        return OperatorError(f"{error.strerror}{where}", hint=_OF_THE_DISK[error.errno], code=ExitCode.ENVIRONMENT)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return OperatorError(text, hint=_WHERE, code=ExitCode.UNEXPECTED)
 
 
 def _explain_library(error: TallyError) -> OperatorError:

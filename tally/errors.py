@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
         1  # the batch ended with failures or was rejected, the audit differs, doctor or prove found a failure
     )
     USAGE = 2  # wrong arguments, or no such batch, job or file
-    ENVIRONMENT = 3  # a tool or credentials are missing, a port is taken, the stack is not up, a deployment failed
+    ENVIRONMENT = 3  # a tool or credentials missing, port taken, disk full, stack not up, deployment failed
     UNEXPECTED = 4  # AWS, or Tally itself, answered what was not foreseen
     TIMED_OUT = 5  # --timeout passed before the batch ended; the batch is still running
     TO_LOOK_AT = 6  # doctor: nothing has failed, but something is to be looked at, or could not be checked
@@ -25,7 +25,8 @@ Exit status:
   1    the batch ended with failures or was rejected, the audit differs,
        or doctor or prove found a failure
   2    wrong arguments, or no such batch, job or file
-  3    a tool or credentials missing, port taken, stack not up, deployment failed
+  3    a tool or credentials missing, port taken, disk full, stack not up,
+       deployment failed
   4    unexpected error of AWS or of Tally itself
   5    --timeout passed before the batch ended (the batch is still running)
   6    doctor found something to look at, or could not make a check
@@ -49,8 +50,8 @@ _HINTS = {
 class OperatorError(Exception):
     """An error for the operator, in one line that says what, where and what to do.
 
-    ``hint`` ends that line and says what to do, where ``message`` does not say it already. ``detail`` is the output of
-    a tool that failed, shown below that line.
+    ``hint`` ends that line and says what to do, unless ``message`` does already. ``detail`` is the output of a tool
+    that failed, shown below that line.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ def attached(root: Module, environ: Mapping[str, str]) -> Iterator[dict[str, str
     root.init(environ)
     selected = json.loads(root.run(environ, "version", "-json"))["provider_selections"][_PROVIDER]
     (program,) = (root.data / "providers" / _PROVIDER / selected).glob("*/terraform-provider-aws*")
-    # In this mode it logs a megabyte for each Terraform that attaches: unread, that would fill a pipe and block it.
+    # In this mode it logs a megabyte for each Terraform that attaches, which would fill a pipe and block it.
     with subprocess.Popen(  # noqa: S603  # the provider that Terraform has found
         [program, "-debug"], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
     ) as provider:

@@ -82,22 +82,29 @@ class CancelledError(TallyError):
         self.failed = failed
 
 
-def job_errors() -> tuple[type[BaseException], ...]:
-    """Return what a job's own code may raise about one row. A KeyboardInterrupt is not the job's: somebody debugs it.
+class WorkerStop(BaseException):
+    """The worker stops on this line, as a debugger or an injected fault wants it: never the outcome of a row."""
 
-    Call it once something was raised: a job whose tasks are cancelled has loaded asyncio, and others do not need it.
+
+def job_errors() -> tuple[type[BaseException], ...]:
+    """Return what an ``except`` clause around a job's own code catches: whatever it raised is about one row.
+
+    Not every error is an ``Exception``: a panic in Rust is none, nor is a cancelled task. Two are not the job's: a
+    KeyboardInterrupt, for somebody debugs it, and a ``WorkerStop``. Call it in that clause, where the interpreter has
+    what was raised.
     """
-    asyncio = sys.modules.get("asyncio")
-    return (Exception, SystemExit, GeneratorExit, *((asyncio.CancelledError,) if asyncio else ()))
+    if isinstance(sys.exception(), KeyboardInterrupt | WorkerStop):
+        return ()
+    return (BaseException,)
 
 
 def described(error: BaseException) -> str:
     """Say what was raised, in text that can be sent: an exception may hold anything, or have no text."""
     try:
-        said = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
     except job_errors():  # its own __str__ raised
-        said = type(error).__name__
-    return sendable(said)
+        text = type(error).__name__
+    return sendable(text)
 
 
 def sendable(text: str) -> str:

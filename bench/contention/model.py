@@ -34,7 +34,7 @@ Steps = Generator[simpy.Event, Any, Any]
 class Design:
     """The place where messages are counted: one of ``shards`` counters at random, or the item of their chunk.
 
-    ``pieces`` is how many messages the outcomes of a chunk come in: one, unless its rows are slow.
+    ``pieces`` is the number of messages with the outcomes of a chunk: one, unless its rows are slow.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Loaded by Python itself into the functions of a counting run: writes a line for each request that leaves.
 
-Wraps the SDK below its own retries, so that an attempt is a request. With ``BENCH_AMBIGUOUS`` that share of the
-writes is applied and then answered with a 500, which is what a caller that must count exactly has to live with.
-Never part of what is deployed: the run puts this folder on the functions' PYTHONPATH and takes it away again.
+Wraps the SDK below its own retries, so that an attempt is a request. With ``BENCH_AMBIGUOUS`` that share of the writes
+is applied and then answered with a 500, the case that exact counting must survive. Never part of a deployment: the run
+puts this folder on the functions' PYTHONPATH and removes it again.
 """
 
 import json

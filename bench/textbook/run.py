@@ -152,7 +152,7 @@ def _process(stage: Stage, sample: Sample, queue_url: str, *, twice: bool, log: 
 def _await(stage: Stage, sample: Sample, queue_url: str) -> float:
     """Wait until the queue is empty and the counter stands still; returns when it last moved.
 
-    Not for the counter to reach the total: one that counts too much or too little never does, or goes past it.
+    It does not wait for the counter to reach the total: an inexact one may never reach it, or pass it.
     """
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     before, moved = -1, time.monotonic()

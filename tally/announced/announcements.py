@@ -62,7 +62,7 @@ class Announcements:
     def newest(self, limit: int) -> list[Announcement]:
         """Return the announcements of the newest batches, oldest first, ``limit`` of each list.
 
-        Of a batch that was redriven it is the end of its last attempt, and every export that is complete.
+        Of a redriven batch these are the end of its last attempt and every complete export.
         """
         return self._of(self._batches(limit))
 

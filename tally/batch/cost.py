@@ -1,14 +1,14 @@
 """The cost of a batch over all attempts, from its counters, a sample of its chunks, and the functions' logs.
 
 No request is made for it while the batch runs. Sizes and the job's time are read from a sample of chunks, spread
-evenly, and stand for the others; what goes with chunks and messages follows from how the pipeline works, but for the
-work messages, which are counted in the logs. Seconds of functions are those that Lambda reports of the invocations
-whose own lines name the batch; one that worked for several counts for each in equal parts.
+evenly, and stand for the others. The rest follows from how the pipeline works; only the work messages are counted, in
+the logs. Seconds of functions are those that Lambda reports of the invocations whose own lines name the batch; an
+invocation for several batches counts for each in equal parts.
 
-Dollars are all-in: they have the table's storage and that of results in them, for as long as they are kept, and the
-logs. What a stage costs while it is idle is not in them (``idle``), nor is the uploaded object, which is the user's.
+Dollars are all-in: they include the storage of the table and of results, for as long as they are kept, and the logs.
+They do not include an idle stage (``idle``), nor the uploaded object, which is the user's.
 
-What is not seen: requests that failed or were made twice, and invocations that died before they wrote a line.
+Not counted: requests that failed or were made twice, and invocations that died before they wrote a line.
 """
 
 import json
@@ -69,9 +69,9 @@ _DAY_SECONDS = 86_400
 class Cost:
     """The use of one batch; ``functions`` is invocations and GB-seconds, empty where no log is left.
 
-    Units and requests are all of them, those of ``exported`` too. ``s3_requests`` are those that read.
+    Units and requests include those of ``exported``. ``s3_requests`` are those that read.
 
-    ``messages`` are the work messages, counted in the logs or, where they are gone, ``estimated``.
+    ``messages`` are the work messages, counted in the logs or, if the logs are gone, ``estimated``.
     """
 
     rows: int
@@ -173,7 +173,7 @@ def estimate(reader: Reader, batch: Batch, worked: "Worked") -> Cost:
     rows = sum(chunk.counts.total for chunk in counted)
     of = rows / (sum(chunk.counts.total for chunk in sampled) or 1)
     messages = worked.messages or len(counted)
-    # An outcome travels once. What its message has beyond 64 KB is billed when it is sent, and when it is received.
+    # An outcome is sent once. The part of its message beyond 64 KB is billed on sending and on receiving.
     steps = _mean([each.steps for each in found])
     kept_days = batch.expires_at / _DAY_SECONDS - datetime.fromisoformat(batch.created_at).timestamp() / _DAY_SECONDS
     # The batch's version was raised by the end of planning and of each attempt, and by each transaction that closed
@@ -289,7 +289,7 @@ def show(output: Output, cost: Cost) -> None:
     output.say(
         f"Sizes are those of the items in {cost.sampled} of the chunks; requests follow from the counters and from "
         f"{cost.messages:,} work messages ({counted}). Function time is that of the invocations whose logs name the "
-        "batch. What failed and was asked for again, and what died, is not in it."
+        "batch. Failed and repeated requests, and invocations that died, are not included."
     )
 
 

@@ -1,6 +1,6 @@
 """The requests, units and kept bytes of an export of results as files, from how the export is cut.
 
-What the step does is in ``chalicelib.steps.export``; a test holds this to a meter.
+The step is ``chalicelib.steps.export``; a test compares this with a meter.
 """
 
 from collections.abc import Iterable
@@ -62,7 +62,7 @@ class ExportUse:
         """Return the use of one export; ``sizes`` are the bytes of its files, which stay so many days."""
         pieces, sizes = parts + 1, list(sizes)
         messages = pieces if parts > 1 else 1
-        # Where rows failed all chunks are looked through, and those that have some are read again.
+        # If rows failed, all chunks are listed, and those with failures are read again.
         looked = -(-chunks // MAX_KEYS) if with_failures else 0
         gets = _BEGUN - 1 + _A_MESSAGE * messages + (_A_PIECE - 1) * pieces + 1 + 1
         kept = sum(sizes)
@@ -93,8 +93,8 @@ NO_EXPORT = ExportUse()
 def of_batch(exports: Exports, batch_id: str, attempts: int, chunks: Iterable[Chunk], read_units: float) -> ExportUse:
     """Return the use of the exports of all attempts of a batch; ``read_units`` are those of a chunk's partition.
 
-    An earlier attempt had failures in the chunks that a redrive has changed, too. Files whose items have expired are
-    not known any more.
+    An earlier attempt also had failures in the chunks that a redrive has changed. Files whose items have expired are no
+    longer known.
     """
     use = NO_EXPORT
     for attempt in range(1, attempts + 1):

@@ -85,7 +85,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
     output.say(f"{total}, for {_counted(len(grouping.groups), 'reason')}.")
     if counts[Outcome.REJECTED]:
         output.say(
-            "Rejected rows were no valid rows: correct the job's Row, deploy it, and redrive them, "
+            "Rejected rows did not fit the job's Row: correct Row, deploy it, and redrive them, "
             "or correct the file and upload it again."
         )
 
@@ -151,7 +151,7 @@ class Sampler:
     def top(self, progress: "Progress", max_reads: int = MAX_SAMPLED_CHUNKS) -> Top:
         """Return the most frequent reasons of either outcome, from the first chunks that have any.
 
-        Of more than ``max_reads`` chunks that have moved, the others are as they were seen before.
+        If more than ``max_reads`` chunks have changed, the others keep the reasons last read.
         """
         if not has_reasons(progress.counts):
             return Top()

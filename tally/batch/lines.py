@@ -24,8 +24,8 @@ Chunks = dict[int, "Chunk"]
 def find_chunk(known: Chunks, total: int, line: int, read: Callable[[Iterable[int]], Chunks]) -> "Chunk | None":
     """Return the last of ``total`` chunks that begins at a line or before it; None if there is none.
 
-    ``known`` are the first ones. One more request does if lines are spread evenly over the chunks; each further one
-    leaves a fiftieth of the chunks that come into question.
+    ``known`` are the first ones. If lines are spread evenly over the chunks, one more request is enough; each further
+    one leaves a fiftieth of the chunks in question.
     """
     while True:
         low = max((number for number, chunk in known.items() if chunk.first_line <= line), default=-1)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Progress:
     """The progress of a batch.
 
-    The counters of a batch move when a chunk closes, those of its chunks with each row: so a batch under way is known
-    by its chunks. One that has ended is known by its item, and ``chunks`` is empty.
+    The counters of a batch change when a chunk closes, those of its chunks with each row. So an open batch is known by
+    its chunks. An ended one is known by its item, and ``chunks`` is empty.
     """
 
     batch: Batch
@@ -115,7 +115,7 @@ class Newest:
 class Reader:
     """Reads one table; every read is consistent, so what was counted before the call is seen.
 
-    One that is not ``patient`` leaves it to its caller to try again.
+    A reader that is not ``patient`` does not retry; its caller does.
     """
 
     dynamodb: "DynamoDBClient"
@@ -182,7 +182,7 @@ class Reader:
     def ids(self, *listings: Listing) -> list[str]:
         """Return the id of every batch that is kept, newest first of the open ones, then of the ended ones.
 
-        With ``listings`` only of those that are in these lists.
+        With ``listings`` only batches in these lists.
         """
         keys = (pk for listing in listings or Listing for pk, _ in self._table.newest(listing))
         return list(dict.fromkeys(pk.removeprefix(batch_pk("")) for pk in keys))
@@ -199,7 +199,7 @@ class Reader:
         found: dict[int, Waiting] = {}
         for item in items:
             chunk, noted = open_chunks[item["pk"]["S"]], Waiting.from_item(item)
-            rows = noted.rows & chunk.undone  # those that have their outcome by now wait no more
+            rows = noted.rows & chunk.undone  # rows with an outcome by now no longer wait
             if rows:
                 found[chunk.key.number] = replace(noted, rows=rows)
         return found
@@ -227,7 +227,7 @@ class Reader:
         read(ChunkKey(batch.id, number) for batch in batches for number in range(batch.chunks or 0))
         for batch in batches:
             start = 0
-            # How many chunks a batch gets is not known while it is planned: read until one is missing.
+            # The number of chunks is not known while a batch is planned: read until one is missing.
             while batch.chunks is None and read(ChunkKey(batch.id, start + number) for number in range(MAX_KEYS)):
                 start += MAX_KEYS
         return found

@@ -1,8 +1,8 @@
 """Reasons in groups: one sentence with different values is one reason. Pure: knows no table and no terminal.
 
-Each reason is read alone first: ``*`` stands for what is quoted and for words with digits; a column that the schema
-names stays. Then sentences are compared: a word that takes many forms where most others are equal is a value too.
-So the groups depend on every reason that was added, and are made once the last one was.
+Each reason is read alone first: ``*`` stands for quoted text and for words with digits, and names of columns stay. Then
+sentences are compared: a word with many forms, where most others are equal, is a value too. So the groups depend on
+every added reason, and are made after the last one.
 """
 
 import re
@@ -58,7 +58,7 @@ class Reason:
 class Group:
     """Rows of one outcome whose reasons have one pattern.
 
-    ``example`` is the first of them that was added, ``samples`` are the first few.
+    ``example`` is the first row that was added, ``samples`` are the first few.
     """
 
     outcome: Outcome

@@ -43,9 +43,8 @@ class Redriven:
 class Which:
     """The rows to run again: those that match every condition given.
 
-    ``outcome`` is failed, or rejected for rows that are to be read again; ``group`` says it by itself. ``error`` is a
-    regular expression that a part of the reason matches, ``reason`` a pattern and ``group`` a number of `tally
-    failures`.
+    ``outcome`` is failed, or rejected for rows to be read again; ``group`` implies it. ``error`` is a regular
+    expression for a part of the reason, ``reason`` a pattern and ``group`` a number of `tally failures`.
     """
 
     outcome: Outcome = Outcome.FAILED
@@ -90,7 +89,7 @@ def check_batch(batch: Batch, rows: Rows) -> int:
 def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "Table", s3: "S3Client") -> Redriven:
     """Run rows again, with a progress bar; a hold that has stopped the batch is lifted with the first of them.
 
-    Rejected rows are read again from the object, so it is looked for before anything is changed.
+    Rejected rows are read again from the object, so its existence is checked before anything is changed.
     """
     before = reader.require(batch_id)
     chunks = check_batch(before, which.rows)
@@ -114,7 +113,7 @@ def run(output: Output, reader: Reader, batch_id: str, which: Which, *, table: "
 def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch, table: "Table") -> None:
     """Raise OperatorError if the object with the rows is gone, for the rows could not be read again.
 
-    Rows that were corrected can, from the corrections.
+    Corrected rows are read from the corrections instead, so with those it only warns.
     """
     file = ObjectReader(s3=s3, source=batch.content, retry=Retry(sleep=reader.sleep))
     try:
@@ -133,8 +132,8 @@ def _require_object(output: Output, reader: Reader, s3: "S3Client", batch: Batch
 def _group(output: Output, reader: Reader, batch: Batch, which: Which) -> tuple[Outcome, Callable[[str], bool]]:
     """Return the outcome of the wanted rows, and a function that tells whether a reason is wanted.
 
-    A pattern that is a group's means exactly that group, even if other reasons fit it too. One that is none, as after
-    a part of its rows succeeded, means every reason that fits it.
+    The pattern of a group means exactly that group, even if other reasons match it too. A pattern of no group, as after
+    a part of its rows succeeded, means every reason that matches it.
     """
     if which.reason is None and which.group is None:
         return which.outcome, lambda _: True
@@ -181,9 +180,9 @@ def _report(output: Output, before: Batch, redriven: Redriven, outcome: Outcome)
 def say_lifted(output: Output, before: Batch, lifted: Hold | None) -> None:
     """Say which hold was lifted, if one was."""
     if lifted:
-        why = "cancelled" if lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
+        why = "cancelled" if lifted is Hold.CANCELLED else "stopped, because too many of its rows had failed"
         too = "" if before.status.final else "; those that are not stopped yet run too"
-        output.say(f"Batch {before.id} was {why}: that is lifted, so that its rows may run{too}.")
+        output.say(f"Batch {before.id} was {why}: the hold is lifted, so that its rows may run{too}.")
 
 
 def warn_of_hold(output: Output, batch: Batch) -> None:

@@ -1,8 +1,8 @@
 """A rough cost of a batch, from its own item alone and without a request.
 
-It takes what the file's size and the counters say, and what rows of the samples take of the rest: how well they
-compress, how long their outcomes are, how long functions run for them. A job that waits for others or calculates for
-long costs more: ``cost`` has that from its logs. Rows that were redriven count once.
+It uses the file's size, the counters, and averages from the samples: how well rows compress, how long outcomes are, how
+long functions run. A job that waits or computes for long costs more: ``cost`` has that from the logs. Redriven rows
+count once.
 """
 
 from datetime import datetime

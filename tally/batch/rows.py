@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class FoundRow:
     """One row: its cells, its outcome if it has one, and the note on its next try if it waits for one.
 
-    ``line`` is where it begins, None if that is not known: its chunk was not read, or the row has expired.
+    ``line`` is where it begins, None if that is not known: its chunk was not read yet, or the row has expired.
     """
 
     batch: Batch
@@ -139,12 +139,12 @@ def by_name(reader: Reader, batch_id: str, name: str) -> FoundRow:
 def by_line(reader: Reader, s3: "S3Client", batch_id: str, line: int) -> FoundRow:
     """Return the row that begins at a line of the file, or spans it; raises OperatorError if no row does.
 
-    Three requests find a row that begins at the line: the batch with its first chunks, chunks around the place where
-    the line should be, and the chunk's partition. A file whose lines are spread unevenly takes another one or two, and
-    a line at which no row begins one to S3.
+    Three requests find a row that begins at the line: for the batch with its first chunks, for chunks around the
+    expected place, and for the chunk's partition. If lines are spread unevenly it takes another one or two, and for a
+    line inside a row one to S3.
     """
     batch, first = _batch_and_chunks(reader, batch_id, range(MAX_KEYS - 1))
-    # A plan that is under way has made the chunks before its cursor, if not more.
+    # A plan under way has made at least the chunks before its cursor.
     total = batch.chunks if batch.chunks is not None else max(len(first), batch.cursor.chunks if batch.cursor else 0)
 
     def read(numbers: Iterable[int]) -> Chunks:
@@ -273,7 +273,7 @@ def _batch_and_chunks(reader: Reader, batch_id: str, numbers: Iterable[int]) -> 
     keys = [(batch_pk(batch_id), BATCH_SK), *((ChunkKey(batch_id, number).pk, CHUNK_SK) for number in numbers)]
     items: list[Item] = reader.repository.table.get_all(keys)
     batches = [item for item in items if text_of(item, "sk") == BATCH_SK]
-    # The batch first: chunks of one that has another format cannot be read.
+    # The batch first: the chunks of a batch in another format cannot be read.
     batch = Batch.from_item(batches[0]) if batches else reader.require(batch_id)
     chunks = [Chunk.from_item(item) for item in items if text_of(item, "sk") == CHUNK_SK]
     return batch, {chunk.key.number: chunk for chunk in chunks}

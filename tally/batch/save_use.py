@@ -1,6 +1,6 @@
 """The requests and units of saving results by key, from the counters of each save.
 
-What the step does is in ``chalicelib.steps.save``; a test holds this to a meter.
+The step is ``chalicelib.steps.save``; a test compares this with a meter.
 """
 
 from dataclasses import dataclass

@@ -28,8 +28,8 @@ def inbox_key(job: str, name: str) -> str:
 class _Remembering:
     """An S3 client for one upload, which keeps the answer to the request that makes the object.
 
-    The SDK's uploader drops that answer. Reading the object afterwards may find a later upload of the same name, and
-    so may a hook on a client that several uploads share.
+    The SDK's uploader drops that answer. A later read of the object may find a later upload of the same name, and a
+    hook on a client that several uploads share may mix them up.
     """
 
     def __init__(self, s3: "S3Client") -> None:

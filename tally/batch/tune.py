@@ -207,7 +207,7 @@ def _setting(found: Statistics | None, sample: Sample, others_seconds: float) ->
 def setting(found: Statistics, others_seconds: float) -> Setting:
     """Return the timeout of a function for the slowest row, beside others that take so many seconds together.
 
-    No row that was measured may be cut off: it would be killed each time until it is a dead letter.
+    No measured row may be cut off: it would be killed on every delivery until it is a dead letter.
     """
     usable = (_MAX_SECONDS - _RESERVE_SECONDS) / HEADROOM
     needed = max(found.p99, found.longest) / 1000 + others_seconds

@@ -157,7 +157,7 @@ def _redrive(output: Output, sqs: Any, looked: _Looked) -> None:
         output.warn(f"{queue.name} has no redrive: {queue.instead}")
         return
     with output.progress(f"sending the dead letters of {queue.name}", waiting) as advance:
-        # No more than waited at first: one that fails at once comes back, and must not be sent for ever.
+        # At most as many as waited at first: one that fails at once returns, and must not be sent for ever.
         looked.redriven = letters.send_again(sqs, queue, waiting, advance)
     left = waiting - looked.redriven
     output.say(f"  {looked.redriven:,} sent again" + (f", {left:,} are with `dead_letters` now" if left else ""))

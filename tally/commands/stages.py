@@ -158,7 +158,7 @@ def env(*, output: Output, stage: str) -> None:
     """
     found = find_stage(stage)
     variables = dict(environment(workspace(), found))
-    settings_of(found, variables)  # raises for a stage of another version, whose functions get other ones
+    settings_of(found, variables)  # raises for a stage of another version, whose variables differ
     variables |= {"TALLY_TABLE": found.resources.table}
     if found.server is None:
         region = found.session.region_name

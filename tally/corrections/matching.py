@@ -35,7 +35,8 @@ _PENDING = "the row at line {line:,} has no outcome yet: wait until it has"
 class Matcher:
     """Finds the rows of a batch; ``file`` is its upload, for rows that were rejected before they were read.
 
-    A row that was corrected last by the file with ``sha256`` and has not failed of it is ``already`` taken back.
+    A row whose last correction is from the file with ``sha256``, and that has not failed since, is ``already`` taken
+    back.
     """
 
     table: Table
@@ -47,7 +48,7 @@ class Matcher:
     def match(self, staging: Staging, begin: int, on_chunk: Callable[[], None]) -> Iterator[Problem]:
         """Keep in the staging the rows that run again, and return the problems of the other lines.
 
-        ``begin`` is how long the header of the file of corrections is.
+        ``begin`` is the length of the header in the file of corrections.
         """
         place = begin
         for chunk, lines, partition in ahead(self._read, self._asked(staging, on_chunk), at_once=_READERS):

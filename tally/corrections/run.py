@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Corrected:
     """The result: ``rows`` run again with the values in ``file``; after a dry run, they would.
 
-    ``already`` counts those that an earlier run with the same file took back, and that have not failed since.
-    ``problems`` are lines that were left out, ``lifted`` is what had stopped the batch.
+    ``already`` counts rows that an earlier run with the same file took back, and that have not failed since.
+    ``problems`` are lines that were left out, ``lifted`` is the hold that was removed.
     """
 
     batch: Batch
@@ -71,7 +71,8 @@ class Corrected:
 class Corrector:
     """Runs rows of a batch again with the values of a file.
 
-    ``skips`` leaves out lines that cannot run, where otherwise nothing is changed. ``dry_run`` changes nothing at all.
+    ``skips`` leaves out lines that cannot run; without it one such line means that nothing is changed. ``dry_run``
+    changes nothing at all.
     """
 
     output: Output

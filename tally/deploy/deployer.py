@@ -72,8 +72,8 @@ class Deployer:
     def free_misnamed_mappings(self, tool: terraform.Terraform) -> None:
         """Have Terraform forget mappings that it made itself, in the place of adopted ones that were deleted.
 
-        An apply by hand does so, from a record that still names the old one. The next plan would want the new one
-        gone, for its address has the UUID of the old; forgotten, it is adopted like any other.
+        An apply by hand, from a record that still names the old mapping, makes one. The next plan would destroy the new
+        mapping, because its address has the UUID of the old one; once forgotten, it is adopted like any other.
         """
         for resource in tool.resources():
             if resource.address.startswith(ADOPTED) and resource.values["id"] not in resource.address:
@@ -98,7 +98,7 @@ class Deployer:
     ) -> list[unfinished.Orphan]:
         """Return the planned resources that exist already, made by a deployment that began then and was cut short.
 
-        Raises when one is older. Without ``began`` any that exists is returned.
+        Raises OperatorError if one is older. Without ``began`` every existing one is returned.
         """
         if began:
             self.output.say(f"A deployment that began at {began:%Y-%m-%d %H:%M:%S} UTC was cut short: continuing it.")
@@ -116,14 +116,14 @@ class Deployer:
         record, sources = self.record(stage), Sources.of(environment)
         record.retire(sources)
         record.repair(sources)
-        # Dying anywhere below leaves a stage that does not say which jobs it runs, for it may run two versions of them.
+        # A crash below leaves a stage without a note of its jobs, because it may run two versions of them.
         job_code.withdraw(stage.functions, stage.name)
         before = job_code.digests(self.project.folder)
         with self.output.step("chalice deploy: functions and triggers") as step:
             self.project.deploy(replace(self.runner, on_line=step.show))
             if self.lambda_wheels:
                 self.project.check_package()
-        # Chalice may have replaced a mapping, and Terraform takes one that is still being deleted for alive.
+        # Chalice may have replaced a mapping, and Terraform would take one that is being deleted for alive.
         record.survey.triggers()
         with self.step("terraform apply: settings of the triggers") as (step, tool):
             step.note = tool.apply(self.variables)
@@ -145,8 +145,8 @@ def aws_deployer(
 ) -> Iterator[tuple[Deployer, Account]]:
     """Yield the deployer of a stage in the caller's AWS account, and hold the lock of the checkout meanwhile.
 
-    Raises when a tool, the sources or credentials are missing. Stages in AWS have one checkout between them:
-    Terraform's selected workspace and Chalice's configuration are those of one at a time.
+    Raises OperatorError if a tool, the sources or credentials are missing. One deployment at a time may use a checkout,
+    because Terraform's selected workspace and Chalice's configuration are those of one stage.
     """
     with output.step("preflight: tools, credentials, region") as step:
         tools, account = preflight.require_tools(workspace, environ), preflight.require_account(environ)
@@ -189,9 +189,9 @@ def deploy_to_aws(
 ) -> Stage:
     """Deploy a stage into the AWS account of the caller's credentials, once ``confirm`` has agreed to the plan.
 
-    What a deployment from this checkout had made when it was cut short is taken over; with ``adopt`` anything of the
-    stage that exists is. Raises when a local stage has the name, when Terraform or credentials are missing, when a job
-    does not load, and when a tool fails; running it again continues from there.
+    Resources of an interrupted deployment from this checkout are taken over; with ``adopt`` any resources of the stage
+    are. Raises OperatorError if a local stage has the name, if Terraform or credentials are missing, if a job does not
+    load, and if a tool fails; running it again continues from there.
     """
     options = _Options(variables=variables, var_files=var_files, adopt=adopt)
     with _planning(workspace, name, options, output, environ, clock=clock) as planning:

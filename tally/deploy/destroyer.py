@@ -1,7 +1,7 @@
 """Take a stage in AWS down: Chalice deletes the functions, then Terraform destroys the rest.
 
-A run that was cut short is continued by the next: what is gone is removed from Chalice's record and Terraform's state,
-and the workspace, which proves that the stage existed, goes last.
+The next run continues one that was cut short: resources that are gone are removed from Chalice's record and Terraform's
+state. The workspace, which proves that the stage existed, goes last.
 """
 
 import contextlib
@@ -73,9 +73,9 @@ def destroy_in_aws(
 ) -> Remains:
     """Destroy a stage in the caller's AWS account, once ``confirm`` has agreed to the list of its parts.
 
-    Returns what there was, nothing of a stage that was gone. Raises when a local stage has the name, when data is
-    protected and not to be deleted, when Terraform or credentials are missing, and when a tool fails; running it
-    again continues from there.
+    Returns the parts that existed; none for a stage that was gone. Raises OperatorError if a local stage has the name,
+    if data is protected and may not be deleted, if Terraform or credentials are missing, and if a tool fails; running
+    it again continues from there.
     """
     if workspace.stage(name).exists:
         raise OperatorError(
@@ -170,7 +170,7 @@ def _unprotect(deployer: Deployer, remains: Remains) -> None:
 def _delete_functions(deployer: Deployer, remains: Remains) -> None:
     """Have Chalice delete the functions, then delete the remaining mappings, so that none invokes a missing one.
 
-    Chalice stops at the first thing that is gone already, as after a kill, and does not say what it has deleted.
+    Chalice stops at the first resource that is gone, as after a kill, and does not say what it has deleted.
     """
     if remains.entries:
         deployer.render()

@@ -1,7 +1,7 @@
 """Load every job of a checkout, in a process of its own: ``python load_jobs.py APP RESULT SECONDS``.
 
-A job may raise, print, exit or never return while it is imported. What is wrong is written to ``RESULT``, a line of
-JSON each: the file, the line in it, and the error. Of a job that says ``KEY`` it is written where.
+A job may raise, print, exit or never return while it is imported. Errors are written to ``RESULT``, one line of JSON
+each: the file, the line in it, and the message. For a job with ``KEY`` its place is written too.
 """
 
 import ast
@@ -85,7 +85,7 @@ def _place(path: Path, error: BaseException) -> tuple[Path, int]:
     ]
     if own:
         return Path(own[-1].filename), own[-1].lineno or 1
-    # Said of the module as a whole: the line is that of the first name of the module that the sentence has.
+    # An error about the whole module: the line of the first of the module's names in the message.
     defined = _defined(path)
     return path, next((defined[word] for word in _WORD.findall(str(error)) if word in defined), defined.get("Row", 1))
 

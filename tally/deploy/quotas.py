@@ -24,7 +24,7 @@ LEAST_MAXIMUM = 2
 class Concurrency:
     """The concurrency that a stage may need, by the maxima of its queues, and what the account has left.
 
-    ``quota`` is what no function has reserved: other tenants of the account take their part of it.
+    ``quota`` is the part that no function has reserved; others in the account use it too.
     """
 
     maxima: Mapping[str, int]
@@ -72,7 +72,7 @@ class Concurrency:
         today = {name: self.maxima[name] for name in _CONSUMERS if name in self.maxima}
         if room < LEAST_MAXIMUM * len(today):
             return {}
-        # The least of each first, and the rest by proportion, so that rounding never adds up to more than there is.
+        # The least of each first, then the rest in proportion, so that rounding never exceeds the room.
         spare, over = room - LEAST_MAXIMUM * len(today), sum(most - LEAST_MAXIMUM for most in today.values())
         return {name: LEAST_MAXIMUM + (most - LEAST_MAXIMUM) * spare // over for name, most in today.items()}
 

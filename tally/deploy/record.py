@@ -1,8 +1,8 @@
 """Chalice's record of its deployment, compared with what exists in AWS and repaired.
 
-Chalice writes it at the very end, so a deployment that was killed leaves functions and triggers that no record names:
-Chalice would make them a second time, and would never delete them. Terraform reads the record too: what it has
-adopted and the record lacks, its next plan wants gone.
+Chalice writes it at the very end. So a deployment that was killed leaves functions and triggers that no record names:
+Chalice would make them a second time, and would never delete them. Terraform reads the record too: its next plan
+destroys an adopted mapping that the record lacks.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ _SCHEMA = {"schema_version": "2.0", "backend": "api"}
 def reconcile(recorded: Iterable[Entry], live: Live, sources: Sources) -> list[Entry]:
     """Return the record that agrees with AWS: without resources that are gone, with those that no record had.
 
-    Functions come first, for Chalice deletes from the end and triggers have to go before their functions. Raises when
-    a function has two mappings of which the record names neither, for Chalice knows one.
+    Functions come first: Chalice deletes from the end, and triggers have to go before their functions. Raises
+    OperatorError if a function has two mappings and the record names neither, because Chalice knows only one.
     """
     known = {entry["name"]: entry for entry in map(live.confirm, recorded) if entry}
     missing: dict[str, list[Entry]] = {}
@@ -91,7 +91,8 @@ class DeployedRecord:
     def repair(self, sources: Sources) -> bool:
         """Make the record match AWS, report each change, and tell whether there was one. AWS is only read.
 
-        Raises when the record or the sources are of another account or region: nothing of theirs is gone.
+        Raises OperatorError if the record or the sources are of another account or region, where resources would only
+        seem to be gone.
         """
         self.require_here(sources.arns)
         recorded = self.entries()
@@ -111,7 +112,7 @@ class DeployedRecord:
     def retire(self, sources: Sources) -> None:
         """Delete mappings whose source the stage no longer has, such as those of a replaced table.
 
-        Those of queues are left to Chalice, unless it was killed between making the new one and deleting the old.
+        Mappings of queues are left to Chalice, unless it was killed between making the new one and deleting the old.
         """
         recorded = {entry.get("event_uuid") for entry in self.entries()}
         triggers = self.survey.triggers()

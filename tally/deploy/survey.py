@@ -131,7 +131,7 @@ class Live:
     def entries(self, sources: Sources) -> list[Entry]:
         """Return the entries as Chalice would have recorded them: without the mappings that Terraform made itself.
 
-        What Chalice maps is a stream, or a queue that the functions' configuration names.
+        Chalice maps a stream, or a queue that the functions' configuration names.
         """
         return [
             *(

@@ -1,7 +1,7 @@
 """A deployment that was cut short: its mark, and the resources that Terraform's state does not know.
 
-Terraform saves what it has made at intervals. What a killed one was making exists in AWS and in no state: the
-next apply would fail because it exists. It is imported, if nothing older has its name.
+Terraform saves its state at intervals. If it is killed, a resource in the making exists in AWS and in no state: the
+next apply would fail because it exists. It is imported, unless it is older than the deployment.
 """
 
 import contextlib
@@ -99,7 +99,7 @@ class Finder:
         try:
             found = look(self.client, resource.values)
         except KeyError:
-            return None  # the plan does not know its name yet, so what it depends on was not made
+            return None  # its name is not known yet, so what it depends on does not exist
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NOT_THERE:
                 raise

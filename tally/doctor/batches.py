@@ -23,7 +23,7 @@ def standing(patient: Patient) -> Iterator[Finding]:
     batches = [Batch.from_item(item) for item in table.get_all(keys[-MAX_BATCHES:]) if is_known(item)]
     noted = {item["pk"]["S"]: item for item in table.get_all((batch_pk(batch.id), WATCH_SK) for batch in batches)}
     still = 0
-    # reconcile looks every few minutes: twice that, and it has had its turn.
+    # reconcile looks every few minutes: after twice that it must have seen the batch.
     patience = timedelta(minutes=2 * patient.expected.reconcile_minutes)
     for batch in sorted(batches, key=lambda batch: batch.created_at):
         note = noted.get(batch_pk(batch.id))

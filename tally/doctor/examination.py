@@ -64,9 +64,9 @@ def examine(
 ) -> list[Finding]:
     """Return the findings of every check, in the order of ``GROUPS``; changes nothing.
 
-    Never raises what AWS answers: a check that cannot be made is a finding of its own. Credentials of another account
-    end the examination, for all else would be about another stage. ``progress`` is told of every check that ended.
-    Raises OperatorError when another version of Tally has deployed the stage.
+    Never raises AWS's errors: a check that cannot be made is a finding of its own. Credentials of another account end
+    the examination, because all else would be about another stage. ``progress`` is called after every check. Raises
+    OperatorError if another version of Tally has deployed the stage.
     """
     expected = Expected.read(stage.resources.expected)
     if expected is None:

@@ -23,8 +23,8 @@ _SEVERITY = (State.SKIPPED, State.OK, State.UNKNOWN, State.WARNING, State.FAILED
 class Finding:
     """The result of one check.
 
-    ``check`` is a stable name (``mapping.filters``), ``subject`` what was checked, ``saw`` what is so, ``action`` what
-    to do; empty where nothing is to be done.
+    ``check`` is a stable name (``mapping.filters``), ``subject`` the resource, ``saw`` its state, ``action`` what to
+    do; empty if there is nothing to do.
     """
 
     check: str

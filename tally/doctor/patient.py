@@ -39,7 +39,7 @@ class Patient:
     def apply(self) -> str:
         """How Terraform restores settings that something else has changed.
 
-        `tally up` does nothing while neither sources nor variables have changed.
+        `tally up` does nothing unless sources or variables have changed.
         """
         return f"tally down --stage {self.stage}, then {self.deploy}" if self.local else self.deploy
 

@@ -55,7 +55,7 @@ def backlog(patient: Patient) -> Iterator[Finding]:
         name = name_of(queue.url)
         found = attributes(patient.clients["sqs"], queue.url)
         if found is None:
-            continue  # said by redrive
+            continue  # redrive reports it
         depth = Depth.of(found)
         age = 0.0
         if depth.visible and not patient.local:

@@ -57,7 +57,7 @@ def _denied(patient: Patient, role_arn: str, resource: str, condition: _Conditio
     request: dict[str, Any] = {
         "PolicySourceArn": role_arn,
         "ActionNames": actions,
-        # A name in the place of the pattern: what is simulated is a call.
+        # A name in place of the pattern, because calls are simulated.
         "ResourceArns": [resource if resource == "*" else resource.replace("*", "doctor")],
     }
     if condition:

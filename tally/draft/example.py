@@ -14,7 +14,7 @@ _LINE_CHARACTERS = 120
 def lines_of(draft: Draft) -> list[str]:
     """Return a made-up file: the header, if the job's files have one, a row of all columns, a row with the fewest.
 
-    No value of the file itself is in it, but for the choices that are in the job's types anyway.
+    It contains no value of the file itself, except the choices that are in the job's types anyway.
     """
     rows = [[column.type.example for column in draft.columns]]
     fewest = [None if column.type.nullable else column.type.example for column in draft.columns]
@@ -22,7 +22,7 @@ def lines_of(draft: Draft) -> list[str]:
         rows.append(fewest)
     if not isinstance(draft.layout, Csv):
         return [json.dumps(_named(draft.columns, row), ensure_ascii=False) for row in rows]
-    # A column that no field names has to be in the file as well.
+    # The file also has the columns that no field names.
     fields = {column.position: index for index, column in enumerate(draft.columns)}
     cells = [[row[fields[place]] if place in fields else None for place in range(len(draft.header))] for row in rows]
     lines = [[_cell(value) for value in row] for row in cells]

@@ -71,7 +71,7 @@ def find(path: Path, text: str) -> Csv | JsonLines:
 def _uneven(path: Path, text: str, delimiter: str, records: Sequence[Sequence[str]], width: int) -> Csv:
     """Return the layout of a file whose line 1 is not as wide as its rows; raises OperatorError if none is safe.
 
-    It is where the names go into HEADER: the lines that have other columns are rejected, and nothing else is.
+    It is safe if the names go into HEADER: then only the lines with other columns are rejected.
     """
     first = records[0]
     start = next(position for position, record in enumerate(records) if len(record) == width)
@@ -144,7 +144,7 @@ def _delimiter(text: str) -> str:
     scores = {delimiter: _score(text, delimiter) for delimiter in DELIMITERS if delimiter in text}
     if any(scores.values()):
         return max(scores, key=lambda delimiter: scores[delimiter])
-    # One column: what never occurs parts nothing, so that no row has two cells.
+    # One column: a delimiter that never occurs, so that no row has two cells.
     return next((delimiter for delimiter in (",", "\t", "|", ";", "^", "~", ":") if delimiter not in text), ",")
 
 
@@ -156,7 +156,7 @@ def _score(text: str, delimiter: str) -> float:
     first, rows = records[0], records[1:] or records  # a header may be one of the lines that do not fit
     width = _usual(Counter(map(len, rows)))
     consistent = sum(len(row) == width for row in rows) / len(rows)
-    # Where the header has as many cells as most rows, rows may well be torn.
+    # If the header has as many cells as most rows, single rows may be torn.
     if width <= 1 or consistent < (_MIN_CONSISTENT_BELOW_A_HEADER if len(first) == width else _MIN_CONSISTENT):
         return 0.0
     if len(first) == 1 and not first[0].startswith(_COMMENT) and (width == 2 or delimiter not in _COMMON):  # noqa: PLR2004

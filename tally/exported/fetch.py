@@ -118,9 +118,8 @@ def why_missing(batch: Batch, wanted: int, export: Export | None) -> tuple[str, 
 def fetch(output: Output, s3: "S3Client", bucket: str, export: Export, folder: Path, *, failed: bool = True) -> Fetched:
     """Fetch the files of an export into a folder, the manifest last; safe to repeat and to interrupt.
 
-    A file that is there and has the right SHA-256 stays; one that arrives with another one raises OperatorError. With
-    them come the corrected rows that the export was made of, if they are there still, and a file to correct of JSON
-    lines, which is made here.
+    A file with the right SHA-256 is kept; one that arrives with another SHA-256 raises OperatorError. The corrected
+    rows of the export come too, if they still exist, and for JSON lines a file to correct, which is made here.
     """
     manifest, body = read_manifest(s3, bucket, export)
     folder.mkdir(parents=True, exist_ok=True)

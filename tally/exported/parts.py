@@ -29,7 +29,7 @@ _decode = msgspec.json.Decoder(ResultLine).decode
 def rows_of(part: Path, columns: Sequence[str]) -> Iterator[ResultLine]:
     """Yield the rows of a part: CSV with these columns, JSON lines without; raises one of ``UNREADABLE``.
 
-    Of CSV without its results and the cells of the file.
+    CSV rows come without their results and the cells of the file.
     """
     with gzip.open(part, "rb") as file:
         if columns:

@@ -71,7 +71,7 @@ def require_free(place: Path, *, force: bool) -> None:
 def fetch_file(output: Output, s3: "S3Client", bucket: str, export: Export, place: Path) -> Fetched:
     """Fetch results into one file, which appears once it is complete; safe to repeat and to interrupt.
 
-    Until then its parts are in a hidden folder beside it: those that are there are not fetched again.
+    Until then its parts are in a hidden folder beside it; those that are already there are not fetched again.
     """
     target = target_of(place) or Target(export.form, packed=False)
     _require_form(export, target.form)
@@ -94,14 +94,14 @@ def pipe(output: Output, s3: "S3Client", bucket: str, export: Export, out: IO[by
             to.write(block)
         to.flush()
     except BrokenPipeError:
-        # What is left in the buffer would be written, and fail, when Python ends.
+        # The rest of the buffer would be written when Python ends, and fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), to.fileno())
 
 
 def blocks_of(output: Output, s3: "S3Client", bucket: str, export: Export) -> Iterator[bytes]:
     """Yield the bytes of results as one file, each part once it has the right SHA-256; one part is on disk at a time.
 
-    Raises OperatorError for results that have expired, or are not what the manifest says.
+    Raises OperatorError for results that have expired, or that differ from the manifest.
     """
     manifest = read_manifest(s3, bucket, export)[0]
     total = sum(part.bytes for part in manifest.parts)

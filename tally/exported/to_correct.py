@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 def write_to_correct(folder: Path, manifest: Manifest) -> None:
     """Write the rows to correct beside fetched results, if they are JSON lines and any row did not succeed.
 
-    The file is UTF-8, with a byte order mark where nothing else would say so.
+    The file is UTF-8, with a byte order mark if nothing else would show that.
     """
     source = manifest.source
     if source.format != Format.JSONL or not manifest.failed.rows:

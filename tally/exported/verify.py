@@ -81,7 +81,7 @@ class _Rows:
 def verify(folder: Path, source: Path | None = None) -> Verified:
     """Return the problems of an export in a folder, also against the uploaded file.
 
-    Raises OperatorError if the folder has no manifest that can be read.
+    Raises OperatorError if the folder has no readable manifest.
     """
     manifest = _manifest(folder)
     found = Verified(manifest=manifest)

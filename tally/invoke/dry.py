@@ -26,7 +26,7 @@ Items = Mapping[tuple[str, str], Mapping[str, Any] | None]
 def clients(client: Callable[[str], Any], items: Items | None = None) -> Callable[[str], Any]:
     """Return clients that change nothing; each is made once, because its reads must find its own writes.
 
-    ``items`` are taken for those of the table, in place of what they are.
+    ``items`` replace the items of the table.
     """
     made: dict[str, Any] = {}
 

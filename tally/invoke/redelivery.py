@@ -48,7 +48,7 @@ _OF = re.compile(r"(?P<batch>[^:]+)(?::(?P<chunk>\d+))?")
 class Built:
     """An event, its subject, and the reason if its handler has nothing to do.
 
-    ``items`` are what a dry run takes for the items of the table in place of what they are; None for no item.
+    ``items`` replace items of the table in a dry run; None means that there is no such item.
     """
 
     event: dict[str, Any]
@@ -69,7 +69,7 @@ class Redelivery:
     def build(self, handler: Handler, of: str) -> Built:
         """Return the event of ``BATCH`` or ``BATCH:CHUNK``; without a chunk of the first that has something to do.
 
-        Raises OperatorError when there is no such batch or chunk, or none of which the handler gets an event.
+        Raises OperatorError if there is no such batch or chunk, or none for this handler.
         """
         named = _OF.fullmatch(of)
         if not named:

@@ -75,7 +75,7 @@ class Runner:
     def run(self, handler: str, event: Any, log: Log) -> Ran:
         """Return the handler's answer or exception; its changes and log lines go to ``log`` as they happen.
 
-        Raises OperatorError, of a client that refuses a call, as it is.
+        Raises OperatorError unchanged if a client refuses a call.
         """
         function_name = f"tally-{self.settings.stage}-{handler}"
         watched: dict[str, Any] = {}

@@ -91,7 +91,7 @@ class SampleStage:
     def fit(self, handler: Handler, event: Any) -> Any:
         """Store what the handler of a checked event must find; return the event, with real sizes.
 
-        Raises OperatorError when there are no sample rows for its job, or too few.
+        Raises OperatorError if its job has no sample rows, or too few.
         """
         match handler.source:
             case Source.S3:
@@ -142,7 +142,7 @@ class SampleStage:
         if not isinstance(message, ChunkMessage):
             self._ingest(key, message.generation, rows)
         if handler.name == DEAD_LETTERS:
-            # Two runs that never ended prove that the message kills its workers: one alone is sent again.
+            # Two runs that never ended prove that a message kills its workers; after one it would be sent again.
             for _ in range(2):
                 with suppress(_DiedError), self._starts().marked(key, record["messageId"]):
                     raise _DiedError

@@ -1,7 +1,7 @@
 """The background console of the demo: one `tally ui` process for a local stage.
 
-Its record is what it prints itself, and its process is found by its command line. So a command that is killed while it
-starts a console leaves none that the next one does not find, and no process is ended that merely has a recorded id.
+Its record is its own output, and its process is found by its command line. So the next command finds a console even if
+the command that started it was killed, and never ends a process only because it has a recorded id.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ class LocalConsole:
             for _ in range(round(_STOP_SECONDS / _POLL_SECONDS)):
                 left = [each.pid for each in self._processes()]
                 if not left:
-                    # Each leads a group of its own, in which the dry runs of its pages are too: none outlives it.
+                    # Each leads a process group, which includes the dry runs of its pages: none outlives it.
                     _signal(found, signal.SIGKILL)
                     self.folder.console.unlink(missing_ok=True)
                     return found
@@ -143,7 +143,7 @@ class LocalConsole:
         return Running(pid=pid, url=url) if url and _answers(url) else None
 
     def _environment(self) -> dict[str, str]:
-        # As tools see the local AWS; but for the path of modules, for `tally` may be found by it.
+        # The environment of tools on a local AWS, with PYTHONPATH, which may be how `tally` is found.
         server = recorded(self.folder)
         kept = environment(server, self.environ) if server else dict(self.environ)
         path = {name: self.environ[name] for name in ("PYTHONPATH",) if name in self.environ}
@@ -164,7 +164,7 @@ class LocalConsole:
             if not mark:
                 continue
             pid, group, owner = before.split()[:3]
-            # What a console has just forked still has its command line, but leads no group.
+            # A process that a console has just forked still has its command line, but leads no group.
             if pid == group and int(owner) == os.getuid():
                 found.append(_Process(pid=int(pid), made_of=after.split()[0]))
         return found

@@ -29,7 +29,7 @@ _READY_SECONDS = 30
 _STOP_SECONDS = 5
 _READY_POLL_SECONDS = 0.25
 _OK = 200
-# What of the caller's environment would send the tools to another AWS, workspace or stage.
+# Variables of the caller that would send the tools to another AWS, workspace or stage.
 _FOREIGN_PREFIXES = ("AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "PYTHONPATH", "TALLY_")
 
 
@@ -162,7 +162,7 @@ def stop(folder: StageFolder, *, sleep: Callable[[float], None] = time.sleep) ->
             os.killpg(server.pid, signum)
         for _ in range(patience * 20):
             if not _is_ours(server.pid, folder):
-                # The workers are of the server's group; one that ignored the first signal must not outlive it.
+                # The workers are in the server's group; one that ignored the first signal must not outlive it.
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(server.pid, signal.SIGKILL)
                 return server
@@ -187,7 +187,7 @@ def _command(folder: StageFolder) -> list[str]:
 
 
 def _server_environment(folder: StageFolder, port: int, *, iam: bool) -> dict[str, str]:
-    # All of it is passed on to the functions, so nothing of the caller's own comes in but what finds programs.
+    # The functions get all of it, so of the caller's own only the variables that find programs are kept.
     inherited = {
         name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "DYLD_LIBRARY_PATH") if name in os.environ
     }

@@ -36,7 +36,7 @@ def make(sqs: Any, planned: Iterable[Resource]) -> dict[str, str]:
     """
     queues = [resource for resource in planned if resource.type == "aws_sqs_queue"]
     urls = {queue.address: sqs.create_queue(QueueName=queue.values["name"])["QueueUrl"] for queue in queues}
-    # A redrive policy must name a queue that is there, so settings come after all of them.
+    # A redrive policy must name a queue that exists, so settings come after all queues.
     for queue in queues:
         sqs.set_queue_attributes(QueueUrl=urls[queue.address], Attributes=_attributes(queue.values))
     return urls

@@ -180,7 +180,7 @@ class LocalStack:
         folder = self.folder
         for name in SOURCES:
             mirror(self.workspace.repo / name, folder.root / name)
-        # In a file rather than on command lines, so that Terraform run by hand in the stage's folder is told the same.
+        # In a file, not on command lines, so that Terraform run by hand in the stage's folder has them too.
         (folder.infra / VARIABLES_FILE).write_text(json.dumps(self._all_variables()), encoding="utf-8")
         native = runs_lambda_wheels(platform.system(), platform.machine())
         if not native:
@@ -189,7 +189,7 @@ class LocalStack:
             self.output.say("Not Linux on x86-64: the local functions use this environment's packages.")
         deployer = self._deployer(server, held, native=native)
         with self._marked_unfinished():
-            # The provider's place is shared by the local stages, so one stage at a time puts it there.
+            # The local stages share the provider's folder, so one stage at a time installs it.
             lock = self.workspace.lock_file("terraform")
             with exclusive(lock, what="the provider of local stages", say=self.output.say):
                 deployer.init()
@@ -238,7 +238,7 @@ class LocalStack:
                 raise TerraformError(
                     f"An earlier bring-up of the local stage {self.name} was killed, and Terraform does not know all "
                     "that it made",
-                    hint="run this again: it starts from nothing",
+                    hint="run this again: it starts afresh",
                     detail=error.detail,
                 ) from error
             mark.unlink()

@@ -96,7 +96,7 @@ def _fit(laid: list[_Laid], width: int) -> list[int] | None:
     spare = room - sum(widths)
     if spare < 0:
         return None
-    # What is spare goes to names first: a reason that is wrapped is still whole.
+    # Spare cells go to names first: a wrapped reason is still whole.
     for kind in (Kind.NAME, Kind.WORDS, Kind.TEXT):
         for position, each in enumerate(laid):
             if each.column.kind is kind:
@@ -149,7 +149,7 @@ def _named_values(laid: list[_Laid], width: int) -> Iterator[Text]:
 def _paragraphs(laid: list[_Laid], width: int, rows: int) -> Iterator[Text]:
     head, *others = laid
     for row in range(rows):
-        # Not broken even if it is too long: it is what a command takes, to be copied.
+        # Not broken even if it is too long: it is to be copied into a command.
         yield from (Text(line, "bold") for line in wrap(head.cells[row], width, break_words=False))
         short: list[Text] = []
         for each in others:

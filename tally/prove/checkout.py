@@ -34,7 +34,7 @@ def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
         )
     app.write_text(source.replace(_BEFORE, _INSTALL + _BEFORE, 1), encoding="utf-8")
     if not own.terraform_data.exists():
-        # So that no run downloads Terraform's provider again.
+        # No run shall download Terraform's provider again.
         workspace.terraform_data.mkdir(parents=True, exist_ok=True)
         own.terraform_data.symlink_to(workspace.terraform_data, target_is_directory=True)
     return own

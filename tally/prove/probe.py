@@ -20,8 +20,8 @@ from tally.stages.stage import Stage
 class Verdict(StrEnum):
     """The result of a probe in one word."""
 
-    PASSED = "passed"  # what was seen is what was expected
-    FAILED = "failed"  # it is not
+    PASSED = "passed"  # as expected
+    FAILED = "failed"  # not as expected
     ONLY_ON_AWS = "only on AWS"  # the local AWS cannot answer it
     REFUSED = "refused"  # a quota of the account does not allow it
     NOT_RUN = "not run"  # the run ended before
@@ -43,7 +43,7 @@ class RefusedError(Exception):
 class Probe:
     """One claim about a stage. ``run`` returns what it saw, or raises one of the errors above.
 
-    ``begin`` starts what takes minutes, before the other probes run, and returns a batch that ``run`` finds in
+    ``begin`` starts work of several minutes before the other probes run, and returns a batch that ``run`` finds in
     ``World.begun``.
     """
 

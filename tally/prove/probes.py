@@ -199,7 +199,7 @@ def _alarm(world: World) -> str:
 
 def _bill(world: World) -> str:
     world.require_aws("the local AWS measures no units")
-    world.sleep(60 - time.time() % 60)  # what it measures is of whole minutes
+    world.sleep(60 - time.time() % 60)  # CloudWatch measures whole minutes
     ended = world.end(world.upload("prove_plain", "bill.csv", _rows(world.rows)))
     expected = cost.of(world.stage, ended, utc_now()).write_units
     return bill.compare(world, ended, expected)

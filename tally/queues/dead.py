@@ -21,7 +21,7 @@ _ENTRY = {"StringValue", "BinaryValue", "DataType"}
 class DeadQueue:
     """A queue of dead letters; ``section`` is its section of docs/runbook.md.
 
-    Its dead letters can be sent again to ``source_url``; where that is empty, ``instead`` says what to do.
+    Its dead letters can be sent again to ``source_url``; if that is empty, ``instead`` says what to do.
     """
 
     name: str
@@ -136,7 +136,7 @@ def read(sqs: Any, queue: DeadQueue, limit: int) -> list[Letter]:
 def send_again(sqs: Any, queue: DeadQueue, most: int, sent: Callable[[int], None] = lambda _count: None) -> int:
     """Send up to ``most`` dead letters back to their source, and return how many.
 
-    Dying between sending a dead letter and deleting it means that it is sent twice: no row counts twice for that.
+    A crash after sending a dead letter and before deleting it sends it twice; no row counts twice for that.
     """
     count = 0
     for letter in chain.from_iterable(_received(sqs, queue, most)):

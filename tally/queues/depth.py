@@ -17,7 +17,7 @@ _WINDOW = timedelta(minutes=15)
 class Depth:
     """The numbers of messages in a queue, as SQS estimates them.
 
-    Visible ones wait for a worker, those in flight are with one, and delayed ones are not to be seen yet.
+    Visible messages wait for a worker, messages in flight are with one, and delayed ones are not visible yet.
     """
 
     visible: int
@@ -60,7 +60,7 @@ def depth_of(sqs: Any, url: str) -> Depth | None:
 def oldest_seconds(cloudwatch: Any, queue: str, now: datetime) -> float | None:
     """Return the age of a queue's oldest message, at most over the last quarter of an hour.
 
-    None where AWS has not measured it lately.
+    None if AWS has not measured it lately.
     """
     return largest(
         cloudwatch,

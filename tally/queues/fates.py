@@ -27,7 +27,7 @@ _HANDLED, _RETURNED = "dead_letter.handled", "dead_letter.returned"
 HISTORY = timedelta(hours=24)
 MAX_HISTORY = 50
 MAX_NAMED = 50
-"""So many failed rows of a dead letter are named in the command that runs them again; of more, the batch is."""
+"""The most failed rows that the command to run them again names; for more it names the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +73,8 @@ class Taken:
 def fates(table: Table, expected: Expected, found: Sequence[tuple[DeadQueue, Letter]]) -> list[Fate]:
     """Return the outcome of dead letters that are in queues, by the present state of the table.
 
-    It reads the chunk, or else the batch, that each is about: a hundred of them take a request. Of those that
-    ``dead_letters`` has taken it also reads which outcome their rows have: a query for each chunk.
+    It reads the chunk, or else the batch, of each: one request for a hundred. For those that ``dead_letters`` has
+    handled it also reads the outcome of their rows: a query for each chunk.
     """
     places = dict.fromkeys(place for _, letter in found if (place := _place(letter)))
     repository = Repository(table=table)
@@ -127,7 +127,7 @@ def _place(letter: Letter) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What tells the outcome of dead letters; ``taken`` are the names of the queues that ``dead_letters`` takes."""
+    """Items and markers about dead letters; ``taken`` are the queues that ``dead_letters`` consumes."""
 
     items: Mapping[tuple[str, str], Any]
     markers: Callable[[ChunkKey], Sequence[Marker]]
@@ -148,7 +148,7 @@ class _Known:
         if chunk and _generation(letter) < chunk.generation:
             became, command = "a redrive has sent its rows again, so it changes nothing any more", ""
         elif name_of(queue.url) in self.taken:
-            # Lambda gives a dead letter that `dead_letters` could not deal with to it again when it is visible again.
+            # A dead letter that `dead_letters` could not handle comes to it again when it is visible again.
             became, command = "waits: the function dead_letters takes it again within six minutes", ""
         elif queue.source_url:
             became, command = "waits until it is sent again", f"tally dead {queue.name} --redrive"
@@ -183,7 +183,7 @@ class _Known:
         return Fate(queue=queue, letter=letter, became=f"its rows have ended: {ended}", command=command, failed=failed)
 
     def _outcomes(self, chunk: ChunkKey, rows: RowBits) -> dict[Outcome, RowBits]:
-        """Return which of some rows have which outcome now."""
+        """Return the rows by their present outcome."""
         found = dict.fromkeys(Outcome, NO_ROWS)
         for marker in self.markers(chunk):
             for outcome, counted in marker.rows.items():

@@ -44,7 +44,7 @@ def overview(
 ) -> list[QueueState]:
     """Return the queues of work, then those of dead letters; all are asked at once.
 
-    ``age`` returns for how long the oldest message of a queue has waited; it is asked where something waits.
+    ``age`` returns the age of a queue's oldest message; it is called for queues with messages.
     """
     dead = [*(queue for queue in dead_queues(expected) if not queue.source_url), *others]
     urls = [url for queue in expected.queues.values() for url in (queue.url, queue.dlq_url)]

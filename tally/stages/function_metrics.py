@@ -94,7 +94,7 @@ def uses(cloudwatch: Any, prefix: str, functions: Sequence[str], window: Window,
 def reported(logs: Any, prefix: str, functions: Sequence[str], window: Window, now: datetime) -> list[FunctionUse]:
     """Return the runs that the functions' logs report, without errors and throttles.
 
-    For a local stage, whose CloudWatch does not count what queues and streams start. A request for each function.
+    For a local stage, whose CloudWatch does not count runs that queues and streams start. One request per function.
     """
     return [_reported(logs, prefix, function, window.since(now)) for function in functions]
 

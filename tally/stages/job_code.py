@@ -1,8 +1,8 @@
 """Digests of each job's code: on this disk, and in a stage, whose functions have them in their tags.
 
-A digest is of the job's module and of all modules of ``app/`` that it imports, so that another job's change does not
-matter to it. It is the same on every machine. Chalice takes tags that it does not know off a function when it deploys
-it, so a deployment that was cut short leaves no digest that is not true.
+A digest is of the job's module and of all modules of ``app/`` that it imports, so that a change of another job does not
+affect it. It is the same on every machine. Chalice removes unknown tags from a function when it deploys it, so an
+interrupted deployment leaves no wrong digest.
 """
 
 import ast

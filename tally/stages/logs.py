@@ -62,8 +62,8 @@ class Line:
 def level_of(text: str) -> Level:
     """Return the level of a line.
 
-    Lambda's reports are INFO, unless they tell of a timeout or an error. Any other text that is not JSON is what a
-    process says that dies, or what a job prints: ERROR, so that no choice of level hides the former.
+    Lambda's reports are INFO, unless they report a timeout or an error. Any other text that is not JSON is from a dying
+    process or a job's print: ERROR, so that no level hides a dying process.
     """
     try:
         fields = json.loads(text)
@@ -80,8 +80,8 @@ def level_of(text: str) -> Level:
 class _EventIds:
     """Gives each event of one reading an id, which is the same in the next reading.
 
-    ``eventId`` need not be there: the local AWS gives none to what its functions log. Then an event is the n-th of its
-    stream, millisecond and text: a function may log the same line twice at once.
+    An event may lack ``eventId``: the local AWS gives none to the functions' log events. Then it is named by its
+    stream, millisecond, text and number: a function may log the same line twice at once.
     """
 
     _found: Counter[str] = field(default_factory=Counter)
@@ -122,7 +122,7 @@ class Logs:
     def follow(self, shown: Sequence[Line], interval: float) -> Iterator[Line]:
         """Yield the lines that come after those ``shown``, as they come; it never ends by itself.
 
-        What is older than the first line shown was left out there, and is left out here.
+        Lines older than the first line shown were left out there, and are left out here.
         """
         first = shown[0].at.timestamp() if shown else self.clock()
         seen = {line.event_id: line.at.timestamp() for line in shown}

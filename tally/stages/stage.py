@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from tally.errors import OperatorError
 from tally.local import localaws
+from tally.stages.gate import Gate
 from tally.stages.workspace import Workspace
 from tally.tools import terraform
 from tally.tools.subprocess import Runner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # The SDK's default mode and attempts changed over its versions; a command line can afford patience.
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 8}, connect_timeout=5, read_timeout=60)
+MAX_LOG_REQUESTS_A_SECOND = 4
+"""CloudWatch Logs takes five FilterLogEvents a second of an account in a region, and raises that for nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +130,12 @@ class Stage:
 
     @cached_property
     def logs(self) -> Any:
-        """The client of the functions' logs."""
-        return self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        """The client of the functions' logs; in AWS its requests, retries too, wait for their turn."""
+        made = self.session.client("logs", endpoint_url=self._endpoint, verify=self._verify, config=self._config)
+        if self.server is None:
+            gate = Gate(MAX_LOG_REQUESTS_A_SECOND)
+            made.meta.events.register_first("request-created", lambda **_event: gate.wait())
+        return made
 
     def client(self, service: str) -> Any:
         """Return the client of any service, by boto3's name for it."""
@@ -139,6 +146,8 @@ class Stage:
                 return self.s3
             case "lambda":
                 return self.functions
+            case "logs":
+                return self.logs
             case _:
                 return self.session.client(  # type: ignore[call-overload]
                     service, endpoint_url=self._endpoint, verify=self._verify, config=self._config
@@ -154,7 +163,7 @@ class Stage:
 
     @property
     def _config(self) -> Config:
-        # Loopback must not be asked for through a proxy, and an empty mapping keeps the environment's out.
+        # Loopback must not go through a proxy, and an empty mapping keeps the environment's proxies out.
         return self.client_config.merge(Config(proxies={})) if self.server else self.client_config
 
     def watch_command(self, batch: str) -> str:
@@ -183,9 +192,9 @@ def find(
 ) -> Stage:
     """Return a stage: local if it has a folder here, else in AWS.
 
-    ``table`` and ``bucket`` stand in for Terraform's outputs where there is no state to read them from. With ``fresh``
-    Terraform is asked again where it can be, for somebody else may have deployed the stage since.
-    Raises when a local stage is down, or when nothing tells what the stage's resources are called.
+    ``table`` and ``bucket`` replace Terraform's outputs where there is no state to read them from. With ``fresh``
+    Terraform is asked again where possible, because somebody else may have deployed the stage since. Raises
+    OperatorError if a local stage is down, or if the names of the stage's resources are not known.
     """
     given = {"--table": table, "--bucket": bucket}
     named = tuple(part for option, value in given.items() if value for part in (option, value))

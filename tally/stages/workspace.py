@@ -20,9 +20,9 @@ RESERVED = frozenset({"aws", "terraform", "check", "proving"})
 """Names under ``TALLY_HOME`` that are not stages."""
 
 _STAGE = re.compile(r"[a-z](?:[a-z0-9-]{0,18}[a-z0-9])?")
-# What tools write beside the sources. It belongs to one stage: never copied, never deleted by mirroring.
+# Files that tools write beside the sources. They belong to one stage: never copied, never deleted by mirroring.
 _STATE = ("terraform.tfstate*", ".terraform*", ".chalice", "*.auto.tfvars*", "terraform.tfvars*")
-# What no deployment reads: editing it must not cause one.
+# Files that no deployment reads: editing them must not cause one.
 _IDLE = (
     "__pycache__",
     "*.pyc",
@@ -230,8 +230,8 @@ def exclusive(
 ) -> Iterator[int]:
     """Hold the lock file while the block runs and yield its descriptor, for tools to inherit.
 
-    Raises at once when another living ``tally`` holds it. When its owner was killed and only a tool that it
-    had started lives on, waits for that tool to end.
+    Raises OperatorError at once if another living ``tally`` holds it. If its owner was killed and only a tool that it
+    started lives on, waits for that tool to end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

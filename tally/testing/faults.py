@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
 
+from chalicelib.errors import WorkerStop
 from tally.testing.memory_dynamodb import client_error
 
 
@@ -22,7 +23,7 @@ class Fault(StrEnum):
     KILLED_AFTER = "killed after"  # the worker dies on the next line
 
 
-class Killed(BaseException):
+class Killed(WorkerStop):
     """The worker dies: no handler may catch this."""
 
 

@@ -52,7 +52,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class MemoryS3:
     """Keeps object versions by key and version id; those in ``deletions`` are delete markers.
 
-    ``modified`` says how old one is. By default it is older than anything, and so none of a stage's own uploads.
+    ``modified`` is the age of an object. By default it is older than any upload of a stage.
     """
 
     def __init__(self) -> None:

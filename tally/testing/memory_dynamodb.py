@@ -1,6 +1,6 @@
 """DynamoDB in memory, as far as Tally uses it, with its stream; fast enough for thousands of histories.
 
-What DynamoDB would refuse it refuses too: ``strict`` looks at each request first.
+It refuses what DynamoDB would refuse: ``strict`` checks each request first.
 
 ``tests/aws/test_table_contract.py`` holds it, moto and the local AWS to the same behaviour.
 """

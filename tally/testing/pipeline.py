@@ -72,7 +72,7 @@ class Pipeline:
         monkeypatch.setattr(services.Services, "of", lambda _: patched)
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "tally-test-process")
         for step, threads in ((export_content, "READERS"), (save, "WRITERS")):
-            monkeypatch.setattr(step, threads, 1)  # what meets a fault must not depend on luck
+            monkeypatch.setattr(step, threads, 1)  # the target of a fault must not depend on chance
 
     def _next_fault(self, operation: str) -> Fault:
         return self.faults(operation)
@@ -179,7 +179,7 @@ class Pipeline:
 
     def _deliver_messages(self, queue: str, start: int, most: int, *, again: bool) -> None:
         bodies = self.waiting(queue)
-        # As Terraform has it: packs come one at a time.
+        # As in Terraform: these come one message at a time.
         most = 1 if queue in {"work", "heavy", "export", "save"} else min(most, 10)
         chosen = list(range(start % len(bodies), len(bodies)))[:most]
         arn = services.settings().queues[queue].arn

@@ -36,6 +36,7 @@ MAX_OBJECT_KEY_BYTES = 1_024
 MAX_PARTS = 10_000
 MAX_LISTED = 1_000
 MAX_EVENT_BYTES = 256 * 1024
+"""EventBridge has taken 1 MiB since January 2026; what is stricter holds in every region."""
 MAX_ASYNC_PAYLOAD_BYTES = 1024 * 1024
 
 

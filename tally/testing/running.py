@@ -32,7 +32,7 @@ MAX_ROUNDS = 2_000
 class Clock:
     """A clock that stands still unless the job, or the test, moves it: slow rows without waiting.
 
-    The workers read it: rows that take long are sent back in pieces, and durations are what it says.
+    The workers read it: rows that take long are sent back in pieces, and it gives the durations.
     """
 
     now: float = 0.0
@@ -50,9 +50,9 @@ class Clock:
 class Row:
     """The result of a row: ``outcome`` is ``succeeded``, ``failed`` or ``rejected``, ``line`` where it begins.
 
-    ``result`` is what the job returned, as JSON brings it back; None of a row that did not succeed. ``tries`` are those
-    of the try that counted, ``calls`` how often ``process`` ran for it in all. ``code`` and ``reason`` say why it did
-    not succeed.
+    ``result`` is the job's result after a round trip through JSON; None for a row that did not succeed. ``tries`` is
+    the number of the try that counted, ``calls`` the number of runs of ``process`` for it. ``code`` and ``reason`` say
+    why it did not succeed.
     """
 
     line: int | None
@@ -130,9 +130,9 @@ def run(
 ) -> Batch:
     """Process a file with a job, by its name or its module, to its end, in memory; returns the outcome of each row.
 
-    ``content`` is text, bytes or the path of a file. The handlers are the real ones, and AWS is in memory: what they
-    ask for that AWS would refuse is refused. A retry's delay passes at once. ``chunk_rows`` is small, so that a few
-    rows make several chunks; a job's own ``CHUNK_ROWS`` stands. Raises AssertionError if the batch never ends.
+    ``content`` is text, bytes or the path of a file. The handlers are the real ones over AWS in memory, which refuses
+    what AWS would refuse. A retry's delay passes at once. ``chunk_rows`` is small, so that a few rows make several
+    chunks; a job's own ``CHUNK_ROWS`` has priority. Raises AssertionError if the batch never ends.
     """
     wanted = job_of(job)
     harm = [copy.deepcopy(each) for each in ([faults] if isinstance(faults, Faults) else faults)]
@@ -147,7 +147,7 @@ def run(
                 each.in_process(row.idempotency_key)
 
     data = content.read_bytes() if isinstance(content, Path) else content
-    handlers()  # before the settings are read: it brings those of a test
+    handlers()  # before the settings are read, because it sets those of a test
     settings = msgspec.structs.replace(services.settings(), chunk_rows=chunk_rows)
     with quiet(), _patches() as patches, in_place(replace(wanted, process=process)):
         patches.setattr(services, "settings", lambda: settings)

@@ -16,8 +16,8 @@ _SESSION = botocore.session.Session()
 def faults(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
     """Return the faults of a request by its service's model; ``operation`` is the client's method.
 
-    Names, types, required members and least lengths are checked as the SDK does; greatest lengths, enums and patterns
-    here, for the SDK leaves them to the service.
+    Names, types, required members and least lengths are checked as the SDK does. Greatest lengths, enums and patterns
+    are checked here, because the SDK leaves them to the service.
     """
     shape = _input_of(service, operation)
     report = ParamValidator().validate(dict(request), shape)

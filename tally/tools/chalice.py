@@ -92,7 +92,7 @@ class ChaliceProject:
     def check_package(self) -> None:
         """Raise ChaliceError if the package lacks a requirement, and remove it so that Chalice does not reuse it.
 
-        A requirement without a fitting wheel is a mere warning to Chalice, which exits with 0.
+        Chalice only warns of a requirement without a fitting wheel, and exits with 0.
         """
         packages = sorted(self._packages(), key=lambda path: path.stat().st_mtime)
         if not packages:
@@ -114,7 +114,7 @@ class ChaliceProject:
     def _discard_torn_packages(self) -> None:
         """Remove packages that lack a source: Chalice would deploy them again unchecked.
 
-        A kill leaves one that no one can read, an interrupt one that ends early; the sources enter it last.
+        A kill leaves an unreadable package, an interrupt one that ends early; the sources enter it last.
         """
         sources = {"app.py"} | {
             path.relative_to(self.folder).as_posix() for path in (self.folder / "chalicelib").rglob("*.py")

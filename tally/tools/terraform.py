@@ -36,8 +36,8 @@ class Resource:
 class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the package carries no types
     """python-terraform with its process handling replaced.
 
-    Its own takes the environment of this process, so that two stages could not be told apart, leaves Terraform
-    behind on an interrupt, and reports a failure through a deprecated logging call.
+    Its own takes the environment of this process, which would mix up two stages, leaves Terraform behind on an
+    interrupt, and reports a failure through a deprecated logging call.
     """
 
     def __init__(self, runner: Runner, folder: Path, var_files: Sequence[Path]) -> None:

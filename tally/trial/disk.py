@@ -11,7 +11,7 @@ from chalicelib.steps.unpack import UNPACKED_PREFIX
 class DiskS3:
     """Reads byte ranges of ``file`` for any key; unpacked bytes go into ``scratch``, part after part.
 
-    Any thread may call it. Of S3's operations it has those that a plan and a read of a chunk make.
+    Any thread may call it. It has the operations of S3 that a plan and a read of a chunk use.
     """
 
     def __init__(self, file: Path, scratch: Path) -> None:

@@ -1,8 +1,8 @@
 """An estimate of a file on a stage, from a trial of it: chunks, units, requests, dollars and time.
 
-Units and requests are those that the functions' own code made in memory. Where not all of the file was tried, the rest
-is taken to be like it. Seconds of functions are those that the same code took here; of the part that a processor worked
-on, a function takes longer by the share of a processor that its memory buys.
+Units and requests are those of the functions' own code in memory. The part of the file that was not tried is taken to
+be like the rest. Seconds of functions are those of the same code here; on a stage the processor's part of them is
+longer, by the share of a processor that the function's memory buys.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ _BATCH_UNITS = 6
 class Estimate:
     """The estimate for the whole file; ``scaled`` if only a part of it was tried, ``share`` of its bytes.
 
-    ``seconds`` is from upload to event, ``longest_wait`` the part of it that rows wait for their retries.
+    ``seconds`` is from upload to event, ``longest_wait`` the part of it in which rows wait for retries.
     """
 
     cost: Cost
@@ -70,7 +70,7 @@ def concurrency() -> dict[str, int]:
 class _Scale:
     """Factors from the part that was tried to the whole file: of ``chunks``, of ``rows``, and of what was ``planned``.
 
-    Of messages some go with chunks and some with rows: ``light`` is for those of the work queue, ``messages`` for all.
+    Some messages grow with chunks and some with rows: ``light`` is for those of the work queue, ``messages`` for all.
     """
 
     chunks: float = 1.0
@@ -106,7 +106,7 @@ def estimate(trial: Trial, planning: Planning) -> Estimate | None:
     scale = _Scale.of(seen)
     took = _taken(trial, planning.seconds, scale)
     meters = {"plan": planning.meter, **stage.meters}
-    # Of finish it is the outcomes that are written, so its units grow with the rows.
+    # finish writes outcomes, so its units grow with the rows.
     units = {name: scale.rows if name == "finish" else scale.by(name) for name in meters}
     queues = {"ingest": scale.chunks, "work": scale.light, "heavy": scale.rows, "finished": scale.messages}
     rows, chunks = round(seen.counts.total * scale.rows), round(seen.chunks * scale.chunks)
@@ -186,7 +186,7 @@ def _taken(trial: Trial, plan_seconds: float, scale: _Scale) -> dict[str, _Taken
         if not stage.invocations[name]:
             continue
         times = scale.rows if name in {"process", "process_heavy", "finish"} else scale.by(name)
-        # The job alone waits for anything here. What else this machine does makes all of it take longer.
+        # Only the job waits for anything here. Other work of this machine makes all of it slower.
         waits = trial.watch.waited * stage.seconds[name] / ran if name in {"process", "process_heavy"} and ran else 0.0
         taken[name] = _on_stage(
             name,
@@ -215,7 +215,7 @@ def _on_stage(
 def _makespan(took: Mapping[str, _Taken], write_units: float, longest_row: float) -> tuple[float, str]:
     """Return the seconds until the last row is counted, and the part that takes most of them.
 
-    The functions work side by side: the slowest of them says how long it takes, or the table, or one invocation.
+    The functions work side by side: the slowest of them decides, or the table, or one invocation.
     """
     takes = {"write units of a new table": write_units / NEW_TABLE_UNITS, "plan": took["plan"].seconds}
     for name, at_once in concurrency().items():

@@ -21,7 +21,7 @@ class TrialExport:
     """Adds up bytes and seconds of parts; nothing for a job with ``EXPORT = False``."""
 
     def __init__(self, job: Job, settings: Settings, table: Any, s3: Any) -> None:
-        clients = {"dynamodb": table, "s3": s3}  # a part that goes nowhere asks for nothing else
+        clients = {"dynamodb": table, "s3": s3}  # a discarded part needs no other service
         services = Services(settings=settings, retry=Retry(sleep=lambda _: None), client=clients.get)
         self._job = job
         self._content = services.exporter.content

@@ -107,7 +107,7 @@ class Planning:
     def planned(self, most: int) -> list[Record]:
         """Wait for the records of chunks to read; none once the planner has ended and all were returned.
 
-        Raises what the planner raised.
+        Raises the planner's error.
         """
         with self._moved:
             while not self._sort() and self._thread.is_alive():

@@ -52,8 +52,7 @@ SETTINGS = Settings(
 class Queues:
     """SQS: keeps messages by queue, each with the total delay of it and of the messages that led to it.
 
-    ``requests`` are those that are billed, by queue: what is sent, and for each message that is taken a receive and a
-    delete.
+    ``requests`` are billed requests by queue: each send, and a receive and a delete for each message that is taken.
     """
 
     def __init__(self) -> None:
@@ -93,8 +92,8 @@ def _billed(size: int) -> int:
 class MemoryStage:
     """Delivers messages and stream records to the steps, and measures each function's time.
 
-    Once ``stopped`` no row is run any more. ``seconds`` is wall time by function, ``processor_seconds`` the part of it
-    that a processor worked, ``longest`` the longest invocation, ``invocations`` how many there were.
+    Once ``stopped`` no further row runs. ``seconds`` is wall time by function, ``processor_seconds`` the processor's
+    part of it, ``longest`` the longest invocation, ``invocations`` their number.
     """
 
     def __init__(self, s3: Any, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -127,7 +126,7 @@ class MemoryStage:
 
     def stream(self, records: list[Record], dispatch: Callable[[list[Chunk]], None] | None = None) -> None:
         """Deliver records of the table's stream to the functions that read it."""
-        self.sqs.delayed_until = 0.0  # what a chunk's image asks for waits for no retry
+        self.sqs.delayed_until = 0.0  # work for a chunk's image waits for no retry
         for start in range(0, len(records), MAX_TOGETHER):
             group = records[start : start + MAX_TOGETHER]
             for function in ("dispatch", "settle"):

@@ -21,7 +21,7 @@ from tally.trial.disk import DiskS3
 from tally.trial.export import TrialExport
 from tally.trial.planning import NOTHING_CUT, Cut, Planning, Record
 from tally.trial.stage import MAX_TOGETHER, SETTINGS, TABLE, MemoryStage
-from tally.trial.watch import Watch
+from tally.trial.watch import Watch, no_exit
 
 MAX_RESULTS = 5
 """Results that are shown."""
@@ -73,8 +73,8 @@ class Seen:
 class Trial:
     """Takes a file through a job; ``most`` is the largest number of rows, all by default.
 
-    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` hears of rows as they come to
-    their first outcome or try.
+    ``seen`` grows while it runs, and stays right when it is interrupted. ``on_rows`` is called with the number of rows
+    that come to their first outcome or try.
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class Trial:
         """Cut the file while the block runs."""
         with (
             in_place(self.watch.job),
+            no_exit(),
             Planning(self.stage.dynamodb, self.stage.lock, self.stage.services_with, self.upload) as planning,
         ):
             try:

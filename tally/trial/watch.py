@@ -1,15 +1,17 @@
 """A job under watch: how long each row takes, its exception, and where a debugger stops."""
 
 import math
+import os
 import pdb  # noqa: T100  it is what --pdb asks for
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
-from chalicelib.errors import job_errors
+from chalicelib.errors import WorkerStop, job_errors
 from chalicelib.jobs import Job
 
 _STEP = math.log(1.02)
@@ -17,8 +19,29 @@ _STEP = math.log(1.02)
 _LEAST_SECONDS = 1e-9
 
 
-class QuitError(BaseException):
+class QuitError(WorkerStop):
     """The debugger was left with ``q`` at the start of a row: no handler may catch this."""
+
+
+class ExitCalledError(BaseException):
+    """The job called ``os._exit``: here its row fails, and on a stage its worker dies until a dead letter fails it."""
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Let ``os._exit`` raise while the block runs: it would end the trial in the middle, with the job's own status."""
+    here, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != here:
+            leave(status)  # a child of the job's
+        raise ExitCalledError(f"os._exit({status}) ends the worker: a stage dead-letters the row")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 @dataclass(slots=True)
@@ -102,7 +125,7 @@ class _Debugger(pdb.Pdb):
     """A debugger that notes whether it was left with ``q``; the library's own flag has other meanings too."""
 
     def __init__(self) -> None:
-        # What the job prints may be redirected; the debugger talks to the present stream.
+        # The job's output may be redirected; the debugger uses the present stream.
         super().__init__(stdin=sys.stdin, stdout=sys.stdout)
         self.left = False
 

@@ -1,42 +1,17 @@
 """How much the console asks of AWS while somebody looks: a few requests a second, whatever there is to see."""
 
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from botocore.config import Config
 
 from tally.errors import ExitCode, OperatorError
+from tally.stages.gate import Gate
 from tally.stages.stage import Stage
 
 MAX_REQUESTS_A_SECOND = 3
 _IMPATIENT = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=3, read_timeout=10)
-
-
-class Gate:
-    """Lets so many requests of all threads pass within any second; the others wait."""
-
-    def __init__(
-        self,
-        most: int = MAX_REQUESTS_A_SECOND,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._most, self._clock, self._sleep = most, clock, sleep
-        self._passed: deque[float] = deque(maxlen=most)
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        """Return when the caller may pass."""
-        with self._lock:  # also while it sleeps: those behind it have to wait longer anyway
-            if len(self._passed) == self._most:
-                while (left := self._passed[0] + 1.0 - self._clock()) > 0:
-                    self._sleep(left)
-            self._passed.append(self._clock())
 
 
 def paced(stage: Stage, gate: Gate, stopped: threading.Event | None = None) -> Stage:

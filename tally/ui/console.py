@@ -12,10 +12,11 @@ from chalicelib.store.batch import Batch
 from tally.batch import cost as costing
 from tally.batch.cost import Cost
 from tally.batch.reader import Reader
+from tally.stages.gate import Gate
 from tally.stages.stage import Stage
 from tally.stages.workspace import Workspace
 from tally.ui.batch_feed import BatchFeed
-from tally.ui.budget import Gate, paced
+from tally.ui.budget import MAX_REQUESTS_A_SECOND, paced
 from tally.ui.list_feed import ListFeed
 from tally.ui.queue_feed import QueueFeed
 from tally.ui.stage_feed import StageFeed
@@ -39,7 +40,7 @@ class Console:
     dark: bool | None = None
     """What the operator has chosen; None leaves it to the system."""
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate = field(default_factory=lambda: Gate(MAX_REQUESTS_A_SECOND))
     stopped: threading.Event = field(default_factory=threading.Event)
     costs: dict[tuple[str, int], float] = field(default_factory=dict)
     """Dollars of batches that have ended, by id and attempt, as far as somebody asked for them."""

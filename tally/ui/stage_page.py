@@ -100,7 +100,7 @@ def _or_dash(value: float | None, shown: Callable[[float], str]) -> str:
 def measured_text(measured: Measured, *, local: bool) -> str:
     """Return where the figures of functions come from, and since when they are."""
     if measured.unknown:
-        return f"Not known: {measured.unknown}. docs/console.md lists the rights that the console needs."
+        return f'Not known: {measured.unknown}. docs/deploy.md, "Rights of operators", lists the rights.'
     since = f"{measured.since:%Y-%m-%d %H:%M} UTC"
     if not any(use.invocations is not None or use.throttles is not None for use in measured.functions):
         return f"This stage has no figures since {since}: no function has run."

@@ -97,8 +97,8 @@ def said_of(console: Console, error: Exception) -> str:
             )
         if isinstance(cause, ClientError) and code in _DENIED:
             return (
-                f"You have no right to call {cause.operation_name}: {cause}. docs/console.md lists the rights that the "
-                "console takes."
+                f'You have no right to call {cause.operation_name}: {cause}. docs/deploy.md, "Rights of operators", '
+                "lists the rights."
             )
         if isinstance(cause, ClientError) and code == _NO_TABLE:
             deploy = "up" if stage.server else "deploy"

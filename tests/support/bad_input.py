@@ -25,6 +25,9 @@ import msgspec
 from chalicelib import rows
 from chalicelib.errors import PermanentError
 
+class PanicException(BaseException):
+    pass
+
 class Row(rows.Row, kw_only=True):
     id: str
     note: str | None = None
@@ -62,6 +65,8 @@ def process(row):
             raise KeyError("rate")
         case "exits":
             sys.exit(1)
+        case "panics":
+            raise PanicException("index out of bounds")
         case "cancels":
             raise asyncio.CancelledError
         case "recursion":
@@ -198,8 +203,8 @@ _REJECTED_ROWS = {
     "rule-leaves-object": b"id,number\nbefore,\nobject,\nafter,\n",
 }
 _FAILED_ROWS = (
-    "permanent", "raises", "exits", "cancels", "recursion", "large", "no json", "surrogate", "digits", "nested",
-    "cycle", "raw", "heavy",
+    "permanent", "raises", "exits", "cancels", "panics", "recursion", "large", "no json", "surrogate", "digits",
+    "nested", "cycle", "raw", "heavy",
 )  # fmt: skip
 _TAKEN = {
     "header-only": b"id,note\n",

@@ -36,6 +36,9 @@ ATTEMPTS = 3
 class Row(rows.Row):
     what: str
 
+class Panic(BaseException):
+    pass
+
 class Mute(Exception):
     def __str__(self):
         raise ValueError("an error that cannot say what it is")
@@ -53,6 +56,8 @@ def process(row):
             sys.exit(3)
         case "cancelled":
             raise asyncio.CancelledError
+        case "panic":
+            raise Panic("index out of bounds")
         case "raw result":
             return msgspec.Raw(b"no JSON")
         case "killed":

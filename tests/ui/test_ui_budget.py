@@ -9,10 +9,11 @@ import pytest
 
 from chalicelib.store.items import number
 from tally.batch.reader import Reader
+from tally.stages.gate import Gate
 from tally.stages.stage import Stage
 from tally.ui import heat_map
 from tally.ui.batch_feed import BatchFeed
-from tally.ui.budget import Gate, paced
+from tally.ui.budget import MAX_REQUESTS_A_SECOND, paced
 from tally.ui.list_feed import ListFeed, Wanted
 from tests.ui.batches import batch_item, large, many
 from tests.unit.tally import finished_batch
@@ -42,7 +43,7 @@ class Time:
 
 def watched(stage: Stage, time: Time) -> Reader:
     """Return a reader whose requests are paced, and counted as botocore makes them."""
-    found = paced(stage, Gate(clock=time, sleep=time.sleep))
+    found = paced(stage, Gate(MAX_REQUESTS_A_SECOND, clock=time, sleep=time.sleep))
     found.session.events.register_last("request-created", time.note)
     return Reader(dynamodb=found.dynamodb, table=found.resources.table)
 

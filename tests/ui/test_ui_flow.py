@@ -14,9 +14,10 @@ from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, bits, number, text
 from chalicelib.store.marker import markers
 from tally.batch.reader import Reader
+from tally.stages.gate import Gate
 from tally.stages.stage import Resources, Stage
 from tally.ui.batch_feed import BatchFeed
-from tally.ui.budget import Gate, paced
+from tally.ui.budget import MAX_REQUESTS_A_SECOND, paced
 from tally.ui.flow import Step, on_stage, steps
 from tally.ui.queue_feed import FRESH_SECONDS, QueueFeed
 from tests.ui import yards
@@ -120,7 +121,7 @@ def asking(yard: Yard, monkeypatch: pytest.MonkeyPatch, batch: list[Item]) -> tu
     resources = Resources.read(yard.workspace.aws_outputs(CLOUD))
     assert resources
     time, asked = Time(), Counter[str]()
-    stage = paced(Stage(name=CLOUD, resources=resources), Gate(clock=time, sleep=time.sleep))
+    stage = paced(Stage(name=CLOUD, resources=resources), Gate(MAX_REQUESTS_A_SECOND, clock=time, sleep=time.sleep))
     stage.session.events.register_last("request-created", time.note)
     stage.session.events.register_last(
         "request-created", lambda operation_name, **_event: asked.update([operation_name])

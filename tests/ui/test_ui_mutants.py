@@ -76,7 +76,7 @@ def test_a_guard_without_its_check_of_the_host_is_noticed(browser: Any, entered:
 
 def test_a_gate_that_holds_nothing_back_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     hold_back(3)
-    monkeypatch.setattr("tally.ui.budget.Gate.wait", lambda _gate: None)
+    monkeypatch.setattr("tally.stages.gate.Gate.wait", lambda _gate: None)
     with pytest.raises(AssertionError):
         hold_back(3)
 

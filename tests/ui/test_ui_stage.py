@@ -15,8 +15,9 @@ from chalicelib.store.items import ChunkKey, Outcome, bits, number
 from chalicelib.store.marker import ReasonCode, markers, unsuccessful
 from chalicelib.transport.messages import WorkMessage, encode
 from tally.stages.function_metrics import Window
+from tally.stages.gate import Gate
 from tally.stages.stage import Resources, Stage
-from tally.ui.budget import Gate, paced
+from tally.ui.budget import MAX_REQUESTS_A_SECOND, paced
 from tally.ui.stage_feed import StageFeed
 from tests.ui import yards
 from tests.ui.test_ui_budget import Time, steps
@@ -214,7 +215,7 @@ def test_a_stage_costs_three_requests_a_second_and_its_functions_one_a_minute(
     time, asked = Time(), Counter[str]()
     resources = Resources.read(yard.workspace.aws_outputs(CLOUD))
     assert resources
-    stage = paced(Stage(name=CLOUD, resources=resources), Gate(clock=time, sleep=time.sleep))
+    stage = paced(Stage(name=CLOUD, resources=resources), Gate(MAX_REQUESTS_A_SECOND, clock=time, sleep=time.sleep))
     stage.session.events.register_last("request-created", time.note)
     stage.session.events.register_last(
         "request-created", lambda operation_name, **_event: asked.update([operation_name])

@@ -101,7 +101,7 @@ def test_a_missing_right_and_a_lost_connection_are_named_until_they_are_back(bro
 
     with refusing(yard, denied, _DENIED) as endpoint:
         browser.open(yard.console(CLOUD, environ=yard.in_cloud(endpoint)).url)
-        browser.says("You have no right to call Query", "docs/console.md lists the rights")
+        browser.says("You have no right to call Query", "Rights of operators")
         refused.clear()
         recovered(browser, "seen-in-the-end")
     browser.says("The stage does not answer", "Check network, proxy and region.")

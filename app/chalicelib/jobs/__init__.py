@@ -25,6 +25,7 @@ It may also define
 
 import builtins
 import importlib
+import inspect
 import pkgutil
 import re
 from collections.abc import Callable
@@ -118,7 +119,27 @@ def job_of(name: str, module: ModuleType) -> Job:
         raise FatalError(f"jobs/{name}.py: CHUNK_ROWS must be a number of rows from 1 to {_MAX_CHUNK_ROWS:,}")
     if job.key and not job.export:
         raise FatalError(f"jobs/{name}.py: KEY needs files of results, and EXPORT = False writes none")
+    for function in ("process", "heavy"):
+        if wrong := _misfit(getattr(job, function)):
+            raise FatalError(f"jobs/{name}.py: {function} {wrong}")
     return job
+
+
+def _misfit(function: Callable[[Any], object]) -> str:
+    """Say why a call with one row returns no value, empty if it does: every row would fail, or be heavy."""
+    if inspect.iscoroutinefunction(function):
+        return "is async, and it is called as a plain function: call asyncio.run in it"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "has a yield, and its results are not iterated over: return one value"
+    try:
+        taken = inspect.signature(function, follow_wrapped=False)  # of a decorated one, what the decorator takes
+    except ValueError:  # one in C does not tell
+        return ""
+    try:
+        taken.bind(None)
+    except TypeError:
+        return f"must take one row, and takes {taken}"
+    return ""
 
 
 def _schema(name: str, row: type[Row], dialect: Dialect) -> Schema:
@@ -134,21 +155,21 @@ def _schema(name: str, row: type[Row], dialect: Dialect) -> Schema:
     return schema
 
 
-def _form(name: str, said: object) -> Form | None:
+def _form(name: str, value: object) -> Form | None:
     """Return what a job's results are written as, None if they are not."""
-    if said is False:
+    if value is False:
         return None
-    if said is True:
+    if value is True:
         return Form.JSONL
-    if isinstance(said, str) and said in list(Form):
-        return Form(said)
+    if isinstance(value, str) and value in list(Form):
+        return Form(value)
     forms = " or ".join(f'"{form}"' for form in Form)
     raise FatalError(f"jobs/{name}.py: EXPORT must be False or {forms}")
 
 
-def _key(name: str, said: object, schema: Schema, process: Callable[[Any], object]) -> Key | None:
+def _key(name: str, value: object, schema: Schema, process: Callable[[Any], object]) -> Key | None:
     try:
-        return Key.of(said, schema, process)
+        return Key.of(value, schema, process)
     except FatalError as error:
         raise FatalError(f"jobs/{name}.py: {error}") from error
 

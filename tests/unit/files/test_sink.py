@@ -6,8 +6,14 @@ import pytest
 
 from chalicelib.files import sink
 from chalicelib.files.sink import ObjectWriter
+from chalicelib.steps import unpack
 from tally.testing.memory_aws import MemoryS3
+from tally.testing.request_rules import MAX_PARTS
 from tests.support.builders import RETRY, Requests
+
+PART_BYTES = sink.PART_BYTES
+LEAST_PART_BYTES = 5 * 1_048_576
+"""S3 refuses to complete an upload with a smaller part that is not its last: user guide, "Multipart upload limits"."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +40,19 @@ def test_what_is_written_in_pieces_is_one_object_with_its_digest(size: int, step
     assert (stored.size, stored.sha256) == (size, hashlib.sha256(data).hexdigest())
     assert len(s3.of("put_object")) == (size <= 4)
     assert all(len(part["Body"]) == 4 for part in s3.of("upload_part")[:-1])
+
+
+def test_every_part_but_the_last_is_as_large_as_s3_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of an unpacked object, which has as many parts as an upload may have."""
+    monkeypatch.setattr(sink, "PART_BYTES", PART_BYTES)
+    s3 = Requests(MemoryS3())
+    writer = _writer(s3)
+    for _ in range(17):
+        writer.write(bytes(1_048_576))
+    writer.complete()
+    assert [len(part["Body"]) for part in s3.of("upload_part")] == [PART_BYTES, PART_BYTES, 1_048_576]
+    assert min(PART_BYTES, unpack.PART_BYTES) >= LEAST_PART_BYTES
+    assert -(-unpack.MAX_BYTES // unpack.PART_BYTES) <= MAX_PARTS
 
 
 def test_an_object_that_is_given_up_leaves_nothing() -> None:

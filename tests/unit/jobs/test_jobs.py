@@ -35,7 +35,7 @@ def test_the_shipped_jobs_are_found_by_the_names_of_their_modules() -> None:
 
 
 def test_a_module_that_is_no_job_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whoever writes a job reads this."""
+    """The author of a job reads this."""
     (tmp_path / "half.py").write_text("def process(row): ...\n")
     monkeypatch.setattr(jobs, "__path__", [str(tmp_path)])
     monkeypatch.setattr(jobs, "names", lambda: ["half"])
@@ -64,12 +64,72 @@ def test_a_job_may_say_how_many_rows_a_chunk_has(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("rows", ["0", "2_001", "-1", "'9'", "1.5", "True"])
 def test_a_size_of_chunks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str) -> None:
-    """Whoever writes a job reads the message."""
+    """The author of a job reads the message."""
     with (
         deployed_job(monkeypatch, tmp_path, "chunked", CHUNKED.format(rows)),
         pytest.raises(FatalError, match=r"jobs/chunked\.py: CHUNK_ROWS must be a number of rows from 1 to 2,000"),
     ):
         jobs.find("chunked")
+
+
+SHAPED = """
+import functools
+from chalicelib import rows
+class Row(rows.Row):
+    a: int
+def two(function):
+    @functools.wraps(function)
+    def call(row):
+        return function(row, 2)
+    return call
+class Callable:
+    def __call__(self, row):
+        return row.a
+def process(row):
+    return row.a
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("definition", "error"),
+    [
+        ("async def process(row): return row.a", "process is async"),
+        ("def process(row): yield row.a", "process has a yield"),
+        ("async def process(row): yield row.a", "process has a yield"),
+        ("def process(): return 1", r"process must take one row, and takes \(\)"),
+        ("def process(row, other): return 1", r"process must take one row, and takes \(row, other\)"),
+        ("def process(*, row): return 1", r"process must take one row, and takes \(\*, row\)"),
+        ("async def heavy(row): return True", "heavy is async"),
+        ("def heavy(): return True", "heavy must take one row"),
+    ],
+)
+def test_a_function_that_no_row_can_be_given_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, definition: str, error: str
+) -> None:
+    """Else every row of every batch would fail, or be heavy."""
+    with (
+        deployed_job(monkeypatch, tmp_path, "shaped", SHAPED.format(definition)),
+        pytest.raises(FatalError, match=rf"jobs/shaped\.py: {error}"),
+    ):
+        jobs.find("shaped")
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "@two\ndef process(row, factor): return row.a * factor",
+        "process = functools.partial(lambda factor, row: row.a * factor, 2)",
+        "process = Callable()",
+        "process = str",
+        "def process(row, factor=2): return row.a * factor",
+        "def process(*rows, **named): return 2",
+    ],
+)
+def test_whatever_takes_a_row_is_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, definition: str) -> None:
+    """Decorated, an object, a class, or one with further parameters that have defaults."""
+    with deployed_job(monkeypatch, tmp_path, "shaped", SHAPED.format(definition)):
+        assert jobs.require("shaped").name == "shaped"
 
 
 @pytest.mark.parametrize(

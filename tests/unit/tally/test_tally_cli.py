@@ -1,5 +1,6 @@
 """The command line: exit statuses, one line for an error, JSON alone on stdout."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -152,6 +153,20 @@ def test_every_error_has_a_hint() -> None:
     assert all(OperatorError("x", code=code).as_json()["hint"] for code in ExitCode)
     assert OperatorError("x", hint="do y").as_json()["hint"] == "do y"
     assert str(OperatorError("x", hint="do y")) == "x: do y"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: make room there and in TMPDIR"),
+        (OSError(errno.ENOTDIR, "Not a directory", "/a/b"), "Not a directory: /a/b: name another place."),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), "Permission denied: /a: name another place, or"),
+    ],
+)
+def test_an_error_of_the_disk_says_where_and_what_to_do(error: OSError, said: str) -> None:
+    shown = explain(error)
+    assert str(shown).startswith(said)
+    assert shown.code is ExitCode.ENVIRONMENT
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What CloudWatch measured of the functions: in one request, and never a zero that nobody measured."""
+"""CloudWatch's metrics of the functions: in one request, and never a zero that nobody measured."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tally.stages.function_metrics import FunctionUse, Window, ages, reported, uses
+from tally.testing import service_models
 
 NOW = datetime(2026, 11, 26, 12, 34, 56, tzinfo=UTC)
 FUNCTIONS = ("plan", "process", "settle")
@@ -55,6 +56,21 @@ class Logs:
         if name not in self.messages:
             raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
         yield {"events": [{"message": message} for message in self.messages[name]]}
+
+
+@pytest.mark.parametrize("window", Window)
+def test_no_window_asks_for_more_than_cloudwatch_answers(window: Window) -> None:
+    """500 queries of a request, 100,800 values of an answer, whole minutes: API reference, "GetMetricData"."""
+    cloudwatch = Cloudwatch({})
+    uses(cloudwatch, "tally-x-", [f"f{number}" for number in range(100)], window, NOW)
+    asked = [len(request["MetricDataQueries"]) for request in cloudwatch.requests]
+    assert asked == [500, 100]
+    for request in cloudwatch.requests:
+        (period,) = {query["MetricStat"]["Period"] for query in request["MetricDataQueries"]}
+        values = (request["EndTime"] - request["StartTime"]) / timedelta(seconds=period) + 1
+        assert period % 60 == 0
+        assert len(request["MetricDataQueries"]) * values <= 100_800
+        assert service_models.faults("cloudwatch", "get_metric_data", request) == []
 
 
 def test_all_functions_take_one_request() -> None:

@@ -46,6 +46,15 @@ def process(row):
     if row.station == "stop":
         import os, signal
         os.kill(os.getpid(), signal.SIGINT)
+    if row.station == "leave":
+        import os
+        os._exit(0)
+    if row.station == "fork":
+        import os
+        child = os.fork()
+        if not child:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return {"station": row.station}
 """
 READINGS = 'station,celsius\na,1.5\n"b\nc",2\ndown,3\nshaky,4\nheavy,5\na,warm\n\na,6\n'
@@ -93,6 +102,21 @@ def test_a_job_that_prints_does_not_break_json(readings: Path, capfd: pytest.Cap
     out, err = capfd.readouterr()
     assert json.loads(out)["rows"] == 7
     assert "processing a" in err
+
+
+def test_a_job_that_ends_its_process_fails_its_row_and_not_the_trial(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else the command would end in silence, with the status that the job gives: 0 says that every row succeeded."""
+    file = tmp_path / "leaves.csv"
+    file.write_text("station,celsius\na,1\nleave,2\nfork,3\n")
+    result, code = _tried(capfd, "weather", str(file))
+    assert code is ExitCode.NOT_AS_HOPED
+    assert (result["succeeded"], result["failed"]) == (2, 1)
+    assert [reason["example"]["reason"] for reason in result["reasons"]] == [
+        "ExitCalledError: os._exit(0) ends the worker: a stage dead-letters the row"
+    ]
+    assert 7 in [each["result"] for each in result["results"]]  # a child of the job's ends as it says
 
 
 def test_a_file_whose_rows_all_succeed_exits_0(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +204,7 @@ def test_a_row_is_shown_by_its_line(readings: Path, capfd: pytest.CaptureFixture
 def test_a_row_of_json_lines_is_shown_by_its_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What no field matches is shown with the fields, for the job keeps it."""
+    """A column that no field matches is shown with the fields, for the job keeps it."""
     file = tmp_path / "readings.jsonl"
     file.write_text('{"station": "a", "celsius": 1.5, "by": ["x"]}\n{"station": 3}\n', encoding="utf-8")
     source = 'FORMAT = "jsonl"\nEXTRA = "keep"\n' + JOB
