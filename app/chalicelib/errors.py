@@ -101,10 +101,10 @@ def job_errors() -> tuple[type[BaseException], ...]:
 def described(error: BaseException) -> str:
     """Say what was raised, in text that can be sent: an exception may hold anything, or have no text."""
     try:
-        said = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}"
     except job_errors():  # its own __str__ raised
-        said = type(error).__name__
-    return sendable(said)
+        text = type(error).__name__
+    return sendable(text)
 
 
 def sendable(text: str) -> str:

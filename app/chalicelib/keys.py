@@ -49,22 +49,22 @@ class Key:
     source: KeySource
 
     @classmethod
-    def of(cls, said: object, schema: "Schema", process: Callable[..., object]) -> Self | None:
+    def of(cls, value: object, schema: "Schema", process: Callable[..., object]) -> Self | None:
         """Return the key that a job's ``KEY`` names, None if it says none; raises FatalError if it names nothing.
 
         The result goes before the row where both have it: the result is what the item holds.
         """
-        if said is None:
+        if value is None:
             return None
-        if not isinstance(said, str) or not said:
+        if not isinstance(value, str) or not value:
             raise FatalError("KEY must be the name of a column of Row or of a field of what process returns")
-        if said in result_fields(process):
-            return cls(name=said, source=KeySource.RESULT)
-        column = said if said in schema.columns else schema.attributes.get(said)
+        if value in result_fields(process):
+            return cls(name=value, source=KeySource.RESULT)
+        column = value if value in schema.columns else schema.attributes.get(value)
         if column is not None:
             return cls(name=column, source=KeySource.ROW)
         raise FatalError(
-            f"KEY is {said!r}, which is neither a column of Row nor a field of what process returns; a field is known "
+            f"KEY is {value!r}, which is neither a column of Row nor a field of what process returns; a field is known "
             "by the type that process is annotated with, such as -> Result"
         )
 

@@ -241,8 +241,8 @@ class Schema:
 
     def own_refusal(self, error: BaseException) -> tuple[str, str]:
         """Return what a ``__post_init__`` of the job's own says; by custom it begins with the column it is about."""
-        said = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
-        message = said.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
+        text = sendable(str(error)) if isinstance(error, msgspec.ValidationError) else described(error)
+        message = text.removesuffix(" - at `$`") or "refused by __post_init__, without a word"
         word = message.partition(" ")[0]
         return message, self.attributes.get(word, word)
 

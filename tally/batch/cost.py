@@ -289,7 +289,7 @@ def show(output: Output, cost: Cost) -> None:
     output.say(
         f"Sizes are those of the items in {cost.sampled} of the chunks; requests follow from the counters and from "
         f"{cost.messages:,} work messages ({counted}). Function time is that of the invocations whose logs name the "
-        "batch. What failed and was asked for again, and what died, is not in it."
+        "batch. Failed and repeated requests, and invocations that died, are not included."
     )
 
 

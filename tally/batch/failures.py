@@ -85,7 +85,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
     output.say(f"{total}, for {_counted(len(grouping.groups), 'reason')}.")
     if counts[Outcome.REJECTED]:
         output.say(
-            "Rejected rows were no valid rows: correct the job's Row, deploy it, and redrive them, "
+            "Rejected rows did not fit the job's Row: correct Row, deploy it, and redrive them, "
             "or correct the file and upload it again."
         )
 

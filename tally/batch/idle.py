@@ -132,5 +132,5 @@ def show(output: Output, standing: Standing) -> None:
     total = sum(item.dollars for item in found)
     output.say(
         f"{total:.2f} dollars a month, at the prices of {prices.CHECKED} (us-east-1), without the free tiers. Custom "
-        "metrics cost only in hours with a batch, and what is stored by its size."
+        "metrics cost only in hours with a batch, and storage costs by its size."
     )

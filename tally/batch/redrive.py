@@ -180,9 +180,9 @@ def _report(output: Output, before: Batch, redriven: Redriven, outcome: Outcome)
 def say_lifted(output: Output, before: Batch, lifted: Hold | None) -> None:
     """Say which hold was lifted, if one was."""
     if lifted:
-        why = "cancelled" if lifted is Hold.CANCELLED else "stopped, for too many of its rows had failed"
+        why = "cancelled" if lifted is Hold.CANCELLED else "stopped, because too many of its rows had failed"
         too = "" if before.status.final else "; those that are not stopped yet run too"
-        output.say(f"Batch {before.id} was {why}: that is lifted, so that its rows may run{too}.")
+        output.say(f"Batch {before.id} was {why}: the hold is lifted, so that its rows may run{too}.")
 
 
 def warn_of_hold(output: Output, batch: Batch) -> None:

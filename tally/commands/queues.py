@@ -28,7 +28,8 @@ def queues(*, output: Output, stage: str) -> None:
     """
     found = find_stage(stage)
     sqs = found.client("sqs")
-    states = overview(sqs, _expected(found), [letters.copies(sqs, stage)], _Ages(output, found).of)
+    wanted = Expected.require(found.resources.expected, found.name)
+    states = overview(sqs, wanted, [letters.copies(sqs, stage)], _Ages(output, found).of)
     show(output, states)
     output.result({"stage": stage, "queues": [state.as_json() for state in states]})
 
@@ -107,18 +108,9 @@ class _Looked:
         }
 
 
-def _expected(stage: Stage) -> Expected:
-    expected = Expected.read(stage.resources.expected)
-    if expected is None:
-        raise OperatorError(
-            f"The queues of stage {stage.name} are not known on this machine",
-            hint="run this in the checkout that deployed it, without --table, or deploy it again.",
-        )
-    return expected
-
-
 def _chosen(stage: Stage, sqs: Any, name: str | None) -> list[DeadQueue]:
-    known = {queue.name: queue for queue in [*letters.dead_queues(_expected(stage)), letters.copies(sqs, stage.name)]}
+    wanted = Expected.require(stage.resources.expected, stage.name)
+    known = {queue.name: queue for queue in [*letters.dead_queues(wanted), letters.copies(sqs, stage.name)]}
     if name is None:
         return list(known.values())
     chosen = known.get(name) or known.get(f"{name}-dlq")

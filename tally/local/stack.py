@@ -238,7 +238,7 @@ class LocalStack:
                 raise TerraformError(
                     f"An earlier bring-up of the local stage {self.name} was killed, and Terraform does not know all "
                     "that it made",
-                    hint="run this again: it starts from nothing",
+                    hint="run this again: it starts afresh",
                     detail=error.detail,
                 ) from error
             mark.unlink()

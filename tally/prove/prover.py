@@ -71,7 +71,7 @@ class Prover:
         results: list[Result] = []
         with self._alone():
             if self._clean():
-                self.output.say(f"What an earlier run had left of stage {self.name} is removed.")
+                self.output.say(f"Removed the rest of stage {self.name} from an earlier run.")
             if self.on_aws:
                 self._agree(rows)
             with _ended_by_signals():
@@ -138,7 +138,7 @@ class Prover:
                 self._stack(own).down()
         except BaseException:
             self.output.warn(
-                f"Stage {self.name} may be there still: `tally prove --clean --stage {self.name}` removes it, with "
+                f"Stage {self.name} may still exist: `tally prove --clean --stage {self.name}` removes it, with "
                 "the same --var."
             )
             raise

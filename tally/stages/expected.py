@@ -74,6 +74,17 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     results_table_name: str | None = None
 
     @classmethod
+    def require(cls, text: str, stage: str) -> Self:
+        """Read Terraform's output for a stage; raises OperatorError where there is none."""
+        found = cls.read(text)
+        if found is None:
+            raise OperatorError(
+                f"The queues of stage {stage} are not known on this machine",
+                hint="run this in the checkout that deployed it, without --table, or deploy it again.",
+            )
+        return found
+
+    @classmethod
     def read(cls, text: str) -> Self | None:
         """Return Terraform's output, or None if there is none; raises OperatorError if another version wrote it."""
         if not text:

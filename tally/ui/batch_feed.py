@@ -21,6 +21,8 @@ from tally.ui.view import Counted, SampledChunk, View
 
 SAMPLED_CHUNKS = 24
 """Chunks, spread evenly over the file, from whose markers durations and times are read."""
+_ENOUGH_CHUNKS = 8
+"""With so many of them no others are sampled in their place."""
 _IDLE_SECONDS = 5.0
 """How often a batch that has ended is looked at again: a redrive may reopen it."""
 
@@ -146,18 +148,19 @@ class BatchFeed:
         return sorted(still_open, key=lambda number: self._read_at.get(number, 0))[:MAX_KEYS]
 
     def _unsampled(self) -> list[Chunk]:
+        """Return the chunks to sample that were not, or that have moved since; those that are chosen no more go."""
         counted = [chunk for _, chunk in sorted(self._chunks.items()) if chunk.counts.total]
-        count = min(SAMPLED_CHUNKS, len(counted))
-        if len(self._sampled) < count and self._batch is not None and not self._stale(self._batch):
-            chosen = [counted[position * len(counted) // count] for position in range(count)]
+        if self._batch is not None and not self._stale(self._batch):
+            counted = _chosen(self._batch, counted)
+            chosen = {chunk.key.number for chunk in counted}
+            self._sampled = {number: found for number, found in self._sampled.items() if number in chosen}
         else:
-            chosen = [self._chunks[number] for number in self._sampled]
-        moved = [
+            counted = [chunk for chunk in counted if chunk.key.number in self._sampled] or counted[:1]
+        return [
             chunk
-            for chunk in chosen
+            for chunk in counted
             if chunk.key.number not in self._sampled or self._sampled[chunk.key.number].version != chunk.version
         ]
-        return moved or ([] if self._sampled or not counted else counted[:1])
 
     def _read_sample(self, _batch: Batch) -> bool:
         wanted = self._unsampled()
@@ -254,3 +257,15 @@ class BatchFeed:
             stale_chunks=self._stale(batch),
             queues=self.queues.known if self.queues else Queues(),
         )
+
+
+def _chosen(batch: Batch, counted: Sequence[Chunk]) -> list[Chunk]:
+    """Return which chunks stand for all: some, spread evenly over the file; others until enough of these are counted.
+
+    Chosen from those alone that are counted already, a batch would seem to stand still from then on.
+    """
+    total = batch.chunks or len(counted)
+    spread = {position * total // SAMPLED_CHUNKS for position in range(SAMPLED_CHUNKS)}
+    chosen = [chunk for chunk in counted if chunk.key.number in spread]
+    others = [chunk for chunk in counted if chunk.key.number not in spread]
+    return chosen + others[: max(0, _ENOUGH_CHUNKS - len(chosen))]

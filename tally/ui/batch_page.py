@@ -5,24 +5,23 @@ from typing import Any
 
 from nicegui import events, run, ui
 
-from chalicelib.store.batch import Batch, BatchStatus, Hold
-from chalicelib.store.items import Counts, Outcome
+from chalicelib.store.batch import BatchStatus
+from chalicelib.store.items import Counts
 from tally.batch import audit as auditing
 from tally.batch import cost as costing
-from tally.batch import hold, redrive, repair
 from tally.batch.picture import short_status
 from tally.look import duration, several, share
 from tally.output import Output
-from tally.stages.services import services, table
 from tally.ui import charts, downloads, heat_map
-from tally.ui.actions import button, perform
+from tally.ui.actions import perform
 from tally.ui.attempts_panel import AttemptsPanel
+from tally.ui.batch_actions import BatchActions
 from tally.ui.chunk_panel import ChunkPanel
 from tally.ui.console import Console
 from tally.ui.corrections_panel import CorrectionsPanel
 from tally.ui.flow_panel import FlowPanel
 from tally.ui.frame import card, colour_of, page
-from tally.ui.groups_panel import GroupsPanel, redriven
+from tally.ui.groups_panel import GroupsPanel
 from tally.ui.results_panel import ResultsPanel
 from tally.ui.row_panel import row_panel
 from tally.ui.trouble import Trouble
@@ -53,7 +52,7 @@ class _BatchPage:
             self._figures = ui.label().classes("tally-text").mark("figures")
             self._speed = ui.label().classes("tally-text text-sm")
             self._waiting = ui.label().classes("tally-text text-sm text-primary")
-            self._actions()
+            self._actions = BatchActions(console, batch_id, self._feed.refresh)
             self._flow = FlowPanel(console)
             with ui.column().classes("w-full gap-3") as self._of_rows:
                 self._pictures()
@@ -118,67 +117,6 @@ class _BatchPage:
         batch = self._console.reader.require(self._id)
         costing.show(output, self._console.cost(batch))
 
-    def _actions(self) -> None:
-        console, name, at = self._console, self._id, self._console.at
-        again = self._feed.refresh
-        with ui.row().classes("gap-2"):
-            self._pause = button(
-                console,
-                "Pause",
-                "Rows that are not processed yet wait until the batch is resumed.",
-                f"tally pause {name}{at}",
-                lambda report: self._hold(report, Hold.PAUSED),
-                again,
-            )
-            self._resume = button(
-                console,
-                "Resume",
-                "Rows that wait start within a minute.",
-                f"tally resume {name}{at}",
-                lambda report: self._hold(report, None),
-                again,
-            )
-            self._cancel = button(
-                console,
-                "Cancel",
-                "Rows without an outcome fail with that reason, then the batch ends. A redrive runs them again.",
-                f"tally cancel {name}{at}",
-                lambda report: self._hold(report, Hold.CANCELLED),
-                again,
-            )
-            self._redrive = button(
-                console,
-                "Redrive failed rows",
-                "Every failed row runs again.",
-                f"tally redrive {name}{at}",
-                lambda report: redriven(console, report, name, redrive.Which()),
-                again,
-            )
-            self._read_again = button(
-                console,
-                "Read rejected rows again",
-                "Every rejected row is read again from the file, by the job as it is deployed now.",
-                f"tally redrive {name} --rejected{at}",
-                lambda report: redriven(console, report, name, redrive.Which(outcome=Outcome.REJECTED)),
-                again,
-            )
-            self._repair = button(
-                console,
-                "Audit and repair",
-                "What was lost is sent again, and counters that the markers prove wrong are corrected.",
-                f"tally audit {name} --repair{at}",
-                self._audit_and_repair,
-                again,
-            )
-
-    def _hold(self, output: Output, wanted: Hold | None) -> None:
-        hold.run(output, self._console.reader, table(self._console.stage), self._id, wanted)
-
-    def _audit_and_repair(self, output: Output) -> None:
-        console = self._console
-        repair.run(output, console.reader, services(console.workspace, console.stage).reconciler, self._id)
-        auditing.run(output, console.reader, self._id)
-
     async def _tick(self) -> None:
         await self._trouble.guarded(self._read)
 
@@ -202,7 +140,7 @@ class _BatchPage:
         self._of_rows.set_visibility(not rejected)
         self._speed.set_text(_speed(view))
         self._waiting.set_text(_waiting(view, show_data=self._console.show_data))
-        self._enable(batch, counts)
+        self._actions.enable(batch, counts)
         # What has not changed is not sent again: charts are most of what travels.
         versions = sum(chunk.version for chunk in view.progress.chunks.values())
         now = (
@@ -219,19 +157,6 @@ class _BatchPage:
         for panel in (self._flow, self._groups, self._attempts, self._results):
             panel.show(view)
         self._chunk.know(view)
-
-    def _enable(self, batch: Batch, counts: Counts) -> None:
-        running, has_rows = not batch.status.final, batch.status is not BatchStatus.REJECTED
-        for each, enabled in (
-            (self._pause, running and batch.hold is None),
-            (self._resume, running and batch.hold is Hold.PAUSED),
-            (self._cancel, running and (batch.hold is None or not batch.hold.stops)),
-            (self._redrive, bool(counts.failed) and has_rows),
-            (self._read_again, bool(counts.rejected) and has_rows),
-            (self._repair, has_rows),
-        ):
-            if each:
-                each.set_enabled(enabled)
 
     def _draw(self, view: View) -> None:
         total = view.batch.chunks or len(view.progress.chunks)

@@ -17,10 +17,10 @@ from tally.queues import dead
 from tally.queues.dead import DeadQueue, Letter
 from tally.queues.depth import depth_of
 from tally.queues.fates import HISTORY, Fate, Taken, fates, taken
+from tally.stages.expected import Expected
 from tally.ui.actions import button, command_line, perform
 from tally.ui.console import Console
 from tally.ui.groups_panel import redriven
-from tally.ui.stage_feed import expected
 
 MAX_SHOWN = 20
 """Dead letters of a queue that are read."""
@@ -63,7 +63,7 @@ def dead_letters_panel(console: Console) -> None:
 
 def _read(console: Console, output: Output) -> _Seen:
     stage = console.stage
-    sqs, wanted = stage.client("sqs"), expected(stage)
+    sqs, wanted = stage.client("sqs"), Expected.require(stage.resources.expected, stage.name)
     queues = [*dead.dead_queues(wanted), dead.copies(sqs, stage.name)]
     waiting: dict[str, int] = {}
     letters: list[tuple[DeadQueue, Letter]] = []

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError
 
 from tally.errors import OperatorError
 from tally.queues.depth import Depth, depth_of
+from tally.stages.expected import Expected
 from tally.stages.stage import Stage
-from tally.ui.stage_feed import expected
 
 FRESH_SECONDS = 10.0
 """A queue that was asked within this time is not asked again."""
@@ -68,4 +68,5 @@ class QueueFeed:
 
     @cached_property
     def _urls(self) -> Mapping[str, str]:
-        return {name: queue.url for name, queue in expected(self.stage).queues.items()}
+        wanted = Expected.require(self.stage.resources.expected, self.stage.name)
+        return {name: queue.url for name, queue in wanted.queues.items()}

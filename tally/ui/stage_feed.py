@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from chalicelib.clock import Clock, utc_now
 from tally.batch.cost import FUNCTIONS
-from tally.errors import OperatorError
 from tally.queues import dead, overview
 from tally.queues.depth import name_of
 from tally.stages.expected import Expected
@@ -71,7 +70,7 @@ class StageFeed:
             return known.measured
 
     def step(self) -> None:
-        """Read the queues if that was not done lately. Raises what AWS answers, and OperatorError as ``expected``."""
+        """Read the queues if that was not done lately. Raises as ``Expected.require``, and what AWS answers."""
         with self._lock:
             if self.clock() - self._queues_at >= QUEUE_SECONDS:
                 self._read_queues()
@@ -91,7 +90,7 @@ class StageFeed:
         return replace(made, functions=found)
 
     def _read_queues(self) -> None:
-        wanted, sqs = expected(self.stage), self.stage.client("sqs")
+        wanted, sqs = Expected.require(self.stage.resources.expected, self.stage.name), self.stage.client("sqs")
         if self._copies is None:
             self._copies = dead.copies(sqs, self.stage.name)
         if self.clock() - self._ages_at >= METRIC_SECONDS:
@@ -112,14 +111,3 @@ class StageFeed:
         except ClientError as error:
             self._ages, self.ages_unknown = Ages(queues={}, readers={}), str(error)
         self.readers = {name: self._ages.readers.get(name) for name in readers}
-
-
-def expected(stage: Stage) -> Expected:
-    """Return what a stage should be like; raises OperatorError where that is not known here."""
-    found = Expected.read(stage.resources.expected)
-    if found is None:
-        raise OperatorError(
-            f"It is not known here which queues stage {stage.name} has",
-            hint="run this from the checkout that deployed it, without --table, or deploy it again.",
-        )
-    return found

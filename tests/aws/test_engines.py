@@ -132,7 +132,7 @@ def _transaction_is_refused(actions: list[Any]) -> Callable[[Any], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What AWS does, and how one learns whether an engine does it."""
+    """A behaviour of AWS, and the check whether an engine has it."""
 
     says: str
     holds: Callable[[Any], bool]

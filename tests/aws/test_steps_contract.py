@@ -1,4 +1,4 @@
-"""What Tally's own writes come to, with each engine behind the table: in memory, moto, the local AWS, and roto."""
+"""Tally's own writes have the same effect on each engine of the table: in memory, moto, the local AWS, and roto."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ BATCH = Batch(
     header=("office_id", "user_count"),
 )
 READ = Seen(1, 1, NO_ROWS)
-"""What a worker read that came before all others."""
+"""The chunk as the first worker reads it."""
 
 
 def _ready(table: Table, chunk: ChunkKey = KEY, rows: int = 3) -> ChunkKey:

@@ -49,7 +49,7 @@ def test_an_item_is_read_as_it_was_put(table: Table) -> None:
 
 
 def test_a_second_put_is_refused_and_changes_nothing(table: Table) -> None:
-    """What is there stands."""
+    """An item that is there stays as it is."""
     assert table.put(Put(item=_item("a", v=text("first")), condition=NEW)) is True
     assert table.put(Put(item=_item("a", v=text("second")), condition=NEW)) is False
     assert table.get("a", "x") == _item("a", v=text("first"))
@@ -109,7 +109,7 @@ def test_a_condition_on_an_item_that_is_not_there_makes_none(table: Table) -> No
 
 
 def test_set_and_add_go_into_one_update(table: Table) -> None:
-    """What is set and what is added are never apart."""
+    """A set and an addition of one update are applied together."""
     update = Update(
         pk="a",
         sk="x",

@@ -1,4 +1,4 @@
-"""What an upload says it became, on moto and on the local AWS, whatever else is uploaded under the same name."""
+"""The answers to an upload, on moto and on the local AWS, no matter what else is uploaded under the same name."""
 
 import threading
 from collections.abc import Callable, Iterator

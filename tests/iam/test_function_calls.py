@@ -1,4 +1,4 @@
-"""What each function calls, compared with what its role grants, without any AWS.
+"""The calls of each function are those that its role grants, without any AWS.
 
 ``make test-iam`` proves the same on a local AWS that refuses; this takes seconds.
 """
@@ -62,7 +62,7 @@ UNCALLED = {
     "*/lambda:ListEventSourceMappings": "asked when a part of a batch failed",
     "plan/lambda:InvokeFunction": "a plan whose time does not suffice; tests of resumed plans call it",
     "plan/s3:AbortMultipartUpload": "a bomb, or two plans that unpack at once; tests of unpack call it",
-    "plan/s3:ListMultipartUploadParts": "a plan that goes on with an upload; tests of unpack call it",
+    "plan/s3:ListMultipartUploadParts": "a plan that continues an upload; tests of unpack call it",
     "process_heavy/dynamodb:GetItem": "whose lease it is, asked when it is taken",
     "process_heavy/dynamodb:DeleteItem": "a lease is given back when the row is to be tried again",
     "process_heavy/dynamodb:UpdateItem": "a row that waits for its next try is noted",
@@ -75,7 +75,7 @@ UNCALLED = {
 
 
 class Calls:
-    """What each function has called, as IAM actions."""
+    """The calls that each function has made, as IAM actions."""
 
     def __init__(self) -> None:
         self.by_function: dict[str, set[str]] = defaultdict(set)

@@ -16,7 +16,7 @@ FOLDERS = (INFRA, INFRA / "examples" / "deploy_role", INFRA / "examples" / "oper
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_aws_knows_every_action_with_its_resources_and_conditions(policies_of: PoliciesOf, folder: Path) -> None:
-    """What AWS does not know grants nothing, and what needs it stops at its first call."""
+    """An action that AWS does not know grants nothing, and the call that needs it is refused."""
     policies = policies_of(folder)
     assert len(policies) > 20
     assert [fault for statement in policies for fault in faults(statement)] == []

@@ -9,7 +9,8 @@ from time import process_time
 
 import tests.conftest  # noqa: F401  the settings that the code reads at import
 from tests.model.configurations import CONFIGURATIONS
-from tests.model.mutants import MUTANTS, Mutant
+from tests.model.mutant import Mutant
+from tests.model.mutants import MUTANTS
 
 MUTANT = "TALLY_MUTANT"
 """Names the mutant that a test run is to be without."""

@@ -1,54 +1,21 @@
 """What is explored: small files from small starts, with as much going wrong as a bound allows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from tests.model.explorer import Explored, Explorer
+from tests.model.chains import CHAINS
+from tests.model.configuration import ONE, OUTAGE, TWO, Configuration
 from tests.model.exporting import Exporting, ended
-from tests.model.protocol import Tally, content, planned, ready, to_ingest, to_process
+from tests.model.protocol import planned, ready, to_ingest, to_process
+from tests.model.saves import SAVES
 from tests.model.system import Bounds, Start
 
-ONE, TWO = "A,1,2\nB,1,2\n", "C,1,2\nD,1,2\n"
-"""Two chunks of two rows."""
 INVALID = "A,1,2\nB,x,2\n"
 """A chunk of a row that is processed and one that is rejected."""
-_OUTAGE = {"outage": {"S": "on"}}
-"""While it lasts the job raises for row A; the redrive begins when it is over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """One exploration: its name, the chunks of the file, where it starts and how far it goes."""
-
-    name: str
-    chunks: tuple[str, ...]
-    start: Start
-    bounds: Bounds = Bounds()  # noqa: RUF009  frozen
-    corrected: bool = False
-    """Whether a job that takes every row was deployed since the file was read."""
-    exports: bool = False
-    """Whether results are written too."""
-    quick: bool = True
-    """Whether it takes a few seconds, and is a test too."""
-
-    def explore(self) -> Explored:
-        """Visit every state within the bounds."""
-        flaky = frozenset({"A"}) if self.start.outage else frozenset[str]()
-        system = (Exporting if self.exports else Tally)(
-            content=content(*self.chunks),
-            flaky=flaky,
-            corrected=self.corrected,
-            judges_failures="redrive rejected" not in self.start.commands,
-        )
-        return Explorer(system, self.start, self.bounds).explore()
-
-
 _PLANNED = Start(items=planned(ONE), messages=[to_ingest(0)])
 _READY = Start(items=ready(ONE), messages=[to_process(0)])
-_REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
+_REDRIVEN = replace(_READY, commands=["redrive"], outage=OUTAGE)
 _REREAD = Start(items=ready(INVALID), messages=[to_process(0)], commands=["redrive rejected"])
-_TWO_CHUNKS = Start(
-    items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE
-)
+_TWO_CHUNKS = Start(items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=OUTAGE)
 _RESULTS = ended(ONE, TWO)
 _OVERTAKEN = replace(ended(ONE), commands=["redrive"])
 
@@ -101,7 +68,7 @@ CONFIGURATIONS = (
     Configuration(
         name="a redrive of a chunk that may be a dead letter before it is read, a delivery more",
         chunks=(ONE,),
-        start=replace(_PLANNED, commands=["redrive"], outage=_OUTAGE),
+        start=replace(_PLANNED, commands=["redrive"], outage=OUTAGE),
         bounds=Bounds(copies=1, dead_letters=1),
     ),
     Configuration(
@@ -120,7 +87,7 @@ CONFIGURATIONS = (
     Configuration(
         name="a rejected row is read again while the other is redriven, a delivery more",
         chunks=(INVALID,),
-        start=replace(_REREAD, commands=["redrive rejected", "redrive"], outage=_OUTAGE),
+        start=replace(_REREAD, commands=["redrive rejected", "redrive"], outage=OUTAGE),
         bounds=Bounds(copies=1),
         corrected=True,
     ),
@@ -149,35 +116,37 @@ CONFIGURATIONS = (
         chunks=(ONE, TWO),
         start=_RESULTS,
         bounds=Bounds(unheard=1, copies=1),
-        exports=True,
+        system=Exporting,
     ),
     Configuration(
         name="the results of two chunks, a worker dies anywhere, a delivery more",
         chunks=(ONE, TWO),
         start=_RESULTS,
         bounds=Bounds(deaths=1, copies=1),
-        exports=True,
+        system=Exporting,
     ),
     Configuration(
         name="the results of a chunk and of its redrive, any call unheard",
         chunks=(ONE,),
         start=_OVERTAKEN,
         bounds=Bounds(unheard=1),
-        exports=True,
+        system=Exporting,
     ),
     Configuration(
         name="the results of a chunk and of its redrive, a worker dies anywhere",
         chunks=(ONE,),
         start=_OVERTAKEN,
         bounds=Bounds(deaths=1),
-        exports=True,
+        system=Exporting,
     ),
     Configuration(
         name="the results of a chunk and of its redrive, two overlapping deliveries",
         chunks=(ONE,),
         start=_OVERTAKEN,
         bounds=Bounds(copies=1),
-        exports=True,
+        system=Exporting,
         quick=False,
     ),
+    *SAVES,
+    *CHAINS,
 )

@@ -34,7 +34,7 @@ OBJECT_SK = "object"
 EXPORT_QUEUE = services.settings().queues["export"].url
 EXPORTED = "#exported"
 """How the id of the event of an export ends."""
-_FIRST_END = json.dumps({"event_id": f"{BATCH}#1"})
+FIRST_END = json.dumps({"event_id": f"{BATCH}#1"})
 """The event that went out before the schedules begin."""
 
 
@@ -74,19 +74,13 @@ class Exporting(Tally):
             Tally.deliver(self, handler, messages, tape)
             return
         tape.forgets = self.forgets
-        with _small_parts():
+        with small_parts():
             for body, _ in messages:
                 self._exporter(tape).export(decode(body, ExportMessage))
 
     def consume(self, consumer: str, records: Sequence[Any], tape: Tape) -> None:
         """Run a handler of the stream; settle asks for results."""
-        if consumer != "settle":
-            Tally.consume(self, consumer, records, tape)
-            return
-        tape.forgets = self.forgets
-        steps = protocol.steps(tape, self.s3)
-        with _small_parts():
-            replace(steps.settler, exports=_starter(steps.services)).settle(changes({"Records": records}))
+        consume(self, consumer, records, tape)
 
     def violation(self, before: Mapping[Place, Item], after: Mapping[Place, Item]) -> str:
         """Say which invariant a table breaks."""
@@ -96,7 +90,7 @@ class Exporting(Tally):
     def unrest(self, table: Mapping[Place, Item], events: Collection[str]) -> str:
         """Say what is not settled when nothing is on its way."""
         exported = {event for event in events if json.loads(event)["event_id"].endswith(EXPORTED)}
-        others = {*events, _FIRST_END} - exported
+        others = {*events, FIRST_END} - exported
         found = [Tally.unrest(self, table, others)]
         if not found[0]:
             found += _unfinished(table, exported)
@@ -149,8 +143,20 @@ class _Exporter(export.Exporter):
         return export.Exporter._finish(self, message)
 
 
+def consume(system: Tally, consumer: str, records: Sequence[Any], tape: Tape) -> None:
+    """Run a handler of the stream of a stage that exports."""
+    if consumer != "settle":
+        Tally.consume(system, consumer, records, tape)
+        return
+    tape.forgets = system.forgets
+    steps = protocol.steps(tape, system.s3)
+    with small_parts():
+        replace(steps.settler, exports=_starter(steps.services)).settle(changes({"Records": records}))
+
+
 @contextmanager
-def _small_parts() -> Iterator[None]:
+def small_parts() -> Iterator[None]:
+    """Let a part have one chunk."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(begin_export, "CHUNKS_PER_PART", 1))
         stack.enter_context(patch.object(export_content, "READERS", 1))
@@ -174,7 +180,7 @@ def ended(*chunks: str) -> Start:
     for chunk in range(len(chunks)):
         outcomes = [succeeded(row) if chunk or row else failed(row) for row in range(chunks[chunk].count("\n"))]
         count_rows(dynamodb, ChunkKey(BATCH, chunk), *outcomes)
-    with _small_parts():
+    with small_parts():
         while records := list(dynamodb.stream):
             dynamodb.stream.clear()
             settler.settle(changes({"Records": records}))

@@ -1,11 +1,9 @@
 """The kill table: each clause of each condition, and each rule, removed in turn; something must notice."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import msgspec
 
@@ -15,19 +13,21 @@ from chalicelib.store import attempts, exports, ledger
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.ledger import Seen
-from tests.model.configurations import INVALID, ONE, TWO, Configuration
-from tests.model.explorer import Explored
-from tests.model.exporting import ended
+from tests.model.chains import CHAIN_MUTANTS
+from tests.model.configuration import ONE, OUTAGE, TWO, Configuration
+from tests.model.configurations import INVALID
+from tests.model.exporting import Exporting, ended
+from tests.model.mutant import Mutant
 from tests.model.protocol import planned, ready, to_ingest, to_process
+from tests.model.saves import SAVE_MUTANTS
 from tests.model.system import Bounds, Start
 
 ALWAYS = "(attribute_exists(pk) OR #version = :version)"
 """What stands in for a clause that is removed: true of every item that is there, and names the same values, for a value
 that is given and not used is refused."""
-_OUTAGE = {"outage": {"S": "on"}}
 _READY = Start(items=ready(ONE), messages=[to_process(0)])
-_REDRIVEN = replace(_READY, commands=["redrive"], outage=_OUTAGE)
-_TWO = Start(items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=_OUTAGE)
+_REDRIVEN = replace(_READY, commands=["redrive"], outage=OUTAGE)
+_TWO = Start(items=ready(ONE, TWO), messages=[to_process(0), to_process(1)], commands=["redrive"], outage=OUTAGE)
 READING = Configuration(
     name="reading", chunks=(ONE,), start=Start(items=planned(ONE), messages=[to_ingest(0)]), bounds=Bounds(copies=2)
 )
@@ -40,7 +40,7 @@ REPAIR = Configuration(name="repair", chunks=(ONE,), start=replace(_REDRIVEN, sc
 LETTERS = Configuration(
     name="letters",
     chunks=(ONE,),
-    start=Start(items=planned(ONE), messages=[to_ingest(0)], commands=["redrive"], outage=_OUTAGE),
+    start=Start(items=planned(ONE), messages=[to_ingest(0)], commands=["redrive"], outage=OUTAGE),
     bounds=Bounds(copies=1, dead_letters=1),
 )
 REREADING = Configuration(
@@ -50,36 +50,12 @@ REREADING = Configuration(
     bounds=Bounds(copies=1),
 )
 TWO_CHUNKS = Configuration(name="two chunks", chunks=(ONE, TWO), start=_TWO, bounds=Bounds(copies=1))
-RESULTS = Configuration(name="results", chunks=(ONE, TWO), start=ended(ONE, TWO), bounds=Bounds(copies=1), exports=True)
-OVERTAKEN = Configuration(
-    name="overtaken", chunks=(ONE,), start=replace(ended(ONE), commands=["redrive"]), exports=True
+RESULTS = Configuration(
+    name="results", chunks=(ONE, TWO), start=ended(ONE, TWO), bounds=Bounds(copies=1), system=Exporting
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """One thing removed: what it was for, and the explorations, or the test, that must notice."""
-
-    name: str
-    protects: str
-    module: Any
-    attribute: str
-    instead: Any
-    found_by: Sequence[Configuration] = ()
-    test: str = ""
-    """A test that fails without it, where no exploration can tell: given as pytest takes it."""
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Run the block without it."""
-        with patch.object(self.module, self.attribute, self.instead):
-            yield
-
-    def hunt(self) -> Explored | None:
-        """Return the first exploration that finds a violation, None if none does."""
-        with self.applied():
-            found = (configuration.explore() for configuration in self.found_by)
-            return next((explored for explored in found if explored.violation), None)
+OVERTAKEN = Configuration(
+    name="overtaken", chunks=(ONE,), start=replace(ended(ONE), commands=["redrive"]), system=Exporting
+)
 
 
 def _without_generations(finished: Any, seen: Seen) -> Any:
@@ -187,7 +163,7 @@ MUTANTS = (
         module=Chunk,
         attribute="undone",
         instead=property(lambda chunk: RowBits.first(chunk.rows or 0) - chunk.done),
-        test="tests/unit/steps/test_redrive_rejected.py -k not_run_before",
+        test="tests/unit/steps/rejected/test_redrive_rejected.py -k not_run_before",
     ),
     Mutant(
         name="ingest: the chunk has the version that was read",
@@ -327,4 +303,6 @@ MUTANTS = (
         instead=_backwards,
         found_by=(RESULTS,),
     ),
+    *SAVE_MUTANTS,
+    *CHAIN_MUTANTS,
 )

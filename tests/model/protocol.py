@@ -31,6 +31,8 @@ from tests.model.table import Item, Place
 from tests.support.builders import NOW, RETENTION, RETRY, starts, table
 
 BATCH = "offices-1"
+CREATED_AT = "2026-03-01T12:00:00"
+"""When the batch was made."""
 HEADER = "office_id,user_count,contract_count\n"
 OUTAGE: Item = {"outage": {"BOOL": True}}
 """What the job meets outside until somebody has repaired it and starts a redrive."""
@@ -164,6 +166,8 @@ _MOVING = {
     *("version", "remaining", "rows", "succeeded", "failed", "rejected"),
     *("attempt", "published_attempt", "completed_at", "listing"),
 }
+COUNTED = _MOVING - {"attempt"}
+"""What moves of a batch item, but for the attempt by which a step knows that a redrive has overtaken it."""
 _DLQS = {"ingest": "ingest", "process": "work", "finish": "finished"}
 
 
@@ -266,7 +270,7 @@ def planned(*chunks: str) -> dict[Place, Item]:
         source=Source(bucket="inbox", key="inbox/offices/day.csv", version_id="v1", etag=etag("v1")),
         size=len(content(*chunks)),
         status=BatchStatus.RUNNING,
-        created_at="2026-03-01T12:00:00",
+        created_at=CREATED_AT,
         expires_at=int(NOW.timestamp()) + 86_400,
         chunk_rows=2,
         chunk_bytes=4096,

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import CancelledError
-from tests.model.configurations import ONE
+from tests.model.chaining import ASK, Chaining, to_be_chained
+from tests.model.configuration import ONE, OUTAGE
 from tests.model.explorer import Explored, Explorer
 from tests.model.protocol import Tally, content, planned, ready, to_ingest, to_process
 from tests.model.replay import Tape, TapedDynamoDB
+from tests.model.saving import MINUTES, Saving, to_be_saved, to_save
 from tests.model.system import Bounds, Message, Start
 from tests.model.table import Item, Place
 from tests.support.builders import RETRY
 
-_OUTAGE = {"outage": {"S": "on"}}
 _READY = Start(items=ready(ONE), messages=[to_process(0)])
 
 
@@ -23,9 +24,9 @@ _READY = Start(items=ready(ONE), messages=[to_process(0)])
     ("start", "bounds"),
     [
         (Start(items=planned(ONE), messages=[to_ingest(0)]), Bounds(copies=1, unheard=1)),
-        (replace(_READY, commands=["redrive"], outage=_OUTAGE), Bounds()),
+        (replace(_READY, commands=["redrive"], outage=OUTAGE), Bounds()),
         (replace(_READY, schedule=["repair"]), Bounds()),
-        (replace(_READY, commands=["redrive"], outage=_OUTAGE), Bounds(deaths=1)),
+        (replace(_READY, commands=["redrive"], outage=OUTAGE), Bounds(deaths=1)),
     ],
     ids=["deliveries", "redrive", "repair", "deaths"],
 )
@@ -34,6 +35,20 @@ def test_what_is_left_out_makes_no_difference(start: Start, bounds: Bounds) -> N
     some = Tally(content=content(ONE), flaky=frozenset({"A"}), forgets=True)
     every = replace(some, forgets=False)
     assert Explorer(some, start, bounds).tables() == Explorer(every, start, bounds, lazy_reads=False).tables()
+
+
+@pytest.mark.parametrize(
+    ("system", "start"),
+    [
+        (Saving, replace(to_be_saved(ONE), messages=to_save("a"), schedule=MINUTES[:1])),
+        (Chaining, replace(to_be_chained(ONE), commands=[ASK], outage=OUTAGE)),
+    ],
+    ids=["saver", "chainers"],
+)
+def test_what_savers_and_chainers_forget_makes_no_difference(system: type[Tally], start: Start) -> None:
+    """With nothing forgotten the same tables are reached."""
+    some = system(content=content(ONE))
+    assert Explorer(some, start, Bounds()).tables() == Explorer(replace(some, forgets=False), start, Bounds()).tables()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.configurations import CONFIGURATIONS, Configuration
-from tests.model.mutants import MUTANTS, Mutant
+from tests.model.configuration import Configuration
+from tests.model.configurations import CONFIGURATIONS
+from tests.model.mutant import Mutant
+from tests.model.mutants import MUTANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
 

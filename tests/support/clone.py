@@ -14,7 +14,7 @@ _NOT_COPIED = shutil.ignore_patterns("__pycache__", ".chalice", ".terraform*", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
-    """Where the copy is."""
+    """The folder of the copy."""
 
     repo: Path
 

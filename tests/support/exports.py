@@ -1,4 +1,4 @@
-"""What tests of fetched results share: exports, S3 as far as fetching goes, and an output that nobody reads."""
+"""Exports for tests of fetched results, the part of S3 that fetching uses, and an output that nobody reads."""
 
 import io
 from dataclasses import dataclass, replace

@@ -9,12 +9,13 @@ from tally.cli import run
 from tally.errors import ExitCode
 from tally.queues import dead
 from tally.queues.fates import fates, taken
+from tally.stages.expected import Expected
 from tally.stages.function_metrics import Window
 from tally.stages.stage import Stage
 from tally.testing.faults import Fault
 from tally.ui.batch_feed import BatchFeed
 from tally.ui.list_feed import ListFeed
-from tally.ui.stage_feed import StageFeed, expected
+from tally.ui.stage_feed import StageFeed
 from tests.support.operator_commands import PREFIX, STAGE, Operator
 
 _FILE = b"kind,size\na,1\nbroken,2\nb,x\nheavy,3\n"
@@ -140,7 +141,7 @@ def watch(operator: Operator, stage: Stage) -> None:
     whole = StageFeed(stage=stage)
     whole.step()
     whole.measure(Window.HOUR)
-    sqs, wanted = stage.client("sqs"), expected(stage)
+    sqs, wanted = stage.client("sqs"), Expected.require(stage.resources.expected, stage.name)
     letters = [(queue, letter) for queue in dead.dead_queues(wanted) for letter in dead.read(sqs, queue, 1)]
     fates(reader.repository.table, wanted, letters)
     taken(stage.logs, stage.name, utc_now())

@@ -1,4 +1,4 @@
-"""What a terminal shows of what was written to it."""
+"""A terminal, and the text that it shows."""
 
 import re
 

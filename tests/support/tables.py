@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ENGINES = ("memory", "moto", "local AWS", "roto")
-"""What tests have for DynamoDB; docs/local-aws.md says how they differ from it."""
+"""The engines that stand in for DynamoDB; docs/local-aws.md says how they differ from it."""
 
 
 def make_table(dynamodb: "DynamoDBClient", name: str) -> None:

@@ -20,7 +20,7 @@ from tests.support.builders import count_rows, starts, table
 
 WORK, FINISHED = "work", "finished"
 _TIMEOUT_SECONDS = 58.0
-"""What a worker has for a message: its function's timeout less what it keeps to answer."""
+"""The seconds that a worker has for a message: its function's timeout less the time to answer."""
 
 
 @dataclass(order=True, slots=True)

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chalicelib.store.batch import BatchStatus, Cursor
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk, ChunkState
 from chalicelib.store.items import ChunkKey, bits, number, text
+from chalicelib.store.marker import markers
 from tally.batch.reader import Reader
 from tally.stages.gate import Gate
 from tally.stages.stage import Resources, Stage
@@ -162,3 +164,30 @@ def test_a_message_that_comes_is_seen_after_ten_seconds(yard: Yard, monkeypatch:
     yard.send(CLOUD, "work", "{}")
     passed(time, feed.step, 14)
     assert queues.known.depths["work"].visible == before + 1
+
+
+def test_rows_over_time_follow_a_batch_to_its_end_however_early_it_was_opened(local: Any) -> None:
+    def chunk(position: int, seconds: int) -> list[Item]:
+        made = Chunk(key=ChunkKey("followed", position), start=0, end=1, first_line=2, expected_rows=10)
+        outcomes = [msgspec.structs.replace(finished_batch.SUCCEEDED, row=row) for row in range(10)]
+        at = f"2026-03-01T00:00:{seconds:02d}.000000+00:00"
+        found = markers(made.key, 2, outcomes, counted_at=at, expires_at=finished_batch.EXPIRES_AT)
+        counted = {"rows": number(10), "succeeded": number(10), "done": bits(RowBits.first(10)), "version": number(3)}
+        closed = made.to_item() | counted | {"state": text(ChunkState.CLOSED)}
+        return [closed, *(marker.to_item() for marker in found)]
+
+    def planned(position: int) -> Item:
+        return Chunk(key=ChunkKey("followed", position), start=0, end=1, first_line=2, expected_rows=10).to_item()
+
+    batch = replace(RUNNING, id="followed")
+    half = [item for position in range(30) for item in chunk(position, 10)]
+    local.write([batch_item(batch, chunks=60, rows=600), *half, *map(planned, range(30, 60))])
+    time = Time()
+    feed = BatchFeed(reader=watched(local.stage, time), batch_id="followed", clock=time)
+    passed(time, feed.step, 40)
+    local.write([item for position in range(30, 60) for item in chunk(position, 50)])
+    passed(time, feed.step, 40)
+    view = feed.step()
+    assert view
+    sampled = [each.at.second for chunk in view.sampled for each in chunk.counted]
+    assert Counter(sampled) == {10: 12, 50: 12}, "half of the sample is of either half"

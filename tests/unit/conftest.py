@@ -1,4 +1,4 @@
-"""What every unit test holds: AWS would refuse no request, and each attribute that is written has a line in a page."""
+"""Two rules for every unit test: AWS would refuse no request, and each attribute that is written is described."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -30,7 +30,7 @@ EVENTS = Path(__file__).parents[1] / "events"
 FILE = b"office_id,user_count,contract_count\n" + b"".join(b"o%d,1,2\n" % row for row in range(6)) + b"bad,x,1\n"
 ARN = "arn:aws:sqs:us-east-1:000000000000:tally-test-"
 READY = ("upload", "dispatch", "ingest", "dispatch")
-"""What is delivered until each chunk, of four and three rows, waits to be processed."""
+"""The deliveries until each chunk, of four and three rows, waits to be processed."""
 COUNTED = (*READY, "work", "work", "finished")
 HEAVY = {
     "boto3",
@@ -52,7 +52,7 @@ STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/tally-test/stream/1"
 
 
 class Context:
-    """What Lambda says of an invocation."""
+    """Lambda's context of an invocation."""
 
     def get_remaining_time_in_millis(self) -> int:
         return 60_000
@@ -108,7 +108,7 @@ def test_streams_are_read_from_their_beginning() -> None:
 
 
 def test_triggers_are_those_of_the_settings() -> None:
-    """What a deploy would otherwise set back to Chalice's defaults."""
+    """A deploy would set them back to Chalice's defaults otherwise."""
     queues = [source for source in map(vars, app.app.event_sources) if "batch_size" in source]
     assert len(queues) == 9
     assert {source["batch_size"] for source in queues} == {10}
@@ -297,7 +297,7 @@ def test_a_message_that_is_none_fails_alone(pipeline: Pipeline, queue: str, step
 
 
 def test_outcomes_that_cannot_be_sent_fail_their_message_and_no_others(pipeline: Pipeline) -> None:
-    """What the others came to is in the queue; only their messages are deleted."""
+    """The outcomes of the others are in the queue; only their messages are deleted."""
     _until(pipeline, *READY)
     event = _records(pipeline, "work")
     calls: list[str] = []

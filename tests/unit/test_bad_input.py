@@ -105,6 +105,6 @@ def test_bad_input_becomes_what_the_page_says(documented: Documented, outcomes: 
 
 
 def test_each_row_of_the_page_has_a_sample_and_each_sample_a_row() -> None:
-    """What nobody ran is no documentation, and what nobody wrote down helps nobody."""
+    """A page names every case that the tests run, and no others."""
     names = [row.name for row in DOCUMENTED]
     assert sorted(names) == sorted(SAMPLES)

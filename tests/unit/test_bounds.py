@@ -31,7 +31,7 @@ def test_parts_are_as_many_as_their_bytes_allow_where_nothing_else_is_said() -> 
 
 
 def test_a_part_that_fits_nowhere_stands_alone() -> None:
-    """Who makes it has to see to it; the others are not held up."""
+    """The caller has to refuse it; the others are not held up."""
     parts = [1, MAX_BYTES + 1, 1, 1]
     assert list(grouped(parts, size=lambda part: part, max_bytes=MAX_BYTES)) == [[1], [MAX_BYTES + 1], [1, 1]]
 

@@ -1,4 +1,4 @@
-"""What `make check` says of its parts, with a program in the place of make."""
+"""The output of `make check` about its parts, with a program in the place of make."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What becomes of a public suite's report: a table by operation, in place of the last one."""
+"""The report of a public suite becomes a table by operation, in place of the last one."""
 
 from typing import Any
 

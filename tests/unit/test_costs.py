@@ -1,4 +1,4 @@
-"""What a row costs, in write units and requests: a regression here is money, a million times over."""
+"""The costs of a row, in write units and requests: a regression here is money, a million times over."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -43,7 +43,7 @@ NA;long;x;y;z
 def test_a_file_with_semicolons_nulls_and_other_names_is_processed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What ingest keeps under the names of the file, process reads again."""
+    """Process reads the values that ingest keeps under the names of the file."""
     with deployed_job(monkeypatch, tmp_path, "flowers", JOB):
         pipeline = Pipeline(monkeypatch)
         batch = pipeline.upload("inbox/flowers/day.csv", FILE)

@@ -1,4 +1,4 @@
-"""What an error of the SDK asks of the caller."""
+"""An error of the SDK becomes one that says what the caller has to do."""
 
 import pytest
 from botocore.exceptions import (

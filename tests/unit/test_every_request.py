@@ -32,7 +32,7 @@ from tests.support.builders import RETRY, message_event, plant_deaths
 LIBRARY = Path(services.__file__).parent
 HEADER = b"office_id,user_count,contract_count\n"
 CLIENTS = {"dynamodb": "dynamodb", "sqs": "sqs", "s3": "s3", "events": "events", "lambda_client()": "lambda"}
-"""What the library calls its clients, and the service of each."""
+"""The names of the library's clients, and the service of each."""
 CALL = re.compile(rf"(?<!chalicelib\.)(?<!/)\b({'|'.join(map(re.escape, CLIENTS))})\.([a-z_]+)")
 
 

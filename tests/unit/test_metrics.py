@@ -55,7 +55,7 @@ def test_a_line_names_the_stage_and_nothing_else(capsys: pytest.CaptureFixture[s
 
 
 def test_an_invocation_leaves_nothing_to_the_next(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was written is not written again, and nothing is no line."""
+    """Metrics that were written are not written again; without any there is no line."""
     metrics = Metrics()
     metrics.add_rows(Counts(succeeded=1))
     metrics.flush("prod")

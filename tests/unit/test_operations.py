@@ -1,4 +1,4 @@
-"""What an operator may do, and what may be lost, in any order: the totals stay the file's."""
+"""Operators' commands and losses, in any order, leave the totals of the file."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib import services
-from chalicelib.steps.reconcile import Reconciler
+from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.hold import Holds
@@ -153,7 +153,7 @@ def _finish(pipeline: Pipeline, batch_id: str) -> None:
     Holds(table=_table(pipeline)).resume(batch_id)
     for _ in range(10):
         pipeline.drain()
-        if not _reconciler().repair(batch_id, thorough=True).any:
+        if _reconciler().repair(batch_id, thorough=True) == Repairs(batch_id):
             return
     raise AssertionError("repairs never end")
 

@@ -43,7 +43,7 @@ SHELL = {
     "runbook.md": "tests/e2e/test_runbook.py",
     "tutorial.md": "tests/e2e/test_tutorial.py",
 }
-"""How the shell blocks of a page are tested, beside that each command can be typed: by a test, or why by none."""
+"""The tests of a page's shell blocks beside their syntax: a test by name, or the reason why there is none."""
 
 
 def of(language: str) -> list[Block]:

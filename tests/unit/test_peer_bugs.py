@@ -30,7 +30,7 @@ from tests.support.builders import (
 from tests.support.redriving import JOB, check, deliver, events, job_module, redrive, repair_job, upload
 
 READY = ("upload", "dispatch", "ingest", "dispatch")
-"""What is delivered until each chunk waits to be processed."""
+"""The deliveries until each chunk waits to be processed."""
 KEY = ChunkKey("offices-1", 0)
 
 

@@ -116,7 +116,7 @@ def test_an_error_that_may_pass_followed_by_one_that_does_not_raises_the_latter(
 
 
 def test_the_translated_error_is_chained_to_the_original() -> None:
-    """Whoever reads the log sees what the SDK said."""
+    """A reader of the log sees the SDK's own words."""
     original = ReadTimeoutError(endpoint_url="http://127.0.0.1")
     with pytest.raises(UnknownOutcomeError) as raised:
         Retry(sleep=lambda _: None, remaining_seconds=lambda: 0)(Operation(original))

@@ -280,7 +280,7 @@ def test_a_class_that_renames_its_fields_is_matched_by_the_new_names() -> None:
 
 
 def test_two_fields_of_one_column_are_refused() -> None:
-    """Which of them had it would be chance."""
+    """It would be chance which of them gets the column."""
 
     class Twice(rows.Row):
         a_b: int

@@ -69,7 +69,7 @@ def run(root: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_a_readme_tells_inputs_rules_outputs_and_resources(root: Path) -> None:
-    """What a caller needs to know is in the tables, in Markdown that no character of a description breaks."""
+    """The tables have what a caller needs to know, in Markdown that no character of a description breaks."""
     assert run(root)[0] == 0
     text = (root / "modules" / "queue" / "README.md").read_text()
     assert "Needs Terraform >= 1.9, hashicorp/aws ~> 5.100." in text

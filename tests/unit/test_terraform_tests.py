@@ -69,7 +69,7 @@ def test_every_module_is_tested_and_what_fails_is_shown(
 
 
 def test_tests_attach_to_one_provider_which_ends_with_them(pid: Path, tmp_path: Path) -> None:
-    """What finds the provider starts its own, so that each module's constraints are checked."""
+    """The init of each module starts a provider of its own, so that the module's constraints are checked."""
     found = [module(tmp_path, name) for name in ("root", "good")]
     assert terraform_tests.run(found, 1)
     assert (tmp_path / "good" / "calls").read_text().splitlines() == [

@@ -99,7 +99,7 @@ EVENTS: tuple[type[Detail], ...] = (BatchCompleted, BatchStopped, BatchRejected,
 
 def ended(batch: Batch) -> Ended:
     """Return the event about the end of a batch."""
-    said: dict[str, Any] = {
+    common: dict[str, Any] = {
         "event_id": f"{batch.id}#{batch.attempt}",
         "batch_id": batch.id,
         "job": batch.job,
@@ -117,10 +117,10 @@ def ended(batch: Batch) -> Ended:
         "completed_at": batch.completed_at,
     }
     if batch.status is BatchStatus.REJECTED:
-        return BatchRejected(**said)
+        return BatchRejected(**common)
     if batch.stopped_by:
-        return BatchStopped(**said, stopped_by=batch.stopped_by)
-    return BatchCompleted(**said)
+        return BatchStopped(**common, stopped_by=batch.stopped_by)
+    return BatchCompleted(**common)
 
 
 def exported(batch: Batch, export: Export, manifest_sha256: str) -> BatchExported:

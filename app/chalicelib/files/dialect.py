@@ -62,34 +62,34 @@ class Dialect:
     @classmethod
     def of(cls, job: str, attributes: Mapping[str, Any]) -> Self:
         """Read it off the attributes of a job's module; raises FatalError that names job, attribute and choices."""
-        said = {name: attributes[name] for name in ATTRIBUTES if name in attributes}
-        format_ = said.get("FORMAT", Format.CSV)
+        given = {name: attributes[name] for name in ATTRIBUTES if name in attributes}
+        format_ = given.get("FORMAT", Format.CSV)
         if not isinstance(format_, str) or format_ not in set(Format):
             raise _bad(job, "FORMAT", format_, _choices(Format))
         for name in ("DELIMITER", "HEADER") if format_ == Format.JSONL else ():
-            if name in said:
+            if name in given:
                 raise FatalError(f"jobs/{job}.py: {name} is for CSV, and FORMAT is {format_!r}: remove one of them")
-        delimiter = said.get("DELIMITER", ",")
+        delimiter = given.get("DELIMITER", ",")
         if not isinstance(delimiter, str) or delimiter not in DELIMITERS:
             raise _bad(job, "DELIMITER", delimiter, f"one of {', '.join(map(repr, DELIMITERS))}")
-        encoding = said.get("ENCODING", UTF_8)
+        encoding = given.get("ENCODING", UTF_8)
         known = named(encoding) if isinstance(encoding, str) else None
         if known is None:
             raise _bad(job, "ENCODING", encoding, _ENCODINGS)
-        nulls = said.get("NULLS", ())
+        nulls = given.get("NULLS", ())
         if not _are_texts(nulls):
             raise _bad(job, "NULLS", nulls, 'a set of texts such as {"NA", "-"}')
-        extra = said.get("EXTRA", Extra.REJECT)
+        extra = given.get("EXTRA", Extra.REJECT)
         if not isinstance(extra, str) or extra not in set(Extra):
             raise _bad(job, "EXTRA", extra, _choices(Extra))
-        header = said.get("HEADER", ("",))
+        header = given.get("HEADER", ("",))
         if not (_are_texts(header) and header and isinstance(header, list | tuple)):
             raise _bad(job, "HEADER", header, 'a list of column names such as ["id", "amount"]')
         return cls(
             layout=Layout(format=Format(format_), delimiter=delimiter, encoding=known),
             nulls=frozenset(nulls),
             extra=Extra(extra),
-            header=tuple(header) if "HEADER" in said else (),
+            header=tuple(header) if "HEADER" in given else (),
         )
 
 

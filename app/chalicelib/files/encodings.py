@@ -54,7 +54,7 @@ def named(encoding: str) -> str | None:
     table = getattr(sys.modules.get(getattr(codec.incrementaldecoder, "__module__", "")), "decoding_table", "")
     if codec.name in _WITHOUT_TABLE:
         return codec.name
-    # Some have a second comma or quote among their upper half: what parts cells must not depend on who looks.
+    # Some have a second comma or quote among their upper half: cutting by bytes and reading by characters would differ.
     fits = table[: len(_ASCII)] == _ASCII and not any(character in _ASCII for character in table[len(_ASCII) :])
     return codec.name if fits else None
 

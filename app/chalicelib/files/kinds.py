@@ -57,7 +57,7 @@ _PATTERNS = tuple(
 )
 _LOOKED_AT = 4_096
 _MIN_UNITS = 4
-"""Of fewer characters nothing can be said."""
+"""Fewer characters are no evidence."""
 
 
 def kind_of(head: bytes) -> str:

@@ -155,21 +155,21 @@ def _schema(name: str, row: type[Row], dialect: Dialect) -> Schema:
     return schema
 
 
-def _form(name: str, said: object) -> Form | None:
+def _form(name: str, value: object) -> Form | None:
     """Return what a job's results are written as, None if they are not."""
-    if said is False:
+    if value is False:
         return None
-    if said is True:
+    if value is True:
         return Form.JSONL
-    if isinstance(said, str) and said in list(Form):
-        return Form(said)
+    if isinstance(value, str) and value in list(Form):
+        return Form(value)
     forms = " or ".join(f'"{form}"' for form in Form)
     raise FatalError(f"jobs/{name}.py: EXPORT must be False or {forms}")
 
 
-def _key(name: str, said: object, schema: Schema, process: Callable[[Any], object]) -> Key | None:
+def _key(name: str, value: object, schema: Schema, process: Callable[[Any], object]) -> Key | None:
     try:
-        return Key.of(said, schema, process)
+        return Key.of(value, schema, process)
     except FatalError as error:
         raise FatalError(f"jobs/{name}.py: {error}") from error
 

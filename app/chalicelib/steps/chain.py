@@ -1,5 +1,6 @@
 """Chain: the results of an attempt become the file of the next job, once, or the batch says why not."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -94,7 +95,8 @@ class Chainer:
         standing = self._chains.decide(chain)
         # Dying before this leaves an upload without a part, which the bucket's lifecycle removes.
         if standing.upload_id != chain.upload_id:
-            writer.abort()
+            with suppress(UploadEndedError):  # an earlier try of this was applied, and not heard
+                writer.abort()
         return standing
 
     def _writer(self, chain: Chain) -> ObjectWriter:

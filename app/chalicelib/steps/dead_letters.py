@@ -90,16 +90,16 @@ class DeadLetterHandler:
             name = "heavy" if queue.endswith("-heavy-dlq") else "work"
             return self._end_rows(decode(message.body, WorkMessage), message.id, name)
         if queue.endswith("-finished-dlq"):
-            # The outcomes are known, only their counting failed: count them now, or leave the letter where it is.
+            # The outcomes are known, only their counting failed: count them now, or leave the dead letter where it is.
             return self._count(decode(message.body, FinishedMessage))
         if queue.endswith("-plan-failures"):
             self.failed_plans.handle(message)
             return HandledDeadLetter(rows=0, counted=0)  # a file without a plan has no known number of rows
-        raise MessageError(f"{queue} is no dead-letter queue of Tally's")
+        raise MessageError(f"{queue} is no dead-letter queue of Tally's: remove the mapping by which it comes here")
 
-    def _end_chunk(self, message: ChunkMessage, letter_id: str) -> HandledDeadLetter:
+    def _end_chunk(self, message: ChunkMessage, message_id: str) -> HandledDeadLetter:
         key = ChunkKey(message.batch, message.chunk)
-        died = self.starts.died(key, letter_id)
+        died = self.starts.died(key, message_id)
         if died < _DEADLY_RUNS and message.returns < MAX_RETURNS:
             chunk = Repository(table=self.table).require_chunk(key)
             if not chunk.to_be_read or message.generation < chunk.generation:
@@ -111,12 +111,12 @@ class DeadLetterHandler:
         given_up = self.ingester.give_up(message, code, reason)
         return HandledDeadLetter(rows=given_up.rows, counted=given_up.rows)
 
-    def _end_rows(self, message: WorkMessage, letter_id: str, queue: str) -> HandledDeadLetter:
+    def _end_rows(self, message: WorkMessage, message_id: str, queue: str) -> HandledDeadLetter:
         key = ChunkKey(message.batch, message.chunk)
         chunk = Repository(table=self.table).require_chunk(key)
-        rows = wanted_rows(message, chunk)  # none of a letter that a redrive has overtaken
+        rows = wanted_rows(message, chunk)  # none of a dead letter that a redrive has overtaken
         self._refuse_while_leased(key, rows & chunk.heavy)
-        died = self.starts.died(key, letter_id)
+        died = self.starts.died(key, message_id)
         if rows and (again := _again(message, list(rows), died)):
             self._send_again(queue, again)
             return HandledDeadLetter(rows=len(rows), counted=0, returned=len(rows))
@@ -127,7 +127,7 @@ class DeadLetterHandler:
             raised = message.raised.get(row)
             reason = f"{why}; the try before raised {raised}" if raised else why
             outcomes.append(unsuccessful(row, Outcome.FAILED, code, reason, tries=tries))
-        # The generation is the letter's: a redrive that comes between this and the transaction drops the failures.
+        # The generation is the dead letter's: a redrive that comes between this and the transaction drops the failures.
         finished = [Finished(message.generation, outcome) for outcome in outcomes]
         counted = self.ledger.record(key, finished, Seen.of(chunk)).counted
         return HandledDeadLetter(rows=len(message.rows) if message.rows is not None else len(rows), counted=counted)

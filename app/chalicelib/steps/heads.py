@@ -117,9 +117,9 @@ def _encoding(data: bytes, wanted: str) -> tuple[str, int]:
         return found, length
     mark = "" if by_mark else " without a byte order mark"
     if is_wide(found):
-        said = UTF_16 if by_mark else found
+        setting = UTF_16 if by_mark else found
         raise UnplannableError(
-            f'the file is {shown(found)}{mark}: set ENCODING = "{said}" in the job, or save it as {shown(wanted)}'
+            f'the file is {shown(found)}{mark}: set ENCODING = "{setting}" in the job, or save it as {shown(wanted)}'
         )
     if found == UTF_8 or (data and _is_utf_8(data) and (wanted == UTF_16 or is_wide(wanted))):
         raise UnplannableError(f'the file is UTF-8: set ENCODING = "utf-8" in the job, or save it as {shown(wanted)}')

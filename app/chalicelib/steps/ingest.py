@@ -137,7 +137,7 @@ class Ingester:
         counts = Counts(rejected=len(found[Outcome.REJECTED]), failed=len(found[Outcome.FAILED]))
         update = _totals(chunk, read, counts, len(pages))
         now = self.clock()
-        puts = [Put(item=page, condition="") for page in pages] if _is_guarded(chunk) else []
+        puts = [Put(item=page) for page in pages] if _is_guarded(chunk) else []
         puts += [
             Put(item=marker.to_item(), condition=NO_SUCH_MARKER)
             for marker in markers(

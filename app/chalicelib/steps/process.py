@@ -104,8 +104,8 @@ class Processor:
         for row in wanted:
             raised = message.raised.get(row)
             code = ReasonCode.RAISED if raised else ReasonCode(hold)
-            said = f"{raised} (the batch was stopped, {hold}, before the next try)" if raised else reason
-            outcomes.append(unsuccessful(row, Outcome.FAILED, code, said, tries=message.attempt - 1))
+            why = f"{raised} (the batch was stopped, {hold}, before the next try)" if raised else reason
+            outcomes.append(unsuccessful(row, Outcome.FAILED, code, why, tries=message.attempt - 1))
         self.send_outcomes(message, work.chunk, outcomes)
         return Processed(finished=len(outcomes))
 

@@ -1,9 +1,9 @@
 """Reconcile: find batches that do not move, recount them from their markers, and send again what was lost."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import NotFoundError, described
@@ -43,19 +43,9 @@ class Repairs:
     chain_asked: bool = False
 
     @property
-    def any(self) -> bool:
-        """Tell whether there was anything."""
-        return bool(
-            self.planned_again
-            or self.chunks_sent
-            or self.rows_sent
-            or self.counters_repaired
-            or self.chunks_closed
-            or self.completed
-            or self.events_published
-            or self.pieces_sent
-            or self.chain_asked
-        )
+    def sizes(self) -> dict[str, Any]:
+        """The fields of its log event."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +160,7 @@ class Reconciler:
         self._standstills.note(batch.id, standstill.snapshot, repairs=standstill.repairs + 1)
         repairs = self.repair(batch.id)
         # An operator should know: something was lost, or a queue is much slower than the schedule.
-        logger.warning("batch.repaired", extra=_fields(repairs))
+        logger.warning("batch.repaired", extra=repairs.sizes)
         return repairs
 
     def _repair_chunk(self, chunk: Chunk, repairs: Repairs) -> None:
@@ -237,8 +227,3 @@ def _may_be_chained(batch: Batch) -> bool:
     """Tell whether the next job may still get the results of a batch's last attempt: nothing final is noted of it."""
     chained = batch.chained
     return chained is None or chained.attempt < batch.attempt or chained.not_chained in MAY_CHANGE
-
-
-def _fields(repairs: Repairs) -> dict[str, object]:
-    names = ("batch_id", "planned_again", "chunks_sent", "rows_sent", "counters_repaired", "chunks_closed", "completed")
-    return {name: getattr(repairs, name) for name in names}

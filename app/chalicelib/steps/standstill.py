@@ -72,4 +72,4 @@ class Standstills:
             "repairs": number(repairs),
             "expires_at": number(int((now + _KEPT).timestamp())),
         }
-        self.table.put(Put(item=item, condition=""))
+        self.table.put(Put(item=item))

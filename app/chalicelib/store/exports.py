@@ -46,7 +46,7 @@ def export_sk(attempt: int, piece: int | None = None) -> str:
 class Export:
     """The export of one attempt: how the batch ended, and how it is cut.
 
-    ``inputs`` and ``fields`` are the columns of CSV: those of the file, and what the job said then that results have.
+    ``inputs`` and ``fields`` are the columns of CSV: those of the file, and of the results by the job as it was then.
     ``written`` counts the pieces that are there. ``exported_at`` and ``manifest_sha256`` are set once the manifest was
     announced. ``results_expire_at`` is when the files are deleted, empty for never.
     """

@@ -95,7 +95,7 @@ class UploadNotes:
     def note_hand_over(self, batch_id: str) -> None:
         """Note that a sweep has handed an upload over: ``expires_at`` is when another one may."""
         item = {**key(batch_pk(batch_id), _LOST_SK), "expires_at": number(self._seconds_after(_AGAIN_AFTER))}
-        self.table.put(Put(item=item, condition=""))
+        self.table.put(Put(item=item))
 
     def note_failure(self, batch_id: str, message_id: str) -> PlanFailure:
         """Note that a plan failed, once however often the message comes; returns its place among those of the upload.

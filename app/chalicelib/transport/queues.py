@@ -1,4 +1,4 @@
-"""Sending to SQS: nothing counts as sent until SQS has said so for each message."""
+"""Sending to SQS: no message counts as sent until SQS has confirmed it."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

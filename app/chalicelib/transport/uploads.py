@@ -30,9 +30,9 @@ class Upload:
     uploaded_at: datetime | None = None
 
 
-def version_id(said: str) -> str:
+def version_id(given: str) -> str:
     """Return the id of an object version, empty in a bucket that keeps none: there S3 says null, or nothing."""
-    return "" if said == "null" else said
+    return "" if given == "null" else given
 
 
 def is_folder(key: str) -> bool:

@@ -50,7 +50,7 @@ def test_a_new_table_refuses_nothing_of_a_million_rows(seed: int) -> None:
 
 
 def test_twice_as_many_of_ingest_would_be_refused_and_hardly_be_faster() -> None:
-    """Which is why Terraform's default is what it is."""
+    """Terraform's default follows from this."""
     more = _run(replace(ON_DEMAND, ingest=2 * ON_DEMAND.ingest), seed=1)
     assert _refused(more, "ingest", "finish") > 500
     assert more.seconds > 0.75 * _run(ON_DEMAND, seed=1).seconds

@@ -14,8 +14,8 @@ from chalicelib.keys import Unsaved
 from chalicelib.metrics import Metric
 from chalicelib.results.lines import ResultLine
 from chalicelib.results.manifest import Manifest, ManifestPart
-from chalicelib.steps import reconcile
 from chalicelib.steps.export import Exported
+from chalicelib.steps.reconcile import Repairs
 from chalicelib.steps.run import Processed
 from chalicelib.steps.save import Saved
 from chalicelib.store.batch import BatchStatus
@@ -33,7 +33,7 @@ DETAILS = {
     "results.saved": set(Saved().sizes),
     "results.chained": {"batch_id", "attempt", "then"},
     "results.not_chained": {"batch_id", "attempt", "then"},
-    "batch.repaired": set(reconcile._fields(reconcile.Repairs("b"))),
+    "batch.repaired": set(Repairs("b").sizes),
 }
 """Fields of log events that the code puts together elsewhere."""
 

@@ -1,4 +1,4 @@
-"""What events say is what docs/events.md and the JSON Schemas say, and what subscribers were promised before."""
+"""The fields of events are those of docs/events.md and of the JSON Schemas, and keep what subscribers were promised."""
 
 import json
 import re

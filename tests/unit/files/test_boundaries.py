@@ -97,7 +97,7 @@ def _between(data: bytes, ranges: list[Range]) -> Iterator[bytes]:
 def test_chunks_hold_the_rows_of_the_file_in_order_and_nothing_but_blank_lines_is_between_them(
     text: str, max_rows: int, max_bytes: int, block: int
 ) -> None:
-    """Whatever the text: no overlap, no row without a chunk, no chunk without a row, the line numbers of an editor."""
+    """Of any text: no overlap, no row without a chunk, no chunk without a row, the line numbers of an editor."""
     data = text.encode()
     ranges = _cut(data, max_rows=max_rows, max_bytes=max_bytes, block=block)
     assert set(b"".join(_between(data, ranges))) <= set(b"\r\n")
@@ -185,7 +185,7 @@ def test_chunks_are_those_of_the_definition_however_the_stream_arrives(
 @example(text='""\n\n"a\n\nb"\n', max_rows=6, max_bytes=60)
 @example(text="a\n\ra", max_rows=2, max_bytes=3)
 def test_the_fast_paths_cut_as_the_csv_module_does(longest: int, text: str, max_rows: int, max_bytes: int) -> None:
-    """Whatever stands around a quote."""
+    """With any characters around a quote."""
     data = text.encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boundaries, "MAX_RECORD_BYTES", longest)
@@ -199,7 +199,7 @@ def test_the_fast_paths_cut_as_the_csv_module_does(longest: int, text: str, max_
 def test_chunk_by_chunk_equals_the_whole_with_any_delimiter(
     text: str, delimiter: str, max_rows: int, block: int
 ) -> None:
-    """Where a quote opens a cell depends on what parts cells; a comma then is a character like any other."""
+    """A quote opens a cell after the delimiter; a comma then is a character like any other."""
     data = text.translate({ord(","): delimiter, ord("_"): ","}).encode()
     whole = [record.cells for record in read_range(data.decode(), delimiter) if record.cells]
     ranges = _cut(data, max_rows=max_rows, max_bytes=60, block=block, delimiter=delimiter)

@@ -41,7 +41,7 @@ def _read(data: bytes) -> list[tuple[int, list[str]]]:
 @example(text="a\n\n")
 @example(text='a\n""')
 def test_cells_are_those_of_the_csv_module_each_cleaned(text: str) -> None:
-    """Whatever stands around quotes, separators and ends of lines: the same records, lines and cells."""
+    """With anything around quotes, separators and ends of lines: the same records, lines and cells."""
     data = text.encode()
     assert _read(data) == list(_exactly(data, 7))
     assert all(sound for _, _, sound in read_cells(data, 7))

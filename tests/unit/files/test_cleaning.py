@@ -40,7 +40,7 @@ def test_more_marks_than_any_text_has_are_left_in_their_order() -> None:
 
 @given(st.text() | st.text(alphabet="ab \t\n\u00a0\u0301\u0338\x00\x1c\u200b<=>;\u037e\ufeff\u1100\u1161"))
 def test_cleaning_is_idempotent_and_complete(cell: str) -> None:
-    """Whatever comes: clean once is clean, in NFC, with no space at the ends, no run of it, no control character."""
+    """Of any text: clean once is clean, in NFC, with no space at the ends, no run of it, no control character."""
     cleaned = clean(cell)
     assert clean(cleaned) == cleaned
     assert unicodedata.is_normalized("NFC", cleaned)

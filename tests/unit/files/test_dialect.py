@@ -1,4 +1,4 @@
-"""What a job says of its files."""
+"""The settings of a job for its files."""
 
 from pathlib import Path
 

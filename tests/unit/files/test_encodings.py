@@ -20,7 +20,7 @@ from chalicelib.files.records import MAX_RECORD_BYTES
 
 WIDE = ("utf-16-le", "utf-16-be")
 PIECES = st.text(st.sampled_from('ab,,"""\n\n\r é€😀\u0a0a\u2c2c\u2222\u0d0aक़'), max_size=60)
-"""Whose bytes in UTF-16 look like line ends, commas and quotes, too."""
+"""Characters whose bytes in UTF-16 look like line ends, commas and quotes."""
 UNITS = st.lists(st.sampled_from([0x61, 0x2C, 0x0A, 0x0D, 0x22, 0xD83D, 0xDE00, 0xDC0A, 0x0A0A, 0xE9]), max_size=40)
 
 
@@ -114,8 +114,8 @@ def test_a_line_too_long_is_measured_in_the_file_and_takes_little_memory() -> No
     assert peak < 18 * MAX_RECORD_BYTES
 
 
-def test_planning_of_utf_16_begins_anew_anywhere() -> None:
-    """A plan that was killed goes on at a range's place in the file."""
+def test_planning_of_utf_16_continues_anywhere() -> None:
+    """The next plan continues at a range's place in the file."""
     data = "".join(f"é😀{number},x\n\n" for number in range(50)).encode("utf-16-le")
     layout = Layout(encoding="utf-16-le")
     whole = _cut(data, layout)

@@ -73,7 +73,7 @@ def test_chunk_by_chunk_equals_the_whole(
 )
 @example(text='{"a":1}\r\n \t\r\n{"a":"\r"}', encoding="utf-16-le", max_rows=1, block=1)
 def test_ranges_do_not_depend_on_what_is_at_hand(text: str, encoding: str, max_rows: int, block: int) -> None:
-    """Whatever the lines are: each that has more than white space is one row, with its line, and is read once."""
+    """Of any lines: each that has more than white space is one row, with its line, and is read once."""
     data = text.encode(encoding, "ignore")
     found = _cut(data, encoding, max_rows=max_rows, block=block)
     assert found == _cut(data, encoding, max_rows=max_rows, block=10_000)

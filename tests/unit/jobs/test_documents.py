@@ -57,7 +57,7 @@ def test_a_document_of_more_than_250_parts_goes_alone(count: int, *, alone: bool
 
 
 def test_the_job_is_found_with_its_hints() -> None:
-    """What process is given is what ingest wrote."""
+    """Process gets the rows that ingest wrote."""
     job = jobs.require("documents")
     assert job.attempts == 5
     row = msgspec.json.decode(msgspec.json.encode(_row("a: 1")), type=job.schema.row)

@@ -35,7 +35,7 @@ def test_the_shipped_jobs_are_found_by_the_names_of_their_modules() -> None:
 
 
 def test_a_module_that_is_no_job_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whoever writes a job reads this."""
+    """The author of a job reads this."""
     (tmp_path / "half.py").write_text("def process(row): ...\n")
     monkeypatch.setattr(jobs, "__path__", [str(tmp_path)])
     monkeypatch.setattr(jobs, "names", lambda: ["half"])
@@ -64,7 +64,7 @@ def test_a_job_may_say_how_many_rows_a_chunk_has(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("rows", ["0", "2_001", "-1", "'9'", "1.5", "True"])
 def test_a_size_of_chunks_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str) -> None:
-    """Whoever writes a job reads the message."""
+    """The author of a job reads the message."""
     with (
         deployed_job(monkeypatch, tmp_path, "chunked", CHUNKED.format(rows)),
         pytest.raises(FatalError, match=r"jobs/chunked\.py: CHUNK_ROWS must be a number of rows from 1 to 2,000"),

@@ -93,7 +93,7 @@ def test_an_upload_whose_plan_dies_each_time_ends_rejected(pipeline: Pipeline, t
 
 
 def test_an_upload_whose_plan_dies_once_more_is_planned_in_the_end(pipeline: Pipeline, time: Time) -> None:
-    """What stopped plan had passed."""
+    """The cause of the failure had passed."""
     batch_id, body = _upload(pipeline)
     for number, wait in enumerate(WAITS[:2]):
         assert _waits(time, body, f"m{number}")

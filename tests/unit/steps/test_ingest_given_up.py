@@ -90,7 +90,7 @@ def test_a_marker_of_a_chunk_that_was_set_back_by_hand_is_never_overwritten() ->
 
 
 def test_a_chunk_that_is_read_while_it_is_given_up_has_one_outcome_a_row() -> None:
-    """Whoever sets the totals first has said what becomes of the rows."""
+    """The call that sets the totals first decides the outcomes of the rows."""
     world = World()
     assert world.give_up(before_call("transact_write_items", world.ingest)) == Ingested()
     assert world.chunk().counts == Counts(rejected=2)

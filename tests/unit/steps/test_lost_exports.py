@@ -12,7 +12,7 @@ from chalicelib.errors import UnknownOutcomeError
 from chalicelib.metrics import Metric
 from chalicelib.steps import begin_export
 from chalicelib.steps.lost_exports import EXPORT_WATCH_SK, LostExports
-from chalicelib.steps.reconcile import Reconciler
+from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.steps.redrive import Redriver
 from chalicelib.store.exports import EXPORTING, Exports
 from chalicelib.store.items import batch_pk, number
@@ -229,7 +229,7 @@ def test_a_repair_on_demand_asks_at_once_and_only_for_what_is_missing(pipeline: 
     assert reconciler.repair(batch_id, thorough=True).pieces_sent == 2
     pipeline.drain()
     assert len(manifests(pipeline, batch_id)) == 1
-    assert not reconciler.repair(batch_id, thorough=True).any
+    assert reconciler.repair(batch_id, thorough=True) == Repairs(batch_id)
 
 
 def test_the_schedule_asks_again(pipeline: Pipeline, batch_id: str) -> None:

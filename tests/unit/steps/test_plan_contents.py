@@ -117,7 +117,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column() -> None:
 
 
 def test_blank_lines_before_the_header_count_as_lines() -> None:
-    """What a rejection names is the line that an editor shows."""
+    """A rejection names the line that an editor shows."""
     world = World(b"\n\r\n" + FILE)
     world.plan()
     assert world.chunks()[0].first_line == 4

@@ -72,7 +72,7 @@ def _undisturbed() -> World:
 
 
 def test_a_plan_without_time_keeps_how_far_it_came_and_hands_over() -> None:
-    """What comes before the cursor is durable; the batch is not announced as planned."""
+    """Every chunk before the cursor is durable; the batch is not announced as planned."""
     world = World()
     returned = world.plan(OUT_OF_TIME)
     assert world.handed_over == [world.upload]

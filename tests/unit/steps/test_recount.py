@@ -81,7 +81,7 @@ def test_markers_are_counted_by_outcome_and_row() -> None:
 
 @given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(2, 6)), max_size=12))
 def test_rows_in_more_than_one_marker_are_named(rows: list[tuple[int, int]]) -> None:
-    """Which of them is right nobody can tell."""
+    """Neither of them is proven right."""
     versions = sorted({version for _, version in rows})
     found = recount(
         _marker(version, *(succeeded(row) for row in sorted({row for row, of in rows if of == version})))
@@ -93,7 +93,7 @@ def test_rows_in_more_than_one_marker_are_named(rows: list[tuple[int, int]]) -> 
 
 
 def test_a_chunk_that_says_what_its_markers_say_agrees() -> None:
-    """Whatever its state."""
+    """In any state."""
     dynamodb = _counted(succeeded(0), failed(2))
     assert _found(dynamodb).agrees(chunk_of(dynamodb, KEY))
 
@@ -186,7 +186,7 @@ def test_a_repair_of_a_closed_chunk_holds_only_for_what_was_read_of_both(moved: 
 
 
 def test_a_repair_of_an_open_chunk_holds_only_for_the_version_that_was_read() -> None:
-    """What was counted meanwhile would be taken out again."""
+    """Rows that were counted meanwhile would be taken out again."""
     dynamodb = _counted(succeeded(0))
     dynamodb.items[KEY.pk, "chunk"]["failed"] = number(5)
     repair = repair_chunk(_batch(dynamodb), chunk_of(dynamodb, KEY), _found(dynamodb))

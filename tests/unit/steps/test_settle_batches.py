@@ -72,7 +72,7 @@ def test_a_batch_ends_once_of_two_checks() -> None:
     ids=["reopened", "repaired", "reopened and closed again", "another attempt", "ended already"],
 )
 def test_an_old_image_does_not_end_a_batch(now: dict[str, Any]) -> None:
-    """What it said is no longer so, or was not so in between."""
+    """The image is out of date, or was out of date in between."""
     world = World()
     world.settle(world.chunk_images())
     image = world.batch_image()

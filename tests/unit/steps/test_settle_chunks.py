@@ -61,7 +61,7 @@ def test_the_same_chunk_twice_in_a_call_is_closed_once() -> None:
     ids=["repaired", "redriven", "redriven and failed again"],
 )
 def test_a_stale_image_does_not_close_its_chunk(now: dict[str, Any]) -> None:
-    """What would be added to the batch is not what the chunk says now, or may not be: a newer image will come.
+    """The image's counts are not the chunk's, or may not be: a newer image will come.
 
     The last has each counter as it was: only the version tells that it was away.
     """

@@ -20,7 +20,7 @@ def test_a_set_has_the_rows_it_was_made_of_in_order(rows: set[int]) -> None:
 
 @given(ROWS, ROWS)
 def test_sets_are_joined_cut_and_subtracted_as_python_does(first: set[int], second: set[int]) -> None:
-    """What is pending, what is done and what is left are such sets."""
+    """Rows that are pending, done and left are such sets."""
     one, other = RowBits.of(first), RowBits.of(second)
     assert set(one | other) == first | second
     assert set(one & other) == first & second

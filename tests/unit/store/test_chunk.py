@@ -109,7 +109,7 @@ OF_VERSION_1 = {
     ids=["a chunk", "of version 1", "a closed one of version 1", "a marker", "rows", "a deletion"],
 )
 def test_a_chunk_is_told_from_what_is_none(item: dict[str, Any], is_one: bool) -> None:
-    """Whoever changes over to version 2 may have chunks of version 1 in the stream, and they must not block it."""
+    """A stage that changes over to version 2 may have chunks of version 1 in its stream, which must not block it."""
     assert is_chunk(item) is is_one
 
 
@@ -158,7 +158,7 @@ def test_a_count_costs_the_kilobytes_of_its_marker_and_one_for_the_chunk(rows: i
 
 
 def test_a_chunk_is_found_by_its_key() -> None:
-    """Which names the batch and the number, and comes back from the partition."""
+    """The name has the batch and the number, and is read back from the partition."""
     assert table(_full()).get(ChunkKey(LONGEST_ID, 999_999).pk, "chunk")
     assert ChunkKey.from_pk(KEY.pk) == KEY
     assert KEY.pk == "batch#offices-1#000007"

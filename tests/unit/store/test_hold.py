@@ -113,7 +113,7 @@ def test_a_batch_that_was_stopped_stays_so_for_the_same_reason(stopped: Hold, ho
 
 
 def test_pausing_a_paused_batch_changes_nothing_and_says_so() -> None:
-    """What an operator is told is what happened."""
+    """The operator gets the true answer."""
     dynamodb = _in_state()
     assert [_holds(dynamodb).hold(BATCH, Hold.PAUSED) for _ in range(2)] == [True, False]
     assert _held(dynamodb) is Hold.PAUSED

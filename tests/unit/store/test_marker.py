@@ -98,7 +98,7 @@ def test_outcomes_that_arrive_out_of_order_keep_their_results() -> None:
 
 @given(OUTCOMES)
 def test_bits_and_counts_are_those_of_the_outcomes(outcomes: list[RowOutcome]) -> None:
-    """Who reads the bits alone, as an audit does, counts the same as who reads everything."""
+    """A reader of the bits alone, as an audit is, counts the same as a reader of everything."""
     item = _markers(outcomes)[0].to_item()
     bare = Marker.from_item({name: value for name, value in item.items() if name not in {"data", "size"}})
     assert bare.outcomes == ()

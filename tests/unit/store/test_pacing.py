@@ -77,7 +77,7 @@ def test_a_unit_is_a_kibibyte_begun_and_a_transaction_takes_two(size: int, plain
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.floats(0.1, 1000))
 def test_a_paced_writer_never_has_more_than_has_accrued(writes: list[int], rate: float) -> None:
-    """Whatever the sizes: after each wait, all that was written so far has come in at the rate."""
+    """Of any sizes: after each wait, all that was written so far has come in at the rate."""
     time = Time()
     pacer = Pacer(units_per_second=lambda: rate, clock=time, sleep=time.sleep)
     begun, written = time.now, 0

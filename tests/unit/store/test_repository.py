@@ -1,4 +1,4 @@
-"""Where batches, chunks and rows are loaded: consistently, and in no more requests than they take."""
+"""Batches, chunks and rows are loaded consistently, and in as few requests as they take."""
 
 import random
 from typing import Any

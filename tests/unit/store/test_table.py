@@ -145,7 +145,7 @@ def test_a_transaction_applies_all_or_says_which_did_not_hold() -> None:
 
 
 def test_a_condition_that_fails_brings_the_item_as_it_is_to_who_asks_for_it() -> None:
-    """That spares reading it, and the item is of the very moment of the refusal. Others do not pay for it."""
+    """The answer spares a read, and the item is of the moment of the refusal. Other requests do not pay for it."""
     dynamodb = MemoryDynamoDB()
     table(dynamodb).transact([_add("a", 7), _add("b", 8)])
     asks, asks_not = (replace(_add(name, condition="#rows = :amount"), returns_item=name == "a") for name in "ab")

@@ -105,7 +105,7 @@ def test_rows_of_several_messages_are_in_one_note(dynamodb: MemoryDynamoDB) -> N
 
 
 def test_a_redrive_begins_another_note(dynamodb: MemoryDynamoDB) -> None:
-    """What waited before it is overtaken, and would never leave the note."""
+    """Rows that waited before it are overtaken, and would never leave the note."""
     _note(dynamodb, {0: "before"})
     dynamodb.items[KEY.pk, "chunk"]["generation"] = number(2)
     _note(dynamodb, {1: "after"})

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: a table of its own for each, in process."""
+"""Fixtures of the command line's tests: a table of its own for each, in process."""
 
 import json
 from io import StringIO

@@ -54,7 +54,7 @@ def by_name(entries: list[Entry]) -> dict[str, Entry]:
 
 
 class Aws:
-    """What a stage, and another whose name begins alike, have in AWS."""
+    """The resources in AWS of a stage, and of another whose name begins alike."""
 
     exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
 

@@ -1,4 +1,4 @@
-"""What the operator sees: bars only where lines can be redrawn."""
+"""The output of commands: bars only where lines can be redrawn."""
 
 from io import StringIO
 

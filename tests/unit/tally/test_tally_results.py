@@ -1,4 +1,4 @@
-"""What commands print with --json is what their schemas say: every command, each with a real output."""
+"""The output of commands with --json fits their schemas: every command, each with a real output."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What travels through the queues: keys and outcomes of any content, in characters that SQS takes, as much as fits."""
+"""Messages carry keys and outcomes of any content, in characters that SQS takes, as much as fits."""
 
 import re
 from itertools import pairwise

@@ -54,7 +54,7 @@ def test_ten_go_into_a_request() -> None:
 
 @pytest.mark.parametrize(("delay", "said"), [(0, None), (900, 900)])
 def test_a_delay_is_that_of_each_message(delay: int, said: int | None) -> None:
-    """Rows that raised wait for their next try in the queue. Nothing is said of none: the queue has its own."""
+    """Rows that raised wait for their next try in the queue. Without a delay the queue's own holds."""
     requests: Any = Requests(FakeSQS())
     send(requests, URL, ["a", "b"], RETRY, delay_seconds=delay)
     (request,) = requests.of("send_message_batch")

@@ -7,6 +7,7 @@ import pytest
 from chalicelib.files import sink
 from chalicelib.services import Services
 from chalicelib.steps import chain
+from chalicelib.steps.reconcile import Repairs
 from chalicelib.store.batch import BatchStatus, Hold
 from chalicelib.store.chains import Chained, NotChained, Parent
 from chalicelib.store.hold import Holds
@@ -197,7 +198,7 @@ def test_a_repair_gives_the_results_to_a_job_that_was_deployed_since(
     (child,) = children(pipeline, batch_id)
     assert child.counts.succeeded == 3
     assert pipeline.batch(batch_id).chained == Chained(then="written", attempt=1, child=child.id)
-    assert not Services.of(None).reconciler.repair(batch_id, thorough=True).any
+    assert Services.of(None).reconciler.repair(batch_id, thorough=True) == Repairs(batch_id)
 
 
 def test_jobs_that_lead_back_stop_by_themselves(

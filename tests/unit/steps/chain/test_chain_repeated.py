@@ -164,6 +164,28 @@ def test_every_call_of_a_chain_has_met_each_fault(pipeline: Pipeline, monkeypatc
     assert made[-1] == "update_item"
 
 
+def test_an_abort_that_was_not_heard_fails_no_message(pipeline: Pipeline) -> None:
+    """Of two workers that decide at once one gives its upload up; S3 does, and its answer is lost."""
+    batch_id = pipeline.upload(KEY, content(3))
+    until_chain(pipeline)
+    aborted: list[str] = []
+
+    def overtaken(operation: str) -> Fault:
+        if operation == "put_item" and not aborted:
+            aborted.append("soon")
+            assert pipeline.deliver("export", again=True)
+        if operation == "abort_multipart_upload" and len(aborted) == 1:
+            aborted.append("unheard")
+            return Fault.ERROR_AFTER
+        return Fault.NONE
+
+    pipeline.faults = overtaken
+    assert pipeline.deliver("export", again=True)
+    assert aborted == ["soon", "unheard"]
+    pipeline.drain()
+    assert len(children(pipeline, batch_id)) == 1
+
+
 def test_a_chain_that_was_decided_goes_to_its_job_whatever_is_deployed_then(pipeline: Pipeline, deployed: Jobs) -> None:
     """The job of a second delivery may say another ``THEN``: two jobs must not get the results of one attempt."""
     batch_id = pipeline.upload(KEY, content(3))

@@ -1,4 +1,4 @@
-"""What a worker did before a correction never counts for the corrected row."""
+"""The work of before a correction never counts for the corrected row."""
 
 from pathlib import Path
 

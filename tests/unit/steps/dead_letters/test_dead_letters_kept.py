@@ -59,7 +59,7 @@ def test_a_dead_letter_of_a_batch_that_was_deleted_stays_in_its_queue(
 def test_the_dead_letter_is_kept_with_where_it_came_from(
     pipeline: Pipeline, queue: str, steps: list[str], dlq: str
 ) -> None:
-    """Whoever looks at it later wants to know what it was and which queue gave it up."""
+    """An operator who looks at it later needs the message and the queue that gave it up."""
     upload(pipeline, *steps)
     dead_letter = dead_letter_of(pipeline, queue)
     requests = Requests(pipeline.sqs)

@@ -11,7 +11,7 @@ from tests.support.processing import KEY, World
 
 
 def test_outcomes_are_sent_on_every_few_seconds() -> None:
-    """What a crash makes to be done again is what was not sent: seconds of work, not a chunk."""
+    """A crash repeats the rows that were not sent: seconds of work, not a chunk."""
     world = World(*["fine"] * 25, seconds=lambda _: 0.4)
     world.work()
     sizes = [len(message.outcomes) for message in world.finished]
@@ -88,7 +88,7 @@ def test_a_row_runs_although_there_is_no_time_left() -> None:
 def test_every_row_of_a_message_has_an_outcome_or_is_in_one_message(
     rows: list[str], attempt: int, left: int, seconds: int
 ) -> None:
-    """Whatever its attempt, however slow it is and whenever the time is up."""
+    """At any attempt, at any pace, with the deadline at any time."""
     world = World(*rows, seconds=lambda _: seconds)
     done = world.work(attempt=attempt, worker=world.worker(remaining_seconds=lambda: left - world.now))
     back = [row for message in world.sent for row in message.rows or []]

@@ -78,7 +78,7 @@ def test_a_worker_that_asks_for_another_delivery_did_not_die(fault: Fault) -> No
 
 
 def test_a_run_that_no_other_delivery_can_help_stays_proof() -> None:
-    """What SQS refuses for good may be one row's outcome: split, it fails alone."""
+    """The refusal of SQS may be about one row's outcome: split, that row fails alone."""
     world = World(*["fine"] * 10)
 
     def refuse(operation: str) -> Fault:

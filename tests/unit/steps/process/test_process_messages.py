@@ -120,7 +120,7 @@ def test_rows_of_a_batch_that_was_stopped_fail_with_that_reason(hold: Hold) -> N
 
 @pytest.mark.parametrize("hold", [Hold.CANCELLED, Hold.THRESHOLD])
 def test_a_row_of_a_stopped_batch_that_had_raised_keeps_its_real_reason(hold: Hold) -> None:
-    """That it was stopped says nothing about what is wrong with the row."""
+    """The stop of the batch explains nothing about the row."""
     world = World("raise", "raise")
     plant_batch(world.dynamodb, KEY.batch_id, hold=text(hold))
     world.work(rows=[0, 1], attempt=3, raised={1: "ValueError: no good"})

@@ -50,7 +50,7 @@ def test_a_job_that_returns_nothing_has_the_result_null() -> None:
     ],
 )
 def test_a_row_that_the_job_chokes_on_fails_alone(what: str, reason: str) -> None:
-    """Whatever it raises, returns or prints of itself: the rows before and after it succeed, and all are sent."""
+    """The rows before and after it succeed, and all outcomes are sent."""
     world = World("before", what, "after")
     world.work(attempt=LAST)
     before, choked, after = world.outcomes

@@ -112,7 +112,7 @@ def test_a_row_that_is_slow_among_fast_ones_splits_nothing() -> None:
 
 
 def test_rows_too_slow_for_one_invocation_all_run_once() -> None:
-    """What does not fit before the deadline goes back."""
+    """Rows that do not fit before the deadline go back."""
     done = _work(30, _takes(25.0))
     assert Counter(_module().ran) == dict.fromkeys(range(30), 1)
     assert chunk_of(done.dynamodb, KEY).complete

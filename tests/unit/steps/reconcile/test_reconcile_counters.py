@@ -147,7 +147,7 @@ def test_a_chunk_that_closes_meanwhile_is_added_up_once(pipeline: Pipeline) -> N
 @pytest.mark.parametrize("position", range(18))
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.ERROR_AFTER, Fault.THROTTLED])
 def test_a_repair_that_is_cut_or_disturbed_anywhere_is_exact(pipeline: Pipeline, fault: Fault, position: int) -> None:
-    """What it did not come to is found by the next."""
+    """The next repair finds the rest."""
     batch_id = upload(pipeline, *COUNTED[:-1])
     lose(pipeline, "finished", "settle")
     chunk_item(pipeline, batch_id, 1)["failed"] = number(5)

@@ -44,7 +44,7 @@ def test_whatever_was_lost_is_found_and_the_batch_ends_exact(pipeline: Pipeline,
     lose(pipeline, *lost)
     assert reconciler_of().repair(batch_id) == replace(wanted, batch_id=batch_id)
     ends_exact(pipeline, batch_id)
-    assert not reconciler_of().repair(batch_id).any
+    assert reconciler_of().repair(batch_id) == Repairs(batch_id)
 
 
 def test_a_plan_that_died_is_made_to_the_end(pipeline: Pipeline) -> None:

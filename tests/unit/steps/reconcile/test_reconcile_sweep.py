@@ -3,10 +3,12 @@
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chalicelib.errors import TallyError
+from chalicelib.logs import logger
 from chalicelib.metrics import Metric
 from chalicelib.steps.reconcile import Repairs
 from chalicelib.store.batch import Hold, Listing
@@ -109,6 +111,21 @@ def test_an_event_that_was_never_put_is_put_when_patience_is_over(pipeline: Pipe
     assert sweep(time) == [Repairs(batch_id, events_published=1)]
     assert sweep(time) == []
     ends_exact(pipeline, batch_id)
+
+
+def test_the_log_of_a_repair_says_all_that_it_did(
+    pipeline: Pipeline, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it only put the event: without that field it would seem to have done nothing."""
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr(logger, "warning", lambda _event, extra: logged.append(extra))
+    batch_id = upload(pipeline, *COUNTED, "settle", "settle")
+    lose(pipeline, "settle")
+    sweep(time)
+    time.pass_by(PATIENCE.total_seconds())
+    sweep(time)
+    (fields,) = logged
+    assert {name: value for name, value in fields.items() if value} == {"batch_id": batch_id, "events_published": 1}
 
 
 def test_a_redrive_whose_rows_were_lost_is_pushed_on(pipeline: Pipeline) -> None:

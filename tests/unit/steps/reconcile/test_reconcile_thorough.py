@@ -85,7 +85,7 @@ def test_without_being_asked_for_it_an_ended_batch_is_not_recounted(pipeline: Pi
     """The schedule would read every marker of every batch for ever."""
     batch_id = ended(pipeline)
     _item(pipeline, batch_id, 0).update(WRONG[0])
-    assert not _reconciler().repair(batch_id).any
+    assert _reconciler().repair(batch_id) == Repairs(batch_id)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -220,7 +220,7 @@ def test_markers_that_have_expired_prove_nothing(pipeline: Pipeline) -> None:
     before = dict(pipeline.dynamodb.items)
     late = datetime.fromtimestamp(pipeline.batch(batch_id).expires_at, UTC)
     repairs = replace(_reconciler(), clock=lambda: late).repair(batch_id, thorough=True)
-    assert (repairs.any, pipeline.dynamodb.items) == (False, before)
+    assert (repairs, pipeline.dynamodb.items) == (Repairs(batch_id), before)
     assert not any(pipeline.waiting(queue) for queue in ("ingest", "work", "heavy"))
 
 
@@ -256,7 +256,7 @@ def test_rows_in_two_markers_are_left_as_they_are(pipeline: Pipeline) -> None:
     twice = replace(marker, version=9).with_outcomes([failed(1)])
     table(pipeline.dynamodb).write_all([twice.to_item()])
     before = dict(pipeline.dynamodb.items)
-    assert not _reconciler().repair(batch_id, thorough=True).any
+    assert _reconciler().repair(batch_id, thorough=True) == Repairs(batch_id)
     assert pipeline.dynamodb.items == before
 
 
@@ -312,7 +312,7 @@ def test_a_repair_of_a_batch_that_slept_through_the_next_attempt_changes_nothing
 def test_a_repair_that_sleeps_between_any_two_calls_through_the_next_attempt_ends_exact(
     pipeline: Pipeline, position: int
 ) -> None:
-    """Whatever of it still holds is right; what does not is found by the next repair."""
+    """The writes that still hold are right; the next repair finds the others."""
     batch_id = ended(pipeline)
     _item(pipeline, batch_id, 0).update(WRONG[0])
     _item(pipeline, batch_id)["rejected"] = number(5)
@@ -335,7 +335,7 @@ def test_a_repair_that_sleeps_between_any_two_calls_through_the_next_attempt_end
 
 
 def test_a_repair_that_meets_a_success_on_its_way_leaves_it_counted(pipeline: Pipeline) -> None:
-    """What was counted after its chunk was read is in the chunk, and not in what it would set."""
+    """Rows that were counted after the chunk was read are in the chunk, and not in the repair."""
     batch_id = upload(pipeline, "fine", "fine")
     deliver(pipeline, "upload", "dispatch", "ingest", "dispatch")
     key = ChunkKey(batch_id, 0)

@@ -91,7 +91,7 @@ def test_a_redriven_chunk_has_a_new_version_and_a_new_generation(pipeline: Pipel
 
 
 def test_chunks_without_failures_stay_closed(pipeline: Pipeline) -> None:
-    """What is not taken back is not touched."""
+    """A chunk without failures is not written."""
     batch_id = ended(pipeline)
     redrive(pipeline, batch_id)
     assert [chunk.closed for chunk in pipeline.chunks(batch_id)] == [False, False, True]

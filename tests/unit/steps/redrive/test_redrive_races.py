@@ -280,7 +280,7 @@ def test_a_redrive_costs_three_requests_a_chunk_with_failures_and_one_any_other(
 @pytest.mark.parametrize("position", range(CALLS))
 @pytest.mark.parametrize("fault", [Fault.KILLED_BEFORE, Fault.KILLED_AFTER])
 def test_a_redrive_that_is_cut_anywhere_and_repeated_is_exact(pipeline: Pipeline, fault: Fault, position: int) -> None:
-    """What it took back by then runs again all the same; the rest is taken back by the next."""
+    """Rows that it took back by then run again all the same; the next redrive takes back the rest."""
     batch_id = ended(pipeline)
     repair_job()
     died = killed(lambda: redrive(pipeline, batch_id, faults=at_call(position, fault)))

@@ -54,7 +54,7 @@ def test_any_part_of_what_was_counted_writes_nothing(dynamodb: MemoryDynamoDB, r
 
 
 def test_duplicates_of_rows_that_their_worker_saw_done_are_no_request() -> None:
-    """What the worker read says already that nothing is left."""
+    """The worker has read already that nothing is left."""
     requests = Requests(MemoryDynamoDB())
     seen = Seen(4, 1, RowBits.of([1, 2]))
     assert ledger(requests).record(KEY, both_outcomes([1, 2]), seen) == Recorded(counted=0, dropped=2)

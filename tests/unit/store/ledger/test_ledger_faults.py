@@ -33,7 +33,7 @@ from tests.support.counting import (
 )
 
 STALE = Seen(0, 1, NO_ROWS)
-"""What is so old that the first transaction is refused."""
+"""A chunk as it was read so long ago that the first transaction is refused."""
 
 
 def _record(dynamodb: MemoryDynamoDB, faults: Faults) -> None:
@@ -51,7 +51,7 @@ CALLS = len(calls_of(lambda faults: _record(_large_chunk(), faults)))
 @pytest.mark.parametrize("position", range(CALLS))
 @pytest.mark.parametrize("fault", [*AMBIGUOUS, Fault.ERROR_BEFORE, Fault.CONFLICT, Fault.THROTTLED])
 def test_a_fault_at_any_call_counts_each_row_once(fault: Fault, position: int) -> None:
-    """What was applied and not heard is found by its bits; what was not applied is sent again."""
+    """A transaction that was applied is found by its bits; one that was not is sent again."""
     dynamodb = _large_chunk()
     _record(dynamodb, at_call(position, fault))
     assert len(check_chunk(dynamodb, ROWS + 10)) == ROWS

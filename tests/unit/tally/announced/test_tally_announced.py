@@ -1,4 +1,4 @@
-"""What was announced is shown as subscribers got it; waiting ends when it has happened, with a status that says how."""
+"""Events are shown as subscribers got them; waiting ends when one has happened, with a status that says how."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What a batch cost: the share of the functions, and what is said of it; test_costs holds the model to a meter."""
+"""The cost of a batch: the share of the functions, and the text about it; test_costs holds the model to a meter."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a stage costs while nothing runs: held to what Terraform plans, which its own tests hold to the same file."""
+"""The cost of a stage while nothing runs: held to Terraform's plan, which its own tests hold to the same file."""
 
 import json
 import re

@@ -15,7 +15,7 @@ from chalicelib.store.table import MAX_KEYS
 from tally.batch.lines import Chunks, find_chunk
 
 FIRST = MAX_KEYS - 1
-"""How many chunks come with the batch."""
+"""The number of chunks that come with the batch."""
 COUNTS = [1, 90, 150, 2_000, 20_000]
 
 

@@ -149,7 +149,7 @@ def test_the_newest_batches_come_first(dynamodb: "DynamoDBClient", reader: Reade
 
 
 def test_outcomes_of_a_chunk_come_in_row_order_with_their_markers(dynamodb: "DynamoDBClient", reader: Reader) -> None:
-    """Whatever the order in which they were counted."""
+    """In any order of counting."""
     finished_batch.write(dynamodb)
     found = reader.outcomes(ChunkKey("b", 0))
     outcomes = [finished_batch.SUCCEEDED, finished_batch.FAILED, finished_batch.REJECTED]

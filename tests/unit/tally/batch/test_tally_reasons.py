@@ -30,7 +30,7 @@ def patterns(*texts: str) -> list[str]:
 
 @given(st.lists(st.tuples(st.sampled_from([Outcome.FAILED, Outcome.REJECTED]), TEXTS), max_size=60))
 def test_groups_part_the_rows_and_a_pattern_matches_each_of_its_rows(rows: list[tuple[Outcome, str]]) -> None:
-    """Whatever the reasons are: each belongs to one group, of its outcome, and the counts add up."""
+    """Of any reasons: each belongs to one group, of its outcome, and the counts add up."""
     reasons = Reasons()
     for outcome, text in rows:
         reasons.add(Reason(outcome=outcome, text=text))

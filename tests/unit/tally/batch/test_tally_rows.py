@@ -90,7 +90,7 @@ NO_ROW = {
     18: "1:3, at line 17",
     1_000: "1:3, at line 17",
 }
-"""The header, blank lines and those past the end, and what is said of each."""
+"""The header, blank lines and those past the end, with the message for each."""
 GONE = "its file is gone: the last row known to begin before it is 1:0, at line 10"
 
 
@@ -196,7 +196,7 @@ def test_a_line_that_holds_no_row_says_so_and_what_is_before_it(
 
 
 def test_a_row_that_begins_at_a_line_is_found_without_the_file(pipeline: Pipeline, batch: str) -> None:
-    """It may be deleted; whether a row spans another line is then not known, and that is said."""
+    """It may be deleted; the message says that another line may belong to a row before it."""
     pipeline.s3.objects.clear()
     assert at_line(pipeline, batch, 10).name == "1:0"
     with pytest.raises(OperatorError, match=GONE):

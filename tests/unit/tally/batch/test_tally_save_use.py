@@ -1,4 +1,4 @@
-"""What saves by key take is in what a batch costs, of every attempt."""
+"""The cost of a batch has the saves by key of every attempt."""
 
 from typing import Any
 

@@ -76,7 +76,7 @@ def test_it_waits_for_the_batch_to_appear_and_then_to_end(output: Output, said: 
 
 
 def test_a_gzip_upload_is_watched_while_it_is_unpacked(output: Output, said: StringIO) -> None:
-    """How much of it was read; there are no rows to speak of."""
+    """It shows how much of the file was read; no rows are known yet."""
     begun = at(BatchStatus.UNPACKING)
     batch = replace(begun.batch, size=5_000, chunks=None, expected_rows=0, unpacking=Unpacking(read=1_234))
     watch(output, None, Progress(batch=batch, chunks={}), at(BatchStatus.COMPLETED, 100)).until_final("b")

@@ -1,4 +1,4 @@
-"""What `tally env` prints: all that the functions get, for a shell to read, of a local stage and of one in AWS."""
+"""The output of `tally env`: the functions' environment, for a shell to read, of a local stage and of one in AWS."""
 
 import json
 import os

@@ -95,7 +95,7 @@ class Terraform:
 
     @property
     def wanted(self) -> list[str]:
-        """What the configuration asks for: the mappings of dead letters once their function is recorded."""
+        """The resources that the configuration asks for: the mapping of dead letters once its function is recorded."""
         record = self.infra.parent / "app" / ".chalice" / "deployed" / f"{STAGE}.json"
         recorded = json.loads(record.read_text())["resources"] if record.exists() else []
         deployed = any(entry["name"] == "dead_letters" for entry in recorded)

@@ -40,7 +40,7 @@ def test_only_what_terraform_made_in_the_place_of_an_adopted_mapping_is_forgotte
 
 
 def test_a_stage_is_reached_in_the_region_that_it_is_deployed_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK does not read AWS_REGION itself; the stage's own region stands in where nothing is said."""
+    """The SDK does not read AWS_REGION itself; the stage's own region is the default."""
     account = Account(id="000000000000", region="eu-west-1")
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)

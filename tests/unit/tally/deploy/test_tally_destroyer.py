@@ -62,7 +62,7 @@ class World:
     force_destroy: bool = False
     done: list[str] = field(default_factory=list)
     killed_at: int = -1
-    """Which change is not made any more."""
+    """The position of the change before which it is killed."""
 
     def change(self, what: str) -> None:
         """Note a change that is about to be made."""

@@ -1,4 +1,4 @@
-"""What would stop a deployment half way stops it before its first change."""
+"""An obstacle that would stop a deployment half way stops it before its first change."""
 
 import sysconfig
 from collections.abc import Callable

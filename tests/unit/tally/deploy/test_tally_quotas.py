@@ -50,7 +50,7 @@ def test_an_account_with_room_is_not_talked_about() -> None:
 
 @pytest.mark.parametrize("quota", range(25, WANTED))
 def test_what_it_says_to_set_fits(quota: int) -> None:
-    """Whatever the account has; followed, the next deployment says nothing."""
+    """For any quota; once the advice is followed, the next deployment is silent."""
     set_to = {name: int(most) for name, most in re.findall(r"(\w+) = { maximum_concurrency = (\d+) }", _finding(quota))}
     assert set(set_to) == {"ingest", "process", "process_heavy", "finish", "export"}
     assert min(set_to.values()) >= 2

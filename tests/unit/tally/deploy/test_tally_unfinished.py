@@ -1,4 +1,4 @@
-"""What a killed Terraform had in the making is found under the name that is planned, and by its id for an import."""
+"""Resources that a killed Terraform left are found under their planned names, and by their ids for an import."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What doctor makes of answers that the local AWS does not give: missing rights, another account, measurements."""
+"""Doctor on answers that the local AWS does not give: missing rights, another account, measurements."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -194,7 +194,7 @@ def test_a_missing_right_is_unknown_and_hides_no_other_check(code: str) -> None:
 
 @pytest.mark.parametrize("raised", [EndpointConnectionError(endpoint_url="x"), KeyError("odd"), error("Odd", "Get")])
 def test_what_nobody_foresaw_is_unknown(raised: Exception) -> None:
-    """What was found before stays."""
+    """The findings before it stay."""
 
     def check(_patient: Patient) -> Any:
         yield failed("first", "x", "y", "z")

@@ -1,4 +1,4 @@
-"""What `tally new` says, writes and refuses."""
+"""The questions, files and refusals of `tally new`."""
 
 import gzip
 import json

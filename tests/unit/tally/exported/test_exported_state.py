@@ -1,4 +1,4 @@
-"""What Tally says of results, and of those that are not there: how far they are, why not, and what to do."""
+"""The state of results, and of those that are not there: their progress, the reason, and what to do."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

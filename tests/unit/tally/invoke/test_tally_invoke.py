@@ -69,7 +69,7 @@ SHOWN = {
         ("sqs", "send_message_batch"),
     ],
 }
-"""What each handler does on its sample: all that it is for."""
+"""The changes that each handler makes on its sample."""
 
 
 @pytest.mark.parametrize("name", HANDLERS)
@@ -134,7 +134,7 @@ def test_an_upload_without_versions_is_read_by_its_etag(invoke: Invoke, tmp_path
 
 
 def test_the_events_of_the_samples_are_one_story() -> None:
-    """What one handler does is what the next one gets: plan, ingest, process, finish and settle are of one batch."""
+    """Each handler gets the result of the one before: plan, ingest, process, finish and settle are of one batch."""
     bodies = {name: _body(name) for name in ("ingest", "process", "finish", "dead_letters")}
     assert len({body["batch"] for body in bodies.values()}) == 1
     assert [outcome["row"] for outcome in bodies["finish"]["outcomes"]] == [0, 1, 2, 3, 4, 5, 6, 8, 9]

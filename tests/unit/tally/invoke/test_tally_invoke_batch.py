@@ -287,7 +287,7 @@ def test_a_batch_that_was_rejected_has_no_chunk_and_says_why(pipeline: Pipeline)
 
 
 def test_a_dry_run_unpacks_a_gzip_file_into_memory_and_plans_it(pipeline: Pipeline) -> None:
-    """What it would store is what it reads: the chunks are those of the real plan."""
+    """It would store the chunks of the real plan."""
     import gzip  # noqa: PLC0415
 
     batch = pipeline.upload("inbox/documents/a.csv.gz", gzip.compress(CONTENT))

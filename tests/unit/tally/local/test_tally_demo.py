@@ -1,4 +1,4 @@
-"""What a demo does where no console can be left running."""
+"""A demo where no console can be left running."""
 
 from io import StringIO
 from pathlib import Path

@@ -102,7 +102,7 @@ def test_what_terraform_does_not_know_of_is_started_afresh_next_time(stack: Loca
     """To take it over, as a deployment to AWS would be told, is no command of a local stage."""
     error = TerraformError("run `tally deploy --adopt`", detail="Error: creating S3 Bucket: BucketAlreadyOwnedByYou")
     with (
-        pytest.raises(TerraformError, match="run this again: it starts from nothing") as raised,
+        pytest.raises(TerraformError, match="run this again: it starts afresh") as raised,
         stack._marked_unfinished(),
     ):
         raise error

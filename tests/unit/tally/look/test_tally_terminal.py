@@ -283,7 +283,7 @@ def test_a_bar_is_ascii_where_the_locale_is() -> None:
 
 
 def test_every_colour_has_a_word_beside_it() -> None:
-    """What is coloured says the same without colours."""
+    """Coloured text says the same without colours."""
     file = io.StringIO()
     Console(file=file, width=200, force_terminal=True, color_system="standard").print(picture(under_way()))
     for colour, word in (("32", "succeeded"), ("31", "failed"), ("35", "rejected"), ("36", "waiting for a retry")):

@@ -153,7 +153,7 @@ def test_what_stopped_a_batch_is_lifted_with_the_first_row_that_runs_again_and_s
     capsys.readouterr()
     assert run(["redrive", batch_id, "--error", "cancelled"]) is ExitCode.OK
     shown = capsys.readouterr().out
-    assert f"Batch {batch_id} was cancelled: that is lifted, so that its rows may run." in shown
+    assert f"Batch {batch_id} was cancelled: the hold is lifted, so that its rows may run." in shown
     assert "6 rows run again, in attempt 2." in shown
     pipeline.drain()
     assert pipeline.batch(batch_id).status is BatchStatus.COMPLETED

@@ -22,7 +22,7 @@ class Exited(BaseException):
 
 
 class Memory:
-    """What all workers have met, in memory."""
+    """The faults that all workers have met, in memory."""
 
     def __init__(self) -> None:
         self.met: dict[str, int] = {}

@@ -251,7 +251,7 @@ def test_the_copy_has_the_faults_their_plan_and_the_jobs_of_the_probes(tmp_path:
 
 
 def test_no_other_deployment_can_carry_a_fault(tmp_path: Path) -> None:
-    """Whatever deploys copies or packs ``app/``: neither there nor in what it requires is a word of them."""
+    """A deployment copies or packs ``app/``: no file of it, and none of its requirements, names the faults."""
     mirror(REPO / "app", tmp_path / "app")
     files = [path for path in (tmp_path / "app").rglob("*") if path.is_file()]
     assert [path for path in files if path.stem == "injected" or path.stem.startswith("prove")] == []
@@ -336,7 +336,7 @@ class Measured:
 
 
 def billed(monkeypatch: pytest.MonkeyPatch, *sums: float) -> str:
-    """Return what is said of a batch of 1,000 units, each reading of CloudWatch a minute after the other."""
+    """Return the verdict on a batch of 1,000 units, each reading of CloudWatch a minute after the other."""
     measured = Measured(*sums)
     monkeypatch.setattr(Stage, "client", lambda _stage, _service: measured)
     moments = iter(range(0, 6_000, 60))

@@ -1,4 +1,4 @@
-"""What waits in the queues, and what an operator does about dead letters; SQS in memory."""
+"""Messages that wait in the queues, and commands about dead letters; SQS in memory."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What CloudWatch measured of the functions: in one request, and never a zero that nobody measured."""
+"""CloudWatch's metrics of the functions: in one request, and never a zero that nobody measured."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a job's code is, here and in a stage: nothing else changes its digest, and no deployment leaves a false one."""
+"""The digest of a job's code, here and in a stage: nothing else changes it, and no deployment leaves a false one."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -45,7 +45,7 @@ def test_a_function_that_has_never_run_has_no_events_and_another_refusal_is_rais
 
 
 def test_a_report_has_the_time_that_was_taken_and_the_one_that_is_billed() -> None:
-    """What a job printed is none."""
+    """A line that a job printed is none."""
     line = "REPORT RequestId: 7\tDuration: 1.50 ms\tBilled Duration: 2000 ms\tMemory Size: 512 MB\tMax"
     logs = Logs([line, "REPORTS are late"])
     assert reports(logs, "tally-x-plan", SINCE) == [Report(request="7", took_ms=1.5, gb_seconds=1.0)]

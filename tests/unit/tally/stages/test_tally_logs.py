@@ -1,4 +1,4 @@
-"""What functions log: of one batch, above a level, as it comes, each line once."""
+"""Logs of functions: of one batch, above a level, as they come, each line once."""
 
 import itertools
 import json

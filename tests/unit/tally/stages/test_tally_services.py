@@ -1,4 +1,4 @@
-"""The pipeline's services here: whose settings they have, and what is said where there are none."""
+"""The pipeline's services on this machine: they have the settings of their stage, or an error says what to do."""
 
 import json
 import os

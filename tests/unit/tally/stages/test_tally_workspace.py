@@ -1,4 +1,4 @@
-"""Where things lie: mirroring, what counts as a change, stage names, the lock."""
+"""The workspace: mirroring, changes that count, stage names, the lock."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""What the tools and AWS say when they refuse, as they say it, becomes what it means and what to do."""
+"""Refusals of the tools and of AWS, in their words, become their meaning and what to do."""
 
 import pytest
 
@@ -95,5 +95,5 @@ def test_what_is_not_known_is_not_guessed() -> None:
 
 
 def test_a_tool_that_was_killed_has_no_error_to_correct() -> None:
-    """What it wrote before says nothing about its end."""
+    """Its earlier output says nothing about its end."""
     assert failure(-9, "Creating... Throttling").startswith("Something killed it (signal 9)")

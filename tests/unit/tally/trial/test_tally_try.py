@@ -204,7 +204,7 @@ def test_a_row_is_shown_by_its_line(readings: Path, capfd: pytest.CaptureFixture
 def test_a_row_of_json_lines_is_shown_by_its_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What no field matches is shown with the fields, for the job keeps it."""
+    """A column that no field matches is shown with the fields, for the job keeps it."""
     file = tmp_path / "readings.jsonl"
     file.write_text('{"station": "a", "celsius": 1.5, "by": ["x"]}\n{"station": 3}\n', encoding="utf-8")
     source = 'FORMAT = "jsonl"\nEXTRA = "keep"\n' + JOB
