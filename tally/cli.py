@@ -9,7 +9,7 @@ from types import FrameType
 import click
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
 
-from chalicelib.errors import FormatError, RetryableError, TallyError
+from chalicelib.errors import FormatError, NotFoundError, RetryableError, TallyError
 from chalicelib.steps.redrive import NotRedrivableError
 from tally.commands import announced as announced_commands
 from tally.commands import batches as batch_commands
@@ -144,7 +144,7 @@ def _explain_other(error: Exception) -> OperatorError:
 
 
 def _explain_library(error: TallyError) -> OperatorError:
-    if isinstance(error, NotRedrivableError | FormatError):
+    if isinstance(error, NotRedrivableError | FormatError | NotFoundError):
         return OperatorError(str(error), code=ExitCode.USAGE)
     if isinstance(error, RetryableError):
         return OperatorError(f"AWS did not accept a request: {error}", hint="run this again.", code=ExitCode.UNEXPECTED)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.clock import Clock, utc_now
-from chalicelib.errors import described
+from chalicelib.errors import NotFoundError, described
 from chalicelib.logs import logger
 from chalicelib.metrics import Metric, Metrics
 from chalicelib.steps.recount import Recount, recount, repair_batch, repair_chunk
@@ -113,7 +113,7 @@ class Reconciler:
 
         ``thorough`` recounts chunks that are closed too, also of a batch that has ended, and asks again for the next
         job where that may still get the results. Counters are set only to what the markers prove. ``on_chunk`` is
-        called after each chunk. Raises NotFoundError.
+        called after each chunk. Raises NotFoundError, also if chunks of the batch are gone.
         """
         repairs = Repairs(batch_id)
         batch = self._repository.require_batch(batch_id)
@@ -189,7 +189,14 @@ class Reconciler:
         if batch.chunks is None:
             return
         # The batch was read before its chunks: every step that closes or reopens one in between raises its version.
-        repair = repair_batch(batch, self._repository.chunks(batch_id, range(batch.chunks)))
+        chunks = self._repository.chunks(batch_id, range(batch.chunks))
+        if len(chunks) < batch.chunks:
+            # What is left proves nothing of the others: a batch without them would end, or run again, as a smaller one.
+            raise NotFoundError(
+                f"{batch.chunks - len(chunks):,} of {batch.chunks:,} chunks of {batch_pk(batch_id)} are not in the "
+                "table: they were deleted, or have expired; the counters of the batch were not repaired"
+            )
+        repair = repair_batch(batch, chunks)
         if repair:
             if self.table.update(repair):
                 repairs.counters_repaired.append(batch_pk(batch_id))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+from chalicelib.errors import NotFoundError
 from chalicelib.store.batch import Batch, BatchStatus, Source
 from chalicelib.store.items import Counts
 from tally.batch.audit import Audit, Difference
@@ -93,6 +94,7 @@ def fail_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "PutItem"), ExitCode.UNEXPECTED),
         (ZeroDivisionError("a\nb"), ExitCode.UNEXPECTED),
+        (NotFoundError("a chunk of it is not in the table"), ExitCode.USAGE),
         (NoCredentialsError(), ExitCode.ENVIRONMENT),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), ExitCode.ENVIRONMENT),
         (OperatorError("x", code=ExitCode.TIMED_OUT), ExitCode.TIMED_OUT),

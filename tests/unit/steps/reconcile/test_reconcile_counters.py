@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.errors import NotFoundError
 from chalicelib.steps.reconcile import Repairs
 from chalicelib.store.bits import RowBits
 from chalicelib.store.items import ChunkKey, Counts, batch_pk, bits, number
@@ -63,6 +64,17 @@ def test_counters_of_a_batch_that_its_closed_chunks_prove_wrong_are_repaired(
     repairs = reconciler_of().repair(batch_id)
     assert (repairs.counters_repaired, repairs.completed) == ([batch_pk(batch_id)], True)
     ends_exact(pipeline, batch_id)
+
+
+def test_a_running_batch_that_has_lost_a_chunk_does_not_end_without_its_rows(pipeline: Pipeline) -> None:
+    """Somebody deleted the item. The batch is listed as stalled until somebody looks."""
+    batch_id = upload(pipeline, *COUNTED, "settle")
+    lose(pipeline, "settle")
+    del pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, "chunk"]
+    before = dict(batch_item(pipeline, batch_id))
+    with pytest.raises(NotFoundError, match="1 of 2 chunks"):
+        reconciler_of().repair(batch_id)
+    assert batch_item(pipeline, batch_id) == before
 
 
 def test_right_counters_are_left_alone(pipeline: Pipeline) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib import services
+from chalicelib.errors import NotFoundError
 from chalicelib.steps.reconcile import Reconciler, Repairs
 from chalicelib.store.batch import BatchStatus
 from chalicelib.store.chunk import ChunkState
@@ -221,6 +222,16 @@ def test_markers_that_have_expired_prove_nothing(pipeline: Pipeline) -> None:
     repairs = replace(_reconciler(), clock=lambda: late).repair(batch_id, thorough=True)
     assert (repairs, pipeline.dynamodb.items) == (Repairs(batch_id), before)
     assert not any(pipeline.waiting(queue) for queue in ("ingest", "work", "heavy"))
+
+
+def test_an_ended_batch_that_has_lost_a_chunk_stays_as_it_is(pipeline: Pipeline) -> None:
+    """Chunks may expire before their batch, which would run again as one with fewer rows."""
+    batch_id = ended(pipeline)
+    del pipeline.dynamodb.items[ChunkKey(batch_id, 0).pk, "chunk"]
+    before = dict(pipeline.dynamodb.items)
+    with pytest.raises(NotFoundError, match=rf"1 of {pipeline.batch(batch_id).chunks} chunks of {batch_pk(batch_id)}"):
+        _reconciler().repair(batch_id, thorough=True)
+    assert pipeline.dynamodb.items == before
 
 
 def test_a_marker_beyond_its_chunk_counts_and_is_overtaken(pipeline: Pipeline) -> None:
