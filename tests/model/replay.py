@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.errors import WorkerStop
 from tally.testing.memory_dynamodb import client_error
 
 Wire = dict[str, Any]
@@ -48,7 +49,7 @@ class Refused:
     response: Any
 
 
-class Pending(BaseException):
+class Pending(WorkerStop):
     """The next call of an invocation whose answers have run out."""
 
     def __init__(self, call: Call) -> None:
