@@ -15,6 +15,7 @@ from chalicelib.store.exports import Export, Exports
 from chalicelib.store.items import BATCH_SK, CHUNK_SK, ChunkKey, Counts, Item, batch_pk, waiting_sk
 from chalicelib.store.marker import Marker, RowOutcome
 from chalicelib.store.repository import Repository
+from chalicelib.store.starts import Lost, lost_runs
 from chalicelib.store.table import MAX_KEYS, Table
 from chalicelib.store.waiting import Waiting
 from tally.batch import chains
@@ -203,6 +204,10 @@ class Reader:
             if rows:
                 found[chunk.key.number] = replace(noted, rows=rows)
         return found
+
+    def lost_runs(self, chunk: ChunkKey) -> list[Lost]:
+        """Return the messages of a chunk of which runs never ended, in any order."""
+        return lost_runs(self._table, chunk)
 
     @property
     def repository(self) -> Repository:

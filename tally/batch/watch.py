@@ -10,6 +10,7 @@ from chalicelib.clock import Clock, utc_now
 from chalicelib.store.batch import Batch, BatchStatus, Hold
 from tally.batch import chains
 from tally.batch.failures import Sampler, Top
+from tally.batch.lost_runs import NO_LOST_RUNS, LostRuns, lost_runs_of
 from tally.batch.picture import Picture, short_status
 from tally.batch.reader import Progress, Reader
 from tally.errors import ExitCode, OperatorError
@@ -73,7 +74,7 @@ def verdict(progress: Progress) -> ExitCode:
     return ExitCode.OK if progress.batch.status is BatchStatus.COMPLETED else ExitCode.NOT_AS_HOPED
 
 
-def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
+def show(output: Output, progress: Progress, top: Top, now: datetime, lost: LostRuns = NO_LOST_RUNS) -> None:
     """Write the summary of a batch, with the most frequent reasons of failed and rejected rows."""
     batch, counts = progress.batch, progress.counts
     seconds = elapsed_seconds(progress, now)
@@ -88,6 +89,7 @@ def show(output: Output, progress: Progress, top: Top, now: datetime) -> None:
         ("failed", f"{counts.failed:,}"),
         ("rejected", f"{counts.rejected:,}"),
         *([("waiting", waiting_of(progress))] if progress.rows_waiting else []),
+        *([("lost runs", str(lost))] if lost.runs else []),
         ("chunks done", f"{progress.closed:,} of {_planned_chunks(progress)}"),
         ("elapsed", duration(seconds) + ("" if batch.status.final else ", not ended")),
         *([("rate", f"{counts.total / seconds:,.0f} rows/s on average")] if seconds and counts.total else []),
@@ -208,6 +210,8 @@ class Watch:
             return f"the batch is paused (tally resume {progress.batch.id})"
         if progress is not None and progress.rows_waiting:
             return waiting_of(progress)
+        if progress is not None and (lost := lost_runs_of(self.reader, progress)).runs:
+            return f"{lost}; look at {self.where_to_look}"
         return f"look at {self.where_to_look}"
 
     def _give_up(self, batch_id: str, progress: Progress | None, *, waited: float, stalled: float) -> None:

@@ -15,6 +15,7 @@ from tally.batch import cost as costing
 from tally.batch import failures as failure_reading
 from tally.batch import repair as repairing
 from tally.batch import rows as row_reading
+from tally.batch.lost_runs import lost_runs_of
 from tally.batch.reader import Progress
 from tally.batch.saving import saving_of, show_saving
 from tally.batch.submit import send
@@ -104,12 +105,12 @@ def status(
     progress = reader(found).progress(reader(found).require(batch).id)
     if progress is not None:
         top = failure_reading.Sampler(reader(found)).top(progress)
-        show(output, progress, top, utc_now())
+        lost = lost_runs_of(reader(found), progress)
+        show(output, progress, top, utc_now(), lost)
         saving = _saving(output, found, progress)
         say_what_is_not_deployed(output, found, [progress.batch])
-        output.result(
-            progress.as_json() | saving | {"reasons": top.as_json()} | (_cost(output, found, progress) if cost else {})
-        )
+        shown = progress.as_json() | saving | {"reasons": top.as_json(), "lost_runs": lost.as_json()}
+        output.result(shown | (_cost(output, found, progress) if cost else {}))
     return None
 
 
@@ -136,7 +137,9 @@ def _follow(
     progress = follow(output, reader(stage), stage, batch, interval=interval, timeout=timeout)
     say_what_is_not_deployed(output, stage, [progress.batch])
     top = failure_reading.Sampler(reader(stage)).top(progress) if output.as_json else failure_reading.Top()
-    found = progress.as_json() | _saving(output, stage, progress) | {"reasons": top.as_json()}
+    lost = lost_runs_of(reader(stage), progress)
+    found = progress.as_json() | _saving(output, stage, progress)
+    found |= {"reasons": top.as_json(), "lost_runs": lost.as_json()}
     output.result(found | (_cost(output, stage, progress) if cost else {}))
     return verdict(progress)
 

@@ -31,6 +31,14 @@ class Waiting(Result):
     reason: str
 
 
+class LostRuns(Result):
+    """Runs over rows of open chunks that never ended: the worker crashed, or ran out of time or memory."""
+
+    runs: Annotated[int, Meta(description="Without the newest over each message, which may still run.")]
+    chunks: Annotated[list[int], Meta(description="The chunks of their rows.")]
+    newest_began_at: Annotated[str, Meta(description="When the newest run over such a message began; else empty.")]
+
+
 class Submitted(Result):
     """`tally submit` without --watch."""
 
@@ -79,6 +87,7 @@ class Status(Progress):
 
     saving: Saving | None
     reasons: Annotated[list[TopReason], Meta(description="At most five of each outcome.")]
+    lost_runs: LostRuns
     cost: Cost | UnsetType | None = UNSET
 
 

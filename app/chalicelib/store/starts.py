@@ -6,12 +6,12 @@ The receive count is none: a delivery that Lambda throttled raises it too, and s
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.clock import Clock, utc_now
 from chalicelib.errors import RetryableError
-from chalicelib.store.items import ChunkKey, number, started_sk
+from chalicelib.store.items import STARTED_PREFIX, ChunkKey, number, started_sk
 from chalicelib.store.table import Update
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 _KEPT = timedelta(days=14)
 """No queue keeps a message for longer. One that outlived its mark would be run like a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The runs over a message that certainly never ended: all but the newest, which may live, and when that began."""
+
+    runs: int
+    newest_began_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +76,13 @@ class Starts:
             )
         )
         return set(changed["runs"]["SS"]) if "runs" in changed else set()
+
+
+def lost_runs(table: "Table", chunk: ChunkKey) -> list[Lost]:
+    """Return the messages of a chunk of which runs never ended, in any order."""
+    marks = table.query(chunk.pk, STARTED_PREFIX)
+    return [
+        Lost(len(mark["runs"]["SS"]) - 1, datetime.fromtimestamp(int(mark["expires_at"]["N"]), UTC) - _KEPT)
+        for mark in marks
+        if "runs" in mark and len(mark["runs"]["SS"]) > 1
+    ]
