@@ -10,9 +10,9 @@ from tally.prove.injected import Plan
 from tally.stages.workspace import SOURCES, Workspace, mirror
 
 _OWN = Path(__file__).parent
-_INSTALL = "from chalicelib.injected import install\n\ninstall()  # this copy is of `tally prove`\n"
-_BEFORE = "from chalicelib.logs import logger\n"
-"""The first of Tally's own imports in app.py; no client exists before it."""
+_INSTALL = "\nfrom chalicelib.injected import install\n\ninstall()  # this copy is of `tally prove`\n"
+_BEFORE = "\nfrom chalicelib."
+"""The first of Tally's own imports in app.py: each of them may take the function that makes clients."""
 
 
 def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
@@ -29,8 +29,8 @@ def make(workspace: Workspace, root: Path, plan: Plan) -> Workspace:
     source = app.read_text(encoding="utf-8")
     if _BEFORE not in source:
         raise OperatorError(
-            f"{workspace.repo}/app/app.py has no line {_BEFORE.strip()!r}, before which the faults are put",
-            hint="put that line back, or prove from an unchanged checkout.",
+            f"{workspace.repo}/app/app.py has no line with {_BEFORE.strip()!r}, before which the faults are put",
+            hint="put such a line back, or prove from an unchanged checkout.",
         )
     app.write_text(source.replace(_BEFORE, _INSTALL + _BEFORE, 1), encoding="utf-8")
     if not own.terraform_data.exists():

@@ -1,6 +1,9 @@
 """A run of `tally prove`: whose stage it refuses, what it deploys, and that the stage is gone afterwards."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +26,7 @@ from tally.prove.probes import PROBES
 from tally.prove.prover import Prover
 from tally.stages.stage import Resources, Stage
 from tally.stages.workspace import Workspace, exclusive, mirror
+from tally.testing import environment
 from tests.support.tables import make_table
 
 REPO = Path(__file__).parents[4]
@@ -240,7 +244,6 @@ def test_the_copy_has_the_faults_their_plan_and_the_jobs_of_the_probes(tmp_path:
     own = checkout.make(Workspace(repo=REPO, home=tmp_path), tmp_path / "proving" / "p", Plan(seed=3))
     library = own.repo / "app" / "chalicelib"
     source = (own.repo / "app" / "app.py").read_text(encoding="utf-8")
-    assert source.index("install()") < source.index("from chalicelib.services")
     assert source.count("install()") == 1
     assert checkout.make(Workspace(repo=REPO, home=tmp_path), tmp_path / "proving" / "p", Plan(seed=3)) == own
     assert (own.repo / "app" / "app.py").read_text(encoding="utf-8") == source
@@ -248,6 +251,29 @@ def test_the_copy_has_the_faults_their_plan_and_the_jobs_of_the_probes(tmp_path:
     assert {path.stem for path in (library / "jobs").glob("prove_*.py")} == {
         "prove_faulty", "prove_later", "prove_plain", "prove_poison"
     }  # fmt: skip
+
+
+def test_every_client_of_the_copy_meets_the_faults(tmp_path: Path) -> None:
+    """No module has taken the function that makes clients before the faults were put into it."""
+    own = checkout.make(Workspace(repo=REPO, home=tmp_path), tmp_path / "proving" / "p", Plan(seed=3))
+    program = """
+import sys
+import app
+from chalicelib import clients, injected
+library = {name: module for name, module in sys.modules.items() if name.startswith("chalicelib")}
+taken = {name: module.client for name, module in library.items() if hasattr(module, "client")}
+print(*sorted(name for name, client in taken.items() if client is not clients.client))
+print(clients.client.__module__, len(taken) > 1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=own.repo / "app",
+        env=environment.VARIABLES | {"PATH": os.environ["PATH"]},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["", "chalicelib.injected True"]
 
 
 def test_no_other_deployment_can_carry_a_fault(tmp_path: Path) -> None:
@@ -265,7 +291,7 @@ def test_an_app_without_a_place_for_the_faults_is_refused(tmp_path: Path) -> Non
     (tmp_path / "app" / "chalicelib" / "jobs").mkdir(parents=True)
     for name in ("app.py", "chalicelib/jobs/__init__.py"):
         (tmp_path / "app" / name).write_text("app = None\n", encoding="utf-8")
-    with pytest.raises(OperatorError, match="before which the faults are put: put that line back"):
+    with pytest.raises(OperatorError, match="before which the faults are put: put such a line back"):
         checkout.make(Workspace(repo=tmp_path, home=tmp_path / "home"), tmp_path / "root", Plan(seed=1))
 
 
