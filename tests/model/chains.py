@@ -141,7 +141,7 @@ CHAIN_MUTANTS = (
         module=chains,
         attribute="IS_THE_LATEST",
         instead=without(chains.IS_THE_LATEST, "attribute_exists(pk)", always),
-        test="tests/unit/store/test_chains.py -k was_deleted",
+        test="tests/unit/store/test_chain_store.py -k was_deleted",
     ),
     Mutant(
         name="chain: the batch says nothing of a chain yet",

@@ -184,7 +184,7 @@ SAVE_MUTANTS = (
         module=saves,
         attribute="IS_BEGUN",
         instead="",
-        test="tests/unit/store/test_saves.py -k was_deleted",
+        test="tests/unit/store/test_save_store.py -k was_deleted",
     ),
     Mutant(
         name="save: a redrive ends the save of the attempt before",
