@@ -219,11 +219,12 @@ def test_what_a_plan_that_died_has_stored_is_not_stored_again() -> None:
     assert len(world.requests.of("upload_part")) == PARTS
 
 
-def test_parts_of_another_size_are_stored_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_another_size_are_stored_again() -> None:
     """Another version was deployed in between."""
     world = World().begun()
-    monkeypatch.setattr(unpack, "PART_BYTES", 120)
-    world.plan()
+    with pytest.MonkeyPatch.context() as patch:  # undone before that of every test is
+        patch.setattr(unpack, "PART_BYTES", 120)
+        world.plan()
     assert world.unpacked() == [FILE]
 
 
