@@ -49,18 +49,22 @@ COUNTED, VERSION = 2, 3
 
 
 def write(dynamodb: "DynamoDBClient") -> None:
-    """Write the batch, two chunks with a row of each outcome in either."""
-    put(dynamodb, BATCH.to_item() | counters(2) | {"chunks": number(2), "rows": number(6), "expected_rows": number(6)})
+    """Write the batch, two chunks with a row of each outcome in either.
+
+    A chunk comes after its markers, and the batch last: a reader that reads no version twice finds
+    the markers of that version.
+    """
     for position in range(2):
         chunk = Chunk(key=ChunkKey("b", position), start=0, end=1, first_line=2 + 3 * position, expected_rows=3)
-        counted = {"rows": number(3), "remaining": number(0), "pages": number(1), "version": number(VERSION)}
-        closed = {"state": text(ChunkState.CLOSED), "done": bits(RowBits.first(3))}
-        put(dynamodb, chunk.to_item() | counters(1) | counted | closed)
         stored = [stored_rows.StoredRow(row, chunk.first_line + row, [f"T{row}", row]) for row in range(2)]
         for page in stored_rows.to_items(chunk.key, ["transaction_id", "amount"], stored, expires_at=EXPIRES_AT):
             put(dynamodb, page)
         put_marker(dynamodb, chunk.key, 1, REJECTED)
         put_marker(dynamodb, chunk.key, COUNTED, SUCCEEDED, FAILED)
+        counted = {"rows": number(3), "remaining": number(0), "pages": number(1), "version": number(VERSION)}
+        closed = {"state": text(ChunkState.CLOSED), "done": bits(RowBits.first(3))}
+        put(dynamodb, chunk.to_item() | counters(1) | counted | closed)
+    put(dynamodb, BATCH.to_item() | counters(2) | {"chunks": number(2), "rows": number(6), "expected_rows": number(6)})
 
 
 def put_marker(dynamodb: "DynamoDBClient", chunk: ChunkKey, version: int, *outcomes: RowOutcome) -> None:
