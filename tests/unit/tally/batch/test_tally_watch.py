@@ -11,6 +11,7 @@ from chalicelib.store.batch import Batch, BatchStatus, Hold, Source, Unpacking
 from chalicelib.store.bits import RowBits
 from chalicelib.store.chunk import Chunk
 from chalicelib.store.items import ChunkKey, Counts
+from chalicelib.store.starts import Lost
 from chalicelib.store.waiting import Waiting
 from tally.batch.failures import Top
 from tally.batch.reader import Progress
@@ -51,6 +52,9 @@ class Scripted:
 
     def progress(self, _batch_id: str, _before: Progress | None) -> Progress | None:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def lost_runs(self, _chunk: ChunkKey) -> list[Lost]:
+        return []
 
 
 def watch(output: Output, *answers: Progress | None, **options: Any) -> Watch:
