@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tools.terraform_readmes import BEGIN, END, main
+from tools.generated import BEGIN, END
+from tools.terraform_readmes import main
 
 VERSIONS = """terraform {
   required_version = ">= 1.9"
