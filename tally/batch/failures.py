@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.store.items import Counts, Outcome
 from tally.batch.reasons import Group, Grouping, Reason, Reasons, normal
 from tally.batch.row_names import row_name
+from tally.look import several
 
 if TYPE_CHECKING:
     from chalicelib.store.batch import Batch
@@ -82,7 +83,7 @@ def show(output: "Output", batch: "Batch", grouping: Grouping, stage: str) -> No
         outcome: sum(each.rows for each in grouping.groups if each.outcome is outcome) for outcome in UNSUCCESSFUL
     }
     total = ", ".join(f"{rows:,} {outcome}" for outcome, rows in counts.items())
-    output.say(f"{total}, for {_counted(len(grouping.groups), 'reason')}.")
+    output.say(f"{total}, for {several(len(grouping.groups), 'reason')}.")
     if counts[Outcome.REJECTED]:
         output.say(
             "Rejected rows did not fit the job's Row: correct Row, deploy it, and redrive them, "
@@ -181,7 +182,3 @@ class Sampler:
 
 def _of(groups: Iterable[Group], outcome: Outcome) -> Iterable[Group]:
     return (group for group in groups if group.outcome is outcome)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -14,7 +14,7 @@ from tally.batch.lost_runs import NO_LOST_RUNS, LostRuns, lost_runs_of
 from tally.batch.picture import Picture, short_status
 from tally.batch.reader import Progress, Reader
 from tally.errors import ExitCode, OperatorError
-from tally.look import Redrawn, duration
+from tally.look import Redrawn, duration, several
 from tally.output import Output
 from tally.stages.stage import Stage
 
@@ -65,8 +65,7 @@ def status_of(batch: Batch) -> str:
 
 def waiting_of(progress: Progress) -> str:
     """Return in words how many rows wait for their next try, and why."""
-    rows = "1 row" if progress.rows_waiting == 1 else f"{progress.rows_waiting:,} rows"
-    return f"{rows} raised, to be tried again, for example: {progress.waiting_reason}"
+    return f"{several(progress.rows_waiting, 'row')} raised, to be tried again, for example: {progress.waiting_reason}"
 
 
 def verdict(progress: Progress) -> ExitCode:

@@ -18,6 +18,7 @@ from chalicelib.store.exports import Export, Exports
 from chalicelib.store.repository import Repository
 from tally.errors import ExitCode, OperatorError
 from tally.exported.to_correct import TO_CORRECT, write_to_correct
+from tally.look import several
 from tally.output import Output
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ def why_missing(batch: Batch, wanted: int, export: Export | None) -> tuple[str, 
     if batch.status is BatchStatus.REJECTED:
         return f"{batch.id} was rejected as a file, it has no results", "`tally status` says why."
     if wanted > batch.attempt:
-        attempts = "1 attempt" if batch.attempt == 1 else f"{batch.attempt} attempts"
-        return f"{batch.id} has had {attempts}", "without --attempt the last one is fetched."
+        return f"{batch.id} has had {several(batch.attempt, 'attempt')}", "without --attempt the last one is fetched."
     if wanted == batch.attempt and not batch.status.final:
         return f"{batch.id} has not ended", f"`tally status {batch.id} --watch` waits for it."
     if export is None and batch.published_attempt >= wanted:

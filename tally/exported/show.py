@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tally.exported.fetch import Fetched
 from tally.exported.verify import Verified
+from tally.look import several
 from tally.output import Output
 
 
@@ -15,11 +16,10 @@ def show_fetched(output: Output, fetched: Fetched) -> None:
     if fetched.one_file and fetched.place.name.removesuffix(".gz").endswith(".csv") and not manifest.columns:
         output.say('It has no cells of the file; results of a job that says EXPORT = "csv" have them.')
     if failed := manifest.failed.rows:
-        rows = "1 row" if failed == 1 else f"{failed:,} rows"
         where = f"`tally results {manifest.batch_id}` fetches {manifest.failed.name}, to correct them in"
         if not fetched.one_file:
             where = f"correct a copy of {fetched.to_correct}, then `tally redrive {manifest.batch_id} --from` it"
-        output.say(f"{rows} did not succeed: {where}")
+        output.say(f"{several(failed, 'row')} did not succeed: {where}")
     if fetched.formula_rows:
         output.warn(
             f"{fetched.formula_rows:,} rows have a cell that a spreadsheet takes for a formula: import it as text"
