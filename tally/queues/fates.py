@@ -194,7 +194,10 @@ class _Known:
 def _rows_of(letter: Letter, chunk: Chunk) -> RowBits:
     """Return the rows of its chunk that a dead letter is about: those that it names, or all."""
     every, named = RowBits.first(chunk.rows or 0), letter.contents.get("rows")
-    return RowBits.of(row for row in every if row in named) if isinstance(named, list) else every
+    if not isinstance(named, list):
+        return every
+    rows = {row for row in named if isinstance(row, int)}  # anybody may have written the message
+    return RowBits.of(row for row in every if row in rows)
 
 
 def _useless(queue: DeadQueue, letter: Letter, why: str) -> Fate:

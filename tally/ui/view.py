@@ -32,7 +32,7 @@ class SampledChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What is known of a batch now; ``total`` is how many chunks it has, None while it is planned."""
+    """What is known of a batch now."""
 
     progress: Progress
     top: Top
