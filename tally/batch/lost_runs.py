@@ -1,4 +1,4 @@
-"""Runs over a batch's rows that never ended: the worker crashed, or ran out of time or memory."""
+"""Runs over a batch's rows that seem to have died: they began, and their message came again."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,30 +16,32 @@ MAX_CHUNKS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostRuns:
-    """Runs that certainly never ended, also of earlier attempts. The newest run over a message may live: not counted.
+    """Runs that seem to have died, also of earlier attempts; the newest run over a message may live and is left out.
 
-    ``newest_began_at`` is None without a lost run.
+    ``last_tried_at`` is None without a lost run.
     """
 
     runs: int = 0
     chunks: tuple[int, ...] = ()
-    newest_began_at: datetime | None = None
+    last_tried_at: datetime | None = None
 
     def __str__(self) -> str:
         """Return in words what happened and what follows; empty without a lost run."""
-        if self.newest_began_at is None:
+        if self.last_tried_at is None:
             return ""
-        where = ("chunk " if len(self.chunks) == 1 else "chunks ") + ", ".join(map(str, self.chunks))
+        numbers = ", ".join(map(str, self.chunks))
+        where = f"chunk {numbers}" if len(self.chunks) == 1 else f"chunks {numbers}"
+        seem = "seems" if self.runs == 1 else "seem"
         return (
-            f"{several(self.runs, 'run')} over rows of {where} never ended (crash, time limit or memory), the next one "
-            f"began at {self.newest_began_at:%Y-%m-%d %H:%M:%S} UTC. The rows come again after the visibility timeout; "
-            "a row whose runs never end fails as dead_lettered"
+            f"{several(self.runs, 'run')} over rows of {where} {seem} to have died (crash, time limit or memory); the "
+            f"rows were last tried at {self.last_tried_at:%Y-%m-%d %H:%M:%S} UTC. They come again after the visibility "
+            "timeout; a row that stops every run fails as dead_lettered"
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` shows."""
-        began_at = self.newest_began_at.isoformat() if self.newest_began_at else ""
-        return {"runs": self.runs, "chunks": list(self.chunks), "newest_began_at": began_at}
+        tried_at = self.last_tried_at.isoformat() if self.last_tried_at else ""
+        return {"runs": self.runs, "chunks": list(self.chunks), "last_tried_at": tried_at}
 
 
 NO_LOST_RUNS = LostRuns()
@@ -53,7 +55,7 @@ def lost_runs_of(reader: "Reader", progress: "Progress") -> LostRuns:
     return LostRuns(
         runs=sum(each.runs for each in lost),
         chunks=tuple(sorted(number for number, messages in found.items() if messages)),
-        newest_began_at=max((each.newest_began_at for each in lost), default=None),
+        last_tried_at=max((each.last_tried_at for each in lost), default=None),
     )
 
 

@@ -206,7 +206,7 @@ class Reader:
         return found
 
     def lost_runs(self, chunk: ChunkKey) -> list[Lost]:
-        """Return the messages of a chunk of which runs never ended, in any order."""
+        """Return the messages of a chunk over which runs seem to have died, in any order."""
         return lost_runs(self._table, chunk)
 
     @property

@@ -32,11 +32,11 @@ class Waiting(Result):
 
 
 class LostRuns(Result):
-    """Runs over rows of open chunks that never ended: the worker crashed, or ran out of time or memory."""
+    """Runs over rows of open chunks that seem to have died: the worker crashed, or ran out of time or memory."""
 
     runs: Annotated[int, Meta(description="Without the newest over each message, which may still run.")]
     chunks: Annotated[list[int], Meta(description="The chunks of their rows.")]
-    newest_began_at: Annotated[str, Meta(description="When the newest run over such a message began; else empty.")]
+    last_tried_at: Annotated[str, Meta(description="When the rows of such a message were last tried; else empty.")]
 
 
 class Submitted(Result):

@@ -23,10 +23,13 @@ _KEPT = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The runs over a message that certainly never ended: all but the newest, which may live, and when that began."""
+    """The runs over a message that seem to have died: all but the newest, which may live.
+
+    A message that SQS delivers twice looks the same. ``last_tried_at`` is when a run last began, or asked for another.
+    """
 
     runs: int
-    newest_began_at: datetime
+    last_tried_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class Starts:
 
 
 def lost_runs(table: "Table", chunk: ChunkKey) -> list[Lost]:
-    """Return the messages of a chunk of which runs never ended, in any order."""
+    """Return the messages of a chunk over which runs seem to have died, in any order."""
     marks = table.query(chunk.pk, STARTED_PREFIX)
     return [
         Lost(len(mark["runs"]["SS"]) - 1, datetime.fromtimestamp(int(mark["expires_at"]["N"]), UTC) - _KEPT)

@@ -61,14 +61,14 @@ def test_every_run_over_a_message_but_the_newest_is_lost(dynamodb: "DynamoDBClie
     begin(dynamodb, 0, "whole", "first", "second")
     begin(dynamodb, 0, "alone", "third", "fourth", "fifth")
     begin(dynamodb, 1, "once", "sixth")
-    assert lost(dynamodb) == LostRuns(runs=3, chunks=(0,), newest_began_at=AT)
+    assert lost(dynamodb) == LostRuns(runs=3, chunks=(0,), last_tried_at=AT)
 
 
 def test_a_batch_without_a_lost_run_says_nothing(dynamodb: "DynamoDBClient") -> None:
     write(dynamodb, 1)
     begin(dynamodb, 0, "once", "first")
     assert (lost(dynamodb), str(lost(dynamodb))) == (LostRuns(), "")
-    assert lost(dynamodb).as_json() == {"runs": 0, "chunks": [], "newest_began_at": ""}
+    assert lost(dynamodb).as_json() == {"runs": 0, "chunks": [], "last_tried_at": ""}
 
 
 def test_chunks_with_the_fewest_rows_left_are_read(dynamodb: "DynamoDBClient") -> None:
@@ -86,10 +86,10 @@ def test_the_status_of_a_batch_says_that_a_row_stops_its_workers(
     begin(dynamodb, 0, "alone", "first", "second")
     run(["status", "b"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 run over rows of chunk 0 never ended (crash, time limit or memory)" in said
+    assert "1 run over rows of chunk 0 seems to have died (crash, time limit or memory)" in said
     run(["status", "b", "--json"])
     shown = json.loads(capsys.readouterr().out)
-    assert shown["lost_runs"] == {"runs": 1, "chunks": [0], "newest_began_at": AT.isoformat()}
+    assert shown["lost_runs"] == {"runs": 1, "chunks": [0], "last_tried_at": AT.isoformat()}
 
 
 def test_a_standstill_is_explained_by_lost_runs(dynamodb: "DynamoDBClient", output: Output, said: StringIO) -> None:
@@ -109,5 +109,5 @@ def test_a_standstill_is_explained_by_lost_runs(dynamodb: "DynamoDBClient", outp
     with pytest.raises(OperatorError):
         watch.until_final("b")
     hint = " ".join(said.getvalue().split())
-    assert "no progress for 60 s: 2 runs over rows of chunk 0 never ended" in hint
+    assert "no progress for 60 s: 2 runs over rows of chunk 0 seem to have died" in hint
     assert "look at THE LOGS" in hint
